@@ -1,0 +1,44 @@
+# Every target works on a fresh machine with Python >= 3.11 and make; nothing else is needed beforehand.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint routes migrate clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+run: $(VENV)/.runtime  ## set everything up and serve on http://127.0.0.1:3000
+	@exec $(BIN)/python server.py
+
+test: $(VENV)/.dev  ## set everything up and run the whole suite
+	$(BIN)/python -m pytest
+
+check: lint test  ## what CI runs: linters, types, tests
+
+lint: $(VENV)/.dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+routes: $(VENV)/.runtime  ## the table of routes: method, path, access
+	@$(BIN)/python -m handlers.router
+
+migrate: $(VENV)/.runtime  ## bring the database of DATABASE_URL (or the packaged one) up to date
+	@$(BIN)/python -m db.migrate
+
+clean:  ## forget the virtual environment and caches; data in .data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

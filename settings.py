@@ -1,0 +1,275 @@
+"""Settings of the server: environment variables or `.env`, checked once at start (contract §8).
+
+Every bad or missing variable is reported at once, by name, without its value.
+"""
+
+import base64
+import json
+import os
+import re
+import secrets
+from datetime import timedelta
+from functools import cached_property
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+SECRET_MIN_BYTES = 32
+GENERATED_SECRETS = ("jwt_access_secret", "jwt_refresh_secret", "encryption_key")
+# Where TikTok's and Instagram's pictures live; the image proxy relays from no other host.
+IMAGE_HOSTS = (
+    "cdninstagram.com,fbcdn.net,instagram.com,tiktokcdn.com,tiktokcdn-us.com,tiktokcdn-eu.com,"
+    "tiktokv.com,muscdn.com,ibyteimg.com,byteoversea.com"
+)
+
+
+def parse_duration(value: Any) -> timedelta:
+    """Read `15m`, `7d`, `100s`, `250ms` or a number of seconds."""
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", str(value).strip())
+    if match is None:
+        raise ValueError("must look like 15m, 7d or 100s")
+    seconds = float(match[1]) * UNIT_SECONDS[match[2] or "s"]
+    if not 0 < seconds <= 366 * 86400:
+        raise ValueError("must be above zero and at most a year")
+    return timedelta(seconds=seconds)
+
+
+class Limit(NamedTuple):
+    """At most `hits` in `period` seconds; with `burst`, a steady `hits/period` of which `burst` may come at once."""
+
+    hits: int
+    period: float
+    burst: int | None = None
+
+
+def parse_limit(value: Any) -> Limit | None:
+    """Read `60/1m+30` (hits / period + burst) or `off`."""
+    if value is None or isinstance(value, Limit):
+        return value
+    if value == "off":
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,8})/([1-9]\d*[smhd]|[smhd])(?:\+([1-9]\d{0,8}))?", str(value).strip())
+    if match is None:
+        raise ValueError("must look like 5/15m, 60/1m+30 or off")
+    period = match[2] if match[2][0].isdigit() else "1" + match[2]
+    return Limit(int(match[1]), parse_duration(period).total_seconds(), int(match[3]) if match[3] else None)
+
+
+def split_list(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def check_networks(networks: list[str]) -> list[str]:
+    for network in networks:
+        ip_network(network, strict=False)
+    return networks
+
+
+def check_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("is no time zone name") from None
+    return name
+
+
+def check_encryption_key(secret: SecretStr) -> SecretStr:
+    decode_encryption_key(secret.get_secret_value())
+    return secret
+
+
+def decode_encryption_key(text: str) -> bytes:
+    """32 bytes, written as base64 or as 64 hexadecimal digits."""
+    try:
+        key = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("must be 32 bytes, as base64 or 64 hexadecimal digits")
+    return key
+
+
+def check_secret(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value().encode()) < SECRET_MIN_BYTES:
+        raise ValueError(f"must be at least {SECRET_MIN_BYTES} bytes")
+    return secret
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+RateLimit = Annotated[Limit | None, BeforeValidator(parse_limit)]
+CommaList = Annotated[list[str], NoDecode, BeforeValidator(split_list)]
+Networks = Annotated[list[str], NoDecode, BeforeValidator(split_list), AfterValidator(check_networks)]
+Secret = Annotated[SecretStr, AfterValidator(check_secret)]
+EncryptionKey = Annotated[SecretStr, AfterValidator(check_encryption_key)]
+EncryptionKeys = Annotated[list[EncryptionKey], NoDecode, BeforeValidator(split_list)]
+Url = Annotated[str, AfterValidator(lambda url: url.rstrip("/")), Field(pattern=r"^https?://")]
+
+
+class SettingsError(Exception):
+    """Says every bad or missing setting, a line each, and no value of any."""
+
+
+def describe_faults(error: ValidationError) -> list[str]:
+    return [
+        f"{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors(include_input=False, include_url=False)
+    ]
+
+
+def production_faults(values: dict[str, Any]) -> list[str]:
+    """What development may leave out, production must say."""
+    needed = ("database_url", "redis_url", "public_url", "frontend_url")
+    faults = [f"{name.upper()}: is required in production" for name in needed if not values.get(name)]
+    faults += [f"{name.upper()}: cannot be off in production" for name, value in values.items() if value == "off"]
+    if str(values.get("password_cost", 12)) in map(str, range(12)):
+        faults.append("PASSWORD_COST: must be at least 12 in production")
+    return faults
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    port: int = Field(3000, ge=0, le=65535)
+    host: str = "127.0.0.1"
+    app_env: Literal["development", "production", "test"] = "development"
+    public_url: str = Field("", pattern=r"^(https?://[^/]+)?$")
+    frontend_url: CommaList = ["http://localhost:5173"]
+    data_dir: Path = Path(".data")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+    trusted_proxies: Networks = []
+
+    database_url: SecretStr | None = None
+    database_pool_size: int = Field(10, ge=2, le=200)
+    redis_url: SecretStr | None = None
+    redis_sharded: bool = False
+
+    jwt_access_secret: Secret
+    jwt_refresh_secret: Secret
+    access_token_expires_in: Duration = timedelta(minutes=15)
+    refresh_token_expires_in: Duration = timedelta(days=7)
+    encryption_key: EncryptionKey
+    encryption_keys_old: EncryptionKeys = []
+    # 2^cost rounds; 12 is about 0.3 s of one core. Tests lower it, production may not.
+    password_cost: int = Field(12, ge=4, le=16)
+
+    admin_email: str | None = None
+    admin_password: SecretStr | None = None
+
+    email_from: str = "Beautiful Encer <no-reply@localhost>"
+    email_host: str | None = None
+    email_port: int = Field(587, ge=1, le=65535)
+    email_user: str | None = None
+    email_pass: SecretStr | None = None
+    resend_api_key: SecretStr | None = None
+    resend_api_url: Url = "https://api.resend.com"
+
+    cloudinary_cloud_name: str | None = None
+    cloudinary_api_key: str | None = None
+    cloudinary_api_secret: SecretStr | None = None
+    cloudinary_upload_prefix: Url = "https://api.cloudinary.com"
+
+    apify_api_token: SecretStr | None = None
+    apify_api_url: Url = "https://api.apify.com"
+    apify_actor_id: str = "apify/instagram-profile-scraper"
+    apify_tiktok_actor_id: str = "clockworks/tiktok-scraper"
+    scrape_timeout: Duration = timedelta(seconds=100)
+
+    tiktok_client_key: str | None = None
+    tiktok_client_secret: SecretStr | None = None
+    tiktok_redirect_uri: str | None = None
+    tiktok_auth_url: Url = "https://www.tiktok.com/v2/auth/authorize"
+    tiktok_api_url: Url = "https://open.tiktokapis.com"
+
+    image_proxy_hosts: CommaList = IMAGE_HOSTS.split(",")
+
+    jobs_timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
+    jobs_enabled: bool = True
+
+    limit_general: RateLimit = Limit(1000, 900)
+    limit_auth: RateLimit = Limit(5, 900)
+    limit_auth_ip: RateLimit = Limit(50, 900)
+    limit_otp_mail: RateLimit = Limit(5, 3600)
+    limit_sync: RateLimit = Limit(3, 3600)
+    limit_connect: RateLimit = Limit(10, 3600)
+    limit_upload: RateLimit = Limit(20, 3600)
+    limit_message: RateLimit = Limit(60, 60, 30)
+    limit_connection_request: RateLimit = Limit(50, 86400)
+    limit_socket_frames: RateLimit = Limit(20, 1, 60)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def report_every_fault(cls, values: dict[str, Any], validate: ModelWrapValidatorHandler["Settings"]) -> "Settings":
+        """One error that names every bad or missing setting, not the first one alone."""
+        faults = production_faults(values) if values.get("app_env") == "production" else []
+        try:
+            settings = validate(values)
+        except ValidationError as error:
+            raise SettingsError("\n".join(describe_faults(error) + faults)) from None
+        if faults:
+            raise SettingsError("\n".join(faults))
+        settings.public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+        return settings
+
+    @property
+    def production(self) -> bool:
+        return self.app_env == "production"
+
+    @cached_property
+    def origins(self) -> frozenset[str]:
+        """Web origins that may call with credentials and open sockets."""
+        return frozenset(url.rstrip("/") for url in self.frontend_url)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; outside production, make up the missing secrets once and keep them in DATA_DIR."""
+    return Settings(**{**generated_secrets(overrides), **overrides})
+
+
+class Environment(BaseSettings):
+    """What must be known before the secrets are: where they would be kept, and whether they may be made up."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+    app_env: str = "development"
+    data_dir: Path = Path(".data")
+    jwt_access_secret: str | None = None
+    jwt_refresh_secret: str | None = None
+    encryption_key: str | None = None
+
+
+def generated_secrets(overrides: dict[str, Any]) -> dict[str, str]:
+    """Secrets for a development machine, made on first use and readable by their owner only."""
+    environment = Environment(**{name: overrides[name] for name in Environment.model_fields if name in overrides})
+    missing = [name for name in GENERATED_SECRETS if getattr(environment, name) is None]
+    if environment.app_env == "production" or not missing:
+        return {}
+    environment.data_dir.mkdir(parents=True, exist_ok=True)
+    path = environment.data_dir / "secrets.json"
+    made = {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in GENERATED_SECRETS}
+    try:
+        # Two instances may start at once on one folder: a hard link either is ours or was there before.
+        draft = environment.data_dir / f".secrets-{os.getpid()}-{secrets.token_hex(4)}"
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(made))
+        try:
+            os.link(draft, path)
+        finally:
+            draft.unlink()
+    except FileExistsError:
+        made = json.loads(path.read_text())
+    return {name: made[name] for name in missing}
