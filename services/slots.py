@@ -1,0 +1,33 @@
+"""A bound on how much of one costly thing goes on at once, and on how many may wait for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Busy(Exception):
+    """Every slot is taken and the line is full: try again in a moment (503)."""
+
+
+class Slots:
+    """At most `running` holders at once and `waiting` in line, first come first served; one more is refused."""
+
+    def __init__(self, *, running: int, waiting: int) -> None:
+        self._semaphore = asyncio.Semaphore(running)
+        self._max_waiting = waiting
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[None]:
+        """Wait for a slot and hold it. Raises Busy when the line is full."""
+        if self._semaphore.locked() and self._waiting >= self._max_waiting:
+            raise Busy
+        self._waiting += 1
+        try:
+            await self._semaphore.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._semaphore.release()
