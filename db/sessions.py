@@ -1,0 +1,168 @@
+"""Who is signed in: sessions in PostgreSQL, remembered by each instance, with endings felt everywhere within a second.
+
+A caller that has been looked up is remembered, so that most requests ask nothing. What makes that safe is a feed: each
+instance asks a few times a second which sessions have just ended, forgets them and tells whoever listens (the sockets).
+A remembered caller counts only while the feed is fresh; when PostgreSQL does not answer, nobody is taken on trust.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+import structlog
+
+from db.pool import Database, DatabaseUnavailable, Queries, Transaction
+
+log = structlog.get_logger()
+
+EndReason = Literal["LOGGED_OUT", "SUSPENDED", "DELETED", "PASSWORD_CHANGED", "REUSED", "REPLACED"]
+
+SESSIONS_PER_USER = 20
+FEED_SECONDS = 0.3
+TRUST_SECONDS = 0.8  # a caller is taken from memory only if the feed answered this recently
+OVERLAP_SECONDS = 15  # longer than any transaction may hold an ending back before it commits
+REMEMBER_SECONDS = 300
+REMEMBERED_CALLERS = 50_000  # about 20 MB
+
+
+class Caller(NamedTuple):
+    id: UUID
+    role: str
+    session_id: UUID
+
+
+LOAD_CALLER = """
+    select u.id, u.role, s.id as session_id
+    from sessions s join users u on u.id = s.user_id
+    where s.id = $1 and u.id = $2 and s.ended_at is null and s.expires_at > now() and u.status = 'ACTIVE'
+"""
+
+LIST_ENDED = """
+    select id, user_id, end_reason from sessions
+    where ended_at > now() - make_interval(secs => $1)
+"""
+
+LOCK_USER = "select from users where id = $1 for update"
+
+# The oldest give way, so that a login is never refused for their number.
+MAKE_ROOM = """
+    update sessions set ended_at = clock_timestamp(), end_reason = 'REPLACED'
+    where id in (
+        select id from sessions where user_id = $1 and ended_at is null and expires_at > now()
+        order by created_at desc offset $2
+    )
+"""
+
+OPEN_SESSION = """
+    insert into sessions (user_id, expires_at, ip_address, user_agent)
+    values ($1, now() + make_interval(secs => $2), $3, left($4, 400))
+    returning id
+"""
+
+END_SESSION = """
+    update sessions set ended_at = clock_timestamp(), end_reason = $2
+    where id = $1 and ended_at is null
+"""
+
+END_SESSIONS = """
+    update sessions set ended_at = clock_timestamp(), end_reason = $2
+    where user_id = $1 and ended_at is null and id is distinct from $3
+"""
+
+
+async def open_session(tx: Transaction, user_id: UUID, seconds: int, ip: str, user_agent: str) -> UUID:
+    """A new session, generation 1; a user keeps at most SESSIONS_PER_USER."""
+    await tx.execute(LOCK_USER, user_id)
+    await tx.execute(MAKE_ROOM, user_id, SESSIONS_PER_USER - 1)
+    return await tx.fetchval(OPEN_SESSION, user_id, seconds, ip, user_agent)
+
+
+async def end_sessions(
+    queries: Queries, user_id: UUID | str, reason: EndReason, keep: UUID | None = None
+) -> None:
+    """End all sessions of a user but `keep`; the feed closes their sockets on every instance."""
+    await queries.execute(END_SESSIONS, user_id, reason, keep)
+
+
+class Ended(NamedTuple):
+    session_id: UUID
+    user_id: UUID
+    reason: EndReason
+
+
+class Sessions:
+    """The callers this instance remembers, and the feed that lets it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.remembered: OrderedDict[UUID, tuple[Caller, float]] = OrderedDict()
+        self.ended: dict[UUID, float] = {}
+        self.asked_at = float("-inf")  # when the feed last began an answer
+        self.listeners: list[Callable[[Ended], Awaitable[None] | None]] = []
+        self.task: asyncio.Task[None] | None = None
+
+    def on_end(self, listener: Callable[[Ended], Awaitable[None] | None]) -> None:
+        """Tell `listener` of every session that ends, on whichever instance, once."""
+        self.listeners.append(listener)
+
+    async def caller(self, session_id: UUID, user_id: UUID) -> Caller | None:
+        """Who this session belongs to, or None if it has ended or its account is not active."""
+        now = time.monotonic()
+        caller, until = self.remembered.get(session_id, (None, 0.0))
+        if caller is not None and now < until and now - self.asked_at < TRUST_SECONDS:
+            return caller if caller.id == user_id else None
+        row = await self.database.fetchrow(LOAD_CALLER, session_id, user_id)
+        if row is None:
+            self.remembered.pop(session_id, None)
+            return None
+        caller = Caller(row["id"], row["role"], row["session_id"])
+        if session_id not in self.ended:  # it may have ended between that answer and now
+            self.remembered[session_id] = (caller, now + REMEMBER_SECONDS)
+            self.remembered.move_to_end(session_id)
+            if len(self.remembered) > REMEMBERED_CALLERS:
+                self.remembered.popitem(last=False)
+        return caller
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self._watch(), name="sessions feed")
+
+    async def stop(self) -> None:
+        if self.task:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.refresh()
+            except DatabaseUnavailable:
+                pass  # nobody is taken on trust meanwhile; ready and every request tell
+            except Exception:
+                log.exception("sessions feed failed")
+            await asyncio.sleep(FEED_SECONDS)
+
+    async def refresh(self) -> None:
+        """Ask once who has gone, and forget them."""
+        began = time.monotonic()
+        silence = 0.0 if self.asked_at == float("-inf") else began - self.asked_at
+        rows = await self.database.fetch(LIST_ENDED, silence + OVERLAP_SECONDS)
+        for row in rows:
+            if row["id"] not in self.ended:
+                self.remembered.pop(row["id"], None)
+                await self._tell(Ended(row["id"], row["user_id"], row["end_reason"]))
+            self.ended[row["id"]] = began
+        self.asked_at = began
+        forget = began - silence - 2 * OVERLAP_SECONDS
+        self.ended = {session: seen for session, seen in self.ended.items() if seen > forget}
+
+    async def _tell(self, ended: Ended) -> None:
+        for listener in self.listeners:
+            try:
+                result = listener(ended)
+                if result is not None:
+                    await result
+            except Exception:
+                log.exception("a listener to ended sessions failed")

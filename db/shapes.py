@@ -1,0 +1,307 @@
+"""The public shapes (contract §2), each declared once: its fields, its schema and the SQL that builds it.
+
+`Message.sql("m")` is an SQL expression that builds the shape's JSON from the row `m`; PostgreSQL's text goes to the
+client undecoded. A field reads the column of its own name unless it says otherwise with `Sql`, in which `{t}` is the
+row and `{viewer}` the id of whoever reads.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+Role = Literal["INFLUENCER", "SALON", "ADMIN"]
+Gender = Literal["MALE", "FEMALE", "NON_BINARY", "PREFER_NOT_TO_SAY"]
+RequestStatus = Literal["PENDING", "ACCEPTED", "REJECTED"]
+MessageType = Literal["TEXT", "IMAGE", "FILE"]
+Platform = Literal["INSTAGRAM", "TIKTOK"]
+MediaType = Literal["IMAGE", "VIDEO", "CAROUSEL", "REEL", "STORY"]
+NotificationType = Literal[
+    "CONNECTION_REQUEST", "CONNECTION_ACCEPTED", "CONNECTION_REJECTED", "NEW_MESSAGE", "MESSAGE_REPLY", "PROFILE_VIEW",
+    "SYSTEM",
+]  # fmt: skip
+
+DELETED_MESSAGE = "This message was deleted"
+DELETED_USER = "Deleted user"
+
+
+@dataclass(frozen=True)
+class Sql:
+    """The SQL expression of a field, where it is not the column of its name; of several, the outermost counts."""
+
+    expression: str
+
+
+Time = Annotated[
+    str,
+    Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+    Sql("iso({t}.{column})"),
+]
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", serialize_by_alias=True)
+
+    @classmethod
+    def sql(cls, t: str, viewer: str = "null::uuid", **given: str) -> str:
+        """The JSON of this shape built from row `t`; `given` replaces the expressions of single fields, taken as they are."""
+        pairs = []
+        for name, field in cls.model_fields.items():
+            expression = given.pop(name, None) or fill(field_sql(field), t=t, viewer=viewer, column=name)
+            pairs.append(f"'{field.alias}', {expression}")
+        if given:
+            raise TypeError(f"{cls.__name__} has no field {', '.join(given)}")
+        return f"json_build_object({', '.join(pairs)})"
+
+    @classmethod
+    def row(cls, source: str, **given: str) -> str:
+        """The shape of the one row that `source` (`users u where …`) yields, or null: a scalar subquery."""
+        return f"(select {cls.sql(source.split()[1], **given)} from {source})"
+
+
+def fill(expression: str, **values: str) -> str:
+    for key, value in values.items():
+        expression = expression.replace("{" + key + "}", value)
+    return expression
+
+
+def field_sql(field: Any) -> str:
+    found = [mark for mark in field.metadata if isinstance(mark, Sql)] or find_marks(field.annotation)
+    return found[-1].expression if found else "{t}.{column}"
+
+
+def find_marks(annotation: Any) -> list[Sql]:
+    return [
+        mark
+        for argument in get_args(annotation)
+        for mark in ([argument] if isinstance(argument, Sql) else find_marks(argument))
+    ]
+
+
+class Picture(Shape):
+    profile_pic: str | None
+
+
+class SalonPicture(Shape):
+    profile_pic: str | None
+    business_name: str | None
+
+
+INFLUENCER_PICTURE = Sql(Picture.row("influencers i where i.user_id = {t}.id"))
+
+
+class UserRef(Shape):
+    id: UUID
+    name: str = Field(min_length=1)
+    # '' unless the reader is that user, connected to them, or an admin: a query that may tell says so.
+    email: Annotated[str, Sql("''")]
+    role: Role
+
+
+class CardUser(UserRef):
+    influencer: Annotated[Picture | None, INFLUENCER_PICTURE]
+    salon: Annotated[SalonPicture | None, Sql(SalonPicture.row("salons s where s.user_id = {t}.id"))]
+
+
+class RequestInfluencer(Shape):
+    profile_pic: str | None
+    bio: str | None
+    categories: list[str]
+
+
+class RequestSalon(Shape):
+    business_name: str | None
+    profile_pic: str | None
+    description: str | None
+
+
+class RequestUser(UserRef):
+    influencer: Annotated[RequestInfluencer | None, Sql(RequestInfluencer.row("influencers i where i.user_id = {t}.id"))]
+    salon: Annotated[RequestSalon | None, Sql(RequestSalon.row("salons s where s.user_id = {t}.id"))]
+
+
+EMAIL_VERIFIED = Sql("(select v.email_verified_at is not null from users v where v.id = {t}.user_id)")
+
+
+class Influencer(Shape):
+    id: UUID
+    phone_no: str | None
+    email_verified: Annotated[bool, EMAIL_VERIFIED]
+    bio: str | None
+    profile_pic: str | None
+    categories: list[str]
+    region: str | None
+    age: int | None
+    gender: Gender | None
+    created_at: Time
+    updated_at: Time
+    user_id: UUID
+
+
+class Salon(Shape):
+    id: UUID
+    phone_no: str | None
+    email_verified: Annotated[bool, EMAIL_VERIFIED]
+    business_name: str | None
+    description: str | None
+    profile_pic: str | None
+    preferred_categories: list[str]
+    region: str | None
+    website: str | None
+    established_year: int | None
+    team_size: int | None
+    operating_hours: str | None
+    instagram_handle: str | None
+    tiktok_handle: str | None
+    facebook_page: str | None
+    created_at: Time
+    updated_at: Time
+    user_id: UUID
+
+
+class User(Shape):
+    id: UUID
+    name: str = Field(min_length=1)
+    email: Annotated[str, Sql("coalesce({t}.email, '')")]
+    role: Role
+    status: Literal["ACTIVE", "SUSPENDED"]
+    terms_accepted: Annotated[bool, Sql("{t}.terms_accepted_at is not null")]
+    terms_accepted_at: Time | None
+    created_at: Time
+    updated_at: Time
+
+
+class FullUser(User):
+    influencer: Annotated[Influencer | None, Sql(Influencer.row("influencers i where i.user_id = {t}.id"))]
+    salon: Annotated[Salon | None, Sql(Salon.row("salons s where s.user_id = {t}.id"))]
+
+
+class SignedInUser(FullUser):
+    has_completed_onboarding: Annotated[bool, Sql("{t}.onboarded_at is not null")]
+
+
+class ConnectionRequest(Shape):
+    id: UUID
+    status: RequestStatus
+    message: str | None
+    created_at: Time
+    updated_at: Time
+    sender_id: UUID
+    receiver_id: UUID
+
+
+class SenderUser(Shape):
+    id: UUID
+    name: str = Field(min_length=1)
+    influencer: Annotated[Picture | None, INFLUENCER_PICTURE]
+    salon: Annotated[Picture | None, Sql(Picture.row("salons s where s.user_id = {t}.id"))]
+
+
+class Message(Shape):
+    id: UUID
+    conversation_id: UUID
+    sender_id: UUID
+    seq: int
+    rev: int
+    client_message_id: str | None
+    content: str
+    message_type: MessageType
+    file_url: str | None
+    file_name: str | None
+    file_size: int | None
+    is_edited: bool
+    is_deleted: Annotated[bool, Sql("{t}.deleted_at is not null")]
+    deleted_at: Time | None
+    created_at: Time
+    updated_at: Time
+    sender: Annotated[SenderUser, Sql(SenderUser.row("users u where u.id = {t}.sender_id"))]
+
+
+# Two who are connected see each other's address; so does everyone their own.
+PARTNER = CardUser.row(
+    "users u where u.id = {t}.user_id",
+    email="case when u.id = {viewer} or exists (select from conversations k where k.id = {t}.conversation_id"
+    " and k.closed_at is null) then coalesce(u.email, '') else '' end",
+)
+# Messages of the other one, after the reader's mark, that are still there to be read.
+UNREAD_COUNT = Sql(
+    "(select count(*) from conversation_participants r join messages n on n.conversation_id = r.conversation_id"
+    " where r.conversation_id = {t}.id and r.user_id = {viewer} and n.seq > r.last_read_seq"
+    " and n.sender_id <> {viewer} and n.deleted_at is null)"
+)
+
+
+class Participant(Shape):
+    id: UUID
+    conversation_id: UUID
+    user_id: UUID
+    joined_at: Time
+    last_read_at: Time | None
+    last_read_seq: int
+    user: Annotated[CardUser, Sql(PARTNER)]
+
+
+class Conversation(Shape):
+    id: UUID
+    created_at: Time
+    updated_at: Time
+    last_seq: int
+    last_message_at: Time | None
+    last_message: str | None
+    participants: Annotated[
+        list[Participant],
+        Sql(
+            f"(select json_agg({Participant.sql('p', viewer='{viewer}')} order by p.user_id)"
+            " from conversation_participants p where p.conversation_id = {t}.id)"
+        ),
+    ]
+    other_user: Annotated[
+        CardUser,
+        Sql(
+            CardUser.row(
+                "users o where o.id = case when {t}.low_id = {viewer} then {t}.high_id else {t}.low_id end",
+                email="case when {t}.closed_at is null then coalesce(o.email, '') else '' end",
+            )
+        ),
+    ]
+    unread_count: Annotated[int, UNREAD_COUNT]
+
+
+class Notification(Shape):
+    id: UUID
+    type: NotificationType
+    title: str
+    message: str
+    is_read: bool
+    connection_request_id: UUID | None
+    message_id: UUID | None
+    conversation_id: UUID | None
+    metadata: Annotated[str | None, Sql("{t}.metadata::text"), Field(description="JSON text")]
+    created_at: Time
+    updated_at: Time
+    user_id: UUID
+
+
+class SocialAccount(Shape):
+    """Never a token, nor a verification code; both spellings of name and sync time that clients read."""
+
+    id: UUID
+    platform: Platform
+    username: str
+    platform_username: Annotated[str, Sql("{t}.username")]
+    display_name: str | None
+    profile_picture: str | None
+    profile_url: str | None
+    followers_count: int
+    following_count: int
+    posts_count: int
+    engagement_rate: float
+    is_active: bool
+    is_verified: bool
+    connection: Literal["PUBLIC", "OAUTH"]
+    last_synced: Annotated[Time, Sql("iso({t}.last_synced_at)")]
+    last_synced_at: Time
+    metadata: dict[str, Any] | None

@@ -1,0 +1,79 @@
+"""The Tornado application: what every handler works with, client addresses, and one log line a request."""
+
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import structlog
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application, RequestHandler
+
+from db.pool import Database
+from db.sessions import Sessions
+from handlers.router import Table
+from services import Services
+from services.metrics import REQUEST_SECONDS
+from settings import Settings
+
+log = structlog.get_logger()
+
+QUIET_PATHS = ("/health", "/metrics")
+
+
+class App(Application):
+    def __init__(
+        self, table: Table, settings: Settings, db: Database, sessions: Sessions, services: Services, publisher: Any
+    ) -> None:
+        super().__init__([], log_function=log_request, websocket_ping_interval=None)
+        self.config = settings  # Tornado's own `settings` is another thing
+        self.db = db
+        self.sessions = sessions
+        self.services = services
+        self.publisher = publisher
+        self.table = table
+        self.proxies = [ip_network(network, strict=False) for network in settings.trusted_proxies]
+        self.draining = False
+        table.application = self
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        return self.table.find_handler(request, **kwargs)
+
+    def client_ip(self, request: HTTPServerRequest) -> str:
+        """The peer's address, or the one a trusted proxy saw: the last of X-Forwarded-For that is no proxy of ours."""
+        address = request.remote_ip or "unknown"
+        forwarded = request.headers.get("X-Forwarded-For", "").split(",")
+        while forwarded and self.is_proxy(address):
+            candidate = forwarded.pop().strip()
+            if not is_address(candidate):
+                break
+            address = candidate
+        return address
+
+    def is_proxy(self, address: str) -> bool:
+        return is_address(address) and any(ip_address(address) in network for network in self.proxies)
+
+
+def is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def log_request(handler: RequestHandler) -> None:
+    request, route = handler.request, getattr(handler.request, "route", None)
+    seconds, status = request.request_time(), handler.get_status()
+    path = route.path if route else "(unknown)"
+    REQUEST_SECONDS.labels(request.method, path, status).observe(seconds)
+    if request.path.startswith(QUIET_PATHS):
+        return
+    caller = getattr(handler, "caller", None)
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=status,
+        ms=round(seconds * 1000, 1),
+        user=str(caller.id) if caller else None,
+        request_id=getattr(handler, "request_id", None),
+    )

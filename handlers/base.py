@@ -1,0 +1,294 @@
+"""The one base handler: request id, caller, limits, parsed input, answers and errors. It knows no noun."""
+
+import contextlib
+import re
+import uuid
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+import structlog
+from pydantic import BaseModel, ValidationError
+from tornado.httputil import HTTPInputError
+from tornado.web import HTTPError, MissingArgumentError, RequestHandler, stream_request_body
+
+from db.pool import Database
+from db.sessions import Caller
+from handlers.application import App
+from handlers.endpoint import Endpoint
+from handlers.errors import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    Internal,
+    Invalid,
+    InvalidJson,
+    MethodNotAllowed,
+    NotAuthenticated,
+    RateLimited,
+    TooLarge,
+    UnsupportedMediaType,
+    to_api_error,
+)
+from handlers.paging import PageOf
+from services import Services
+from services.multipart import Form, Malformed, MultipartReader, UploadedFile
+from services.multipart import TooLarge as PartTooLarge
+from services.rate_limit import Claim, Verdict
+from services.tokens import TokenError, TokenExpired
+from settings import Limit
+
+log = structlog.get_logger()
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+MAX_QUERY_FIELDS = 100
+ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
+ALLOWED_HEADERS = "Authorization, Content-Type, X-Request-ID"
+EXPOSED_HEADERS = "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+PREFLIGHT_SECONDS = "600"
+
+
+@stream_request_body
+class Handler(RequestHandler):
+    """A request: `caller` is who asks (None on public routes), `db` and `services` what it works with."""
+
+    application: App
+    caller: Caller
+
+    def initialize(self) -> None:
+        self.received = bytearray()
+        self.received_bytes = 0
+        self.reader: MultipartReader | None = None
+        self.files: dict[str, list[UploadedFile]] = {}
+
+    @property
+    def db(self) -> Database:
+        return self.application.db
+
+    @property
+    def services(self) -> Services:
+        return self.application.services
+
+    @property
+    def ip(self) -> str:
+        return self.application.client_ip(self.request)
+
+    @property
+    def user_agent(self) -> str:
+        return self.request.headers.get("User-Agent", "")
+
+    # -- before the method -------------------------------------------------------------------------------------------
+
+    def set_default_headers(self) -> None:
+        given = self.request.headers.get("X-Request-ID", "")
+        self.request_id = given if REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+        self.set_header("X-Request-ID", self.request_id)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Vary", "Origin")
+        self.clear_header("Server")
+        origin = self.request.headers.get("Origin", "").rstrip("/")
+        if origin in self.application.config.origins:
+            self.set_header("Access-Control-Allow-Origin", origin)
+            self.set_header("Access-Control-Allow-Credentials", "true")
+            self.set_header("Access-Control-Expose-Headers", EXPOSED_HEADERS)
+
+    async def prepare(self) -> None:
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        if self.request.method == "OPTIONS":
+            return
+        declared = self.declared_endpoint()
+        caller, refusal = await self.identify() if declared.access.roles is not None else (None, None)
+        if caller:
+            self.caller = caller
+        if declared.counted:
+            await self.count_request(f"user:{caller.id}" if caller else f"ip:{self.ip}", declared.limit)
+        if declared.access.roles is not None:
+            if caller is None:
+                raise refusal or NotAuthenticated()
+            if caller.role not in declared.access.roles:
+                raise Forbidden()
+        self.expect_body(declared)
+
+    def declared_endpoint(self) -> Endpoint:
+        route = self.request.route  # type: ignore[attr-defined]  set by the router
+        if route is None:
+            raise MethodNotAllowed(self.request.method, self.request.allowed)  # type: ignore[attr-defined]
+        return route.endpoint
+
+    async def identify(self) -> tuple[Caller | None, ApiError | None]:
+        """Whose token this is, or why it is nobody's."""
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return None, NotAuthenticated()
+        try:
+            claims = self.services.tokens.read_access(token.strip())
+        except TokenExpired:
+            return None, NotAuthenticated("Your session has expired; please sign in again", code="TOKEN_EXPIRED")
+        except TokenError:
+            return None, NotAuthenticated("Please sign in again", code="INVALID_TOKEN")
+        caller = await self.application.sessions.caller(claims.session_id, claims.user_id)
+        return caller, None if caller else NotAuthenticated("Please sign in again", code="INVALID_TOKEN")
+
+    async def count_request(self, owner: str, name: str | None) -> None:
+        limits = [("general", self.limit("limit_general")), *([(name, self.limit(name))] if name else [])]
+        verdicts = await self.take([Claim(owner, label, limit) for label, limit in limits if limit])
+        if verdicts:
+            tightest = verdicts[-1]
+            self.set_header("RateLimit-Limit", tightest.limit)
+            self.set_header("RateLimit-Remaining", tightest.remaining)
+            self.set_header("RateLimit-Reset", tightest.reset)
+
+    def limit(self, name: str) -> Limit | None:
+        return getattr(self.application.config, name)
+
+    async def take(self, claims: list[Claim], error: str | None = None) -> list[Verdict]:
+        """Count a hit on all of these limits, or refuse with 429."""
+        verdicts = await self.services.rate_limits.take(claims)
+        waits = [verdict.retry_after for verdict in verdicts if not verdict.allowed]
+        if waits:
+            raise RateLimited(max(1, *waits), *([error] if error else []))
+        return verdicts
+
+    # -- the body ----------------------------------------------------------------------------------------------------
+
+    def expect_body(self, declared: Endpoint) -> None:
+        self.max_bytes = declared.max_bytes
+        if int(self.request.headers.get("Content-Length") or 0) > self.max_bytes:
+            raise TooLarge(self.max_bytes)
+        content_type = self.request.headers.get("Content-Type", "")
+        if content_type.lower().startswith("multipart/form-data"):
+            if not declared.files:
+                raise UnsupportedMediaType("Please send JSON")
+            try:
+                self.reader = MultipartReader(content_type, max_file_bytes=declared.max_bytes)
+            except Malformed as error:
+                raise BadRequest(str(error)) from None
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep what fits. A fault is told when the method asks for its inputs: Tornado drops what is raised here."""
+        self.received_bytes += len(chunk)
+        if self.received_bytes > self.max_bytes:
+            self.received.clear()
+        elif self.reader is None:
+            self.received += chunk
+        else:
+            with contextlib.suppress(Malformed, PartTooLarge):  # the reader raises it again at the end
+                self.reader.feed(chunk)
+
+    def inputs(self, declared: Endpoint) -> list[BaseModel]:
+        """The body and the query, as far as the endpoint declares them, validated."""
+        if self.received_bytes > self.max_bytes:
+            raise TooLarge(self.max_bytes)
+        inputs: list[BaseModel] = []
+        try:
+            if declared.body:
+                inputs.append(self.read_body(declared))
+            if declared.query:
+                inputs.append(declared.query.model_validate(self.read_query()))
+        except ValidationError as error:
+            raise describe(error) from None
+        return inputs
+
+    def read_body(self, declared: Endpoint) -> BaseModel:
+        assert declared.body
+        if self.reader is not None:
+            return declared.body.model_validate(self.read_form(declared))
+        content_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if self.received and content_type not in ("", "application/json"):
+            raise UnsupportedMediaType("Please send JSON")
+        # Strict: a number is not bent into a text, nor a text into a number.
+        return declared.body.model_validate_json(bytes(self.received) or b"{}", strict=True)
+
+    def read_form(self, declared: Endpoint) -> dict[str, Any]:
+        assert self.reader
+        try:
+            form: Form = self.reader.finish()
+        except PartTooLarge:
+            raise TooLarge(self.max_bytes) from None
+        except Malformed as error:
+            raise BadRequest(str(error)) from None
+        self.files = {name: form.files[name] for name in declared.files if name in form.files}
+        given = {name: [value for value in values if value.strip()] for name, values in form.fields.items()}
+        return {name: values[0] if len(values) == 1 else values for name, values in given.items() if values}
+
+    def read_query(self) -> dict[str, Any]:
+        try:
+            parameters = parse_qs(
+                self.request.query, keep_blank_values=False, errors="strict", max_num_fields=MAX_QUERY_FIELDS
+            )
+        except ValueError:
+            raise Invalid([{"field": "query", "message": "is not valid UTF-8, or has too many fields"}]) from None
+        return {name: values[0] if len(values) == 1 else values for name, values in parameters.items()}
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def reply(self, data: Any = None, *, message: str | None = None, status: int = 200, **top: Any) -> None:
+        """`{"success": true, "data": …}`; JSON that PostgreSQL built goes out as it is, `top` at the top level."""
+        body = {"success": True, "data": data, "message": message, **top}
+        self.send({key: value for key, value in body.items() if value is not None}, status)
+
+    def reply_page(self, page: PageOf) -> None:
+        self.reply(page.data, pageInfo=page.page_info, pagination=page.pagination)
+
+    def send(self, body: dict[str, Any], status: int = 200) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(orjson.dumps(body))
+
+    @property
+    def publish(self) -> Any:
+        """Tell an event (realtime.events) to whom it concerns; after the commit, never before."""
+        return self.application.publisher.publish
+
+    def _handle_request_exception(self, error: BaseException) -> None:
+        """Tornado's hook for whatever a request raises: an expected failure is told, anything else is logged and a 500."""
+        known = to_api_error(error) or from_tornado(error)
+        if known is None:
+            log.error("request failed", exc_info=error, method=self.request.method, path=self.request.path)
+        if self._finished or self._headers_written:
+            self.request.connection.close() if not self._finished else None  # type: ignore[union-attr,func-returns-value]
+            return
+        self.fail(known or Internal())
+
+    def fail(self, error: ApiError) -> None:
+        self.clear_header("Content-Type")
+        for name, value in error.headers.items():
+            self.set_header(name, value)
+        self.send({**error.body(), "requestId": self.request_id}, error.status)
+
+    def options(self, *_: str) -> None:
+        """Preflight: never limited, the same everywhere."""
+        self.set_header("Access-Control-Allow-Methods", ALLOWED_METHODS)
+        self.set_header("Access-Control-Allow-Headers", ALLOWED_HEADERS)
+        self.set_header("Access-Control-Max-Age", PREFLIGHT_SECONDS)
+        self.set_status(204)
+        self.finish()
+
+    def compute_etag(self) -> None:
+        """Answers are private and change; hashing them would buy nothing."""
+
+    def on_finish(self) -> None:
+        structlog.contextvars.clear_contextvars()
+
+
+def from_tornado(error: BaseException) -> ApiError | None:
+    if isinstance(error, MissingArgumentError | HTTPInputError):
+        return BadRequest("The request is malformed")
+    if isinstance(error, HTTPError) and error.status_code in (400, 405):
+        return BadRequest("The request is malformed") if error.status_code == 400 else MethodNotAllowed(None, [])
+    return None
+
+
+def describe(error: ValidationError) -> ApiError:
+    """Every bad field of a body or query, by its name on the wire."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return InvalidJson()
+    return Invalid(
+        [
+            {"field": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"].removeprefix("Value error, ")}
+            for fault in faults
+        ]
+    )

@@ -1,0 +1,136 @@
+"""`@endpoint`: what a method needs and answers, said on the method. Serving, the guards and the API description read it."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+JSON_BYTES = 256 * 1024  # the longest text field is 5,000 characters; this leaves room for escapes
+LONG_TEXT_CONTROLS = "\n\t"
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may call: anybody (`roles` is None), or active accounts of these roles."""
+
+    name: str
+    roles: frozenset[str] | None = None
+
+    def __or__(self, other: "Access") -> "Access":
+        return Access(f"{self.name} or {other.name}", (self.roles or frozenset()) | (other.roles or frozenset()))
+
+
+PUBLIC = Access("public")
+INFLUENCER = Access("influencer", frozenset({"INFLUENCER"}))
+SALON = Access("salon", frozenset({"SALON"}))
+ADMIN = Access("admin", frozenset({"ADMIN"}))
+MEMBER = Access("influencer or salon", INFLUENCER.roles | SALON.roles)  # type: ignore[operator]  both have roles
+USER = Access("user", MEMBER.roles | ADMIN.roles)  # type: ignore[operator]
+
+
+def without_controls(text: str) -> str:
+    """Refuse NUL and other control characters, but the newline and tab of long texts."""
+    if any((char < " " and char not in LONG_TEXT_CONTROLS) or "\x7f" <= char <= "\x9f" for char in text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+def on_one_line(text: str) -> str:
+    if "\n" in text or "\t" in text:
+        raise ValueError("must not contain line breaks or tabs")
+    return text
+
+
+def blank_to_none(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def split_commas(value: Any) -> Any:
+    """`a,b` and repeated parameters alike become a list."""
+    parts = value if isinstance(value, list) else [value]
+    return [piece for part in parts for piece in (part.split(",") if isinstance(part, str) else [part]) if piece != ""]
+
+
+def Text(max: int, min: int = 1) -> Any:  # noqa: N802  stands where a type stands
+    """Text of several lines, `min` to `max` characters after trimming."""
+    return Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=min, max_length=max),
+        AfterValidator(without_controls),
+    ]
+
+
+def Line(max: int, min: int = 1) -> Any:  # noqa: N802
+    """Text on one line, `min` to `max` characters after trimming."""
+    return Annotated[Text(max, min), AfterValidator(on_one_line)]
+
+
+BlankAsNone = BeforeValidator(blank_to_none)
+CommaList = BeforeValidator(split_commas)
+
+
+class Body(BaseModel):
+    """What a client sends: camelCase on the wire, unknown fields ignored, JSON values never bent into other types."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")
+
+
+class Query(BaseModel):
+    """Parameters after the `?`; a repeated one arrives as a list."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")
+
+
+class Paging(Query):
+    """`limit` and `cursor` of every list (contract §1)."""
+
+    limit: int = Field(20, ge=1, le=100)
+    cursor: str | None = Field(None, max_length=400)
+
+
+class NumberedPaging(Paging):
+    """Lists that also take `page` for the web client."""
+
+    page: int | None = Field(None, ge=1)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    access: Access
+    body: type[Body] | None = None
+    query: type[Query] | None = None
+    returns: Any = None  # the type of `data`, for tests and the API description
+    returns_top: dict[str, Any] | None = None  # fields that also stand at the top level
+    limit: str | None = None  # a setting's name (`limit_message`) beside the general one
+    files: tuple[str, ...] = ()  # multipart file fields that are read
+    max_bytes: int = JSON_BYTES  # of the whole body
+    private: bool = True  # Cache-Control: no-store
+    counted: bool = True  # whether the general rate limit counts it
+    statuses: tuple[int, ...] = (200,)
+    summary: str = ""
+
+
+Method = Callable[..., Awaitable[None]]
+
+
+def endpoint(access: Access, **about: Any) -> Callable[[Method], Method]:
+    """Mark a handler's method. It is called with the ids of its path, then its body, then its query, as declared."""
+
+    def mark(method: Method) -> Method:
+        declared = Endpoint(access, summary=(method.__doc__ or "").strip().split("\n")[0], **about)
+
+        @functools.wraps(method)
+        async def run(self: Any, *ids: str) -> None:
+            await method(self, *ids, *self.inputs(declared))
+
+        run.endpoint = declared  # type: ignore[attr-defined]
+        return run
+
+    return mark
+
+
+Id = UUID

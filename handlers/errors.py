@@ -1,0 +1,151 @@
+"""Expected failures, each with its status, its code and a sentence for a person (contract §1)."""
+
+from typing import Any
+
+import asyncpg
+
+from db.pool import DatabaseUnavailable
+from services.passwords import TooBusy
+
+
+class ApiError(Exception):
+    """A failure that is told to the client as it stands. `error` and `message` must each help by themselves."""
+
+    status = 400
+    code = "BAD_REQUEST"
+    error = "The request cannot be fulfilled"
+
+    def __init__(
+        self,
+        error: str | None = None,
+        message: str | None = None,
+        *,
+        code: str | None = None,
+        details: list[dict[str, str]] | None = None,
+        headers: dict[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(error or self.error)
+        self.error = error or self.error
+        self.message = message or self.error
+        self.code = code or self.code
+        self.headers = headers or {}
+        self.extra = {**({"details": details} if details else {}), **extra}
+
+    def body(self) -> dict[str, Any]:
+        return {"error": self.error, "message": self.message, "code": self.code, **self.extra}
+
+
+class BadRequest(ApiError):
+    pass
+
+
+class InvalidJson(ApiError):
+    code = "INVALID_JSON"
+    error = "The request body is not valid JSON"
+
+
+class Invalid(ApiError):
+    """Failed validation: every bad field is listed."""
+
+    code = "VALIDATION_ERROR"
+    error = "Some fields are not valid"
+
+    def __init__(self, details: list[dict[str, str]]) -> None:
+        first = details[0]
+        sentence = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
+        super().__init__(sentence, "; ".join(f"{d['field']}: {d['message']}" for d in details[:5]), details=details)
+
+
+class NotAuthenticated(ApiError):
+    status = 401
+    code = "NOT_AUTHENTICATED"
+    error = "Please sign in"
+
+
+class Forbidden(ApiError):
+    status = 403
+    code = "FORBIDDEN"
+    error = "You are not allowed to do this"
+
+
+class NotFound(ApiError):
+    status = 404
+    code = "NOT_FOUND"
+
+    def __init__(self, noun: str = "Page") -> None:
+        super().__init__(f"{noun} not found")
+
+
+class MethodNotAllowed(ApiError):
+    status = 405
+    code = "METHOD_NOT_ALLOWED"
+
+    def __init__(self, method: str | None, allowed: list[str]) -> None:
+        super().__init__(f"{method} is not possible here", headers={"Allow": ", ".join(allowed)})
+
+
+class TooLarge(ApiError):
+    status = 413
+    code = "BODY_TOO_LARGE"
+
+    def __init__(self, max_bytes: int) -> None:
+        # The rest of the body is not read: the connection cannot be used again.
+        super().__init__(f"The request is larger than {max_bytes:,} bytes", headers={"Connection": "close"})
+
+
+class UnsupportedMediaType(ApiError):
+    status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    error = "This media type is not accepted here"
+
+
+class Conflict(ApiError):
+    status = 409
+    code = "CONFLICT"
+    error = "This conflicts with the present state"
+
+
+class RateLimited(ApiError):
+    status = 429
+    code = "RATE_LIMITED"
+
+    def __init__(self, retry_after: int, error: str = "Too many requests; please try again later") -> None:
+        super().__init__(error, headers={"Retry-After": str(retry_after)}, retryAfter=retry_after)
+
+
+class NotReady(ApiError):
+    status = 503
+    code = "NOT_READY"
+    error = "The service is not ready; please try again in a moment"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "2"})
+
+
+class Internal(ApiError):
+    status = 500
+    code = "INTERNAL"
+    error = "Something went wrong on our side"
+
+
+EMAIL_TAKEN = Conflict("E-mail is already registered", "Please sign in, or reset your password.", code="EMAIL_TAKEN")
+
+# What a violated constraint means to the client; any other violation is our fault and a 500.
+CONSTRAINTS: dict[str, ApiError] = {
+    "users_email_key": EMAIL_TAKEN,
+    "connection_requests_pair_key": Conflict("There is already a connection or a request between you two"),
+    "social_media_accounts_proven_key": Conflict("This account has been proven to belong to another user"),
+    "job_runs_running_key": Conflict("This job is already running"),
+}
+
+
+def to_api_error(error: BaseException) -> ApiError | None:
+    """What to tell the client of this failure; None if it is a defect of ours."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, DatabaseUnavailable | TooBusy):
+        return NotReady()
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return CONSTRAINTS.get(error.constraint_name or "")
+    return None

@@ -1,0 +1,75 @@
+"""Pages of a list: opaque keyset cursors, and page numbers for the web client (contract §1)."""
+
+import base64
+import binascii
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import asyncpg
+from pydantic import TypeAdapter, ValidationError
+
+from handlers.endpoint import NumberedPaging, Paging
+from handlers.errors import Invalid
+
+MAX_NUMBERED_ROWS = 10_000  # pages are counted through from the start: no deeper than this
+
+
+class Cursor:
+    """The sort key of the last row of a page, as text that means nothing to clients. `types` are those of its columns."""
+
+    def __init__(self, *types: Any) -> None:
+        self.size = len(types)
+        self.key: TypeAdapter[Any] = TypeAdapter(tuple[types])  # type: ignore[valid-type]
+
+    def encode(self, values: Sequence[Any]) -> str:
+        return base64.urlsafe_b64encode(self.key.dump_json(tuple(values))).decode().rstrip("=")
+
+    def decode(self, text: str | None) -> tuple[Any, ...]:
+        """The key to continue after; all None at the start of the list."""
+        if text is None:
+            return (None,) * self.size
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            return self.key.validate_json(raw)
+        except (binascii.Error, ValueError, ValidationError):
+            raise Invalid([{"field": "cursor", "message": "is not a cursor of this list"}]) from None
+
+
+class Window(NamedTuple):
+    """Which rows to ask for: those after `key`, skipping `offset`, and one more than `limit` to see whether there are more."""
+
+    key: tuple[Any, ...]
+    limit: int
+    offset: int
+    page: int | None
+
+    @property
+    def fetch(self) -> int:
+        return self.limit + 1
+
+
+def window(query: Paging, cursor: Cursor) -> Window:
+    page = query.page if isinstance(query, NumberedPaging) else None
+    if page is not None and page * query.limit > MAX_NUMBERED_ROWS:
+        raise Invalid([{"field": "page", "message": f"page times limit must be at most {MAX_NUMBERED_ROWS:,}"}])
+    key = cursor.decode(query.cursor if page is None else None)
+    return Window(key, query.limit, (page - 1) * query.limit if page else 0, page)
+
+
+class PageOf(NamedTuple):
+    data: list[Any]
+    page_info: dict[str, Any]
+    pagination: dict[str, Any] | None
+
+
+def page_of(rows: Sequence[asyncpg.Record], asked: Window, cursor: Cursor, total: int | None = None) -> PageOf:
+    """The page from rows of (body, *key columns), fetched with `asked.fetch`; `total` where pages are numbered."""
+    shown, more = rows[: asked.limit], len(rows) > asked.limit
+    info = {"nextCursor": cursor.encode(tuple(shown[-1])[1:]) if more else None, "hasMore": more}
+    pagination = None
+    if asked.page is not None and total is not None:
+        pages = math.ceil(total / asked.limit)
+        pagination = {"page": asked.page, "limit": asked.limit, "total": total, "totalPages": pages,
+                      "hasMore": asked.page < pages}  # fmt: skip
+    return PageOf([row[0] for row in shown], info, pagination)

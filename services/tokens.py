@@ -1,0 +1,77 @@
+"""Access and refresh tokens: HS256 JWTs by PyJWT. Whether their session still lives is the database's to say."""
+
+import time
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+import jwt
+
+from settings import Settings
+
+ALGORITHM = "HS256"
+Kind = Literal["access", "refresh"]
+
+
+class TokenError(Exception):
+    """The token is not one of ours, or not of this kind."""
+
+
+class TokenExpired(TokenError):
+    """It was one of ours."""
+
+
+class AccessClaims(NamedTuple):
+    user_id: UUID
+    session_id: UUID
+    expires_at: int  # seconds since 1970
+
+
+class RefreshClaims(NamedTuple):
+    session_id: UUID
+    generation: int
+
+
+class Tokens:
+    def __init__(self, settings: Settings) -> None:
+        self.access_secret = settings.jwt_access_secret.get_secret_value()
+        self.refresh_secret = settings.jwt_refresh_secret.get_secret_value()
+        self.access_seconds = int(settings.access_token_expires_in.total_seconds())
+        self.refresh_seconds = int(settings.refresh_token_expires_in.total_seconds())
+
+    def access(self, user_id: UUID, role: str, session_id: UUID) -> str:
+        claims = {"userId": str(user_id), "role": role, "sid": str(session_id)}
+        return self._sign("access", claims, self.access_secret, self.access_seconds)
+
+    def refresh(self, session_id: UUID, generation: int) -> str:
+        """The refresh token of one generation of a session; each generation works once."""
+        claims = {"sid": str(session_id), "generation": generation}
+        return self._sign("refresh", claims, self.refresh_secret, self.refresh_seconds)
+
+    def read_access(self, token: str) -> AccessClaims:
+        claims = self._verify("access", token, self.access_secret)
+        try:
+            return AccessClaims(UUID(claims["userId"]), UUID(claims["sid"]), int(claims["exp"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise TokenError from None
+
+    def read_refresh(self, token: str) -> RefreshClaims:
+        claims = self._verify("refresh", token, self.refresh_secret)
+        try:
+            return RefreshClaims(UUID(claims["sid"]), int(claims["generation"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise TokenError from None
+
+    def _sign(self, kind: Kind, claims: dict[str, Any], secret: str, seconds: int) -> str:
+        now = int(time.time())
+        return jwt.encode({**claims, "typ": kind, "iat": now, "exp": now + seconds}, secret, algorithm=ALGORITHM)
+
+    def _verify(self, kind: Kind, token: str, secret: str) -> dict[str, Any]:
+        try:
+            claims = jwt.decode(token, secret, algorithms=[ALGORITHM], options={"require": ["exp", "iat"]})
+        except jwt.ExpiredSignatureError:
+            raise TokenExpired from None
+        except (jwt.InvalidTokenError, ValueError):
+            raise TokenError from None
+        if claims.get("typ") != kind:
+            raise TokenError
+        return claims

@@ -1,0 +1,2 @@
+drop function new_id();
+drop function iso(timestamptz);

@@ -1,0 +1,3 @@
+drop table salons;
+drop table influencers;
+drop table users;

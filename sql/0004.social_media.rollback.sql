@@ -1,0 +1,2 @@
+drop table social_media_posts;
+drop table social_media_accounts;

@@ -1,0 +1,4 @@
+drop table attachments;
+drop table messages;
+drop table conversation_participants;
+drop table conversations;
