@@ -35,7 +35,7 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/mypy .
 
 routes: $(VENV)/.runtime  ## the table of routes: method, path, access
-	@$(BIN)/python -m handlers.router
+	@$(BIN)/python -m handlers
 
 migrate: $(VENV)/.runtime  ## bring the database of DATABASE_URL (or the packaged one) up to date
 	@$(BIN)/python -m db.migrate

@@ -76,7 +76,7 @@ class EmbeddedServers:
         self.lock = lock
         left_over = ServerUrls(**json.loads(note.read_text())) if note.exists() else None
         note.unlink(missing_ok=True)
-        urls = ServerUrls(self.start_postgres(), self.start_redis(left_over and left_over.redis_url))
+        urls = ServerUrls(self.start_postgres(), self.start_redis(left_over.redis_url if left_over else None))
         draft = note.with_suffix(".draft")
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(asdict(urls)))
@@ -109,8 +109,7 @@ class EmbeddedServers:
             self.pg_ctl("-w", "-t", str(START_SECONDS), "-l", str(pgdata / "server.log"),
                         "-o", f"-h '' -k {sockets} -c max_connections=200 {self.options}", "start")  # fmt: skip
         self.run(
-            "psql", "-h", str(sockets), "-U", "encer", "-d", "postgres", "-v", "ON_ERROR_STOP=1",
-                 input=CREATE_DATABASE
+            "psql", "-h", str(sockets), "-U", "encer", "-d", "postgres", "-v", "ON_ERROR_STOP=1", input=CREATE_DATABASE
         )
         return f"postgresql://encer@/encer?host={sockets}"
 

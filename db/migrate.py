@@ -1,6 +1,5 @@
 """Migrations of sql/ by yoyo, safe when several instances start at once. `python -m db.migrate` runs them."""
 
-import sys
 import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -37,7 +36,7 @@ def rollback(database_url: str) -> int:
         return len(applied)
 
 
-class open_backend:  # noqa: N801  reads as the function it is
+class open_backend:
     """yoyo's backend for `database_url`, whose connection is closed at the end (yoyo itself keeps it)."""
 
     def __init__(self, database_url: str) -> None:
@@ -62,7 +61,7 @@ def main() -> None:
 
     settings = load_settings()
     servers = None
-    url = settings.database_url and settings.database_url.get_secret_value()
+    url = settings.database_url.get_secret_value() if settings.database_url else None
     if url is None:
         servers = EmbeddedServers(settings.data_dir)
         url = servers.start().database_url
@@ -74,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

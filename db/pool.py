@@ -42,13 +42,16 @@ UNAVAILABLE = (
     asyncpg.TooManyConnectionsError,
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
     asyncpg.IdleInTransactionSessionTimeoutError,
 )
 
 
-async def pass_json_through(conn: asyncpg.Connection) -> None:
-    """JSON that a statement builds arrives as a Fragment, which orjson writes into an answer or a frame as it is."""
+async def set_codecs(conn: asyncpg.Connection) -> None:
+    """JSON that a statement builds arrives as a Fragment, which orjson writes into an answer or a frame as it is.
+    Ids are text in Python, as they are on the wire."""
     await conn.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=orjson.Fragment)
+    await conn.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str)
 
 
 class Queries:
@@ -98,7 +101,7 @@ class Database(Queries):
                     timeout=CONNECT_SECONDS,
                     command_timeout=COMMAND_SECONDS,
                     server_settings=SERVER_SETTINGS,
-                    init=pass_json_through,
+                    init=set_codecs,
                 )
             )
         except UNAVAILABLE as error:
@@ -126,10 +129,9 @@ class Database(Queries):
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """All or nothing; what was registered with `after_commit` runs when the connection is back in the pool."""
-        async with self.connection() as conn:
-            async with conn.transaction():
-                tx = Transaction(conn)
-                yield tx
+        async with self.connection() as conn, conn.transaction():
+            tx = Transaction(conn)
+            yield tx
         for effect, args in tx.effects:
             try:
                 result = effect(*args)

@@ -10,7 +10,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple
-from uuid import UUID
 
 import structlog
 
@@ -29,9 +28,9 @@ REMEMBERED_CALLERS = 50_000  # about 20 MB
 
 
 class Caller(NamedTuple):
-    id: UUID
+    id: str
     role: str
-    session_id: UUID
+    session_id: str
 
 
 LOAD_CALLER = """
@@ -73,23 +72,21 @@ END_SESSIONS = """
 """
 
 
-async def open_session(tx: Transaction, user_id: UUID, seconds: int, ip: str, user_agent: str) -> UUID:
+async def open_session(tx: Transaction, user_id: str, seconds: int, ip: str, user_agent: str) -> str:
     """A new session, generation 1; a user keeps at most SESSIONS_PER_USER."""
     await tx.execute(LOCK_USER, user_id)
     await tx.execute(MAKE_ROOM, user_id, SESSIONS_PER_USER - 1)
     return await tx.fetchval(OPEN_SESSION, user_id, seconds, ip, user_agent)
 
 
-async def end_sessions(
-    queries: Queries, user_id: UUID | str, reason: EndReason, keep: UUID | None = None
-) -> None:
+async def end_sessions(queries: Queries, user_id: str, reason: EndReason, keep: str | None = None) -> None:
     """End all sessions of a user but `keep`; the feed closes their sockets on every instance."""
     await queries.execute(END_SESSIONS, user_id, reason, keep)
 
 
 class Ended(NamedTuple):
-    session_id: UUID
-    user_id: UUID
+    session_id: str
+    user_id: str
     reason: EndReason
 
 
@@ -98,8 +95,8 @@ class Sessions:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.remembered: OrderedDict[UUID, tuple[Caller, float]] = OrderedDict()
-        self.ended: dict[UUID, float] = {}
+        self.remembered: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
+        self.ended: dict[str, float] = {}
         self.asked_at = float("-inf")  # when the feed last began an answer
         self.listeners: list[Callable[[Ended], Awaitable[None] | None]] = []
         self.task: asyncio.Task[None] | None = None
@@ -108,7 +105,7 @@ class Sessions:
         """Tell `listener` of every session that ends, on whichever instance, once."""
         self.listeners.append(listener)
 
-    async def caller(self, session_id: UUID, user_id: UUID) -> Caller | None:
+    async def caller(self, session_id: str, user_id: str) -> Caller | None:
         """Who this session belongs to, or None if it has ended or its account is not active."""
         now = time.monotonic()
         caller, until = self.remembered.get(session_id, (None, 0.0))

@@ -47,7 +47,7 @@ class Shape(BaseModel):
 
     @classmethod
     def sql(cls, t: str, viewer: str = "null::uuid", **given: str) -> str:
-        """The JSON of this shape built from row `t`; `given` replaces the expressions of single fields, taken as they are."""
+        """The JSON of this shape built from row `t`; `given` replaces the expressions of fields, as they are."""
         pairs = []
         for name, field in cls.model_fields.items():
             expression = given.pop(name, None) or fill(field_sql(field), t=t, viewer=viewer, column=name)
@@ -119,7 +119,9 @@ class RequestSalon(Shape):
 
 
 class RequestUser(UserRef):
-    influencer: Annotated[RequestInfluencer | None, Sql(RequestInfluencer.row("influencers i where i.user_id = {t}.id"))]
+    influencer: Annotated[
+        RequestInfluencer | None, Sql(RequestInfluencer.row("influencers i where i.user_id = {t}.id"))
+    ]
     salon: Annotated[RequestSalon | None, Sql(RequestSalon.row("salons s where s.user_id = {t}.id"))]
 
 

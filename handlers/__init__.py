@@ -1,0 +1,32 @@
+"""The routes of every room, in one table with the web client's spellings."""
+
+from handlers import auth, health
+from handlers.aliases import ALIASES
+from handlers.base import Handler
+from handlers.endpoint import PUBLIC, Endpoint
+from handlers.errors import NotFound
+from handlers.router import Route, Table
+from realtime.socket import Socket
+
+API = "/api/v1"
+
+
+class UnknownRoute(Handler):
+    """Whatever the table does not know."""
+
+    async def prepare(self) -> None:
+        if self.request.method != "OPTIONS":
+            await self.count_request(f"ip:{self.ip}", None)
+            raise NotFound
+
+
+def make_table() -> Table:
+    declared = [
+        *((API + path, handler) for room in (auth,) for path, handler in room.routes),
+        *(route for room in (health,) for route in room.routes),
+    ]
+    table = Table(declared, UnknownRoute)
+    table.add(Route("GET", "/ws", Socket, Endpoint(PUBLIC, counted=False, summary="The WebSocket")))
+    for (method, path), (canonical_method, canonical_path) in ALIASES.items():
+        table.add_alias(method, API + path, canonical_method, API + canonical_path)
+    return table

@@ -1,5 +1,6 @@
 """The Tornado application: what every handler works with, client addresses, and one log line a request."""
 
+from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -10,6 +11,7 @@ from tornado.web import Application, RequestHandler
 from db.pool import Database
 from db.sessions import Sessions
 from handlers.router import Table
+from realtime import Realtime
 from services import Services
 from services.metrics import REQUEST_SECONDS
 from settings import Settings
@@ -21,14 +23,24 @@ QUIET_PATHS = ("/health", "/metrics")
 
 class App(Application):
     def __init__(
-        self, table: Table, settings: Settings, db: Database, sessions: Sessions, services: Services, publisher: Any
+        self,
+        table: Table,
+        settings: Settings,
+        db: Database,
+        sessions: Sessions,
+        services: Services,
+        realtime: Realtime,
+        wake_outbox: Callable[[], None],
+        **tornado_settings: Any,
     ) -> None:
-        super().__init__([], log_function=log_request, websocket_ping_interval=None)
+        super().__init__([], log_function=log_request, **tornado_settings)
         self.config = settings  # Tornado's own `settings` is another thing
         self.db = db
         self.sessions = sessions
         self.services = services
-        self.publisher = publisher
+        self.realtime = realtime
+        self.publisher = realtime.publisher
+        self.wake_outbox = wake_outbox
         self.table = table
         self.proxies = [ip_network(network, strict=False) for network in settings.trusted_proxies]
         self.draining = False
@@ -47,6 +59,9 @@ class App(Application):
                 break
             address = candidate
         return address
+
+    def redis_is_heard(self) -> bool:
+        return self.realtime.relay.healthy
 
     def is_proxy(self, address: str) -> bool:
         return is_address(address) and any(ip_address(address) in network for network in self.proxies)

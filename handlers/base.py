@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 from tornado.httputil import HTTPInputError
 from tornado.web import HTTPError, MissingArgumentError, RequestHandler, stream_request_body
 
-from db.pool import Database
+from db.fields import list_faults
+from db.outbox import queue_mail
+from db.pool import Database, Transaction
 from db.sessions import Caller
 from handlers.application import App
 from handlers.endpoint import Endpoint
@@ -31,6 +33,7 @@ from handlers.errors import (
     to_api_error,
 )
 from handlers.paging import PageOf
+from realtime.events import Event
 from services import Services
 from services.multipart import Form, Malformed, MultipartReader, UploadedFile
 from services.multipart import TooLarge as PartTooLarge
@@ -112,7 +115,7 @@ class Handler(RequestHandler):
         self.expect_body(declared)
 
     def declared_endpoint(self) -> Endpoint:
-        route = self.request.route  # type: ignore[attr-defined]  set by the router
+        route = self.request.route  # type: ignore[attr-defined]
         if route is None:
             raise MethodNotAllowed(self.request.method, self.request.allowed)  # type: ignore[attr-defined]
         return route.endpoint
@@ -133,7 +136,7 @@ class Handler(RequestHandler):
 
     async def count_request(self, owner: str, name: str | None) -> None:
         limits = [("general", self.limit("limit_general")), *([(name, self.limit(name))] if name else [])]
-        verdicts = await self.take([Claim(owner, label, limit) for label, limit in limits if limit])
+        verdicts = await self.take([Claim(owner, label, limit) for label, limit in limits])
         if verdicts:
             tightest = verdicts[-1]
             self.set_header("RateLimit-Limit", tightest.limit)
@@ -237,20 +240,26 @@ class Handler(RequestHandler):
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(orjson.dumps(body))
 
-    @property
-    def publish(self) -> Any:
-        """Tell an event (realtime.events) to whom it concerns; after the commit, never before."""
-        return self.application.publisher.publish
+    async def mail(self, tx: Transaction, to: str, template: str, **params: str) -> None:
+        """Queue a mail in the transaction that causes it; a sender wakes up with the commit."""
+        await queue_mail(tx, self.services.encryption, to, template, params)
+        tx.after_commit(self.application.wake_outbox)
+
+    def publish(self, event: Event) -> None:
+        """Tell whom it concerns; after the commit, never before."""
+        self.application.publisher.publish(event)
 
     def _handle_request_exception(self, error: BaseException) -> None:
-        """Tornado's hook for whatever a request raises: an expected failure is told, anything else is logged and a 500."""
+        """Tornado's hook for what a request raises: an expected failure is told, anything else is logged and a 500."""
         known = to_api_error(error) or from_tornado(error)
         if known is None:
             log.error("request failed", exc_info=error, method=self.request.method, path=self.request.path)
-        if self._finished or self._headers_written:
-            self.request.connection.close() if not self._finished else None  # type: ignore[union-attr,func-returns-value]
+        if self._finished:
             return
-        self.fail(known or Internal())
+        if self._headers_written:  # half of an answer is out: cut it off, so that it is not taken for whole
+            self.request.connection.stream.close()  # type: ignore[union-attr]
+        else:
+            self.fail(known or Internal())
 
     def fail(self, error: ApiError) -> None:
         self.clear_header("Content-Type")
@@ -282,13 +291,6 @@ def from_tornado(error: BaseException) -> ApiError | None:
 
 
 def describe(error: ValidationError) -> ApiError:
-    """Every bad field of a body or query, by its name on the wire."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    if any(fault["type"] == "json_invalid" for fault in faults):
+    if any(fault["type"] == "json_invalid" for fault in error.errors(include_url=False, include_context=False)):
         return InvalidJson()
-    return Invalid(
-        [
-            {"field": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"].removeprefix("Value error, ")}
-            for fault in faults
-        ]
-    )
+    return Invalid(list_faults(error))

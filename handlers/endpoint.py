@@ -1,16 +1,16 @@
-"""`@endpoint`: what a method needs and answers, said on the method. Serving, the guards and the API description read it."""
+"""`@endpoint`: what a method needs and answers, said on the method; serving, guards and API description read it."""
 
 import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from db.fields import Body
+
 JSON_BYTES = 256 * 1024  # the longest text field is 5,000 characters; this leaves room for escapes
-LONG_TEXT_CONTROLS = "\n\t"
 
 
 @dataclass(frozen=True)
@@ -28,55 +28,8 @@ PUBLIC = Access("public")
 INFLUENCER = Access("influencer", frozenset({"INFLUENCER"}))
 SALON = Access("salon", frozenset({"SALON"}))
 ADMIN = Access("admin", frozenset({"ADMIN"}))
-MEMBER = Access("influencer or salon", INFLUENCER.roles | SALON.roles)  # type: ignore[operator]  both have roles
-USER = Access("user", MEMBER.roles | ADMIN.roles)  # type: ignore[operator]
-
-
-def without_controls(text: str) -> str:
-    """Refuse NUL and other control characters, but the newline and tab of long texts."""
-    if any((char < " " and char not in LONG_TEXT_CONTROLS) or "\x7f" <= char <= "\x9f" for char in text):
-        raise ValueError("must not contain control characters")
-    return text
-
-
-def on_one_line(text: str) -> str:
-    if "\n" in text or "\t" in text:
-        raise ValueError("must not contain line breaks or tabs")
-    return text
-
-
-def blank_to_none(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-def split_commas(value: Any) -> Any:
-    """`a,b` and repeated parameters alike become a list."""
-    parts = value if isinstance(value, list) else [value]
-    return [piece for part in parts for piece in (part.split(",") if isinstance(part, str) else [part]) if piece != ""]
-
-
-def Text(max: int, min: int = 1) -> Any:  # noqa: N802  stands where a type stands
-    """Text of several lines, `min` to `max` characters after trimming."""
-    return Annotated[
-        str,
-        StringConstraints(strip_whitespace=True, min_length=min, max_length=max),
-        AfterValidator(without_controls),
-    ]
-
-
-def Line(max: int, min: int = 1) -> Any:  # noqa: N802
-    """Text on one line, `min` to `max` characters after trimming."""
-    return Annotated[Text(max, min), AfterValidator(on_one_line)]
-
-
-BlankAsNone = BeforeValidator(blank_to_none)
-CommaList = BeforeValidator(split_commas)
-
-
-class Body(BaseModel):
-    """What a client sends: camelCase on the wire, unknown fields ignored, JSON values never bent into other types."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")
+MEMBER = INFLUENCER | SALON
+USER = Access("user", (MEMBER | ADMIN).roles)
 
 
 class Query(BaseModel):
@@ -131,6 +84,3 @@ def endpoint(access: Access, **about: Any) -> Callable[[Method], Method]:
         return run
 
     return mark
-
-
-Id = UUID

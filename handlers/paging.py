@@ -16,7 +16,7 @@ MAX_NUMBERED_ROWS = 10_000  # pages are counted through from the start: no deepe
 
 
 class Cursor:
-    """The sort key of the last row of a page, as text that means nothing to clients. `types` are those of its columns."""
+    """The sort key of a page's last row, as text that means nothing to clients. `types` are those of its columns."""
 
     def __init__(self, *types: Any) -> None:
         self.size = len(types)
@@ -37,7 +37,7 @@ class Cursor:
 
 
 class Window(NamedTuple):
-    """Which rows to ask for: those after `key`, skipping `offset`, and one more than `limit` to see whether there are more."""
+    """Which rows to ask for: after `key`, skipping `offset`, and one more than `limit` to see if there are more."""
 
     key: tuple[Any, ...]
     limit: int

@@ -1,7 +1,7 @@
 """The hand-rolled router: one table of routes, and a tree of path segments in which fixed ones go before `{id}`.
 
-Serving, `make routes`, the access guard and the API description all read the same table. `{name}` takes a UUID, anything
-else there is a 404; `{name:str}` takes any single segment.
+Serving, `make routes`, the access guard and the API description all read the same table. `{name}` takes a UUID,
+anything else there is a 404; `{name:str}` takes any single segment.
 """
 
 import re
@@ -14,10 +14,10 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Router
 from tornado.web import Application, RequestHandler
 
+from db.fields import UUID_PATTERN
 from handlers.endpoint import Endpoint
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 PARAMETER = re.compile(r"\{(\w+)(?::(str))?\}")
 
 
@@ -35,7 +35,7 @@ class Route:
 
     def accepts(self, values: list[str]) -> bool:
         kinds = [kind for _, kind in PARAMETER.findall(self.path)]
-        return all(kind == "str" or UUID_PATTERN.fullmatch(v) for kind, v in zip(kinds, values, strict=True))
+        return all(kind == "str" or re.match(UUID_PATTERN, v) for kind, v in zip(kinds, values, strict=True))
 
 
 @dataclass
@@ -106,18 +106,6 @@ class Table(Router):
         delegate = self.application.get_handler_delegate(
             request, handler, path_args=[value.encode() for value in values]
         )
-        request.route = route  # type: ignore[attr-defined]  for the base handler, logs and metrics
+        request.route = route  # type: ignore[attr-defined]
         request.allowed = sorted(routes)  # type: ignore[attr-defined]
         return delegate
-
-
-def main() -> None:
-    from handlers import make_table
-
-    for route in sorted(make_table().routes, key=lambda route: route.path):
-        alias = f"  = {route.alias_of.method} {route.alias_of.path}" if route.alias_of else ""
-        print(f"{route.method:7}{route.path:64}{route.endpoint.access.name}{alias}")
-
-
-if __name__ == "__main__":
-    main()

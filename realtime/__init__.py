@@ -1,0 +1,73 @@
+"""Everything live: made once at start, handed to each socket."""
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from db.pool import Database
+from db.sessions import Ended, Sessions
+from realtime.events import Event, encode
+from realtime.hub import Hub
+from realtime.publish import Publisher
+from realtime.relay import Relay
+from realtime.typing import Typists
+from services.rate_limit import RateLimits
+from services.tokens import Tokens
+from settings import Settings
+
+if TYPE_CHECKING:
+    from realtime.socket import Socket
+
+ENDED = 4403
+GOING_AWAY = 1001
+RECONNECT_MS = (500, 5_000)  # spread over this long, so that a restart is no stampede
+CLOSE_BATCH = 200
+CLOSE_PAUSE_SECONDS = 0.05
+FLUSH_SECONDS = 2.0
+
+
+class Realtime:
+    def __init__(
+        self, settings: Settings, redis_url: str, db: Database, sessions: Sessions, tokens: Tokens, limits: RateLimits
+    ) -> None:
+        self.settings = settings
+        self.db = db
+        self.sessions = sessions
+        self.tokens = tokens
+        self.rate_limits = limits
+        self.hub = Hub(db)
+        self.relay = Relay(redis_url, self.hub.deliver)
+        self.hub.relay = self.relay
+        self.relay.on_resume = self.hub.resync
+        self.publisher = Publisher(self.hub, self.relay)
+        self.typists = Typists(self.publish)
+        self.hub.on_author = self.typists.stop
+        self.sockets: set[Socket] = set()
+        self.draining = False
+        sessions.on_end(self.end_session)
+
+    def publish(self, event: Event) -> None:
+        self.publisher.publish(event)
+
+    def start(self) -> None:
+        self.relay.start()
+        self.hub.start()
+
+    def end_session(self, ended: Ended) -> None:
+        """Whoever is logged out, suspended or deleted listens no longer."""
+        for socket in [socket for socket in self.sockets if socket.session_id == ended.session_id]:
+            socket.end(ENDED, ended.reason.lower().replace("_", " "))
+
+    async def drain(self) -> None:
+        """No new sockets; tell the open ones to come back elsewhere, then close them in batches."""
+        self.draining = True
+        for socket in list(self.sockets):
+            socket.send(encode("going_away", {"reconnectAfterMs": random.randint(*RECONNECT_MS)}))
+        while batch := list(self.sockets)[:CLOSE_BATCH]:
+            for socket in batch:
+                socket.end(GOING_AWAY, "going away")
+            await asyncio.sleep(CLOSE_PAUSE_SECONDS)
+
+    async def stop(self) -> None:
+        await self.hub.stop()
+        await self.relay.stop()

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import secrets
-from uuid import UUID
 
 from settings import Settings, decode_encryption_key
 
@@ -20,5 +19,5 @@ class Otps:
     def new(self) -> str:
         return f"{secrets.randbelow(1_000_000):06d}"
 
-    def digest(self, user_id: UUID | str, purpose: str, code: str) -> bytes:
+    def digest(self, user_id: str, purpose: str, code: str) -> bytes:
         return hmac.digest(self.key, f"{user_id}:{purpose}:{code}".encode(), "sha256")

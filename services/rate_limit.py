@@ -65,12 +65,19 @@ class Claim(NamedTuple):
 
     owner: str
     name: str
-    limit: Limit
+    limit: Limit | None  # None: switched off
 
     @property
     def key(self) -> str:
         # The braces keep one owner's counters on one node of a Redis cluster.
         return f"limit:{{{self.owner}}}:{self.name}"
+
+
+Counted = tuple[str, Limit]  # a counter's key and its limit
+
+
+def in_force(claims: Sequence[Claim]) -> list[Counted]:
+    return [(claim.key, claim.limit) for claim in claims if claim.limit]
 
 
 class Verdict(NamedTuple):
@@ -87,41 +94,43 @@ class RateLimits:
         self.local = LocalCounters()
         self.rest_until = 0.0
 
-    async def take(self, claims: Sequence[Claim], hits: int = 1) -> list[Verdict]:
-        """Count a hit on every claim, or on none if one is exhausted; a verdict each, in order."""
-        if not claims:
+    async def take(self, claims: Sequence[Claim]) -> list[Verdict]:
+        """Count a hit on every claim, or on none if one is exhausted; a verdict for each that is not off, in order."""
+        counted = in_force(claims)
+        if not counted:
             return []
-        allowed, counters = await self._count(claims, hits)
+        allowed, counters = await self._count(counted, 1)
         return [
             Verdict(
                 allowed or wait == 0,
-                claim.limit.burst or claim.limit.hits,
+                limit.burst or limit.hits,
                 int(remaining),
                 math.ceil(reset / 1000),
                 math.ceil(wait / 1000),
             )
-            for claim, (remaining, reset, wait) in zip(claims, counters, strict=True)
+            for (_, limit), (remaining, reset, wait) in zip(counted, counters, strict=True)
         ]
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
         """Undo one hit: what was counted beforehand turned out not to count (a login that succeeded)."""
-        if claims:
-            await self._count(claims, -1)
+        counted = in_force(claims)
+        if counted:
+            await self._count(counted, -1)
 
-    async def _count(self, claims: Sequence[Claim], hits: int) -> tuple[bool, list[Any]]:
+    async def _count(self, counted: Sequence[Counted], hits: int) -> tuple[bool, list[Any]]:
         arguments: list[float] = [hits]
-        for claim in claims:
-            arguments += [claim.limit.period, claim.limit.hits, claim.limit.burst or 0]
+        for _, limit in counted:
+            arguments += [limit.period, limit.hits, limit.burst or 0]
         if time.monotonic() >= self.rest_until:
             try:
                 async with asyncio.timeout(REDIS_SECONDS):
-                    keys = [claim.key for claim in claims]
+                    keys = [key for key, _ in counted]
                     allowed, counters = await self.redis.eval(TAKE, len(keys), *keys, *arguments)
                     return bool(allowed), counters
             except (RedisError, OSError, TimeoutError) as error:
                 self.rest_until = time.monotonic() + REST_SECONDS
                 log.warning("rate limits count on this instance alone", reason=type(error).__name__)
-        return self.local.count(claims, hits)
+        return self.local.count(counted, hits)
 
 
 class LocalCounters:
@@ -130,12 +139,11 @@ class LocalCounters:
     def __init__(self) -> None:
         self.counters: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key -> (value, end)
 
-    def count(self, claims: Sequence[Claim], hits: int) -> tuple[bool, list[Any]]:
+    def count(self, counted: Sequence[Counted], hits: int) -> tuple[bool, list[Any]]:
         now, allowed = time.time(), True
         writes, answer = {}, []
-        for claim in claims:
-            value, end = self.counters.get(claim.key, (0.0, 0.0))
-            limit = claim.limit
+        for key, limit in counted:
+            value, end = self.counters.get(key, (0.0, 0.0))
             if limit.burst:
                 cost = limit.period / limit.hits
                 value = max(value, now) + hits * cost
@@ -150,12 +158,12 @@ class LocalCounters:
                 allowed = False
             else:
                 wait = 0
-            writes[claim.key] = (value, end)
+            writes[key] = (value, end)
             answer.append((max(remaining, 0), math.ceil(reset * 1000), math.ceil(wait * 1000)))
         if allowed:
-            for key, counter in writes.items():
-                self.counters[key] = counter
-                self.counters.move_to_end(key)
+            for name, counter in writes.items():
+                self.counters[name] = counter
+                self.counters.move_to_end(name)
             while len(self.counters) > LOCAL_KEYS:
                 self.counters.popitem(last=False)
         return allowed, answer

@@ -21,13 +21,13 @@ class TokenExpired(TokenError):
 
 
 class AccessClaims(NamedTuple):
-    user_id: UUID
-    session_id: UUID
+    user_id: str
+    session_id: str
     expires_at: int  # seconds since 1970
 
 
 class RefreshClaims(NamedTuple):
-    session_id: UUID
+    session_id: str
     generation: int
 
 
@@ -38,26 +38,26 @@ class Tokens:
         self.access_seconds = int(settings.access_token_expires_in.total_seconds())
         self.refresh_seconds = int(settings.refresh_token_expires_in.total_seconds())
 
-    def access(self, user_id: UUID, role: str, session_id: UUID) -> str:
-        claims = {"userId": str(user_id), "role": role, "sid": str(session_id)}
+    def access(self, user_id: str, role: str, session_id: str) -> str:
+        claims = {"userId": user_id, "role": role, "sid": session_id}
         return self._sign("access", claims, self.access_secret, self.access_seconds)
 
-    def refresh(self, session_id: UUID, generation: int) -> str:
+    def refresh(self, session_id: str, generation: int) -> str:
         """The refresh token of one generation of a session; each generation works once."""
-        claims = {"sid": str(session_id), "generation": generation}
+        claims = {"sid": session_id, "generation": generation}
         return self._sign("refresh", claims, self.refresh_secret, self.refresh_seconds)
 
     def read_access(self, token: str) -> AccessClaims:
         claims = self._verify("access", token, self.access_secret)
         try:
-            return AccessClaims(UUID(claims["userId"]), UUID(claims["sid"]), int(claims["exp"]))
+            return AccessClaims(str(UUID(claims["userId"])), str(UUID(claims["sid"])), int(claims["exp"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise TokenError from None
 
     def read_refresh(self, token: str) -> RefreshClaims:
         claims = self._verify("refresh", token, self.refresh_secret)
         try:
-            return RefreshClaims(UUID(claims["sid"]), int(claims["generation"]))
+            return RefreshClaims(str(UUID(claims["sid"])), int(claims["generation"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise TokenError from None
 

@@ -1,0 +1,89 @@
+"""Types of what clients send, for bodies, queries and frames alike."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import GroupedMetadata
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+
+UUID_PATTERN = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+LONG_TEXT_CONTROLS = "\n\t"
+
+
+def without_controls(text: str) -> str:
+    """Refuse NUL and other control characters, but the newline and tab of long texts."""
+    if any((char < " " and char not in LONG_TEXT_CONTROLS) or "\x7f" <= char <= "\x9f" for char in text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+def on_one_line(text: str) -> str:
+    if "\n" in text or "\t" in text:
+        raise ValueError("must not contain line breaks or tabs")
+    return text
+
+
+def blank_to_none(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def split_commas(value: Any) -> Any:
+    """`a,b` and repeated parameters alike become a list."""
+    parts = value if isinstance(value, list) else [value]
+    return [piece for part in parts for piece in (part.split(",") if isinstance(part, str) else [part]) if piece != ""]
+
+
+@dataclass(frozen=True)
+class Text(GroupedMetadata):
+    """`Annotated[str, Text(5000)]`: several lines, `min` to `max` characters after trimming."""
+
+    max: int
+    min: int = 1
+
+    def __iter__(self) -> Iterator[Any]:
+        yield StringConstraints(strip_whitespace=True, min_length=self.min, max_length=self.max)
+        yield AfterValidator(without_controls)
+
+
+@dataclass(frozen=True)
+class Line(Text):
+    """The same on one line."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        yield AfterValidator(on_one_line)
+
+
+def normalise_email(text: str) -> str:
+    """Lower case; whether mail can be delivered there is what the mailed code finds out."""
+    try:
+        checked = validate_email(text.strip(), check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError:
+        raise ValueError("is not a valid e-mail address") from None
+    return checked.normalized.lower()
+
+
+Email = Annotated[
+    str, StringConstraints(max_length=254), AfterValidator(without_controls), AfterValidator(normalise_email)
+]
+# Ids are text in Python, as they are on the wire.
+Id = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
+BlankAsNone = BeforeValidator(blank_to_none)
+CommaList = BeforeValidator(split_commas)
+
+
+class Body(BaseModel):
+    """What a client sends: camelCase on the wire, unknown fields ignored, JSON values never bent into other types."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")
+
+
+def list_faults(error: ValidationError) -> list[dict[str, str]]:
+    """Every bad field by its name on the wire, with a sentence, and without what was sent."""
+    return [
+        {"field": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"].removeprefix("Value error, ")}
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]

@@ -1,0 +1,7 @@
+"""`python -m handlers` prints the table of routes: method, path, who may call."""
+
+from handlers import make_table
+
+for route in sorted(make_table().routes, key=lambda route: route.path):
+    alias = f"  = {route.alias_of.method} {route.alias_of.path}" if route.alias_of else ""
+    print(f"{route.method:7}{route.path:64}{route.endpoint.access.name}{alias}")

@@ -1,0 +1,76 @@
+"""Is it alive, is it ready, what does it measure: for people, load balancers and Prometheus."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from db.migrate import migration_ids
+from db.pool import DatabaseUnavailable
+from handlers.base import Handler
+from handlers.endpoint import PUBLIC, endpoint
+
+STARTED = time.monotonic()
+READY_SECONDS = 2.0
+
+LIST_MIGRATIONS = "select migration_id from _yoyo_migration"
+
+
+class Health(Handler):
+    @endpoint(PUBLIC, counted=False)
+    async def get(self) -> None:
+        """The server answers."""
+        self.send(
+            {
+                "status": "ok",
+                "message": "Beautiful Encer is running",
+                "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "uptime": round(time.monotonic() - STARTED, 3),
+            }
+        )
+
+
+class Live(Handler):
+    @endpoint(PUBLIC, counted=False)
+    async def get(self) -> None:
+        """The process runs; nothing else is asked."""
+        self.send({"status": "ok"})
+
+
+class Ready(Handler):
+    @endpoint(PUBLIC, counted=False, statuses=(200, 503))
+    async def get(self) -> None:
+        """Whether to send requests here. Redis away is `degraded` but ready: nothing is lost, only slower to arrive."""
+        database, migrations = await self.look_at_database()
+        redis = self.application.redis_is_heard()
+        ready = database and migrations and not self.application.draining
+        status = (
+            "draining" if self.application.draining else "not_ready" if not ready else "ok" if redis else "degraded"
+        )
+        checks = {"database": database, "migrations": migrations, "redis": redis}
+        self.send({"status": status, "checks": checks}, 200 if ready else 503)
+
+    async def look_at_database(self) -> tuple[bool, bool]:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                applied = {row["migration_id"] for row in await self.db.fetch(LIST_MIGRATIONS)}
+        except (DatabaseUnavailable, TimeoutError):
+            return False, False
+        return True, migration_ids() <= applied
+
+
+class Metrics(Handler):
+    @endpoint(PUBLIC, counted=False)
+    async def get(self) -> None:
+        """Prometheus text; keep it from the public at the proxy."""
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(generate_latest())
+
+
+routes = [
+    ("/health", Health),
+    ("/health/live", Live),
+    ("/health/ready", Ready),
+    ("/metrics", Metrics),
+]

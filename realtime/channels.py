@@ -1,0 +1,18 @@
+"""The only place where channel names are spelt."""
+
+EVERYBODY = "encer:all"  # what concerns every instance
+
+
+def user(user_id: str) -> str:
+    """What one user is told, on whichever socket."""
+    return f"encer:user:{user_id}"
+
+
+def conversation(conversation_id: str) -> str:
+    """What those who have joined a conversation are told."""
+    return f"encer:conversation:{conversation_id}"
+
+
+def heartbeat(instance_id: str) -> str:
+    """What an instance tells itself through Redis, to know that it still hears."""
+    return f"encer:heartbeat:{instance_id}"

@@ -1,0 +1,187 @@
+"""Client → server frames: a closed set. Each names its data, says what it does, and returns its ack (contract §4)."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+
+from db import conversations
+from db.conversations import ConversationNotFound, ConversationReadOnly, NewMessage, UnknownAttachment
+from db.fields import Body, Id
+from realtime.events import MessageRead, MessageSent, NotificationRead, NotificationReceived, encode
+from realtime.feeds import replay
+from services.rate_limit import Claim
+
+if TYPE_CHECKING:
+    from realtime.socket import Socket
+
+JOINED_CONVERSATIONS = 100
+
+
+class CommandError(Exception):
+    """Told to the client as an `error` frame."""
+
+    def __init__(self, code: str, error: str, **extra: Any) -> None:
+        super().__init__(error)
+        self.code = code
+        self.extra = extra
+
+
+NOT_FOUND = CommandError("NOT_FOUND", "Conversation not found")
+READ_ONLY = CommandError("FORBIDDEN", "You are no longer connected; this conversation is read-only")
+
+
+class Nothing(Body):
+    pass
+
+
+class Authenticate(Body):
+    token: str = Field(max_length=4096)
+
+
+class InConversation(Body):
+    conversation_id: Id
+
+
+class JoinConversation(InConversation):
+    after: int | None = Field(None, ge=0, lt=2**53)
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_bare_id(cls, data: Any) -> Any:
+        """A client may send the id alone instead of an object."""
+        return {"conversationId": data} if isinstance(data, str) else data
+
+
+class SendMessage(NewMessage):
+    conversation_id: Id
+
+
+class MarkRead(InConversation):
+    seq: int = Field(ge=0, lt=2**53)
+
+
+Data = Any
+Ack = dict[str, Any]
+Run = Callable[["Socket", Data], Awaitable[Ack | None]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """`surplus` frames over the socket's rate are dropped if `droppable`; other floods close the socket."""
+
+    data: type[Body]
+    run: Run
+    ack: str = "ack"
+    droppable: bool = False
+    signed_in: bool = True
+
+
+async def authenticate(socket: "Socket", data: Authenticate) -> Ack:
+    await socket.sign_in(data.token)
+    return {"userId": socket.user_id, "expiresAt": socket.expires_at}
+
+
+async def join_conversation(socket: "Socket", data: JoinConversation) -> None:
+    """Replays what came after `after`, acknowledges, then lets the conversation go live, without gap or repetition."""
+    conversation_id = data.conversation_id
+    if conversation_id not in socket.joined and len(socket.joined) >= JOINED_CONVERSATIONS:
+        raise CommandError("TOO_MANY", f"At most {JOINED_CONVERSATIONS} conversations can be joined at once")
+    hub = socket.realtime.hub
+    hub.leave(socket, conversation_id)  # joining again starts anew
+    feed = await hub.begin_join(socket, conversation_id)
+    changes = None
+    try:
+        changes = await conversations.fetch_changes(
+            socket.realtime.db, data.conversation_id, data.after, socket.user_id
+        )
+    finally:
+        if changes is None or socket.closed:
+            socket.left(conversation_id)
+            hub.leave(socket, conversation_id)
+    if changes is None:
+        raise NOT_FOUND
+    after = data.after or 0
+    for change in changes.changes:
+        socket.send(replay(conversation_id, change, after, after))
+    socket.acknowledge(
+        {
+            "conversationId": conversation_id,
+            "lastRev": changes.last_rev,
+            "replayed": len(changes.changes),
+            "complete": changes.complete,
+        }
+    )
+    if changes.closed or feed.closed:
+        hub.leave(socket, conversation_id)
+        socket.send(encode("conversation_closed", {"conversationId": conversation_id, "reason": "disconnected"}))
+    elif not socket.closed:
+        socket.joined.add(conversation_id)
+        feed.finish_join(socket, changes.last_rev)
+
+
+async def leave_conversation(socket: "Socket", data: InConversation) -> Ack:
+    conversation_id = data.conversation_id
+    socket.realtime.typists.stop(conversation_id, socket.user_id)
+    socket.realtime.hub.leave(socket, conversation_id)
+    socket.left(conversation_id)
+    return {}
+
+
+async def typing_start(socket: "Socket", data: InConversation) -> None:
+    if data.conversation_id not in socket.joined:
+        raise NOT_FOUND
+    socket.realtime.typists.start(data.conversation_id, socket.user_id)
+
+
+async def typing_stop(socket: "Socket", data: InConversation) -> None:
+    if data.conversation_id not in socket.joined:
+        raise NOT_FOUND
+    socket.realtime.typists.stop(data.conversation_id, socket.user_id)
+
+
+async def send_message(socket: "Socket", data: SendMessage) -> Ack:
+    realtime = socket.realtime
+    await socket.take(Claim(f"user:{socket.user_id}", "limit_message", realtime.settings.limit_message))
+    try:
+        sent = await conversations.send_message(realtime.db, data.conversation_id, socket.user_id, data)
+    except ConversationNotFound:
+        raise NOT_FOUND from None
+    except ConversationReadOnly:
+        raise READ_ONLY from None
+    except UnknownAttachment:
+        raise CommandError("VALIDATION_ERROR", "fileUrl must come from an upload to this conversation") from None
+    if sent.notice:
+        realtime.publish(MessageSent(data.conversation_id, sent.rev, sent.message, socket.user_id))
+        realtime.publish(NotificationReceived(*sent.notice))
+    return {"message": sent.message}
+
+
+async def mark_read(socket: "Socket", data: MarkRead) -> Ack:
+    realtime, user_id = socket.realtime, socket.user_id
+    try:
+        mark = await conversations.mark_read(realtime.db, data.conversation_id, user_id, data.seq)
+    except ConversationNotFound:
+        raise NOT_FOUND from None
+    if mark.moved:
+        realtime.publish(MessageRead(data.conversation_id, user_id, mark.seq, mark.read_at))
+    if mark.notification_id:
+        realtime.publish(NotificationRead(user_id, mark.notification_id, mark.unread_notifications))
+    return {"unreadCount": mark.unread_count}
+
+
+async def ping(socket: "Socket", data: Nothing) -> Ack:
+    return {}
+
+
+COMMANDS: dict[str, Command] = {
+    "authenticate": Command(Authenticate, authenticate, signed_in=False),
+    "join_conversation": Command(JoinConversation, join_conversation),
+    "leave_conversation": Command(InConversation, leave_conversation),
+    "typing_start": Command(InConversation, typing_start, droppable=True),
+    "typing_stop": Command(InConversation, typing_stop, droppable=True),
+    "send_message": Command(SendMessage, send_message),
+    "mark_read": Command(MarkRead, mark_read),
+    "ping": Command(Nothing, ping, ack="pong", signed_in=False),
+}

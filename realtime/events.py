@@ -1,0 +1,192 @@
+"""Server → client events: a closed set, each with its data, its channel and who is left out (contract §4)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import orjson
+from pydantic.alias_generators import to_camel
+
+from realtime import channels
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A frame on its way: encoded once, whatever the number of sockets and instances it goes to."""
+
+    channel: str
+    frame: bytes
+    rev: int | None = None  # of a change to a conversation: delivered in order, once
+    except_user: str | None = None
+    author: str | None = None  # of a new message: who has stopped typing with it
+    closes: bool = False  # whoever has joined the channel is removed from it
+
+    def pack(self, instance_id: str, number: int) -> bytes:
+        """For Redis: a line of JSON about the frame, then the frame as it goes to the sockets."""
+        about = {"i": instance_id, "n": number, "r": self.rev, "x": self.except_user, "a": self.author,
+                 "c": self.closes}  # fmt: skip
+        return orjson.dumps(about) + b"\n" + self.frame
+
+    @classmethod
+    def unpack(cls, channel: str, packed: bytes) -> tuple["Envelope", str, int]:
+        """The envelope, the instance it comes from and its number there."""
+        head, _, frame = packed.partition(b"\n")
+        about = orjson.loads(head)
+        return cls(channel, frame, about["r"], about["x"], about["a"], about["c"]), about["i"], about["n"]
+
+
+def encode(name: str, data: Any, id: str | int | None = None) -> bytes:
+    """A frame: `{"event", "data", "id"?}`."""
+    return orjson.dumps({"event": name, "data": data} if id is None else {"event": name, "data": data, "id": id})
+
+
+@dataclass(frozen=True)
+class Event:
+    """Its fields are its data, in camelCase, unless it says otherwise."""
+
+    name: ClassVar[str]
+
+    def data(self) -> Any:
+        return {to_camel(key): value for key, value in vars(self).items()}
+
+    def envelopes(self) -> Iterator[Envelope]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class MessageChange(Event):
+    """A change to a conversation's messages; `message` is the Message as PostgreSQL built it."""
+
+    conversation_id: str
+    rev: int
+    message: orjson.Fragment
+
+    def data(self) -> Any:
+        return self.message
+
+    def envelopes(self) -> Iterator[Envelope]:
+        yield Envelope(channels.conversation(self.conversation_id), encode(self.name, self.data()), rev=self.rev)
+
+
+@dataclass(frozen=True)
+class MessageSent(MessageChange):
+    name = "message_sent"
+    sender_id: str | None
+
+    def envelopes(self) -> Iterator[Envelope]:
+        author = None if self.sender_id is None else str(self.sender_id)
+        channel = channels.conversation(self.conversation_id)
+        yield Envelope(channel, encode(self.name, self.message), rev=self.rev, author=author)
+
+
+class MessageEdited(MessageChange):
+    name = "message_edited"
+
+
+@dataclass(frozen=True)
+class MessageDeleted(Event):
+    name = "message_deleted"
+    message_id: str
+    conversation_id: str
+    seq: int
+    rev: int
+
+    def envelopes(self) -> Iterator[Envelope]:
+        yield Envelope(channels.conversation(self.conversation_id), encode(self.name, self.data()), rev=self.rev)
+
+
+@dataclass(frozen=True)
+class MessageRead(Event):
+    name = "message_read"
+    conversation_id: str
+    user_id: str
+    seq: int
+    read_at: str
+
+    def envelopes(self) -> Iterator[Envelope]:
+        yield Envelope(channels.conversation(self.conversation_id), encode(self.name, self.data()))
+
+
+@dataclass(frozen=True)
+class Typing(Event):
+    conversation_id: str
+    user_id: str
+
+    def envelopes(self) -> Iterator[Envelope]:
+        channel = channels.conversation(self.conversation_id)
+        yield Envelope(channel, encode(self.name, self.data()), except_user=str(self.user_id))
+
+
+class UserTyping(Typing):
+    name = "user_typing"
+
+
+class UserStoppedTyping(Typing):
+    name = "user_stopped_typing"
+
+
+@dataclass(frozen=True)
+class ConversationClosed(Event):
+    """Whoever has joined is told, and removed."""
+
+    name = "conversation_closed"
+    conversation_id: str
+    reason: str
+
+    def envelopes(self) -> Iterator[Envelope]:
+        yield Envelope(channels.conversation(self.conversation_id), encode(self.name, self.data()), closes=True)
+
+
+@dataclass(frozen=True)
+class Presence(Event):
+    user_id: str
+    last_seen_at: str | None
+    tell: tuple[str, ...]  # the users connected to this one
+
+    def envelopes(self) -> Iterator[Envelope]:
+        frame = encode(self.name, {"userId": self.user_id, "lastSeenAt": self.last_seen_at})
+        for user_id in self.tell:
+            yield Envelope(channels.user(user_id), frame)
+
+
+class UserOnline(Presence):
+    name = "user_online"
+
+
+class UserOffline(Presence):
+    name = "user_offline"
+
+
+@dataclass(frozen=True)
+class NotificationReceived(Event):
+    name = "notification_received"
+    user_id: str
+    notification: orjson.Fragment
+    unread_count: int
+
+    def envelopes(self) -> Iterator[Envelope]:
+        data = {"notification": self.notification, "unreadCount": self.unread_count}
+        yield Envelope(channels.user(self.user_id), encode(self.name, data))
+
+
+@dataclass(frozen=True)
+class NotificationsChanged(Event):
+    """One notification, or all of them (`notification_id` None)."""
+
+    user_id: str
+    notification_id: str | None
+    unread_count: int
+
+    def envelopes(self) -> Iterator[Envelope]:
+        data = {"notificationId": self.notification_id, "unreadCount": self.unread_count}
+        if self.notification_id is None:
+            data["all"] = True
+        yield Envelope(channels.user(self.user_id), encode(self.name, data))
+
+
+class NotificationRead(NotificationsChanged):
+    name = "notification_read"
+
+
+class NotificationDeleted(NotificationsChanged):
+    name = "notification_deleted"

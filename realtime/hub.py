@@ -1,0 +1,153 @@
+"""This process: who listens to what. Channel names come from channels.py, order within a conversation from feeds.py."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from db.conversations import fetch_changes, list_moved
+from db.pool import Database, DatabaseUnavailable
+from realtime import channels
+from realtime.events import Envelope, encode
+from realtime.feeds import Feed, Listener
+
+log = structlog.get_logger()
+
+WATCH_SECONDS = 1.5  # a change that Redis did not bring is found by then
+OVERLAP_SECONDS = 10  # longer than a transaction may hold back what it has written
+
+
+class Channels(Protocol):
+    """What the hub needs of the relay."""
+
+    async def subscribe(self, channel: str) -> None: ...
+
+    async def unsubscribe(self, channel: str) -> None: ...
+
+
+class Hub:
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.relay: Channels | None = None
+        self.users: dict[str, set[Listener]] = {}  # by channel
+        self.feeds: dict[str, Feed] = {}  # by channel
+        self.on_author: Callable[[str, str], None] = lambda conversation_id, user_id: None
+        self.pending: set[asyncio.Task[None]] = set()
+        self.watched_at = time.monotonic()
+        self.wake = asyncio.Event()
+        self.watching: asyncio.Task[None] | None = None
+
+    # -- users -------------------------------------------------------------------------------------------------------
+
+    async def add_user(self, listener: Listener) -> None:
+        channel = channels.user(listener.user_id)
+        self.users.setdefault(channel, set()).add(listener)
+        await self._subscribe(channel)
+
+    def remove_user(self, listener: Listener) -> None:
+        channel = channels.user(listener.user_id)
+        listeners = self.users.get(channel, set())
+        listeners.discard(listener)
+        if not listeners and self.users.pop(channel, None) is not None:
+            self._unsubscribe_soon(channel)
+
+    def sockets_of(self, user_id: str) -> list[Listener]:
+        return list(self.users.get(channels.user(user_id), ()))
+
+    # -- conversations -----------------------------------------------------------------------------------------------
+
+    async def begin_join(self, listener: Listener, conversation_id: str) -> Feed:
+        """From here on nothing that happens there passes the socket by; finish or leave must follow."""
+        channel = channels.conversation(conversation_id)
+        feed = self.feeds.get(channel)
+        if feed is None:
+            feed = self.feeds[channel] = Feed(conversation_id, partial(fetch_changes, self.db), self._forget)
+        feed.begin_join(listener)
+        await self._subscribe(channel)
+        return feed
+
+    def leave(self, listener: Listener, conversation_id: str) -> None:
+        channel = channels.conversation(conversation_id)
+        feed = self.feeds.get(channel)
+        if feed is None:
+            return
+        feed.leave(listener)
+        if feed.empty:
+            self._forget(feed)
+
+    def _forget(self, feed: Feed) -> None:
+        if self.feeds.get(feed.channel) is feed:
+            del self.feeds[feed.channel]
+            self._unsubscribe_soon(feed.channel)
+
+    # -- delivering --------------------------------------------------------------------------------------------------
+
+    def deliver(self, envelope: Envelope) -> None:
+        """Hand a frame to this instance's sockets; never waits."""
+        feed = self.feeds.get(envelope.channel)
+        if feed is not None:
+            feed.deliver(envelope)
+            if envelope.author:
+                self.on_author(feed.conversation_id, envelope.author)
+        for listener in list(self.users.get(envelope.channel, ())):
+            listener.send(envelope.frame)
+
+    def resync(self, reason: str) -> None:
+        """Something may have been missed: users are told to look again, conversations are caught up."""
+        frame = encode("resync", {"reason": reason})
+        for listeners in self.users.values():
+            for listener in list(listeners):
+                listener.send(frame)
+        self.wake.set()
+
+    # -- what Redis did not bring ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.watching = asyncio.create_task(self._watch(), name="hub watch")
+
+    async def stop(self) -> None:
+        if self.watching:
+            self.watching.cancel()
+            await asyncio.gather(self.watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self.wake.wait()
+            except TimeoutError:
+                pass
+            self.wake.clear()
+            try:
+                await self.look()
+            except DatabaseUnavailable:
+                pass  # looked at again with the next round, as far back as this one
+            except Exception:
+                log.exception("hub watch failed")
+
+    async def look(self) -> None:
+        """Compare what was delivered with what the database holds, and catch up where it lags."""
+        began = time.monotonic()
+        joined = [feed.conversation_id for feed in self.feeds.values() if feed.position is not None]
+        if joined:
+            for moved in await list_moved(self.db, began - self.watched_at + OVERLAP_SECONDS, joined):
+                feed = self.feeds.get(channels.conversation(moved.conversation_id))
+                if feed and feed.position is not None and (moved.last_rev > feed.position or moved.closed):
+                    feed.catch_up()
+        self.watched_at = began
+
+    async def _subscribe(self, channel: str) -> None:
+        if self.relay:
+            await self.relay.subscribe(channel)
+
+    async def _unsubscribe(self, channel: str) -> None:
+        if self.relay and channel not in self.users and channel not in self.feeds:
+            await self.relay.unsubscribe(channel)
+
+    def _unsubscribe_soon(self, channel: str) -> None:
+        unsubscribing = asyncio.create_task(self._unsubscribe(channel))
+        self.pending.add(unsubscribing)  # a task that nobody holds may be collected before it has run
+        unsubscribing.add_done_callback(self.pending.discard)

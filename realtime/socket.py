@@ -1,0 +1,274 @@
+"""The WebSocket at /ws: sign-in, dispatch of frames, close. What frames mean is in commands.py."""
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+import orjson
+import structlog
+from pydantic import ValidationError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from db.conversations import count_unread
+from db.fields import list_faults
+from db.pool import DatabaseUnavailable
+from realtime import Realtime
+from realtime.commands import COMMANDS, Command, CommandError
+from realtime.events import encode
+from realtime.send_queue import SendQueue
+from services.metrics import SOCKET_CLOSES, SOCKETS
+from services.rate_limit import Claim, LocalCounters
+from services.tokens import TokenError
+
+log = structlog.get_logger()
+
+PROTOCOL = "encer.v1"
+TOKEN_PROTOCOL = "bearer."  # noqa: S105  a prefix
+SIGN_IN_SECONDS = 5.0
+HEARTBEAT_SECONDS = 25.0
+# For Tornado's application: heartbeats, and what it buffers of one frame. No compression: 164 KiB a socket.
+TORNADO_SETTINGS = {
+    "websocket_ping_interval": HEARTBEAT_SECONDS,
+    "websocket_ping_timeout": HEARTBEAT_SECONDS,
+    "websocket_max_message_size": 64 * 1024,
+}
+SOCKETS_PER_USER = 10
+MAX_ID_CHARS = 128
+
+GOING_AWAY = 1001
+NOT_OUR_PROTOCOL = 4400
+BAD_TOKEN = 4401
+ENDED = 4403
+NO_SIGN_IN = 4408
+FLOOD = 4429
+TOO_SLOW = 4508
+
+
+class Socket(WebSocketHandler):
+    """One client. Its queue is the only way out; nothing that it does or omits holds up anybody else."""
+
+    def initialize(self) -> None:
+        self.realtime: Realtime = self.application.realtime  # type: ignore[attr-defined]
+        self.user_id = ""
+        self.session_id: Any = None
+        self.expires_at = ""
+        self.joined: set[str] = set()
+        self.closed = False
+        self.frame_id: str | int | None = None  # of the frame that is being answered
+        self.acknowledged = False
+        self.timers: dict[str, asyncio.TimerHandle] = {}
+        self.frames = LocalCounters()
+        self.queue = SendQueue(self._write, lambda: self.end(TOO_SLOW, "too slow a reader"))
+
+    # -- opening -----------------------------------------------------------------------------------------------------
+
+    def check_origin(self, origin: str) -> bool:
+        return origin.rstrip("/") in self.realtime.settings.origins
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        return PROTOCOL if PROTOCOL in subprotocols else None
+
+    async def prepare(self) -> None:
+        """Before the upgrade: Tornado would ask check_origin of other hosts' origins alone."""
+        origin = self.request.headers.get("Origin")
+        if origin is not None and not self.check_origin(origin):
+            self.set_status(403)
+            self.set_header("Content-Type", "application/json; charset=utf-8")
+            await self.finish(
+                {"error": "This origin may not connect", "message": "This origin may not connect", "code": "FORBIDDEN"}
+            )
+
+    async def open(self, *_: str) -> None:
+        SOCKETS.inc()
+        if self.realtime.draining:
+            return self.end(GOING_AWAY, "going away")
+        offered = [part.strip() for part in self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        if offered != [""] and self.selected_subprotocol != PROTOCOL:
+            return self.end(NOT_OUR_PROTOCOL, "not our protocol")
+        token = self.offered_token(offered)
+        self.realtime.sockets.add(self)
+        if token is None:
+            self.set_timer("sign_in", SIGN_IN_SECONDS, lambda: self.end(NO_SIGN_IN, "no sign-in in time"))
+            return None
+        with contextlib.suppress(CommandError):  # the close code has told it
+            await self.sign_in(token)
+        return None
+
+    def offered_token(self, offered: list[str]) -> str | None:
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token:
+            return token.strip()
+        return next((part.removeprefix(TOKEN_PROTOCOL) for part in offered if part.startswith(TOKEN_PROTOCOL)), None)
+
+    async def sign_in(self, token: str) -> None:
+        """Take the token for this socket, or close it: 4401 for a bad one, 4429 for one socket too many."""
+        try:
+            claims = self.realtime.tokens.read_access(token)
+            caller = await self.realtime.sessions.caller(claims.session_id, claims.user_id)
+        except TokenError:
+            caller = None
+        if caller is None or (self.user_id and self.user_id != caller.id):
+            self.end(BAD_TOKEN, "token bad or expired")
+            raise CommandError("INVALID_TOKEN", "The token is bad or has expired")
+        self.clear_timer("sign_in")
+        self.session_id = caller.session_id
+        self.expires_at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(claims.expires_at))}.000Z"
+        self.set_timer(
+            "expiry", max(0.0, claims.expires_at - time.time()), lambda: self.end(BAD_TOKEN, "token has expired")
+        )
+        if not self.user_id:
+            await self._start(caller.id)
+
+    async def _start(self, user_id: str) -> None:
+        hub = self.realtime.hub
+        if len(hub.sockets_of(user_id)) >= SOCKETS_PER_USER:
+            self.end(FLOOD, "too many sockets")
+            raise CommandError("TOO_MANY", f"At most {SOCKETS_PER_USER} sockets a user")
+        self.user_id = user_id
+        await hub.add_user(self)
+        notifications, messages = await count_unread(self.realtime.db, user_id)
+        ready = {
+            "userId": user_id,
+            "sessionId": self.session_id,
+            "heartbeatMs": int(HEARTBEAT_SECONDS * 1000),
+            "unreadNotifications": notifications,
+            "unreadMessages": messages,
+        }
+        self.send(encode("ready", ready))
+
+    # -- frames ------------------------------------------------------------------------------------------------------
+
+    async def on_message(self, frame: str | bytes) -> None:
+        """Tornado reads the next frame when this returns, so a client's frames are handled in their order."""
+        self.frame_id, self.acknowledged = None, False
+        try:
+            await self._handle(frame)
+        except CommandError as error:
+            self.refuse(error)
+        except DatabaseUnavailable:
+            self.refuse(CommandError("NOT_READY", "The service is not ready; please try again in a moment"))
+        except Exception:
+            log.exception("command failed", user=self.user_id)
+            self.refuse(CommandError("INTERNAL", "Something went wrong on our side"))
+
+    async def _handle(self, frame: str | bytes) -> None:
+        name, data = self._parse(frame)
+        command = COMMANDS.get(name)
+        if not self._within_rate(command):
+            return
+        if command is None:
+            raise CommandError("UNKNOWN_EVENT", f"There is no event {name[:50]!r}")
+        if command.signed_in and not self.user_id:
+            raise CommandError("NOT_AUTHENTICATED", "Please sign in first: authenticate {token}")
+        try:
+            content = command.data.model_validate_json(orjson.dumps(data), strict=True)
+        except ValidationError as error:
+            raise CommandError("VALIDATION_ERROR", "Some fields are not valid", details=list_faults(error)) from None
+        ack = await command.run(self, content)
+        if ack is not None:
+            self.acknowledge(ack, command.ack)
+
+    def _parse(self, frame: str | bytes) -> tuple[str, Any]:
+        if isinstance(frame, bytes):
+            self._within_rate(None)
+            raise CommandError("INVALID_FRAME", "Frames are text, not binary")
+        try:
+            parsed = orjson.loads(frame)
+        except orjson.JSONDecodeError:
+            self._within_rate(None)
+            raise CommandError("INVALID_JSON", "The frame is not valid JSON") from None
+        if not isinstance(parsed, dict) or not isinstance(parsed.get("event"), str):
+            self._within_rate(None)
+            raise CommandError("INVALID_FRAME", "A frame is an object with an event and its data")
+        frame_id = parsed.get("id")
+        if isinstance(frame_id, str | int) and not isinstance(frame_id, bool) and len(str(frame_id)) <= MAX_ID_CHARS:
+            self.frame_id = frame_id
+        return parsed["event"], parsed.get("data") if parsed.get("data") is not None else {}
+
+    def _within_rate(self, command: Command | None) -> bool:
+        limit = self.realtime.settings.limit_socket_frames
+        if limit is None or self.frames.count([("frames", limit)], 1)[0]:
+            return True
+        if command is None or not command.droppable:
+            self.end(FLOOD, "too many frames")
+        return False
+
+    async def take(self, claim: Claim) -> None:
+        """Count a hit on a limit that REST shares."""
+        for verdict in await self.realtime.rate_limits.take([claim]):
+            if not verdict.allowed:
+                raise CommandError("RATE_LIMITED", "Too many messages; please wait", retryAfter=verdict.retry_after)
+
+    def acknowledge(self, data: dict[str, Any], event: str = "ack") -> None:
+        """Answer the frame in hand, once, if it asked for an answer by its id."""
+        if self.frame_id is not None and not self.acknowledged:
+            self.acknowledged = True
+            self.send(encode(event, data, self.frame_id))
+        elif event == "pong":
+            self.send(encode(event, data))
+
+    def refuse(self, error: CommandError) -> None:
+        if not self.acknowledged:
+            self.acknowledged = True
+            data = {"error": str(error), "message": str(error), "code": error.code, **error.extra}
+            self.send(encode("error", data, self.frame_id))
+
+    # -- out ---------------------------------------------------------------------------------------------------------
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; never waits."""
+        self.queue.put(frame)
+
+    async def _write(self, frame: bytes) -> None:
+        await self.write_message(frame)
+
+    def left(self, conversation_id: str) -> None:
+        self.joined.discard(conversation_id)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def end(self, code: int, reason: str) -> None:
+        """Close with a code of the contract; what is queued is written first unless the reader is too slow."""
+        if self.closed:
+            return
+        self.closed = True
+        SOCKET_CLOSES.labels(code).inc()
+        self._release()
+        if code == TOO_SLOW or self.queue.writer is None:
+            self._close(code, reason)
+        else:
+            self.queue.writer.add_done_callback(lambda _: self._close(code, reason))
+
+    def _close(self, code: int, reason: str) -> None:
+        self.queue.close()
+        with contextlib.suppress(WebSocketClosedError):
+            self.close(code, reason)
+
+    def on_close(self) -> None:
+        SOCKETS.dec()
+        self.closed = True
+        self.queue.close()
+        self._release()
+
+    def _release(self) -> None:
+        """Nothing more is heard; idempotent."""
+        for timer in self.timers.values():
+            timer.cancel()
+        self.timers.clear()
+        self.realtime.sockets.discard(self)
+        for conversation_id in list(self.joined):
+            self.realtime.typists.stop(conversation_id, self.user_id)
+            self.realtime.hub.leave(self, conversation_id)
+        self.joined.clear()
+        if self.user_id:
+            self.realtime.hub.remove_user(self)
+
+    def set_timer(self, name: str, seconds: float, act: Any) -> None:
+        self.clear_timer(name)
+        self.timers[name] = asyncio.get_running_loop().call_later(seconds, act)
+
+    def clear_timer(self, name: str) -> None:
+        timer = self.timers.pop(name, None)
+        if timer:
+            timer.cancel()

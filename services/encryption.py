@@ -1,0 +1,80 @@
+"""AES-256-GCM envelopes for what must be stored and read back: OAuth tokens, queued mails.
+
+Envelope: version (1 byte) · key id (8) · nonce (12) · ciphertext and tag (16 longer than the UTF-8 text).
+Version, key id and the owner's identity are authenticated with it, so that an envelope copied to
+another row or column does not open there.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from settings import Settings, decode_encryption_key
+
+VERSION = b"\x01"
+KEY_BYTES = 32
+KEY_ID_BYTES = 8
+NONCE_BYTES = 12
+TAG_BYTES = 16
+HEADER_BYTES = len(VERSION) + KEY_ID_BYTES
+OVERHEAD_BYTES = HEADER_BYTES + NONCE_BYTES + TAG_BYTES
+
+
+class DecryptionFailed(Exception):
+    """The envelope is damaged, belongs to another identity, or its key is not among ours."""
+
+
+def key_id(key: bytes) -> bytes:
+    """A short name for the key that tells nothing about it."""
+    return hashlib.sha256(b"beautiful-encer key id\x00" + key).digest()[:KEY_ID_BYTES]
+
+
+class Encryption:
+    """Encrypts with the current key; decrypts with the current one and every old one."""
+
+    def __init__(self, current: bytes, old: Sequence[bytes] = ()) -> None:
+        if any(len(key) != KEY_BYTES for key in (current, *old)):
+            raise ValueError(f"an encryption key has {KEY_BYTES} bytes")
+        self._current_id = key_id(current)
+        self._ciphers = {key_id(key): AESGCM(key) for key in (*old, current)}
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        old = [decode_encryption_key(key.get_secret_value()) for key in settings.encryption_keys_old]
+        return cls(decode_encryption_key(settings.encryption_key.get_secret_value()), old)
+
+    def encrypt(self, plaintext: str, identity: str) -> bytes:
+        """`identity` says whose value this is: table, row id and column, for instance."""
+        header = VERSION + self._current_id
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = self._ciphers[self._current_id].encrypt(nonce, plaintext.encode(), bound_data(header, identity))
+        return header + nonce + sealed
+
+    def decrypt(self, envelope: bytes, identity: str) -> str:
+        """Raises `DecryptionFailed`, which says nothing of the contents."""
+        envelope = bytes(envelope)
+        if len(envelope) < OVERHEAD_BYTES or not envelope.startswith(VERSION):
+            raise DecryptionFailed("not an envelope")
+        header, rest = envelope[:HEADER_BYTES], envelope[HEADER_BYTES:]
+        cipher = self._ciphers.get(header[len(VERSION) :])
+        if cipher is None:
+            raise DecryptionFailed("encrypted with a key that is not configured")
+        try:
+            plaintext = cipher.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], bound_data(header, identity))
+        except InvalidTag:
+            raise DecryptionFailed("damaged, or bound to another identity") from None
+        return plaintext.decode()
+
+    def needs_rotation(self, envelope: bytes) -> bool:
+        """Whether it was encrypted with anything but the current key."""
+        return bytes(envelope[:HEADER_BYTES]) != VERSION + self._current_id
+
+
+def bound_data(header: bytes, identity: str) -> bytes:
+    if not identity:
+        raise ValueError("an envelope needs an identity to be bound to")
+    return header + identity.encode()
