@@ -1,0 +1,192 @@
+"""Decodes a stranger's picture and draws it anew: nothing of the file but its pixels (and frames) survives.
+
+Run as a process of its own for each picture, because a decoder cannot be interrupted: whatever the file makes it do,
+it does within this process' limits of time and memory, away from the server's event loop, and can be killed.
+Usage: image_worker.py JPEG|PNG|WEBP|GIF <picture >answer; the answer is a line of JSON, {"width", "height"} or
+{"fault"}, and then the new picture.
+"""
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from PIL import GifImagePlugin, Image, ImageCms, ImageOps
+
+MAX_SIDE = 2048  # pixels of the result
+# Pixels of the source, all frames together: the largest phone camera that stays under 10 MB makes 48 million.
+MAX_PIXELS = 50_000_000
+MAX_FRAMES = 500
+# 50 million pixels of 4 bytes, twice, and what Python and the libraries map.
+MAX_MEMORY_BYTES = 1024**3
+# The slowest honest picture (50 million pixels of GIF frames) takes about 4 s of a slow core.
+MAX_CPU_SECONDS = 10
+NICENESS = 10  # requests come first
+
+JPEG_QUALITY = 85
+WEBP_QUALITY = 85
+WEBP_ANIMATION_METHOD = 2  # of 0-6; the default 4 takes twice as long for a few per cent
+PNG_END = b"IEND\xaeB`\x82"
+GIF_END = b";"
+
+# What would make the file a page or a program to somebody else: HTML is looked for anywhere, a PDF by its readers in
+# the first 1024 bytes, a zip (jar, docx) in the last 64 KiB. Each is too long to turn up in 10 MB by chance.
+FOREIGN = (b"<script", b"<iframe", b"<html>", b"<html ", b"<!doctype ", b"<svg xmlns", b"<?php ", b"<?php\n")
+ARCHIVES = (b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c")
+PDF_HEADER, PDF_REACH = b"%PDF-", 1024
+ZIP_DIRECTORY, ZIP_REACH = b"PK\x05\x06\0\0\0\0", 65557
+
+GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
+
+
+class Refused(Exception):
+    """The picture is not accepted; the text says why, to a person."""
+
+
+class Picture(NamedTuple):
+    data: bytes
+    width: int
+    height: int
+
+
+def redraw(data: bytes, kind: str) -> Picture:
+    """The picture without metadata, upright, in sRGB, at most MAX_SIDE wide and high. Raises Refused."""
+    check_whole(data, kind)
+    refuse_foreign(data)
+    try:
+        with Image.open(BytesIO(data), formats=[kind]) as image:
+            frames = list(read_frames(image))
+    except Refused:
+        raise
+    except (MemoryError, Image.DecompressionBombError):
+        raise Refused("The picture is too large.") from None
+    except Exception as error:  # Pillow names no closed set of what a broken file makes it raise
+        raise Refused("The picture is damaged.") from error
+    return Picture(encode(frames, kind), frames[0].width, frames[0].height)
+
+
+def check_whole(data: bytes, kind: str) -> None:
+    """Pillow notices a truncated file, but for the last bytes of these two."""
+    if (kind == "PNG" and PNG_END not in data) or (kind == "GIF" and not data.rstrip(b"\0").endswith(GIF_END)):
+        raise Refused("The picture is damaged: its end is missing.")
+
+
+def refuse_foreign(data: bytes) -> None:
+    """Redrawing would drop it, but a file that is two things at once was made to deceive."""
+    lower = data.lower()
+    if (
+        any(mark in lower for mark in FOREIGN)
+        or any(mark in data for mark in ARCHIVES)
+        or PDF_HEADER in data[:PDF_REACH]
+        or ZIP_DIRECTORY in data[-ZIP_REACH:]
+    ):
+        raise Refused("The file is a picture and something else at once.")
+
+
+def read_frames(image: Image.Image) -> Iterator[Image.Image]:
+    """Each frame of a GIF or WebP, finished; of other formats the first picture alone."""
+    animated = image.format in ("GIF", "WEBP")
+    width, height = image.size
+    for number in range(MAX_FRAMES + 1):
+        try:
+            image.seek(number)
+        except EOFError:
+            return
+        if number == MAX_FRAMES or (number + 1) * width * height > MAX_PIXELS:
+            raise Refused(f"The picture has more than {MAX_PIXELS // 10**6} million pixels or {MAX_FRAMES} frames.")
+        if image.size != (width, height):
+            raise Refused("The picture is damaged: a frame is larger than the picture.")
+        yield finish(image.copy() if animated else image)
+        if not animated:
+            return
+
+
+def finish(image: Image.Image) -> Image.Image:
+    """Upright, in sRGB, small enough, and with nothing attached but what the pixels and frames mean."""
+    if image.format in ("JPEG", "MPO"):
+        image.thumbnail((MAX_SIDE, MAX_SIDE))  # before anything loads it: its decoder can skip what is not needed
+    image = upright(image)
+    # A palette picture that fits keeps its palette: redrawn in full colour it would grow, or lose colours in a GIF.
+    if image.mode != "P" or max(image.size) > MAX_SIDE:
+        image = to_srgb(plain_mode(image))
+        image.thumbnail((MAX_SIDE, MAX_SIDE))
+    image.info = {name: image.info[name] for name in ("transparency", "duration", "loop") if name in image.info}
+    return image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # EXIF that cannot be read says nothing about the orientation
+        return image
+
+
+def plain_mode(image: Image.Image) -> Image.Image:
+    """One of the modes L, RGB, RGBA and CMYK, which can be scaled and converted."""
+    if image.mode.startswith(("I", "F")):  # 16 bits of grey
+        return image.point(lambda value: value * (1 / 256)).convert("L")
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    if image.mode in ("1", "L"):
+        return image.convert("L")
+    return image if image.mode in ("RGB", "CMYK") else image.convert("RGB")
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """Phone cameras store wide colours with a profile; without the profile they would look faded."""
+    profile = image.info.get("icc_profile")
+    mode = "RGB" if image.mode == "CMYK" else image.mode
+    if profile and mode in ("RGB", "RGBA"):
+        try:
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode) or image
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a profile that cannot be read is none
+    return image.convert(mode)
+
+
+def encode(frames: list[Image.Image], kind: str) -> bytes:
+    first, *others = frames
+    options: dict[str, Any] = {}
+    if others:
+        durations = [frame.info.get("duration", 0) for frame in frames]
+        options = {"save_all": True, "append_images": others, "duration": durations}
+        if "loop" in first.info:
+            options["loop"] = first.info["loop"]
+    if kind == "GIF" and any(frame.has_transparency_data for frame in frames):
+        options["disposal"] = 2  # frames are whole: the one before must not shine through
+    if kind == "JPEG":
+        options["quality"] = JPEG_QUALITY
+    if kind == "WEBP":
+        options |= {"quality": WEBP_QUALITY, "method": WEBP_ANIMATION_METHOD if others else 4}
+    out = BytesIO()
+    first.save(out, kind, **options)
+    return out.getvalue()
+
+
+def limit_this_process() -> None:
+    os.nice(NICENESS)
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_SECONDS, MAX_CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it has no business with files
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main() -> None:
+    limit_this_process()
+    answer: dict[str, int | str | None]
+    try:
+        picture = redraw(sys.stdin.buffer.read(), sys.argv[1])
+        answer, data = {"width": picture.width, "height": picture.height}, picture.data
+    except Refused as refused:
+        cause = refused.__cause__
+        answer, data = {"fault": str(refused), "cause": repr(cause)[:500] if cause else None}, b""
+    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Which files are accepted as pictures and attachments: by content, whatever their name or type says.
+
+Pictures are redrawn by `image_worker` in a process of their own; a PDF is stored as it is.
+"""
+
+import asyncio
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+import structlog
+
+from services.slots import Slots
+
+PICTURE_MAX_BYTES = 5 * 1024 * 1024
+ATTACHMENT_MAX_BYTES = 10 * 1024 * 1024
+
+WORKER = Path(__file__).with_name("image_worker.py")
+# Two, so that one slow picture does not hold up the rest; the line is short, because each in it holds its file.
+SLOTS = Slots(running=2, waiting=16)
+# Its own limit is 10 s of processor time; on a crowded machine that takes longer.
+WORKER_TIMEOUT_SECONDS = 30
+SNIFF_BYTES = 32  # of a file's beginning are enough for `sniff`
+PDF_END, PDF_END_REACH = b"%%EOF", 1024  # where readers look for it
+
+log = structlog.get_logger()
+
+
+class UnsupportedMedia(Exception):
+    """No kind of file that is accepted here (415). The text is for a person."""
+
+
+class BadImage(Exception):
+    """Of an accepted kind, but empty, damaged, too large to draw, or not only that (400). The text is for a person."""
+
+
+class AcceptedFile(NamedTuple):
+    """What may be stored. `width` and `height` are in pixels, None for a PDF; `extension` has no dot."""
+
+    data: bytes
+    content_type: str
+    extension: str
+    width: int | None = None
+    height: int | None = None
+
+
+class Kind(NamedTuple):
+    extension: str
+    pillow_name: str
+
+
+KINDS = {
+    "image/jpeg": Kind("jpg", "JPEG"),
+    "image/png": Kind("png", "PNG"),
+    "image/webp": Kind("webp", "WEBP"),
+    "image/gif": Kind("gif", "GIF"),
+}
+
+
+def sniff(head: bytes) -> str | None:
+    """The media type that the first SNIFF_BYTES say: JPEG, PNG, WebP, GIF, AVIF or PDF; None for all else."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp"
+    if head[4:12] in (b"ftypavif", b"ftypavis"):
+        return "image/avif"
+    if head.startswith(b"%PDF-"):
+        return "application/pdf"
+    return None
+
+
+async def accept_picture(data: bytes) -> AcceptedFile:
+    """A picture of a person or salon, redrawn. Raises UnsupportedMedia, BadImage or Busy."""
+    content_type = sniff_whole(data)
+    if content_type not in KINDS:
+        raise UnsupportedMedia("Please choose a JPEG, PNG, WebP or GIF picture.")
+    return await redraw(data, content_type)
+
+
+async def accept_attachment(data: bytes) -> AcceptedFile:
+    """A file of a chat message: a picture, redrawn, or a PDF. Raises UnsupportedMedia, BadImage or Busy."""
+    content_type = sniff_whole(data)
+    if content_type == "application/pdf":
+        if PDF_END not in data[-PDF_END_REACH:]:
+            raise BadImage("The PDF is damaged: its end is missing.")
+        return AcceptedFile(data, content_type, "pdf")
+    if content_type not in KINDS:
+        raise UnsupportedMedia("Please choose a JPEG, PNG, WebP or GIF picture, or a PDF.")
+    return await redraw(data, content_type)
+
+
+def sniff_whole(data: bytes) -> str | None:
+    if not data:
+        raise BadImage("The file is empty.")
+    return sniff(data[:SNIFF_BYTES])
+
+
+async def redraw(data: bytes, content_type: str) -> AcceptedFile:
+    kind = KINDS[content_type]
+    async with SLOTS.take():
+        status, answer, errors = await run_worker(data, kind.pillow_name)
+    if status < 0:  # killed: by its own limits, by us, or by what the file did to it
+        log.warning("image_worker_killed", signal=-status, size=len(data), kind=kind.pillow_name)
+        raise BadImage("The picture is too costly to draw.")
+    if status > 0:
+        raise RuntimeError(f"The image worker failed with status {status}: {errors[-2000:].decode(errors='replace')}")
+    header, _, picture = answer.partition(b"\n")
+    facts = orjson.loads(header)
+    if "fault" in facts:
+        log.info("image_refused", fault=facts["fault"], cause=facts["cause"], size=len(data), kind=kind.pillow_name)
+        raise BadImage(facts["fault"])
+    return AcceptedFile(picture, content_type, kind.extension, facts["width"], facts["height"])
+
+
+async def run_worker(data: bytes, pillow_name: str) -> tuple[int, bytes, bytes]:
+    """Exit status (negative: killed by that signal), standard output and standard error."""
+    # Isolated (-I) from the environment and working folder; in a session of its own, away from the terminal's Ctrl-C.
+    command = (sys.executable, "-I", str(WORKER), pillow_name)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+    )
+    try:
+        async with asyncio.timeout(WORKER_TIMEOUT_SECONDS):
+            output, errors = await process.communicate(data)
+    except TimeoutError:
+        output, errors = b"", b""
+    finally:
+        with suppress(ProcessLookupError):  # it has ended
+            process.kill()
+        await process.wait()
+    return process.returncode or 0, output, errors
