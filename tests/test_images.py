@@ -90,9 +90,8 @@ def test_the_orientation_in_exif_is_applied_and_exif_is_gone(kind, size):
     assert not image.getexif()
 
 
-@pytest.mark.parametrize(
-    "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
-)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("exif", [b"garbage", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_exif_that_cannot_be_read_does_not_spoil_the_picture(kind, exif):
     assert redraw(encode(halves(), kind, exif=b"Exif\0\0" + exif), kind).size == (40, 20)
