@@ -7,17 +7,12 @@ import orjson
 from pydantic import model_validator
 
 from db.fields import Body, Line, Text
+from db.notifications import Notice
 from db.pool import Queries
 from db.shapes import Message, MessageType, Notification
 
 PREVIEW_CHARS = 200
 CATCH_UP_MESSAGES = 500  # further behind than this, a client fetches the conversation anew
-
-
-class Notice(NamedTuple):
-    user_id: str
-    notification: orjson.Fragment
-    unread_count: int
 
 
 class Sent(NamedTuple):

@@ -81,6 +81,13 @@ class Body(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")
 
 
+def like(search: str | None) -> str | None:
+    """A pattern that finds `search` anywhere, its own % and _ taken literally; None finds everything."""
+    if search is None:
+        return None
+    return "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+
+
 def list_faults(error: ValidationError) -> list[dict[str, str]]:
     """Every bad field by its name on the wire, with a sentence, and without what was sent."""
     return [

@@ -195,6 +195,28 @@ class ConnectionRequest(Shape):
     receiver_id: UUID
 
 
+class AskedRequest(ConnectionRequest):
+    sender: UserRef
+    receiver: UserRef
+
+
+class ListedRequest(ConnectionRequest):
+    sender: RequestUser
+    receiver: RequestUser
+
+
+# How the reader and somebody else stand, from a row (id, status, sent) or none.
+CONNECTION_STATE = (
+    "case when {t}.id is null then 'none' when {t}.status = 'ACCEPTED' then 'connected'"
+    " when {t}.sent then 'sent' else 'received' end"
+)
+
+
+class ConnectionState(Shape):
+    status: Annotated[Literal["none", "connected", "sent", "received"], Sql(CONNECTION_STATE)]
+    request_id: Annotated[UUID | None, Sql("{t}.id")]
+
+
 class SenderUser(Shape):
     id: UUID
     name: str = Field(min_length=1)
@@ -270,6 +292,29 @@ class Conversation(Shape):
         ),
     ]
     unread_count: Annotated[int, UNREAD_COUNT]
+
+
+class ListedConversation(Conversation):
+    messages: Annotated[
+        list[Message],
+        Sql(
+            f"(select coalesce(json_agg({Message.sql('m')}), '[]') from messages m"
+            " where m.conversation_id = {t}.id and m.seq = {t}.last_seq)"
+        ),
+    ]
+    is_connected: Annotated[bool, Sql("{t}.closed_at is null")]
+
+
+class ContactConversation(Shape):
+    id: UUID
+    last_message_at: Time | None
+    last_message: str | None
+    unread_count: Annotated[int, UNREAD_COUNT]
+
+
+class Contact(Shape):
+    user: CardUser
+    conversation: ContactConversation | None
 
 
 class Notification(Shape):

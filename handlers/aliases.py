@@ -1,4 +1,9 @@
 """The web client's spellings (contract §1): each is served by the canonical route's handler."""
 
 # (method, web client's path) → (method, canonical path)
-ALIASES: dict[tuple[str, str], tuple[str, str]] = {}
+ALIASES: dict[tuple[str, str], tuple[str, str]] = {
+    ("POST", "/connections/send"): ("POST", "/connections/request"),
+    ("PUT", "/connections/{id}/accept"): ("PATCH", "/connections/requests/{id}/accept"),
+    ("PUT", "/connections/{id}/reject"): ("PATCH", "/connections/requests/{id}/reject"),
+    ("DELETE", "/connections/{id}/withdraw"): ("DELETE", "/connections/requests/{id}"),
+}

@@ -4,6 +4,7 @@ from typing import Any
 
 import asyncpg
 
+from db.conversations import ConversationNotFound, ConversationReadOnly, UnknownAttachment
 from db.pool import DatabaseUnavailable
 from services.passwords import TooBusy
 
@@ -144,6 +145,12 @@ def to_api_error(error: BaseException) -> ApiError | None:
     """What to tell the client of this failure; None if it is a defect of ours."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, ConversationNotFound):
+        return NotFound("Conversation")
+    if isinstance(error, ConversationReadOnly):
+        return Forbidden("You are no longer connected; this conversation is read-only")
+    if isinstance(error, UnknownAttachment):
+        return Invalid([{"field": "fileUrl", "message": "must come from an upload to this conversation"}])
     if isinstance(error, DatabaseUnavailable | TooBusy):
         return NotReady()
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):

@@ -1,0 +1,318 @@
+"""Chat: contacts, conversations, messages. What a stranger asks for does not exist; what two said stays readable."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from db.conversations import PREVIEW_CHARS, NewMessage, mark_read, open_conversation, send_message
+from db.fields import Body, Id, Line, Text, like
+from db.pool import Transaction
+from db.shapes import (
+    DELETED_MESSAGE,
+    CardUser,
+    Contact,
+    ContactConversation,
+    Conversation,
+    ListedConversation,
+    Message,
+)
+from handlers.base import Handler
+from handlers.endpoint import MEMBER, NumberedPaging, Paging, endpoint
+from handlers.errors import Conflict, Forbidden, NotFound
+from handlers.paging import Cursor, page_of, window
+from realtime.events import (
+    MessageDeleted,
+    MessageEdited,
+    MessageRead,
+    MessageSent,
+    NotificationRead,
+    NotificationReceived,
+)
+
+BY_ACTIVITY = Cursor(datetime, Id)
+
+
+class ContactQuery(Paging):
+    limit: int = Field(100, ge=1, le=100)
+    search: Annotated[str, Line(100)] | None = None
+    role: Literal["INFLUENCER", "SALON"] | None = None
+
+
+LIST_CONTACTS = f"""
+    with contact as (
+        select u.*, c.id as conversation_id, coalesce(c.last_message_at, c.created_at, r.updated_at) as active_at
+        from connection_requests r
+        join users u on u.id = case when r.sender_id = $1 then r.receiver_id else r.sender_id end
+        left join conversations c on c.low_id = least(r.sender_id, r.receiver_id)
+            and c.high_id = greatest(r.sender_id, r.receiver_id)
+        where (r.sender_id = $1 or r.receiver_id = $1) and r.status = 'ACCEPTED'
+            and ($2::text is null or u.role = $2)
+            and ($3::text is null or u.name ilike $3
+                or exists (select from salons s where s.user_id = u.id and s.business_name ilike $3))
+    )
+    select {
+    Contact.sql(
+        "u",
+        user=CardUser.sql("u", email="coalesce(u.email, '')"),
+        conversation=ContactConversation.row("conversations c where c.id = u.conversation_id", viewer="$1"),
+    )
+}, u.active_at, u.id
+    from contact u
+    where $4::timestamptz is null or (u.active_at, u.id) < ($4, $5::uuid)
+    order by u.active_at desc, u.id desc limit $6
+"""
+
+
+class Contacts(Handler):
+    @endpoint(MEMBER, query=ContactQuery, returns=list[Contact])
+    async def get(self, query: ContactQuery) -> None:
+        """Whom the caller is connected to, latest activity first."""
+        asked = window(query, BY_ACTIVITY)
+        rows = await self.db.fetch(
+            LIST_CONTACTS, self.caller.id, query.role, like(query.search), *asked.key, asked.fetch
+        )
+        self.reply_page(page_of(rows, asked, BY_ACTIVITY))
+
+
+LIST_CONVERSATIONS = f"""
+    select {ListedConversation.sql("c", viewer="$1")}, coalesce(c.last_message_at, c.created_at), c.id
+    from conversation_participants p join conversations c on c.id = p.conversation_id
+    where p.user_id = $1
+        and ($2::timestamptz is null or (coalesce(c.last_message_at, c.created_at), c.id) < ($2, $3::uuid))
+    order by coalesce(c.last_message_at, c.created_at) desc, c.id desc limit $4
+"""
+
+
+class Conversations(Handler):
+    @endpoint(MEMBER, query=Paging, returns=list[ListedConversation])
+    async def get(self, query: Paging) -> None:
+        """The caller's conversations, read-only ones included, latest activity first."""
+        asked = window(query, BY_ACTIVITY)
+        rows = await self.db.fetch(LIST_CONVERSATIONS, self.caller.id, *asked.key, asked.fetch)
+        self.reply_page(page_of(rows, asked, BY_ACTIVITY))
+
+
+FIND_CONVERSATION = f"""
+    select {Conversation.sql("c", viewer="$1")} from conversations c
+    where c.low_id = least($1::uuid, $2::uuid) and c.high_id = greatest($1::uuid, $2::uuid) and c.closed_at is null
+"""
+
+FIND_PARTNER = """
+    select exists (
+        select from connection_requests
+        where least(sender_id, receiver_id) = least($1::uuid, u.id)
+            and greatest(sender_id, receiver_id) = greatest($1::uuid, u.id) and status = 'ACCEPTED'
+    ) as connected
+    from users u where u.id = $2 and u.status <> 'DELETED'
+"""
+
+
+class ConversationWith(Handler):
+    @endpoint(MEMBER, returns=Conversation)
+    async def get(self, other_id: str) -> None:
+        """The conversation with a user one is connected to."""
+        conversation = await self.db.fetchval(FIND_CONVERSATION, self.caller.id, other_id)
+        if conversation is None:
+            partner = await self.db.fetchrow(FIND_PARTNER, self.caller.id, other_id)
+            if partner is None:
+                raise NotFound("User")
+            if not partner["connected"]:
+                raise Forbidden("You are not connected with this user")
+            await open_conversation(self.db, self.caller.id, other_id)
+            conversation = await self.db.fetchval(FIND_CONVERSATION, self.caller.id, other_id)
+        self.reply(conversation)
+
+
+class MessageQuery(NumberedPaging):
+    limit: int = Field(50, ge=1, le=100)
+    before: int | None = Field(None, ge=0, lt=2**53)
+    after: int | None = Field(None, ge=0, lt=2**53)
+    peek: bool = False
+
+    @property
+    def newest(self) -> bool:
+        """Whether the page asked for ends with the newest message."""
+        return self.cursor is None and self.before is None and self.after is None and self.page in (None, 1)
+
+
+# A participant gets at least one row, if need be an empty one; a stranger none.
+LIST_MESSAGES = f"""
+    select m.body, m.direction, m.seq from conversations c left join lateral (
+        select {Message.sql("m")} as body, 'before' as direction, m.seq from messages m
+        where m.conversation_id = c.id and ($3::bigint is null or m.seq < $3)
+        order by m.seq desc limit $4 offset $5
+    ) m on true
+    where c.id = $1 and $2 in (c.low_id, c.high_id)
+    order by m.seq desc
+"""
+
+LIST_MESSAGES_AFTER = f"""
+    select m.body, m.direction, m.seq from conversations c left join lateral (
+        select {Message.sql("m")} as body, 'after' as direction, m.seq from messages m
+        where m.conversation_id = c.id and m.seq > $3::bigint
+        order by m.seq limit $4
+    ) m on true
+    where c.id = $1 and $2 in (c.low_id, c.high_id)
+    order by m.seq
+"""
+
+COUNT_MESSAGES = "select count(*) from messages where conversation_id = $1"
+
+BY_SEQ = Cursor(Literal["before", "after"], Annotated[int, Field(ge=0, lt=2**53)])
+
+
+class Messages(Handler):
+    @endpoint(MEMBER, query=MessageQuery, returns=list[Message])
+    async def get(self, conversation_id: str, query: MessageQuery) -> None:
+        """Messages from old to new. The newest page marks what it shows as read, unless `peek=true`."""
+        asked = window(query, BY_SEQ)
+        direction, seq = asked.key
+        if query.after is not None or query.before is not None:
+            direction, seq = ("after", query.after) if query.after is not None else ("before", query.before)
+        if direction == "after":
+            rows = await self.db.fetch(LIST_MESSAGES_AFTER, conversation_id, self.caller.id, seq, asked.fetch)
+        else:
+            rows = await self.db.fetch(LIST_MESSAGES, conversation_id, self.caller.id, seq, asked.fetch, asked.offset)
+        if not rows:
+            raise NotFound("Conversation")
+        rows = [row for row in rows if row["seq"] is not None]
+        total = await self.db.fetchval(COUNT_MESSAGES, conversation_id) if asked.page else None
+        page = page_of(rows, asked, BY_SEQ, total)
+        if direction != "after":
+            page.data.reverse()
+        if query.newest and not query.peek and rows:
+            await tell_read(self, conversation_id, rows[0]["seq"])
+        self.reply_page(page)
+
+    @endpoint(MEMBER, body=NewMessage, returns=Message, limit="limit_message", statuses=(200, 201))
+    async def post(self, conversation_id: str, new: NewMessage) -> None:
+        """Send a message; the same clientMessageId again answers the first one."""
+        sent = await send_message(self.db, conversation_id, self.caller.id, new)
+        if sent.notice:
+            self.publish(MessageSent(conversation_id, sent.rev, sent.message, self.caller.id))
+            self.publish(NotificationReceived(*sent.notice))
+        self.reply(sent.message, status=201 if sent.notice else 200)
+
+
+async def tell_read(handler: Handler, conversation_id: str, seq: int) -> int:
+    """Move the caller's read mark and tell who looks on; answers what is still unread."""
+    mark = await mark_read(handler.db, conversation_id, handler.caller.id, seq)
+    if mark.moved:
+        handler.publish(MessageRead(conversation_id, handler.caller.id, mark.seq, mark.read_at))
+    if mark.notification_id:
+        handler.publish(NotificationRead(handler.caller.id, mark.notification_id, mark.unread_notifications))
+    return mark.unread_count
+
+
+# Takes the conversation's lock, so that the next statement sees the message as it stays while its rev is handed out.
+LOCK_MESSAGE = """
+    select m.conversation_id, m.sender_id = $2 as mine, c.closed_at is not null as closed
+    from messages m join conversations c on c.id = m.conversation_id
+    where m.id = $1 and $2 in (c.low_id, c.high_id)
+    for update of c
+"""
+
+# The preview and the notification showed the old text: they follow the message.
+EDIT_MESSAGE = f"""
+    with message as (
+        update messages m set content = $2, is_edited = true, rev = c.last_rev + 1, updated_at = clock_timestamp()
+        from conversations c
+        where m.id = $1 and c.id = m.conversation_id and m.deleted_at is null
+        returning m.*
+    ), conversation as (
+        update conversations c set last_rev = m.rev, updated_at = clock_timestamp(),
+            last_message = case when m.seq = c.last_seq then left($2, {PREVIEW_CHARS}) else c.last_message end
+        from message m where c.id = m.conversation_id
+    ), notification as (
+        update notifications n set message = left($2, {PREVIEW_CHARS}) from message m where n.message_id = m.id
+    )
+    select {Message.sql("m")} as body, m.rev from message m
+"""
+
+DELETE_MESSAGE = f"""
+    with old as (
+        select id, file_url from messages where id = $1 and deleted_at is null
+    ), message as (
+        update messages m set content = '{DELETED_MESSAGE}', file_url = null, file_name = null, file_size = null,
+            message_type = 'TEXT', rev = c.last_rev + 1, deleted_at = clock_timestamp(), updated_at = clock_timestamp()
+        from conversations c, old
+        where m.id = old.id and c.id = m.conversation_id
+        returning m.*
+    ), conversation as (
+        update conversations c set last_rev = m.rev, updated_at = clock_timestamp(),
+            last_message = case when m.seq = c.last_seq then m.content else c.last_message end
+        from message m where c.id = m.conversation_id
+    ), notification as (
+        update notifications n set message = m.content from message m where n.message_id = m.id
+    ), file as (
+        delete from attachments a using old where a.url = old.file_url
+    )
+    select m.seq, m.rev, old.file_url from message m join old on old.id = m.id
+"""
+
+
+class Edit(Body):
+    content: Annotated[str, Text(5000)]
+
+
+class OneMessage(Handler):
+    @endpoint(MEMBER, body=Edit, returns=Message)
+    async def patch(self, message_id: str, edit: Edit) -> None:
+        """Change the text of one's own message."""
+        async with self.db.transaction() as tx:
+            conversation_id = await self.lock(tx, message_id)
+            edited = await tx.fetchrow(EDIT_MESSAGE, message_id, edit.content)
+            if edited is None:
+                raise Conflict("A deleted message cannot be edited")
+            tx.after_commit(self.publish, MessageEdited(conversation_id, edited["rev"], edited["body"]))
+        self.reply(edited["body"])
+
+    @endpoint(MEMBER)
+    async def delete(self, message_id: str) -> None:
+        """Delete one's own message: its text and file are gone, its place stays."""
+        async with self.db.transaction() as tx:
+            conversation_id = await self.lock(tx, message_id)
+            deleted = await tx.fetchrow(DELETE_MESSAGE, message_id)
+            if deleted is not None:
+                event = MessageDeleted(message_id, conversation_id, deleted["seq"], deleted["rev"])
+                tx.after_commit(self.publish, event)
+        self.reply(message="Message deleted")
+
+    async def lock(self, tx: Transaction, message_id: str) -> str:
+        """The conversation of a message of the caller's, locked."""
+        found = await tx.fetchrow(LOCK_MESSAGE, message_id, self.caller.id)
+        if found is None:
+            raise NotFound("Message")
+        if not found["mine"]:
+            raise Forbidden("Only its sender can change a message")
+        if found["closed"]:
+            raise Forbidden("You are no longer connected; this conversation is read-only")
+        return found["conversation_id"]
+
+
+FIND_MESSAGE = """
+    select m.conversation_id, m.seq from messages m join conversations c on c.id = m.conversation_id
+    where m.id = $1 and $2 in (c.low_id, c.high_id)
+"""
+
+
+class ReadMessage(Handler):
+    @endpoint(MEMBER)
+    async def patch(self, message_id: str) -> None:
+        """Everything up to this message is read."""
+        found = await self.db.fetchrow(FIND_MESSAGE, message_id, self.caller.id)
+        if found is None:
+            raise NotFound("Message")
+        unread = await tell_read(self, found["conversation_id"], found["seq"])
+        self.reply({"unreadCount": unread})
+
+
+routes = [
+    ("/chat/contacts", Contacts),
+    ("/chat/conversations", Conversations),
+    ("/chat/conversations/{other_user_id}", ConversationWith),
+    ("/chat/conversations/{conversation_id}/messages", Messages),
+    ("/chat/messages/{id}", OneMessage),
+    ("/chat/messages/{id}/read", ReadMessage),
+]

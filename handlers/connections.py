@@ -1,0 +1,318 @@
+"""Connections between influencers and salons: asking, answering, withdrawing, ending, and how two stand."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from db.conversations import close_conversations, open_conversation
+from db.fields import Body, Id, Text
+from db.notifications import notify
+from db.shapes import AskedRequest, ConnectionState, ListedRequest, RequestUser, UserRef
+from handlers.base import Handler
+from handlers.endpoint import MEMBER, NumberedPaging, endpoint
+from handlers.errors import BadRequest, Conflict, Forbidden, NotFound
+from handlers.paging import Cursor, page_of, window
+from realtime.events import ConversationClosed, NotificationDeleted, NotificationReceived
+
+ASK_AGAIN_DAYS = 7
+BY_CREATION = Cursor(datetime, Id)
+
+
+def user_of_request(shape: type[UserRef], user: str) -> str:
+    """One side of request `r`; addresses are for oneself and for whom one is connected to."""
+    email = f"case when {user}.id = $1 or r.status = 'ACCEPTED' then coalesce({user}.email, '') else '' end"
+    return shape.sql(user, email=email)
+
+
+ASKED = AskedRequest.sql(
+    "r",
+    sender=f"(select {user_of_request(UserRef, 's')} from users s where s.id = r.sender_id)",
+    receiver=f"(select {user_of_request(UserRef, 't')} from users t where t.id = r.receiver_id)",
+)
+
+
+class NewRequest(Body):
+    receiver_id: Id
+    message: Annotated[str, Text(1000, min=0)] | None = None
+
+
+# One row per unordered pair: whoever asks second finds the first one's row, also when both ask at once.
+ASK = f"""
+    with receiver as (
+        select id, role from users
+        where id = $2 and status = 'ACTIVE' and email_verified_at is not null and role <> 'ADMIN'
+    ), r as (
+        insert into connection_requests as r (sender_id, receiver_id, message)
+        select $1, id, nullif($3, '') from receiver where role <> $4
+        on conflict (least(sender_id, receiver_id), greatest(sender_id, receiver_id)) do update
+        set sender_id = excluded.sender_id, receiver_id = excluded.receiver_id, message = excluded.message,
+            status = 'PENDING', created_at = now(), updated_at = now()
+        where r.status = 'REJECTED' and r.updated_at < now() - interval '{ASK_AGAIN_DAYS} days'
+        returning r.*, r.xmax <> 0 as again
+    )
+    select receiver.role, r.id, r.again, {ASKED} as body, (select name from users where id = $1) as sender_name
+    from receiver left join r on true
+"""
+
+
+class AskToConnect(Handler):
+    @endpoint(MEMBER, body=NewRequest, returns=AskedRequest, limit="limit_connection_request", statuses=(200, 201))
+    async def post(self, new: NewRequest) -> None:
+        """Ask somebody of the other role to connect."""
+        if new.receiver_id == self.caller.id:
+            raise BadRequest("You cannot connect with yourself")
+        async with self.db.transaction() as tx:
+            asked = await tx.fetchrow(ASK, self.caller.id, new.receiver_id, new.message, self.caller.role)
+            if asked is None:
+                raise NotFound("User")
+            if asked["role"] == self.caller.role:
+                raise Forbidden("Only a salon and an influencer can connect")
+            if asked["id"] is None:
+                raise Conflict(
+                    "There is already a connection or a request between you two",
+                    f"If it was rejected, you may ask again {ASK_AGAIN_DAYS} days later.",
+                )
+            notice = await notify(
+                tx, new.receiver_id, "CONNECTION_REQUEST", "New connection request",
+                f"{asked['sender_name']} would like to connect with you",
+                connection_request_id=asked["id"], actor_id=self.caller.id,
+            )  # fmt: skip
+            tx.after_commit(self.publish, NotificationReceived(*notice))
+        self.reply(asked["body"], message="Connection request sent", status=200 if asked["again"] else 201)
+
+
+LISTED = ListedRequest.sql("r", sender=user_of_request(RequestUser, "s"), receiver=user_of_request(RequestUser, "t"))
+
+
+def list_requests(where: str) -> str:
+    """Newest first; `$1` is who reads, `$2` a status or null for all."""
+    return f"""
+        select {LISTED}, r.created_at, r.id
+        from connection_requests r join users s on s.id = r.sender_id join users t on t.id = r.receiver_id
+        where {where} and ($2::text is null or r.status = $2)
+            and ($3::timestamptz is null or (r.created_at, r.id) < ($3, $4::uuid))
+        order by r.created_at desc, r.id desc limit $5 offset $6
+    """
+
+
+def count_requests(where: str) -> str:
+    return f"select count(*) from connection_requests r where {where} and ($2::text is null or r.status = $2)"
+
+
+SENT, RECEIVED, EITHER = "r.sender_id = $1", "r.receiver_id = $1", "(r.sender_id = $1 or r.receiver_id = $1)"
+
+LIST_SENT, COUNT_SENT = list_requests(SENT), count_requests(SENT)
+LIST_RECEIVED, COUNT_RECEIVED = list_requests(RECEIVED), count_requests(RECEIVED)
+LIST_EITHER, COUNT_EITHER = list_requests(EITHER), count_requests(EITHER)
+
+Status = Literal["PENDING", "ACCEPTED", "REJECTED"]
+
+
+class ListQuery(NumberedPaging):
+    status: Literal["PENDING", "ACCEPTED", "REJECTED", "ALL"] = "PENDING"
+
+
+class WebListQuery(NumberedPaging):
+    type: Literal["incoming", "outgoing", "accepted", "all"] = "all"
+
+
+class RequestList(Handler):
+    async def list(self, select: str, count: str, status: Status | None, query: NumberedPaging) -> None:
+        asked = window(query, BY_CREATION)
+        rows = await self.db.fetch(select, self.caller.id, status, *asked.key, asked.fetch, asked.offset)
+        total = await self.db.fetchval(count, self.caller.id, status) if asked.page else None
+        self.reply_page(page_of(rows, asked, BY_CREATION, total))
+
+
+class SentRequests(RequestList):
+    @endpoint(MEMBER, query=ListQuery, returns=list[ListedRequest])
+    async def get(self, query: ListQuery) -> None:
+        """Requests that the caller sent; open ones unless `status` says otherwise."""
+        await self.list(LIST_SENT, COUNT_SENT, None if query.status == "ALL" else query.status, query)
+
+
+class ReceivedRequests(RequestList):
+    @endpoint(MEMBER, query=ListQuery, returns=list[ListedRequest])
+    async def get(self, query: ListQuery) -> None:
+        """Requests that the caller received; open ones unless `status` says otherwise."""
+        await self.list(LIST_RECEIVED, COUNT_RECEIVED, None if query.status == "ALL" else query.status, query)
+
+
+class AcceptedRequests(RequestList):
+    @endpoint(MEMBER, query=NumberedPaging, returns=list[ListedRequest])
+    async def get(self, query: NumberedPaging) -> None:
+        """Whom the caller is connected to."""
+        await self.list(LIST_EITHER, COUNT_EITHER, "ACCEPTED", query)
+
+
+class WebClientList(RequestList):
+    @endpoint(MEMBER, query=WebListQuery, returns=list[ListedRequest])
+    async def get(self, query: WebListQuery) -> None:
+        """The web client's spelling of the three lists above, and of all requests together."""
+        lists: dict[str, tuple[str, str, Status | None]] = {
+            "incoming": (LIST_RECEIVED, COUNT_RECEIVED, "PENDING"),
+            "outgoing": (LIST_SENT, COUNT_SENT, "PENDING"),
+            "accepted": (LIST_EITHER, COUNT_EITHER, "ACCEPTED"),
+            "all": (LIST_EITHER, COUNT_EITHER, None),
+        }
+        await self.list(*lists[query.type], query)
+
+
+ANSWER = f"""
+    with r as (
+        update connection_requests set status = $3, updated_at = now()
+        where id = $2 and receiver_id = $1 and status = 'PENDING'
+        returning *
+    )
+    select r.sender_id, {ASKED} as body, (select name from users where id = $1) as receiver_name from r
+"""
+
+# Why nothing was changed: no row, a stranger.
+FIND_REQUEST = """
+    select sender_id = $1 as sent, status from connection_requests where id = $2 and $1 in (sender_id, receiver_id)
+"""
+
+
+class AnswerRequest(Handler):
+    async def answer(self, request_id: str, status: str, type: str, title: str, verb: str) -> None:
+        """Accepting opens the conversation; both ways of answering tell the sender."""
+        conversation_id = None
+        async with self.db.transaction() as tx:
+            answered = await tx.fetchrow(ANSWER, self.caller.id, request_id, status)
+            if answered is None:
+                await self.refuse(request_id, sent="Only the receiver can answer a request")
+                raise Conflict("This request has been answered already")
+            if status == "ACCEPTED":
+                conversation_id = await open_conversation(tx, answered["sender_id"], self.caller.id)
+            notice = await notify(
+                tx, answered["sender_id"], type, title, f"{answered['receiver_name']} {verb} your connection request",
+                connection_request_id=request_id, conversation_id=conversation_id, actor_id=self.caller.id,
+            )  # fmt: skip
+            tx.after_commit(self.publish, NotificationReceived(*notice))
+        message = f"Connection request {status.lower()}"
+        self.reply(answered["body"], message=message, conversationId=conversation_id)
+
+    async def refuse(self, request_id: str, sent: str) -> None:
+        found = await self.db.fetchrow(FIND_REQUEST, self.caller.id, request_id)
+        if found is None:
+            raise NotFound("Connection request")
+        if found["sent"]:
+            raise Forbidden(sent)
+
+
+class AcceptRequest(AnswerRequest):
+    @endpoint(MEMBER, returns=AskedRequest)
+    async def patch(self, request_id: str) -> None:
+        """Accept a request; the two can talk from now on."""
+        await self.answer(request_id, "ACCEPTED", "CONNECTION_ACCEPTED", "Connection accepted", "accepted")
+
+
+class RejectRequest(AnswerRequest):
+    @endpoint(MEMBER, returns=AskedRequest)
+    async def patch(self, request_id: str) -> None:
+        """Reject a request; its sender may ask again a week later."""
+        await self.answer(request_id, "REJECTED", "CONNECTION_REJECTED", "Connection rejected", "rejected")
+
+
+# What told the receiver of it goes with it.
+WITHDRAW = """
+    with notices as (
+        delete from notifications n using connection_requests r
+        where r.id = $2 and r.sender_id = $1 and r.status = 'PENDING'
+            and n.connection_request_id = r.id and n.type = 'CONNECTION_REQUEST'
+        returning n.id, n.user_id, n.is_read
+    ), request as (
+        delete from connection_requests where id = $2 and sender_id = $1 and status = 'PENDING'
+        returning id, receiver_id
+    )
+    select r.id, n.id as notification_id, r.receiver_id,
+        (select count(*) from notifications where user_id = r.receiver_id and not is_read)
+            - (select count(*) from notices where not is_read) as unread_count
+    from request r left join notices n on true
+"""
+
+
+class Request(Handler):
+    @endpoint(MEMBER)
+    async def delete(self, request_id: str) -> None:
+        """Withdraw a request that is still open."""
+        withdrawn = await self.db.fetchrow(WITHDRAW, self.caller.id, request_id)
+        if withdrawn is None:
+            found = await self.db.fetchrow(FIND_REQUEST, self.caller.id, request_id)
+            if found is None:
+                raise NotFound("Connection request")
+            raise Conflict("Only your own open requests can be withdrawn")
+        if withdrawn["notification_id"]:
+            receiver_id, notification_id, unread = withdrawn["receiver_id"], withdrawn["notification_id"], withdrawn[3]
+            self.publish(NotificationDeleted(receiver_id, notification_id, unread))
+        self.reply(message="Connection request withdrawn")
+
+
+END = """
+    delete from connection_requests
+    where id = $2 and $1 in (sender_id, receiver_id) and status = 'ACCEPTED'
+    returning case when sender_id = $1 then receiver_id else sender_id end
+"""
+
+
+class Connection(Handler):
+    @endpoint(MEMBER)
+    async def delete(self, request_id: str) -> None:
+        """End a connection; the conversation becomes read-only for both."""
+        async with self.db.transaction() as tx:
+            other_id = await tx.fetchval(END, self.caller.id, request_id)
+            if other_id is None:
+                if await tx.fetchrow(FIND_REQUEST, self.caller.id, request_id) is None:
+                    raise NotFound("Connection")
+                raise Conflict("This request is no connection yet")
+            for conversation_id in await close_conversations(tx, self.caller.id, other_id):
+                tx.after_commit(self.publish, ConversationClosed(conversation_id, "disconnected"))
+        self.reply(message="Connection ended")
+
+
+# Rejected and ended ones read `none`.
+CONNECTION_STATES = f"""
+    select asked.id, {ConnectionState.sql("r")} as body
+    from unnest($2::uuid[]) asked(id) left join lateral (
+        select id, status, sender_id = $1 as sent from connection_requests
+        where least(sender_id, receiver_id) = least(asked.id, $1)
+            and greatest(sender_id, receiver_id) = greatest(asked.id, $1) and status <> 'REJECTED'
+    ) r on true
+"""
+
+
+class ConnectionStatus(Handler):
+    @endpoint(MEMBER, returns=ConnectionState)
+    async def get(self, user_id: str) -> None:
+        """How the caller and a user stand to each other."""
+        row = await self.db.fetchrow(CONNECTION_STATES, self.caller.id, [user_id])
+        assert row is not None
+        self.reply(row["body"])
+
+
+class ManyUsers(Body):
+    user_ids: list[Id] = Field(min_length=1, max_length=100)
+
+
+class ConnectionStatuses(Handler):
+    @endpoint(MEMBER, body=ManyUsers, returns=dict[Id, ConnectionState])
+    async def post(self, body: ManyUsers) -> None:
+        """The same for up to 100 users."""
+        rows = await self.db.fetch(CONNECTION_STATES, self.caller.id, body.user_ids)
+        self.reply({row["id"]: row["body"] for row in rows})
+
+
+routes = [
+    ("/connections", WebClientList),
+    ("/connections/request", AskToConnect),
+    ("/connections/requests/sent", SentRequests),
+    ("/connections/requests/received", ReceivedRequests),
+    ("/connections/accepted", AcceptedRequests),
+    ("/connections/requests/{id}/accept", AcceptRequest),
+    ("/connections/requests/{id}/reject", RejectRequest),
+    ("/connections/requests/{id}", Request),
+    ("/connections/{id}", Connection),
+    ("/connections/status/{user_id}", ConnectionStatus),
+    ("/connections/status/bulk", ConnectionStatuses),
+]
