@@ -1,0 +1,131 @@
+"""What can go wrong at a vendor, as types: what a client may be told, and what only the log may know.
+
+`title` and `message` are fixed sentences of ours, safe for any client. The vendor's own words are in
+`detail` (and in `str(error)`), for the log alone.
+"""
+
+# A vendor's error page can be a whole HTML document; this much of it helps, more only fills the log.
+DETAIL_MAX_CHARS = 500
+
+
+class VendorError(Exception):
+    """Base of all of them. `status` is the HTTP status that our client gets, `code` the machine code."""
+
+    status = 502
+    code = "UPSTREAM_FAILED"
+    title = "The service did not answer properly"
+    message = "The service behind this feature did not answer properly. Please try again later."
+
+    def __init__(self, vendor: str, detail: str = "", *, retry_after: float | None = None) -> None:
+        """`vendor` names who failed, `detail` is for the log, `retry_after` is in seconds where the vendor said so."""
+        self.vendor = vendor
+        self.detail = detail[:DETAIL_MAX_CHARS]
+        self.retry_after = retry_after
+        super().__init__(f"{vendor}: {self.detail}" if detail else vendor)
+
+
+class NotConfigured(VendorError):
+    """This server has no credentials for the vendor; nothing was asked of it."""
+
+    status = 503
+    code = "NOT_CONFIGURED"
+    title = "This feature is not set up"
+    message = "This feature is not set up on this server."
+
+
+class VendorUnavailable(VendorError):
+    """The vendor is down, or failed in a way that may pass: trying again later is right."""
+
+
+class VendorUnreachable(VendorUnavailable):
+    """No connection, or it broke before an answer came."""
+
+    code = "UPSTREAM_UNREACHABLE"
+    title = "The service cannot be reached"
+    message = "The service behind this feature cannot be reached at the moment. Please try again later."
+
+
+class UnreadableAnswer(VendorUnavailable):
+    """The vendor answered something that is not what it documents."""
+
+    code = "UPSTREAM_UNREADABLE"
+    title = "The service answered something unexpected"
+    message = "The service behind this feature answered something unexpected. Please try again later."
+
+
+class ActorFailed(VendorUnavailable):
+    """The scrape started and ended without a result: failed, aborted, or unknown to the vendor by now."""
+
+    code = "UPSTREAM_RUN_FAILED"
+    title = "The profile could not be read"
+    message = "The profile could not be read this time. Please try again later."
+
+
+class VendorTimeout(VendorError):
+    """The vendor did not answer within our own bound."""
+
+    status = 504
+    code = "UPSTREAM_TIMEOUT"
+    title = "The service took too long"
+    message = "The service behind this feature took too long to answer. Please try again later."
+
+
+class ActorTimedOut(VendorTimeout):
+    """The scrape itself took longer than it may, says the vendor."""
+
+
+class VendorRateLimited(VendorError):
+    """The vendor wants fewer calls; nothing was done."""
+
+    code = "UPSTREAM_BUSY"
+    title = "The service is busy"
+    message = "The service behind this feature is busy. Please try again in a few minutes."
+
+
+class VendorRefused(VendorError):
+    """The vendor refuses *us*: our token, key or request. No user can help it, and trying again will not."""
+
+    code = "UPSTREAM_REFUSED"
+    title = "The service refused the request"
+    message = "The service behind this feature refused the request. The operator has to look into it."
+
+
+class OutOfCredit(VendorRefused):
+    """Our account at the vendor is used up."""
+
+    code = "UPSTREAM_PAUSED"
+    title = "This feature is paused"
+    message = "This feature is paused for the moment. Please try again tomorrow."
+
+
+class AccessTokenRefused(VendorRefused):
+    """A user's access token has expired or was withdrawn; refreshing it may help."""
+
+    status = 409
+    code = "NEEDS_RECONNECT"
+    title = "Please connect the account again"
+    message = "The platform no longer accepts this connection. Please connect the account again."
+
+
+class NeedsReconnect(AccessTokenRefused):
+    """The user's grant is gone: only the user can help, by connecting again."""
+
+
+class ProfileNotFound(VendorError):
+    status = 404
+    code = "PROFILE_NOT_FOUND"
+    title = "Profile not found"
+    message = "There is no profile with this username. Please check the spelling."
+
+
+class EmptyDataset(ProfileNotFound):
+    """The scrape succeeded and found nothing at all."""
+
+    message = "Nothing was found under this username. Please check the spelling, or try again later."
+
+
+class ProfilePrivate(VendorError):
+    status = 409
+    code = "PROFILE_PRIVATE"
+    title = "Profile is private"
+    message = "This profile is private. Please make it public and try again."
