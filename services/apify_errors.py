@@ -1,0 +1,69 @@
+"""Apify's many ways to say no, and which of them may be asked again."""
+
+import impit
+from apify_client.errors import ApifyApiError
+
+from services.errors import (
+    OutOfCredit,
+    UnreadableAnswer,
+    VendorError,
+    VendorRateLimited,
+    VendorRefused,
+    VendorTimeout,
+    VendorUnavailable,
+    VendorUnreachable,
+)
+
+VENDOR = "apify"
+# Too many runs at once, also a 402: it passes as runs end, unlike an empty account.
+RESOURCE_LIMITS = {"actor-memory-limit-exceeded", "concurrent-runs-limit-exceeded"}
+# A used-up month is a 403 of this type.
+USAGE_LIMITS = {"platform-feature-disabled", "not-enough-usage-to-run-paid-actor"}
+# Of an answer that is no JSON, no object, too large, lacks fields, or is nested without end.
+UNREADABLE = (ValueError, RecursionError)
+# Everything that the SDK and its transport raise.
+SDK_ERRORS = (ApifyApiError, impit.HTTPError, impit.InvalidURL, impit.StreamError, *UNREADABLE)
+
+
+def translate(error: Exception) -> VendorError:
+    detail = describe(error)
+    if isinstance(error, ApifyApiError):
+        return translate_status(error.status_code, error.type or "", detail)
+    if isinstance(error, impit.TimeoutException):
+        return VendorTimeout(VENDOR, detail)
+    if isinstance(error, UNREADABLE):
+        return UnreadableAnswer(VENDOR, detail)
+    return VendorUnreachable(VENDOR, detail)
+
+
+def translate_status(status: int, error_type: str, detail: str) -> VendorError:
+    if status == 429 or error_type in RESOURCE_LIMITS:
+        return VendorRateLimited(VENDOR, detail)
+    if status == 402 or error_type in USAGE_LIMITS:
+        return OutOfCredit(VENDOR, detail)
+    if status == 408:
+        return VendorTimeout(VENDOR, detail)
+    if 400 <= status < 500:
+        return VendorRefused(VENDOR, detail)
+    return VendorUnavailable(VENDOR, detail)
+
+
+def is_surely_not_started(error: Exception) -> bool:
+    """Whether a start may be sent again: it was turned away, or no connection came about."""
+    if isinstance(error, ApifyApiError):
+        return error.status_code == 429
+    return isinstance(error, impit.ConnectError | impit.ConnectTimeout)
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether a read may be sent again."""
+    if isinstance(error, ApifyApiError):
+        return error.status_code in (408, 429) or error.status_code >= 500
+    return isinstance(error, impit.HTTPError)
+
+
+def describe(error: BaseException) -> str:
+    """For the log."""
+    if isinstance(error, ApifyApiError):
+        return f"{error.status_code} {error.type}: {error.message}"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,43 @@
+"""The SDK's own transport, with a bound on what it holds in memory and on how long a body may take.
+
+As it is, it reads any answer to its end, however large.
+"""
+
+import asyncio
+from typing import Any
+
+import impit
+from apify_client.http_clients import HttpResponse, ImpitHttpClientAsync
+
+MAX_ANSWER_BYTES = 1024 * 1024  # a run, as JSON, is about 5 KB
+
+
+class AnswerTooLarge(ValueError):
+    pass
+
+
+class BoundedHttpClient(ImpitHttpClientAsync):
+    # `timeout` is the SDK's: seconds for one attempt.
+    async def send_request(self, *, timeout: float | None, stream: bool, **request: Any) -> impit.Response:  # noqa: ASYNC109
+        try:
+            async with asyncio.timeout(timeout):
+                response = await super().send_request(timeout=timeout, stream=True, **request)
+                if stream and response.status_code < 300:
+                    return response
+                body = await read_bounded(response, MAX_ANSWER_BYTES)
+        except TimeoutError:
+            raise impit.ReadTimeout(f"no whole answer within {timeout} s") from None
+        content_type = response.headers.get("content-type", "")
+        return impit.Response(response.status_code, content=body, headers={"content-type": content_type})
+
+
+async def read_bounded(response: HttpResponse, max_bytes: int) -> bytes:
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > max_bytes:
+                raise AnswerTooLarge(f"an answer of more than {max_bytes} bytes")
+    finally:
+        await response.aclose()
+    return bytes(body)
