@@ -29,13 +29,19 @@ class Resend:
         self.by_key: dict[str, tuple[Any, str]] = {}
         self.server = HTTPServer(Application([("/emails", Emails, {"resend": self})]))
 
-    async def __aenter__(self) -> "Resend":
-        sockets = bind_sockets(0, "127.0.0.1")
+    def listen(self, port: int = 0) -> None:
+        sockets = bind_sockets(port, "127.0.0.1")
         self.server.add_sockets(sockets)
         self.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+
+    async def __aenter__(self) -> "Resend":
+        self.listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
         self.delay.set()
         self.server.stop()
         await self.server.close_all_connections()
