@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field
 
-from db.fields import Body, Email, Line
+from db.fields import BlankAsNone, Body, Email, Line
 from db.otps import Purpose, otp_alive, put_otp, try_otp
 from db.pool import Transaction
 from db.sessions import END_SESSION, end_sessions, open_session
@@ -34,7 +34,7 @@ class SignUp(Body):
     name: Annotated[str, Line(100)]
     email: Email
     password: Password
-    phone_no: Annotated[str, Line(30)] | None = None
+    phone_no: Annotated[Annotated[str, Line(30)] | None, BlankAsNone] = None
     terms_accepted: Literal[True] = Field(validation_alias=AliasChoices("termsAccepted", "acceptTerms"))
 
 

@@ -218,9 +218,9 @@ class Handler(RequestHandler):
 
     def read_query(self) -> dict[str, Any]:
         try:
-            parameters = parse_qs(
-                self.request.query, keep_blank_values=False, errors="strict", max_num_fields=MAX_QUERY_FIELDS
-            )
+            # Tornado reads the request line as Latin-1; some clients send UTF-8 there without escaping it.
+            text = self.request.query.encode("latin-1").decode()
+            parameters = parse_qs(text, keep_blank_values=False, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
         except ValueError:
             raise Invalid([{"field": "query", "message": "is not valid UTF-8, or has too many fields"}]) from None
         return {name: values[0] if len(values) == 1 else values for name, values in parameters.items()}

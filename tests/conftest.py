@@ -1,6 +1,7 @@
 """One real PostgreSQL, one real Redis and two instances of the server for the whole run; empty tables for each test."""
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,8 +38,10 @@ def io_loop() -> Iterator[IOLoop]:
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
+def data_dir() -> Iterator[Path]:
+    """Not pytest's own: it removes the folders of runs before the last three, also of those that still run."""
+    with tempfile.TemporaryDirectory(prefix="encer-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,6 @@ LIST_TABLES = """
     select table_name from information_schema.tables
     where table_schema = 'public' and table_name not like '%yoyo%'
 """
-    "select table_name from information_schema.tables where table_schema = 'public' and table_name not like '%yoyo%'"
-)
 
 LIST_UNNAMED = """
     select conname from pg_constraint where connamespace = 'public'::regnamespace

@@ -1,0 +1,113 @@
+"""Every route × every caller: who may not is refused, before anything else is looked at; and no route is forgotten."""
+
+from uuid import uuid4
+
+import pytest
+from tornado.web import RequestHandler
+
+from handlers import make_table
+from handlers.endpoint import PUBLIC, Endpoint
+from handlers.router import PARAMETER, Route, Table
+
+TABLE = make_table()
+ROUTES = [route for route in TABLE.routes if route.path != "/ws"]
+CALLERS = ("nobody", "influencer", "salon", "admin", "suspended", "deleted")
+
+# A caller who may call a route may still be told that the thing does not exist, or that the body is wrong.
+REFUSALS = {"nobody": 401, "suspended": 401, "deleted": 401}
+
+
+def fill(path: str) -> str:
+    """The path of something that does not exist, so that nothing happens whoever asks."""
+    return PARAMETER.sub(lambda match: "instagram" if match[2] else str(uuid4()), path)
+
+
+async def person(people, db, kind: str):
+    if kind == "nobody":
+        return None
+    someone = await {"salon": people.salon, "admin": people.admin}.get(kind, people.influencer)()
+    if kind == "suspended":
+        await db.execute("update users set status = 'SUSPENDED' where id = $1", someone.id)
+    if kind == "deleted":
+        await db.execute("update users set status = 'DELETED', email = null where id = $1", someone.id)
+    return someone
+
+
+@pytest.mark.parametrize("kind", CALLERS)
+async def test_matrix(api, people, db, kind: str):
+    caller = await person(people, db, kind)
+    checked = 0
+    for route in ROUTES:
+        access = route.endpoint.access
+        if access is PUBLIC or (access.roles and caller and caller.role in access.roles and kind not in REFUSALS):
+            continue
+        answer = await api.call(route.method, fill(route.path).removeprefix("/api/v1"), {}, caller)
+        assert answer.status == REFUSALS.get(kind, 403), (route.method, route.path, answer)
+        checked += 1
+    assert checked > 10 or kind not in REFUSALS
+
+
+async def test_whoever_may_is_let_in(api, people):
+    """The other half of the matrix: a role that is named is not refused for its role."""
+    for kind in ("influencer", "salon", "admin"):
+        for route in ROUTES:
+            # One caller each: some routes end the session that calls them.
+            caller = await getattr(people, kind)()
+            if not route.endpoint.access.roles or caller.role not in route.endpoint.access.roles:
+                continue
+            answer = await api.call(route.method, fill(route.path).removeprefix("/api/v1"), {}, caller)
+            assert answer.status not in (401, 405, 500), (route.method, route.path, kind, answer)
+            assert answer.status != 403 or answer.body["error"] != "You are not allowed to do this", (route, kind)
+
+
+def test_a_method_that_names_no_access_does_not_start():
+    class Careless(RequestHandler):
+        async def get(self):
+            pass
+
+    with pytest.raises(TypeError, match="does not say who may call it"):
+        Table([("/careless", Careless)], RequestHandler)
+
+
+def test_fixed_segments_go_before_parameters_and_ids_are_ids():
+    def handler(name: str) -> type[RequestHandler]:
+        return type(name, (RequestHandler,), {})
+
+    table = Table([], handler("NotFound"))
+    for path in ("/a/{id}", "/a/b", "/a/{id}/c", "/x/{name:str}"):
+        table.add(Route("GET", path, handler(path), Endpoint(PUBLIC)))
+
+    def find(path: str) -> str | None:
+        routes, _ = table.root.find(path.strip("/").split("/"), [])
+        return routes["GET"].path if routes else None
+
+    some_id = str(uuid4())
+    assert find("/a/b") == "/a/b"
+    assert find(f"/a/{some_id}") == find(f"/a/{some_id.upper()}") == "/a/{id}"
+    assert find(f"/a/{some_id}/c") == "/a/{id}/c"
+    assert find("/x/anything.at-all") == "/x/{name:str}"
+    for path in ("/a/no-uuid", f"/a/{some_id}x", "/a", "/", "/a/b/c", "/x/", f"/a/{some_id}/c/d", f"/a/{{{some_id}}}"):
+        assert find(path) is None, path
+
+
+def test_every_body_and_query_has_bounds():
+    """No text and no list of a client's is without a length."""
+    unbounded = []
+    for route in ROUTES:
+        for model in (route.endpoint.body, route.endpoint.query):
+            if model:
+                unbounded += [f"{route.path}: {name}" for name in find_unbounded(model.model_json_schema())]
+    assert unbounded == []
+
+
+def find_unbounded(schema: dict, name: str = "") -> list[str]:
+    found = []
+    if schema.get("type") == "string" and not {"maxLength", "enum", "const", "pattern"} & schema.keys():
+        found.append(name)
+    if schema.get("type") == "array" and "maxItems" not in schema:
+        found.append(f"{name}[]")
+    for child, part in (schema.get("properties", {}) | schema.get("$defs", {})).items():
+        found += find_unbounded(part, child)
+    for part in schema.get("anyOf", []) + [schema[key] for key in ("items",) if key in schema]:
+        found += find_unbounded(part, name)
+    return found

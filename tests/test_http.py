@@ -1,0 +1,164 @@
+"""What every route does alike: errors, headers, limits, CORS, odd bodies."""
+
+import asyncio
+import json
+
+import pytest
+from tornado.iostream import IOStream
+from tornado.tcpclient import TCPClient
+
+from settings import Limit
+
+ORIGIN = "http://app.example.com"
+LOGIN = "/auth/login"
+
+
+async def exchange(api, request: bytes) -> bytes:
+    """What the server says to bytes that no HTTP library would send."""
+    stream: IOStream = await TCPClient().connect("127.0.0.1", api.instance.port)
+    await stream.write(request)
+    try:
+        async with asyncio.timeout(5):
+            return await stream.read_until_regex(rb"\r\n\r\n.*\}", max_bytes=100_000)
+    finally:
+        stream.close()
+
+
+async def test_unknown_routes_and_wrong_methods(api):
+    unknown = await api.get("/nothing/here")
+    assert (unknown.status, unknown.code) == (404, "NOT_FOUND")
+    wrong = await api.get(LOGIN)
+    assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
+    for method in ("TRACE", "BREW"):
+        assert (await api.call(method, LOGIN)).status == 405
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "code"),
+    [
+        (b"{", 400, "INVALID_JSON"),
+        (b'{"email": "a@example.com", "password": "x"', 400, "INVALID_JSON"),
+        (b"[" * 50_000, 400, "INVALID_JSON"),
+        (b'{"email": ' * 20_000, 400, "INVALID_JSON"),
+        (b"\xff\xfe", 400, "INVALID_JSON"),
+        (b'{"email": "\\ud800", "password": "x"}', 400, "INVALID_JSON"),
+        (b'{"email": "a\\u0000@example.com", "password": "x"}', 400, "VALIDATION_ERROR"),
+        (b"null", 400, "VALIDATION_ERROR"),
+        (b'"text"', 400, "VALIDATION_ERROR"),
+        (b"", 400, "VALIDATION_ERROR"),
+        (b'{"email": "a@example.com", "password": "' + b"x" * 300_000 + b'"}', 413, "BODY_TOO_LARGE"),
+        (b"x" * 10_000_000, 413, "BODY_TOO_LARGE"),
+    ],
+)
+async def test_odd_bodies(api, raw, status, code):
+    answer = await api.post(LOGIN, raw=raw)
+    assert (answer.status, answer.code) == (status, code)
+    assert (await api.get("/health")).status == 200
+
+
+async def test_wrong_media_types(api):
+    for content_type in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x"):
+        answer = await api.post(LOGIN, raw=b"email=a", headers={"Content-Type": content_type})
+        assert answer.status == 415, content_type
+    assert (await api.post(LOGIN, {}, headers={"Content-Type": "application/json; charset=utf-8"})).status == 400
+
+
+async def test_a_chunked_body_without_end_is_cut_off(api):
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await exchange(api, head + chunk * 6 + b"0\r\n\r\n")
+    assert b"413" in answer.split(b"\r\n")[0]
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "BODY_TOO_LARGE"
+
+
+async def test_a_request_id_is_kept_if_well_formed(api):
+    assert (await api.get("/health", headers={"X-Request-ID": "abc-123.DEF_9"})).headers[
+        "X-Request-ID"
+    ] == "abc-123.DEF_9"
+    for bad in ("short", "x" * 200, "has space in it", "<script>alert(1)</script>"):
+        answer = await api.get("/nothing", headers={"X-Request-ID": bad})
+        assert answer.body["requestId"] == answer.headers["X-Request-ID"] != bad
+
+
+async def test_cors(api):
+    for path, method in ((LOGIN, "POST"), ("/nothing/here", "GET"), ("/chat/contacts", "GET")):
+        answer = await api.call(method, path, {} if method == "POST" else None, headers={"Origin": ORIGIN})
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+        assert "RateLimit-Remaining" in answer.headers["Access-Control-Expose-Headers"]
+        foreign = await api.call(
+            method, path, {} if method == "POST" else None, headers={"Origin": "https://evil.example"}
+        )
+        assert "Access-Control-Allow-Origin" not in foreign.headers
+
+
+async def test_preflight(api, limit):
+    limit("limit_general", Limit(1, 900))
+    for _ in range(3):
+        answer = await api.call("OPTIONS", "/chat/contacts", headers={"Origin": ORIGIN})
+        assert (answer.status, answer.raw) == (204, b"")
+        assert answer.headers["Access-Control-Max-Age"] == "600"
+        assert "DELETE" in answer.headers["Access-Control-Allow-Methods"]
+        assert "X-Request-ID" in answer.headers["Access-Control-Allow-Headers"]
+
+
+async def test_the_general_limit_is_shared_by_instances_and_counts_users_apart(
+    api, other_api, people, limit, other_instance
+):
+    limit("limit_general", Limit(3, 900))
+    one, other = await people.influencer(), await people.salon()
+    answers = [await client.get("/chat/contacts", one) for client in (api, other_api, api, other_api)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 429]
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers[:3]] == ["2", "1", "0"]
+    assert answers[0].headers["RateLimit-Limit"] == "3"
+    assert answers[3].body["retryAfter"] == int(answers[3].headers["Retry-After"])
+    assert (await api.get("/chat/contacts", other)).status == 200
+    assert [(await api.get("/nothing")).status for _ in range(4)] == [404, 404, 404, 429]
+    assert (await api.get("/health")).status == 200
+
+
+async def test_limits_hold_while_redis_is_away(instance, api, limit, monkeypatch):
+    class Away:
+        async def eval(self, *_):
+            raise ConnectionError
+
+    monkeypatch.setattr(instance.services.rate_limits, "redis", Away())
+    monkeypatch.setattr(instance.services.rate_limits, "rest_until", 0.0)
+    limit("limit_auth", Limit(2, 900))
+    body = {"email": "away@example.com", "password": "some password"}
+    assert [(await api.post(LOGIN, body)).status for _ in range(3)] == [401, 401, 429]
+    monkeypatch.setattr(instance.services.rate_limits, "rest_until", 0.0)
+
+
+async def test_an_address_is_believed_behind_our_proxies_only(instance, api, limit, monkeypatch):
+    from ipaddress import ip_network
+
+    limit("limit_general", Limit(1, 900))
+
+    async def statuses() -> list[int]:
+        forwarded = [{"X-Forwarded-For": f"203.0.113.9, 198.51.100.{n}"} for n in range(2)]
+        return [(await api.get("/nothing", headers=headers)).status for headers in forwarded]
+
+    assert await statuses() == [404, 429]  # nobody's word but the connection's
+    monkeypatch.setattr(instance.app, "proxies", [ip_network("127.0.0.0/8")])
+    assert await statuses() == [404, 404]  # two clients of one proxy
+
+
+async def test_a_crash_tells_nothing_of_us(instance, api, people, monkeypatch):
+    async def crash(*_):
+        raise RuntimeError("select secret from /etc/passwd")
+
+    monkeypatch.setattr(type(instance.db), "fetch", crash)
+    answer = await api.get("/chat/contacts", await people.influencer())
+    assert (answer.status, answer.code) == (500, "INTERNAL")
+    assert b"secret" not in answer.raw
+    assert b"Runtime" not in answer.raw
+
+
+async def test_health(api):
+    health = (await api.get("/health")).body
+    assert health["status"] == "ok"
+    assert health["timestamp"].endswith("Z")
+    assert (await api.get("/health/ready")).body["checks"] == {"database": True, "migrations": True, "redis": True}
+    metrics = (await api.get("/metrics")).raw.decode()
+    assert 'http_request_seconds_count{method="GET",route="/health",status="200"}' in metrics
