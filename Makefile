@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint routes migrate clean
+.PHONY: help run test check lint routes migrate example clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 
 run: $(VENV)/.runtime  ## set everything up and serve on http://127.0.0.1:3000
 	@exec $(BIN)/python server.py
+
+example: $(VENV)/.dev  ## two people sign up, connect and chat over two instances (ports 3001 and 3002)
+	@DATA_DIR=.data/example $(BIN)/python examples/two_instances.py
 
 test: $(VENV)/.dev  ## set everything up and run the whole suite
 	$(BIN)/python -m pytest
