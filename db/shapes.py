@@ -332,6 +332,10 @@ class Notification(Shape):
     user_id: UUID
 
 
+class UnreadNotifications(Shape):
+    count: int
+
+
 class SocialAccount(Shape):
     """Never a token, nor a verification code; both spellings of name and sync time that clients read."""
 

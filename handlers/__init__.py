@@ -1,6 +1,6 @@
 """The routes of every room, in one table with the web client's spellings."""
 
-from handlers import auth, chat, connections, health
+from handlers import auth, chat, connections, health, notifications
 from handlers.aliases import ALIASES
 from handlers.base import Handler
 from handlers.endpoint import PUBLIC, Endpoint
@@ -22,7 +22,7 @@ class UnknownRoute(Handler):
 
 def make_table() -> Table:
     declared = [
-        *((API + path, handler) for room in (auth, connections, chat) for path, handler in room.routes),
+        *((API + path, handler) for room in (auth, connections, chat, notifications) for path, handler in room.routes),
         *(route for room in (health,) for route in room.routes),
     ]
     table = Table(declared, UnknownRoute)

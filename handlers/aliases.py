@@ -6,4 +6,6 @@ ALIASES: dict[tuple[str, str], tuple[str, str]] = {
     ("PUT", "/connections/{id}/accept"): ("PATCH", "/connections/requests/{id}/accept"),
     ("PUT", "/connections/{id}/reject"): ("PATCH", "/connections/requests/{id}/reject"),
     ("DELETE", "/connections/{id}/withdraw"): ("DELETE", "/connections/requests/{id}"),
+    ("GET", "/notifications/unread-count"): ("GET", "/notifications/unread"),
+    ("PATCH", "/notifications/mark-all-read"): ("PATCH", "/notifications/read-all"),
 }
