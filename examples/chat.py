@@ -2,8 +2,8 @@
 
 `python examples/chat.py URL URL [MAILS]`
 
-A client author's view: HTTP by the standard library, sockets by the plain `websockets` package. MAILS is the folder into
-which the server in development writes its mails (DATA_DIR/mail): the codes are read from there.
+A client author's view: HTTP by the standard library, sockets by the plain `websockets` package. MAILS is the folder
+into which the server in development writes its mails (DATA_DIR/mail): the codes are read from there.
 """
 
 import asyncio

@@ -29,10 +29,6 @@ class Route:
     endpoint: Endpoint
     alias_of: "Route | None" = None
 
-    @property
-    def canonical(self) -> "Route":
-        return self.alias_of or self
-
     def accepts(self, values: list[str]) -> bool:
         kinds = [kind for _, kind in PARAMETER.findall(self.path)]
         return all(kind == "str" or re.match(UUID_PATTERN, v) for kind, v in zip(kinds, values, strict=True))
@@ -97,9 +93,10 @@ class Table(Router):
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         assert self.application is not None
         routes, values = self.root.find(request.path.strip("/").split("/"), [])
-        route = routes.get(request.method or "")
+        route = routes.get("GET" if request.method == "HEAD" else request.method or "")
         if route is not None:
-            request.method = route.canonical.method
+            if route.alias_of:
+                request.method = route.alias_of.method
             handler = route.handler
         else:
             handler = next(iter(routes.values())).handler if routes else self.not_found
@@ -107,5 +104,5 @@ class Table(Router):
             request, handler, path_args=[value.encode() for value in values]
         )
         request.route = route  # type: ignore[attr-defined]
-        request.allowed = sorted(routes)  # type: ignore[attr-defined]
+        request.allowed = sorted(routes.keys() | ({"HEAD"} if "GET" in routes else set()))  # type: ignore[attr-defined]
         return delegate

@@ -63,6 +63,19 @@ async def test_wrong_media_types(api):
     assert (await api.post(LOGIN, {}, headers={"Content-Type": "application/json; charset=utf-8"})).status == 400
 
 
+async def test_a_length_that_is_no_number(api):
+    head = (
+        b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: abc\r\n\r\n"
+    )
+    assert (await exchange(api, head)).startswith(b"HTTP/1.1 400")
+
+
+async def test_head_is_get_without_the_body(api):
+    answer = await api.call("HEAD", "/health")
+    assert (answer.status, answer.raw) == (200, b"")
+    assert int(answer.headers["Content-Length"]) > 0
+
+
 async def test_a_chunked_body_without_end_is_cut_off(api):
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
