@@ -22,6 +22,7 @@ from jobs.outbox import Outbox
 from realtime import Realtime
 from realtime.socket import TORNADO_SETTINGS
 from services import Services
+from services.draining import announce_closing, requests_end, stop_accepting
 from services.mail import sender_from_settings
 from services.rate_limit import REDIS_SECONDS
 from settings import Settings, SettingsError, load_settings
@@ -32,8 +33,10 @@ MAX_BODY_BYTES = 16 * 1024 * 1024  # the largest upload is 10 MiB; each endpoint
 MAX_HEADER_BYTES = 32 * 1024
 IDLE_SECONDS = 75.0  # keep-alive; above nginx' own, so that it never meets a closing connection
 BODY_SECONDS = 60.0
-REQUESTS_SECONDS = 20.0  # requests that run may end within this, once a stop was asked for
 NOTICE_SECONDS = 1.0  # between “not ready” and no new connections: what a load balancer takes to look
+PROXY_IDLE_SECONDS = 5.0  # above the proxy's own keep-alive to us (deploy/nginx.conf: 4 s), so that it closes, not we
+REQUESTS_SECONDS = 20.0  # requests and commands that run may end within this, once a stop was asked for
+STOP_SECONDS = 40.0  # for all of it; below what systemd and compose allow before they kill
 
 
 class Instance:
@@ -76,17 +79,22 @@ class Instance:
         self.port = sockets[0].getsockname()[1]
         self.http.add_sockets(sockets)
 
-    async def stop(self, notice: float = 0.0) -> None:
-        """Ready turns 503 → no new connections → sockets are sent elsewhere → running requests end → pools close."""
+    async def stop(self, notice: float = 0.0, proxy_idle: float = 0.0) -> None:
+        """Ready turns 503 → no new connections, no new sockets → sockets are told → what runs ends → sockets close →
+        pools close."""
         self.app.draining = True
+        announce_closing(self.http)
         await asyncio.sleep(notice)
-        self.http.stop()
-        await self.realtime.drain()
+        self.realtime.announce_drain()
+        await stop_accepting(self.http)
         try:
             async with asyncio.timeout(REQUESTS_SECONDS):
-                await self.http.close_all_connections()
+                await requests_end(self.http, self.app.running, proxy_idle)
+                await self.realtime.commands_end()
         except TimeoutError:
             log.warning("requests were cut off at the end of the grace period")
+        await self.realtime.close_sockets()
+        await self.http.close_all_connections()
         await self.outbox.stop()
         await self.realtime.stop()
         await self.sessions.stop()
@@ -136,8 +144,12 @@ async def serve(settings: Settings, urls: ServerUrls, embedded: bool) -> None:
     print_welcome(instance, embedded)
     await stopping.wait()
     log.info("stopping")
-    await instance.stop(NOTICE_SECONDS if settings.production else 0.0)
-    log.info("stopped")
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await (instance.stop(NOTICE_SECONDS, PROXY_IDLE_SECONDS) if settings.production else instance.stop())
+        log.info("stopped")
+    except TimeoutError:
+        log.error("stopped at the deadline")
 
 
 def find_servers(settings: Settings, packaged: EmbeddedServers) -> ServerUrls:

@@ -13,6 +13,7 @@ from db.shapes import Message, MessageType, Notification
 
 PREVIEW_CHARS = 200
 CATCH_UP_MESSAGES = 500  # further behind than this, a client fetches the conversation anew
+FRAME_BYTES = 1_000  # of a message's frame beside its content, roughly
 
 
 class Sent(NamedTuple):
@@ -209,15 +210,23 @@ class Changes(NamedTuple):
     closed: bool
     changes: list[Change]  # in the order of their revs; empty when there are too many
     complete: bool
+    more: bool = False  # there are later changes, which did not fit in the bytes asked for
 
 
 # One statement, so one moment: the counter, and the present state of every message that changed since.
 FETCH_CHANGES = f"""
     select c.last_rev, c.closed_at is not null as closed, m.*
     from conversations c left join lateral (
-        select m.seq, m.rev, m.deleted_at is not null as deleted, m.id, {Message.sql("m")} as message
-        from messages m where m.conversation_id = c.id and m.rev > $3::bigint
-        order by m.rev limit {CATCH_UP_MESSAGES + 1}
+        select m.behind, m.seq, m.rev, m.deleted_at is not null as deleted, m.id, {Message.sql("m")} as message
+        from (
+            select m.*, count(*) over () as behind,
+                sum(octet_length(m.content) + {FRAME_BYTES}) over (order by m.rev) as bytes
+            from (
+                select * from messages m where m.conversation_id = c.id and m.rev > $3::bigint
+                order by m.rev limit {CATCH_UP_MESSAGES + 1}
+            ) m
+        ) m
+        where m.bytes - octet_length(m.content) - {FRAME_BYTES} < $4::bigint
     ) m on true
     where c.id = $1 and ($2::uuid is null or $2::uuid in (c.low_id, c.high_id))
     order by m.rev
@@ -225,16 +234,16 @@ FETCH_CHANGES = f"""
 
 
 async def fetch_changes(
-    queries: Queries, conversation_id: str, after: int | None, user_id: str | None = None
+    queries: Queries, conversation_id: str, after: int | None, user_id: str | None = None, max_bytes: int = 2**62
 ) -> Changes | None:
     """What happened after rev `after` (None: nothing is asked for); None if `user_id` does not take part."""
-    rows = await queries.fetch(FETCH_CHANGES, conversation_id, user_id, 2**62 if after is None else after)
+    rows = await queries.fetch(FETCH_CHANGES, conversation_id, user_id, 2**62 if after is None else after, max_bytes)
     if not rows:
         return None
-    last_rev, closed = rows[0]["last_rev"], rows[0]["closed"]
-    changes = [Change(*tuple(row)[2:]) for row in rows if row["rev"] is not None]
-    complete = len(changes) <= CATCH_UP_MESSAGES and (after is None or after <= last_rev)
-    return Changes(last_rev, closed, changes if complete else [], complete)
+    last_rev, closed, behind = rows[0]["last_rev"], rows[0]["closed"], rows[0]["behind"] or 0
+    changes = [Change(*tuple(row)[3:]) for row in rows if row["rev"] is not None]
+    complete = behind <= CATCH_UP_MESSAGES and (after is None or after <= last_rev)
+    return Changes(last_rev, closed, changes if complete else [], complete, complete and behind > len(changes))
 
 
 # Which conversations have moved lately; whoever is joined to one compares with what was delivered.

@@ -115,12 +115,13 @@ class Sessions:
         if row is None:
             self.remembered.pop(session_id, None)
             return None
+        if session_id in self.ended:  # between that answer and now; those who listen to endings have been told
+            return None
         caller = Caller(row["id"], row["role"], row["session_id"])
-        if session_id not in self.ended:  # it may have ended between that answer and now
-            self.remembered[session_id] = (caller, now + REMEMBER_SECONDS)
-            self.remembered.move_to_end(session_id)
-            if len(self.remembered) > REMEMBERED_CALLERS:
-                self.remembered.popitem(last=False)
+        self.remembered[session_id] = (caller, now + REMEMBER_SECONDS)
+        self.remembered.move_to_end(session_id)
+        if len(self.remembered) > REMEMBERED_CALLERS:
+            self.remembered.popitem(last=False)
         return caller
 
     def start(self) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import Any
+from weakref import WeakSet
 
 import structlog
 from tornado.httputil import HTTPServerRequest
@@ -44,6 +45,7 @@ class App(Application):
         self.table = table
         self.proxies = [ip_network(network, strict=False) for network in settings.trusted_proxies]
         self.draining = False
+        self.running: WeakSet[RequestHandler] = WeakSet()  # requests; weakly, for those whose client has gone never end
         table.application = self
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:

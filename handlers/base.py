@@ -59,6 +59,7 @@ class Handler(RequestHandler):
     caller: Caller
 
     def initialize(self) -> None:
+        self.application.running.add(self)
         self.received = bytearray()
         self.received_bytes = 0
         self.reader: MultipartReader | None = None
@@ -286,6 +287,7 @@ class Handler(RequestHandler):
         """Answers are private and change; hashing them would buy nothing."""
 
     def on_finish(self) -> None:
+        self.application.running.discard(self)
         structlog.contextvars.clear_contextvars()
 
 

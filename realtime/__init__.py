@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from db.pool import Database
@@ -23,7 +24,7 @@ GOING_AWAY = 1001
 RECONNECT_MS = (500, 5_000)  # spread over this long, so that a restart is no stampede
 CLOSE_BATCH = 200
 CLOSE_PAUSE_SECONDS = 0.05
-FLUSH_SECONDS = 2.0
+GOODBYE_SECONDS = 2.0  # for the clients' side of the closing handshake
 
 
 class Realtime:
@@ -43,6 +44,7 @@ class Realtime:
         self.typists = Typists(self.publish)
         self.hub.on_author = self.typists.stop
         self.sockets: set[Socket] = set()
+        self.leaving: set[Socket] = set()  # ended, and not yet closed by both sides
         self.draining = False
         sessions.on_end(self.end_session)
 
@@ -58,15 +60,26 @@ class Realtime:
         for socket in [socket for socket in self.sockets if socket.session_id == ended.session_id]:
             socket.end(ENDED, ended.reason.lower().replace("_", " "))
 
-    async def drain(self) -> None:
-        """No new sockets; tell the open ones to come back elsewhere, then close them in batches."""
+    def announce_drain(self) -> None:
+        """No new sockets; the open ones are told to come back elsewhere, each at another moment."""
         self.draining = True
         for socket in list(self.sockets):
             socket.send(encode("going_away", {"reconnectAfterMs": random.randint(*RECONNECT_MS)}))
+
+    async def commands_end(self) -> None:
+        """Wait until no socket's command is at work; bound it from outside."""
+        while any(socket.busy for socket in self.sockets):  # noqa: ASYNC110  a stop is rare, a frame is not
+            await asyncio.sleep(CLOSE_PAUSE_SECONDS)
+
+    async def close_sockets(self) -> None:
         while batch := list(self.sockets)[:CLOSE_BATCH]:
             for socket in batch:
                 socket.end(GOING_AWAY, "going away")
             await asyncio.sleep(CLOSE_PAUSE_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                while self.leaving:  # noqa: ASYNC110
+                    await asyncio.sleep(CLOSE_PAUSE_SECONDS)
 
     async def stop(self) -> None:
         await self.hub.stop()

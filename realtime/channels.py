@@ -11,8 +11,3 @@ def user(user_id: str) -> str:
 def conversation(conversation_id: str) -> str:
     """What those who have joined a conversation are told."""
     return f"encer:conversation:{conversation_id}"
-
-
-def heartbeat(instance_id: str) -> str:
-    """What an instance tells itself through Redis, to know that it still hears."""
-    return f"encer:heartbeat:{instance_id}"

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from db import conversations
-from db.conversations import ConversationNotFound, ConversationReadOnly, NewMessage, UnknownAttachment
+from db.conversations import Changes, ConversationNotFound, ConversationReadOnly, NewMessage, UnknownAttachment
 from db.fields import Body, Id
 from realtime.events import MessageRead, MessageSent, NotificationRead, NotificationReceived, encode
-from realtime.feeds import replay
+from realtime.feeds import Feed, replay
 from services.rate_limit import Claim
 
 if TYPE_CHECKING:
     from realtime.socket import Socket
 
 JOINED_CONVERSATIONS = 100
+REPLAY_BYTES = 384 * 1024  # a page of a replay: with its escapes well below what a socket's queue holds
 
 
 class CommandError(Exception):
@@ -83,6 +84,23 @@ async def authenticate(socket: "Socket", data: Authenticate) -> Ack:
     return {"userId": socket.user_id, "expiresAt": socket.expires_at}
 
 
+async def fetch_page(socket: "Socket", conversation_id: str, position: int | None) -> tuple[Feed, Changes]:
+    """The next changes for this socket; with the last of them it is joining the feed, and only then."""
+    hub, changes = socket.realtime.hub, None
+    feed = await hub.begin_join(socket, conversation_id)
+    try:
+        changes = await conversations.fetch_changes(
+            socket.realtime.db, conversation_id, position, socket.user_id, REPLAY_BYTES
+        )
+    finally:
+        if changes is None or changes.more or socket.closed:
+            socket.left(conversation_id)
+            hub.leave(socket, conversation_id)
+    if changes is None:
+        raise NOT_FOUND
+    return feed, changes
+
+
 async def join_conversation(socket: "Socket", data: JoinConversation) -> None:
     """Replays what came after `after`, acknowledges, then lets the conversation go live, without gap or repetition."""
     conversation_id = data.conversation_id
@@ -90,29 +108,20 @@ async def join_conversation(socket: "Socket", data: JoinConversation) -> None:
         raise CommandError("TOO_MANY", f"At most {JOINED_CONVERSATIONS} conversations can be joined at once")
     hub = socket.realtime.hub
     hub.leave(socket, conversation_id)  # joining again starts anew
-    feed = await hub.begin_join(socket, conversation_id)
-    changes = None
-    try:
-        changes = await conversations.fetch_changes(
-            socket.realtime.db, data.conversation_id, data.after, socket.user_id
-        )
-    finally:
-        if changes is None or socket.closed:
-            socket.left(conversation_id)
-            hub.leave(socket, conversation_id)
-    if changes is None:
-        raise NOT_FOUND
-    after = data.after or 0
-    for change in changes.changes:
-        socket.send(replay(conversation_id, change, after, after))
-    socket.acknowledge(
-        {
-            "conversationId": conversation_id,
-            "lastRev": changes.last_rev,
-            "replayed": len(changes.changes),
-            "complete": changes.complete,
-        }
-    )
+    told: set[int] = set()  # the messages that this replay has sent, by their seq
+    position = data.after
+    while True:
+        await socket.queue.flushed()  # page by page, no faster than the client reads
+        feed, changes = await fetch_page(socket, conversation_id, position)
+        for change in changes.changes:
+            known = change.seq if change.seq in told else data.after or 0
+            socket.send(replay(conversation_id, change, known, known))
+            told.add(change.seq)
+        if not changes.more:
+            break
+        position = changes.changes[-1].rev
+    ack = {"conversationId": conversation_id, "lastRev": changes.last_rev, "replayed": len(told)}
+    socket.acknowledge({**ack, "complete": changes.complete})
     if changes.closed or feed.closed:
         hub.leave(socket, conversation_id)
         socket.send(encode("conversation_closed", {"conversationId": conversation_id, "reason": "disconnected"}))

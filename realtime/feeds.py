@@ -81,6 +81,7 @@ class Feed:
         self.listeners[listener] = last_rev
         if self.position is None:
             self.position = last_rev
+            self.held = {rev: frame_for for rev, frame_for in self.held.items() if rev > last_rev}
             self.pass_on_held()
         for rev, frame_for in waiting:
             if rev > last_rev:
@@ -159,8 +160,8 @@ class Feed:
         """Tell the state that the database had at `changes.last_rev`, as far as it has not arrived meanwhile."""
         assert self.position is not None
         if not changes.complete:
-            data = {"conversationId": self.conversation_id, "reason": "behind"}
-            self.tell_everyone(Envelope(self.channel, encode("resync", data)))
+            frame = encode("resync", {"conversationId": self.conversation_id, "reason": "behind"})
+            self.pass_on(changes.last_rev, lambda told: frame)
         position = self.position
         for change in changes.changes:
             if change.rev > self.position:

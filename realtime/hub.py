@@ -3,12 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 import structlog
 
-from db.conversations import fetch_changes, list_moved
+from db.conversations import Changes, fetch_changes, list_moved
 from db.pool import Database, DatabaseUnavailable
 from realtime import channels
 from realtime.events import Envelope, encode
@@ -18,6 +17,8 @@ log = structlog.get_logger()
 
 WATCH_SECONDS = 1.5  # a change that Redis did not bring is found by then
 OVERLAP_SECONDS = 10  # longer than a transaction may hold back what it has written
+CATCH_UPS_AT_ONCE = 3  # after an outage thousands lag: requests keep most of the pool
+ASKED_AT_ONCE = 5_000  # conversations in one statement
 
 
 class Channels(Protocol):
@@ -25,7 +26,7 @@ class Channels(Protocol):
 
     async def subscribe(self, channel: str) -> None: ...
 
-    async def unsubscribe(self, channel: str) -> None: ...
+    def unsubscribe(self, channel: str) -> None: ...
 
 
 class Hub:
@@ -35,7 +36,7 @@ class Hub:
         self.users: dict[str, set[Listener]] = {}  # by channel
         self.feeds: dict[str, Feed] = {}  # by channel
         self.on_author: Callable[[str, str], None] = lambda conversation_id, user_id: None
-        self.pending: set[asyncio.Task[None]] = set()
+        self.catching_up = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
         self.watched_at = time.monotonic()
         self.wake = asyncio.Event()
         self.watching: asyncio.Task[None] | None = None
@@ -52,7 +53,7 @@ class Hub:
         listeners = self.users.get(channel, set())
         listeners.discard(listener)
         if not listeners and self.users.pop(channel, None) is not None:
-            self._unsubscribe_soon(channel)
+            self._unsubscribe(channel)
 
     def sockets_of(self, user_id: str) -> list[Listener]:
         return list(self.users.get(channels.user(user_id), ()))
@@ -64,7 +65,7 @@ class Hub:
         channel = channels.conversation(conversation_id)
         feed = self.feeds.get(channel)
         if feed is None:
-            feed = self.feeds[channel] = Feed(conversation_id, partial(fetch_changes, self.db), self._forget)
+            feed = self.feeds[channel] = Feed(conversation_id, self._fetch, self._forget)
         feed.begin_join(listener)
         await self._subscribe(channel)
         return feed
@@ -78,10 +79,14 @@ class Hub:
         if feed.empty:
             self._forget(feed)
 
+    async def _fetch(self, conversation_id: str, after: int) -> Changes | None:
+        async with self.catching_up:
+            return await fetch_changes(self.db, conversation_id, after)
+
     def _forget(self, feed: Feed) -> None:
         if self.feeds.get(feed.channel) is feed:
             del self.feeds[feed.channel]
-            self._unsubscribe_soon(feed.channel)
+            self._unsubscribe(feed.channel)
 
     # -- delivering --------------------------------------------------------------------------------------------------
 
@@ -131,9 +136,10 @@ class Hub:
     async def look(self) -> None:
         """Compare what was delivered with what the database holds, and catch up where it lags."""
         began = time.monotonic()
+        seconds = began - self.watched_at + OVERLAP_SECONDS
         joined = [feed.conversation_id for feed in self.feeds.values() if feed.position is not None]
-        if joined:
-            for moved in await list_moved(self.db, began - self.watched_at + OVERLAP_SECONDS, joined):
+        for start in range(0, len(joined), ASKED_AT_ONCE):
+            for moved in await list_moved(self.db, seconds, joined[start : start + ASKED_AT_ONCE]):
                 feed = self.feeds.get(channels.conversation(moved.conversation_id))
                 if feed and feed.position is not None and (moved.last_rev > feed.position or moved.closed):
                     feed.catch_up()
@@ -143,11 +149,6 @@ class Hub:
         if self.relay:
             await self.relay.subscribe(channel)
 
-    async def _unsubscribe(self, channel: str) -> None:
+    def _unsubscribe(self, channel: str) -> None:
         if self.relay and channel not in self.users and channel not in self.feeds:
-            await self.relay.unsubscribe(channel)
-
-    def _unsubscribe_soon(self, channel: str) -> None:
-        unsubscribing = asyncio.create_task(self._unsubscribe(channel))
-        self.pending.add(unsubscribing)  # a task that nobody holds may be collected before it has run
-        unsubscribing.add_done_callback(self.pending.discard)
+            self.relay.unsubscribe(channel)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+import uuid
 from typing import Any
 
 import orjson
@@ -35,11 +36,13 @@ TORNADO_SETTINGS = {
 }
 SOCKETS_PER_USER = 10
 MAX_ID_CHARS = 128
+FLUSH_SECONDS = 1.0  # what is queued may still be written that long before a close
 
 GOING_AWAY = 1001
 NOT_OUR_PROTOCOL = 4400
 BAD_TOKEN = 4401
 ENDED = 4403
+TRY_AGAIN = 1013
 NO_SIGN_IN = 4408
 FLOOD = 4429
 TOO_SLOW = 4508
@@ -55,6 +58,7 @@ class Socket(WebSocketHandler):
         self.expires_at = ""
         self.joined: set[str] = set()
         self.closed = False
+        self.busy = False
         self.frame_id: str | int | None = None  # of the frame that is being answered
         self.acknowledged = False
         self.timers: dict[str, asyncio.TimerHandle] = {}
@@ -73,11 +77,16 @@ class Socket(WebSocketHandler):
         """Before the upgrade: Tornado would ask check_origin of other hosts' origins alone."""
         origin = self.request.headers.get("Origin")
         if origin is not None and not self.check_origin(origin):
-            self.set_status(403)
-            self.set_header("Content-Type", "application/json; charset=utf-8")
-            await self.finish(
-                {"error": "This origin may not connect", "message": "This origin may not connect", "code": "FORBIDDEN"}
-            )
+            await self.refuse_upgrade(403, "FORBIDDEN", "This origin may not connect")
+        elif self.realtime.draining:  # a proxy tries the next instance
+            self.set_header("Retry-After", "1")
+            await self.refuse_upgrade(503, "NOT_READY", "This instance is going away; please connect again")
+
+    async def refuse_upgrade(self, status: int, code: str, error: str) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        request_id = self.request.headers.get("X-Request-ID") or str(uuid.uuid4())
+        await self.finish({"error": error, "message": error, "code": code, "requestId": request_id})
 
     async def open(self, *_: str) -> None:
         SOCKETS.inc()
@@ -91,8 +100,12 @@ class Socket(WebSocketHandler):
         if token is None:
             self.set_timer("sign_in", SIGN_IN_SECONDS, lambda: self.end(NO_SIGN_IN, "no sign-in in time"))
             return None
-        with contextlib.suppress(CommandError):  # the close code has told it
+        try:
             await self.sign_in(token)
+        except CommandError:
+            pass  # the close code has told it
+        except DatabaseUnavailable:
+            self.end(TRY_AGAIN, "not ready")
         return None
 
     def offered_token(self, offered: list[str]) -> str | None:
@@ -141,7 +154,9 @@ class Socket(WebSocketHandler):
 
     async def on_message(self, frame: str | bytes) -> None:
         """Tornado reads the next frame when this returns, so a client's frames are handled in their order."""
-        self.frame_id, self.acknowledged = None, False
+        if self.closed:  # it is on its way out; Tornado reads on until the client has closed too
+            return
+        self.frame_id, self.acknowledged, self.busy = None, False, True
         try:
             await self._handle(frame)
         except CommandError as error:
@@ -151,6 +166,8 @@ class Socket(WebSocketHandler):
         except Exception:
             log.exception("command failed", user=self.user_id)
             self.refuse(CommandError("INTERNAL", "Something went wrong on our side"))
+        finally:
+            self.busy = False
 
     async def _handle(self, frame: str | bytes) -> None:
         name, data = self._parse(frame)
@@ -235,10 +252,12 @@ class Socket(WebSocketHandler):
         self.closed = True
         SOCKET_CLOSES.labels(code).inc()
         self._release()
+        self.realtime.leaving.add(self)
         if code == TOO_SLOW or self.queue.writer is None:
             self._close(code, reason)
         else:
             self.queue.writer.add_done_callback(lambda _: self._close(code, reason))
+            self.set_timer("flush", FLUSH_SECONDS, lambda: self._close(code, reason))
 
     def _close(self, code: int, reason: str) -> None:
         self.queue.close()
@@ -250,6 +269,7 @@ class Socket(WebSocketHandler):
         self.closed = True
         self.queue.close()
         self._release()
+        self.realtime.leaving.discard(self)
 
     def _release(self) -> None:
         """Nothing more is heard; idempotent."""

@@ -1,0 +1,60 @@
+"""Leaving a load balancer without a lost request: Tornado by itself cuts off whatever is running."""
+
+import asyncio
+import ctypes
+import gc
+import select
+import socket
+import struct
+import sys
+from collections.abc import Sized
+
+from tornado.httpserver import HTTPServer
+
+POLL_SECONDS = 0.02
+SO_ATTACH_FILTER = 26  # Linux
+DROP_EVERYTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # the one-instruction packet filter `return 0`
+
+
+async def stop_accepting(http: HTTPServer) -> None:
+    """Take no new connections, yet lose none that the kernel has taken already.
+
+    Closing a listening socket resets connections that wait to be accepted, requests and all. So the kernel is told
+    first to ignore newcomers (they are refused on their next try, and a proxy goes elsewhere), and then those that
+    wait are accepted.
+    """
+    listening: list[socket.socket] = list(http._sockets.values())
+    for sock in listening:
+        ignore_newcomers(sock)
+    while select.select(listening, [], [], 0)[0]:  # noqa: ASYNC110  Tornado tells nobody
+        await asyncio.sleep(0.001)  # Tornado accepts them meanwhile
+    http.stop()
+
+
+def ignore_newcomers(sock: socket.socket) -> None:
+    if not sys.platform.startswith("linux") or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    code = ctypes.create_string_buffer(DROP_EVERYTHING)
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(code)))
+
+
+def announce_closing(http: HTTPServer) -> None:
+    """From now on each answer says `Connection: close`, and is the last on its connection."""
+    http.conn_params.no_keep_alive = True
+
+
+async def requests_end(http: HTTPServer, running: Sized, idle_seconds: float) -> None:
+    """Wait until the `running` requests are answered and their answers written, then close what is idle.
+
+    A proxy's idle connections get `idle_seconds` to be closed by the proxy: closed by us, one could be carrying a
+    request that we have not seen. Bound the wait from outside.
+    """
+    gc.collect()  # requests whose client has gone are remembered weakly
+    until = asyncio.get_running_loop().time() + idle_seconds
+    while (  # noqa: ASYNC110  nor of this
+        running
+        or any(connection.stream.writing() for connection in http._connections)
+        or (http._connections and asyncio.get_running_loop().time() < until)
+    ):
+        await asyncio.sleep(POLL_SECONDS)
+    await http.close_all_connections()
