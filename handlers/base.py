@@ -281,7 +281,9 @@ class Handler(RequestHandler):
 
     async def head(self, *ids: str) -> None:
         """As GET; Tornado leaves the body out."""
-        await self.get(*ids)
+        answer = self.get(*ids)
+        if answer is not None:
+            await answer
 
     def compute_etag(self) -> None:
         """Answers are private and change; hashing them would buy nothing."""

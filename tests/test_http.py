@@ -172,6 +172,9 @@ async def test_health(api):
     health = (await api.get("/health")).body
     assert health["status"] == "ok"
     assert health["timestamp"].endswith("Z")
+    async with asyncio.timeout(2):  # a server that has just started has not heard itself through Redis yet
+        while (await api.get("/health/ready")).body["status"] != "ok":
+            pass
     assert (await api.get("/health/ready")).body["checks"] == {"database": True, "migrations": True, "redis": True}
     metrics = (await api.get("/metrics")).raw.decode()
     assert 'http_request_seconds_count{method="GET",route="/health",status="200"}' in metrics
