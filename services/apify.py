@@ -36,6 +36,7 @@ ABORT_SECONDS = 5.0  # best effort: the vendor ends the run by itself soon after
 ATTEMPTS = 3  # of each call that may be repeated
 RETRY_SECONDS = 0.5  # doubled with each attempt
 MAX_DATASET_BYTES = 8 * 1024 * 1024  # a profile with its posts is 0.1–0.5 MB
+CLOSE_SECONDS = 10.0  # for starts under way when the server stops; the vendor ends what is cut off here
 ACCOUNT_SECONDS = 10.0  # for `on_started` to store the run's id; a run that cannot be accounted for is ended
 
 logger = structlog.get_logger(__name__)
@@ -106,7 +107,10 @@ class ApifyActors:
     async def close(self) -> None:
         """Let the starts under way be accounted for, then release the connections."""
         if self._background:
-            await asyncio.wait(self._background, timeout=START_SECONDS)
+            _, unfinished = await asyncio.wait(self._background, timeout=CLOSE_SECONDS)
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
         if self._client:
             await self._client.http_client.aclose()
 

@@ -17,11 +17,13 @@ START, POLL, READ = "POST .*/runs$", "GET /v2/actor-runs/", "GET /v2/datasets/"
 
 async def test_a_run_that_takes_too_long_is_ended():
     async with Apify() as vendor:
-        began = time.monotonic()
+        client, began = actors(vendor, timeout=SHORT), time.monotonic()
         with pytest.raises(VendorTimeout) as caught:
-            await scrape(actors(vendor, timeout=SHORT), "endless.actor")
+            await scrape(client, "endless.actor")
         assert time.monotonic() - began < SHORT + 5
         assert type(caught.value) is VendorTimeout
+        await client.close()
+        assert vendor.runs_started == 1
         assert vendor.aborted == list(vendor.runs)
 
 
@@ -43,11 +45,15 @@ async def test_an_answer_that_never_comes_is_bounded(where):
             await scrape(actors(vendor, timeout=SHORT))
 
 
-async def test_a_start_that_is_never_answered_is_bounded():
+async def test_a_start_that_is_never_answered_is_bounded(monkeypatch):
+    monkeypatch.setattr(service, "CLOSE_SECONDS", SHORT)
     async with Apify() as vendor:
         vendor.fail("hang", START)
+        client, began = actors(vendor, timeout=SHORT), time.monotonic()
         with pytest.raises(VendorTimeout):
-            await scrape(actors(vendor, timeout=SHORT))
+            await scrape(client)
+        await client.close()
+        assert time.monotonic() - began < 2 * SHORT + 5
 
 
 async def test_a_run_whose_caller_hangs_up_while_it_starts_is_accounted_for_and_can_be_resumed():
@@ -140,6 +146,7 @@ async def test_a_run_that_was_left_alone_is_ended_by_the_vendor():
         with pytest.raises(VendorTimeout):
             vendor.fail("server_error", "abort", times=99)
             await scrape(client, "endless.actor")
+        await client.close()
         (run,) = vendor.runs.values()
         await run.ended.wait()
         assert run.status == "TIMED-OUT"

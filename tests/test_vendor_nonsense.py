@@ -100,9 +100,14 @@ async def test_tiktok(manners, monkeypatch):
 @pytest.mark.parametrize("manners", PEERS)
 async def test_apify_at_the_start(manners, monkeypatch):
     monkeypatch.setattr(apify, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(apify, "CLOSE_SECONDS", 0.1)
 
     async def ask(url: str) -> None:
-        await ApifyActors("token", url, SHORT).scrape("some/actor", {}, 1)
+        actors = ApifyActors("token", url, SHORT)
+        try:
+            await actors.scrape("some/actor", {}, 1)
+        finally:
+            await actors.close()
 
     assert await ask_peer(manners, ask) < SHORT + 3
 
