@@ -1,6 +1,6 @@
 """The routes of every room, in one table with the web client's spellings."""
 
-from handlers import auth, chat, connections, health, notifications
+from handlers import auth, chat, connections, docs, health, notifications
 from handlers.aliases import ALIASES
 from handlers.base import Handler
 from handlers.endpoint import PUBLIC, Endpoint
@@ -23,7 +23,7 @@ class UnknownRoute(Handler):
 def make_table() -> Table:
     declared = [
         *((API + path, handler) for room in (auth, connections, chat, notifications) for path, handler in room.routes),
-        *(route for room in (health,) for route in room.routes),
+        *(route for room in (health, docs) for route in room.routes),
     ]
     table = Table(declared, UnknownRoute)
     table.add(Route("GET", "/ws", Socket, Endpoint(PUBLIC, counted=False, summary="The WebSocket")))

@@ -36,6 +36,7 @@ TORNADO_SETTINGS = {
 }
 SOCKETS_PER_USER = 10
 MAX_ID_CHARS = 128
+EARLY_FRAMES = 100  # within the moment of signing in; `ready` counts what is unread in any case
 FLUSH_SECONDS = 1.0  # what is queued may still be written that long before a close
 
 GOING_AWAY = 1001
@@ -62,6 +63,7 @@ class Socket(WebSocketHandler):
         self.frame_id: str | int | None = None  # of the frame that is being answered
         self.acknowledged = False
         self.timers: dict[str, asyncio.TimerHandle] = {}
+        self.early: list[bytes] | None = None
         self.frames = LocalCounters()
         self.queue = SendQueue(self._write, lambda: self.end(TOO_SLOW, "too slow a reader"))
 
@@ -139,6 +141,7 @@ class Socket(WebSocketHandler):
             self.end(FLOOD, "too many sockets")
             raise CommandError("TOO_MANY", f"At most {SOCKETS_PER_USER} sockets a user")
         self.user_id = user_id
+        self.early = []  # what comes in meanwhile comes after `ready`
         await hub.add_user(self)
         notifications, messages = await count_unread(self.realtime.db, user_id)
         ready = {
@@ -148,7 +151,9 @@ class Socket(WebSocketHandler):
             "unreadNotifications": notifications,
             "unreadMessages": messages,
         }
-        self.send(encode("ready", ready))
+        early, self.early = self.early, None
+        for frame in (encode("ready", ready), *early):
+            self.send(frame)
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
@@ -235,7 +240,10 @@ class Socket(WebSocketHandler):
 
     def send(self, frame: bytes) -> None:
         """Queue a frame; never waits."""
-        self.queue.put(frame)
+        if self.early is None:
+            self.queue.put(frame)
+        elif len(self.early) < EARLY_FRAMES:
+            self.early.append(frame)
 
     async def _write(self, frame: bytes) -> None:
         await self.write_message(frame)

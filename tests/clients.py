@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from handlers.router import Route
+from realtime.event_shapes import EVENT_SHAPES
 from server import Instance
 from tests.factories import Person
 
@@ -123,7 +124,9 @@ class SocketClient:
 
     async def receive(self) -> dict[str, Any]:
         async with asyncio.timeout(EVENT_SECONDS):
-            event = json.loads(await self.ws.recv())
+            frame = await self.ws.recv()
+        event = json.loads(frame)
+        EVENT_SHAPES[event["event"]].model_validate_json(json.dumps(event["data"]), strict=True)
         self.events.append(event)
         return event
 

@@ -157,7 +157,8 @@ async def test_resume_replays_the_present_state_in_order(stage, api, other_api):
     await back.expect("message_sent")
     again = await other_api.socket(stage.sakura)
     ack = await again.join(stage.conversation_id, after=5)
-    assert [event["event"] for event in again.events][1:4] == ["message_edited", "message_deleted", "message_sent"]
+    replayed = [event["event"] for event in again.events if event["event"].startswith("message")]
+    assert replayed == ["message_edited", "message_deleted", "message_sent"]
 
 
 async def test_too_far_behind_replays_nothing(stage, api, monkeypatch, db):

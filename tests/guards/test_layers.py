@@ -20,8 +20,9 @@ MAY_IMPORT = {
 COMPOSITION = {
     "handlers/__init__.py": {"realtime.socket"},
     "handlers/application.py": {"realtime"},
+    "handlers/api_description.py": {"realtime.commands", "realtime.event_shapes"},
 }
-SHARED_HANDLERS = {"base", "endpoint", "errors", "paging", "application", "router", "aliases"}
+SHARED_HANDLERS = {"base", "endpoint", "errors", "paging", "application", "router", "aliases", "api_description"}
 
 
 def imports(path: Path) -> set[str]:

@@ -1,0 +1,182 @@
+"""OpenAPI 3.1 and AsyncAPI 3.0 of what the table of routes and the socket's commands and events declare."""
+
+import inspect
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from handlers.endpoint import Body, Endpoint, Query
+from handlers.router import PARAMETER, Route, Table
+from realtime.commands import COMMANDS
+from realtime.event_shapes import EVENT_SHAPES
+
+Json = dict[str, Any]
+REF = "#/components/schemas/{model}"
+VERSION = "1.0"
+
+ABOUT = """
+Errors are JSON for every status: `{error, message, code, requestId, details?}`; `error` and `message` each help a
+person by themselves, `code` is for programs. A list takes `limit` and `cursor` and answers `pageInfo`; those with `page`
+also answer `pagination`. Times are UTC with milliseconds; ids are UUIDs; unknown fields of a body are ignored; in PATCH
+and PUT an absent field is unchanged and `null` clears.
+"""
+
+ERROR: Json = {
+    "type": "object",
+    "required": ["error", "message", "code", "requestId"],
+    "properties": {
+        "error": {"type": "string", "description": "A brief name, helpful by itself"},
+        "message": {"type": "string", "description": "A sentence for a person"},
+        "code": {"type": "string", "description": "For programs"},
+        "requestId": {"type": "string"},
+        "details": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"field": {"type": "string"}, "message": {"type": "string"}}},
+        },
+        "retryAfter": {"type": "integer", "description": "Seconds, with 429"},
+    },
+}
+
+
+class Schemas:
+    """Schemas by reference: each model is described once, under `components`."""
+
+    def __init__(self) -> None:
+        self.defs: Json = {"Error": ERROR}
+
+    def of(self, type: Any) -> Json:
+        schema = TypeAdapter(type).json_schema(ref_template=REF)
+        self.defs.update(schema.pop("$defs", {}))
+        if "title" in schema and "properties" in schema:
+            self.defs[schema["title"]] = schema
+            return {"$ref": REF.format(model=schema["title"])}
+        return schema
+
+
+def openapi(table: Table, public_url: str) -> Json:
+    schemas = Schemas()
+    paths: Json = {}
+    for route in sorted(table.routes, key=lambda route: route.path):
+        if route.alias_of is None:
+            path = PARAMETER.sub(r"{\1}", route.path)
+            paths.setdefault(path, {})[route.method.lower()] = operation(route, schemas, spellings(table, route))
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Beautiful Encer", "version": VERSION, "description": ABOUT},
+        "servers": [{"url": public_url}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.defs,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def spellings(table: Table, route: Route) -> list[str]:
+    return [f"{other.method} {other.path}" for other in table.routes if other.alias_of is route]
+
+
+def operation(route: Route, schemas: Schemas, aliases: list[str]) -> Json:
+    declared = route.endpoint
+    doc = inspect.getdoc(getattr(route.handler, route.method.lower())) or ""
+    notes = [doc, f"Access: {declared.access.name}."]
+    if aliases:
+        notes.append(f"The web client's spelling: {', '.join(f'`{alias}`' for alias in aliases)}.")
+    success = {"description": "Success", **answer(declared, schemas)}
+    described: Json = {
+        "tags": [route.path.removeprefix("/api/v1").strip("/").split("/")[0]],
+        "summary": declared.summary,
+        "description": "\n\n".join(note for note in notes if note),
+        "parameters": [*path_parameters(route.path), *query_parameters(declared.query, schemas)],
+        "responses": {
+            str(status): {"description": "Success", **answer(declared, schemas)} for status in declared.statuses
+        },
+    }
+    described["responses"]["default"] = {
+        "description": "An error",
+        "content": {"application/json": {"schema": {"$ref": REF.format(model="Error")}}},
+    }
+    if declared.access.roles is not None:
+        described["security"] = [{"bearer": []}]
+    if declared.body or declared.files:
+        described["requestBody"] = {"content": request_content(declared, schemas)}
+    return described
+
+
+def path_parameters(path: str) -> list[Json]:
+    return [
+        {"name": name, "in": "path", "required": True,
+         "schema": {"type": "string"} if kind == "str" else {"type": "string", "format": "uuid"}}
+        for name, kind in PARAMETER.findall(path)
+    ]  # fmt: skip
+
+
+def query_parameters(query: type[Query] | None, schemas: Schemas) -> list[Json]:
+    if query is None:
+        return []
+    schema = query.model_json_schema(ref_template=REF)
+    schemas.defs.update(schema.pop("$defs", {}))
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": about}
+        for name, about in schema.get("properties", {}).items()
+    ]
+
+
+def request_content(declared: Endpoint, schemas: Schemas) -> Json:
+    fields = schemas.of(declared.body or Body)
+    if not declared.files:
+        return {"application/json": {"schema": fields}}
+    files = {name: {"type": "string", "format": "binary"} for name in declared.files}
+    with_files = {"allOf": [fields, {"type": "object", "properties": files}]}
+    content: Json = {"multipart/form-data": {"schema": with_files}}
+    return {**content, "application/json": {"schema": fields}} if declared.body else content
+
+
+def answer(declared: Endpoint, schemas: Schemas) -> Json:
+    properties: Json = {"success": {"const": True}, "message": {"type": "string"}}
+    if declared.returns is not None:
+        properties["data"] = schemas.of(declared.returns)
+    for name, type in (declared.returns_top or {}).items():
+        properties[name] = schemas.of(type)
+    if declared.query and "cursor" in declared.query.model_fields:
+        properties["pageInfo"] = {
+            "type": "object",
+            "properties": {"nextCursor": {"type": ["string", "null"]}, "hasMore": {"type": "boolean"}},
+        }
+    schema = {"type": "object", "required": ["success"], "properties": properties}
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+def asyncapi(public_url: str) -> Json:
+    schemas = Schemas()
+    messages: Json = {}
+    for name, shape in EVENT_SHAPES.items():
+        messages[name] = frame(name, schemas.of(shape), inspect.getdoc(shape) or "")
+    for event, command in COMMANDS.items():
+        messages[f"client.{event}"] = frame(event, schemas.of(command.data), inspect.getdoc(command.run) or "")
+    channel = {"$ref": "#/channels/socket"}
+
+    def refs(names: list[str]) -> list[Json]:
+        return [{"$ref": f"#/channels/socket/messages/{name}"} for name in names]
+
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "Beautiful Encer realtime", "version": VERSION},
+        "servers": {"main": {"host": public_url.partition("://")[2], "pathname": "/ws", "protocol": "ws"}},
+        "channels": {"socket": {"address": "/ws", "messages": messages}},
+        "operations": {
+            "send": {"action": "receive", "channel": channel, "messages": refs([n for n in messages if "." in n])},
+            "hear": {"action": "send", "channel": channel, "messages": refs([n for n in messages if "." not in n])},
+        },
+        "components": {"schemas": schemas.defs},
+    }
+
+
+def frame(name: str, data: Json, description: str) -> Json:
+    payload = {
+        "type": "object",
+        "required": ["event"],
+        "properties": {"event": {"const": name}, "data": data, "id": {"type": ["string", "integer"]}},
+    }
+    return {"name": name, "title": name, "description": description, "payload": payload}

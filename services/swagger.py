@@ -1,0 +1,16 @@
+"""Swagger UI's own files, as its package brings them: the page at /docs needs nothing from elsewhere."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+CONTENT_TYPES = {
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+}
+
+
+def read_assets() -> dict[str, bytes]:
+    spec = find_spec("swagger_ui")
+    assert spec and spec.submodule_search_locations
+    folder = Path(spec.submodule_search_locations[0]) / "static"
+    return {name: (folder / name).read_bytes() for name in CONTENT_TYPES}

@@ -1,0 +1,44 @@
+"""The API description is whole, valid and true."""
+
+import json
+
+from openapi_spec_validator import validate
+
+from handlers.endpoint import PUBLIC
+from realtime.commands import COMMANDS
+from realtime.event_shapes import EVENT_SHAPES
+
+
+async def test_openapi_describes_every_route(instance, api):
+    described = (await api.get("/openapi.json")).body
+    validate(described)
+    for route in instance.app.table.routes:
+        if route.path == "/ws" or route.alias_of:
+            continue
+        operation = described["paths"][route.path.replace(":str}", "}")][route.method.lower()]
+        assert operation["summary"], route
+        assert ("security" in operation) == (route.endpoint.access is not PUBLIC), route
+
+
+async def test_asyncapi_describes_every_command_and_event(api):
+    messages = (await api.get("/asyncapi.json")).body["channels"]["socket"]["messages"]
+    assert messages.keys() == EVENT_SHAPES.keys() | {f"client.{name}" for name in COMMANDS}
+
+
+async def test_every_reference_leads_somewhere(api):
+    for path in ("/openapi.json", "/asyncapi.json"):
+        described = (await api.get(path)).body
+        text = json.dumps(described)
+        for name in {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}:
+            assert name in described["components"]["schemas"], name
+
+
+async def test_the_page_needs_nothing_from_elsewhere(api):
+    page = await api.get("/docs")
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert b"http://" not in page.raw
+    assert b"https://" not in page.raw
+    for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js"):
+        assert (await api.get(f"/docs/assets/{name}")).status == 200
+    for name in ("..%2f..%2fsettings.py", "%2e%2e", "nothing.js"):
+        assert (await api.get(f"/docs/assets/{name}")).status == 404
