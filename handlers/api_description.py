@@ -16,9 +16,9 @@ VERSION = "1.0"
 
 ABOUT = """
 Errors are JSON for every status: `{error, message, code, requestId, details?}`; `error` and `message` each help a
-person by themselves, `code` is for programs. A list takes `limit` and `cursor` and answers `pageInfo`; those with `page`
-also answer `pagination`. Times are UTC with milliseconds; ids are UUIDs; unknown fields of a body are ignored; in PATCH
-and PUT an absent field is unchanged and `null` clears.
+person by themselves, `code` is for programs. A list takes `limit` and `cursor` and answers `pageInfo`; those with
+`page` also answer `pagination`. Times are UTC with milliseconds; ids are UUIDs; unknown fields of a body are ignored; in
+PATCH and PUT an absent field is unchanged and `null` clears.
 """
 
 ERROR: Json = {
@@ -88,9 +88,7 @@ def operation(route: Route, schemas: Schemas, aliases: list[str]) -> Json:
         "summary": declared.summary,
         "description": "\n\n".join(note for note in notes if note),
         "parameters": [*path_parameters(route.path), *query_parameters(declared.query, schemas)],
-        "responses": {
-            str(status): {"description": "Success", **answer(declared, schemas)} for status in declared.statuses
-        },
+        "responses": {str(status): success for status in declared.statuses},
     }
     described["responses"]["default"] = {
         "description": "An error",
