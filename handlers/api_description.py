@@ -17,8 +17,8 @@ VERSION = "1.0"
 ABOUT = """
 Errors are JSON for every status: `{error, message, code, requestId, details?}`; `error` and `message` each help a
 person by themselves, `code` is for programs. A list takes `limit` and `cursor` and answers `pageInfo`; those with
-`page` also answer `pagination`. Times are UTC with milliseconds; ids are UUIDs; unknown fields of a body are ignored; in
-PATCH and PUT an absent field is unchanged and `null` clears.
+`page` also answer `pagination`. Times are UTC with milliseconds; ids are UUIDs; unknown fields of a body are ignored;
+in PATCH and PUT an absent field is unchanged and `null` clears.
 """
 
 ERROR: Json = {

@@ -46,8 +46,8 @@ def test_every_fault_at_once_and_no_value(monkeypatch):
     lines = str(failure.value).splitlines()
     named = {line.partition(":")[0] for line in lines}
     assert named >= {
-        "PORT", "JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "ENCRYPTION_KEY", "JOBS_TIMEZONE", "DATABASE_URL", "REDIS_URL",
-        "PUBLIC_URL", "FRONTEND_URL", "LIMIT_AUTH", "PASSWORD_COST",
+        "PORT", "JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "ENCRYPTION_KEY", "JOBS_TIMEZONE", "DATABASE_URL",
+        "REDIS_URL", "PUBLIC_URL", "FRONTEND_URL", "LIMIT_AUTH", "PASSWORD_COST",
     }  # fmt: skip
     assert "tooshortsecret" not in str(failure.value)
 
