@@ -2,12 +2,23 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from annotated_types import GroupedMetadata
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
+
+from db.shapes import Gender as GenderName
+from db.vocabularies import CATEGORIES, read_category, read_gender, read_region
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 LONG_TEXT_CONTROLS = "\n\t"
@@ -73,6 +84,18 @@ Email = Annotated[
 Id = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
 BlankAsNone = BeforeValidator(blank_to_none)
 CommaList = BeforeValidator(split_commas)
+
+# Read leniently, kept as one word (db/vocabularies.py). Nothing that long is one of them.
+Word = Annotated[str, StringConstraints(max_length=60)]
+Category = Annotated[Word, AfterValidator(read_category), WithJsonSchema({"type": "string", "enum": list(CATEGORIES)})]
+Region = Annotated[
+    Word,
+    AfterValidator(read_region),
+    WithJsonSchema({"type": "string", "description": "A Japanese prefecture or a two-letter country code"}),
+]
+Gender = Annotated[
+    Word, AfterValidator(read_gender), WithJsonSchema({"type": "string", "enum": list(get_args(GenderName))})
+]
 
 
 class Body(BaseModel):

@@ -1,0 +1,71 @@
+"""The words that profiles and searches share are read the way people write them."""
+
+import pytest
+
+from db.vocabularies import (
+    CATEGORIES,
+    CATEGORY_ALIASES,
+    CITIES,
+    GENDERS,
+    PREFECTURES,
+    REGION_ALIASES,
+    read_category,
+    read_gender,
+    read_region,
+    slug,
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "region"),
+    [
+        ("Tokyo", "tokyo"), (" TOKYO ", "tokyo"), ("東京都", "tokyo"), ("Tokyo-to", "tokyo"), ("京都", "kyoto"),
+        ("京都府", "kyoto"), ("Hyōgo", "hyogo"), ("Osaka-fu", "osaka"), ("Kanagawa Prefecture", "kanagawa"),
+        ("yokohama", "kanagawa"), ("横浜市", "kanagawa"), ("Nagoya", "aichi"), ("sapporo", "hokkaido"),
+        ("KOBE", "hyogo"), ("北海道", "hokkaido"), ("ＯＫＩＮＡＷＡ", "okinawa"), ("JP", "jp"), ("us", "us"),
+        ("Japan", "jp"), ("Kofu", "yamanashi"),
+    ],
+)  # fmt: skip
+def test_regions(written: str, region: str):
+    assert read_region(written) == region
+
+
+@pytest.mark.parametrize(
+    ("written", "category"),
+    [
+        ("Beauty", "beauty"),
+        ("tech", "technology"),
+        ("TECH", "technology"),
+        ("ファッション", "fashion"),
+        ("ペット", "pets"),
+    ],
+)
+def test_categories(written: str, category: str):
+    assert read_category(written) == category
+
+
+@pytest.mark.parametrize(
+    ("written", "gender"),
+    [
+        ("Male", "MALE"), ("female", "FEMALE"), ("Other", "NON_BINARY"), ("NON_BINARY", "NON_BINARY"),
+        ("non binary", "NON_BINARY"), ("PREFER_NOT_TO_SAY", "PREFER_NOT_TO_SAY"), ("Prefer not to say",
+        "PREFER_NOT_TO_SAY"),
+    ],
+)  # fmt: skip
+def test_genders(written: str, gender: str):
+    assert read_gender(written) == gender
+
+
+@pytest.mark.parametrize("read", [read_region, read_category, read_gender])
+@pytest.mark.parametrize("written", ["", "atlantis", "zz", "xx", "都", "-", "tokyo;drop", "🌸"])
+def test_other_words_are_refused(read, written: str):
+    with pytest.raises(ValueError, match="must be"):
+        read(written)
+
+
+def test_every_alias_can_be_met_and_leads_somewhere():
+    assert len(PREFECTURES) == 47
+    assert set(CATEGORY_ALIASES.values()) <= set(CATEGORIES)
+    assert set(CITIES.values()) <= PREFECTURES.keys()
+    for alias in (*CATEGORY_ALIASES, *REGION_ALIASES, *GENDERS):
+        assert slug(alias) == alias
