@@ -1,6 +1,6 @@
 """The routes of every room, in one table with the web client's spellings."""
 
-from handlers import auth, chat, connections, docs, health, notifications
+from handlers import auth, chat, connections, docs, health, notifications, sign_in
 from handlers.aliases import ALIASES
 from handlers.base import Handler
 from handlers.endpoint import PUBLIC, Endpoint
@@ -9,6 +9,17 @@ from handlers.router import Route, Table
 from realtime.socket import Socket
 
 API = "/api/v1"
+API_ROOMS = (
+    auth,
+    sign_in,
+    connections,
+    chat,
+    notifications,
+)
+ROOT_ROOMS = (
+    health,
+    docs,
+)
 
 
 class UnknownRoute(Handler):
@@ -21,10 +32,8 @@ class UnknownRoute(Handler):
 
 
 def make_table() -> Table:
-    declared = [
-        *((API + path, handler) for room in (auth, connections, chat, notifications) for path, handler in room.routes),
-        *(route for room in (health, docs) for route in room.routes),
-    ]
+    declared = [(API + path, handler) for room in API_ROOMS for path, handler in room.routes]
+    declared += [route for room in ROOT_ROOMS for route in room.routes]
     table = Table(declared, UnknownRoute)
     table.add(Route("GET", "/ws", Socket, Endpoint(PUBLIC, counted=False, summary="The WebSocket")))
     for (method, path), (canonical_method, canonical_path) in ALIASES.items():

@@ -84,7 +84,7 @@ def operation(route: Route, schemas: Schemas, aliases: list[str]) -> Json:
         notes.append(f"The web client's spelling: {', '.join(f'`{alias}`' for alias in aliases)}.")
     success = {"description": "Success", **answer(declared, schemas)}
     described: Json = {
-        "tags": [route.path.removeprefix("/api/v1").strip("/").split("/")[0]],
+        "tags": [route.path.split("/")[3] if route.path.startswith("/api/v1/") else "server"],
         "summary": declared.summary,
         "description": "\n\n".join(note for note in notes if note),
         "parameters": [*path_parameters(route.path), *query_parameters(declared.query, schemas)],
@@ -135,8 +135,8 @@ def answer(declared: Endpoint, schemas: Schemas) -> Json:
     properties: Json = {"success": {"const": True}, "message": {"type": "string"}}
     if declared.returns is not None:
         properties["data"] = schemas.of(declared.returns)
-    for name, type in (declared.returns_top or {}).items():
-        properties[name] = schemas.of(type)
+    for name in declared.top:
+        properties[name] = {"description": "As in `data`"}
     if declared.query and "cursor" in declared.query.model_fields:
         properties["pageInfo"] = {
             "type": "object",

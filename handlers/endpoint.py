@@ -57,7 +57,7 @@ class Endpoint:
     body: type[Body] | None = None
     query: type[Query] | None = None
     returns: Any = None  # the type of `data`, for tests and the API description
-    returns_top: dict[str, Any] | None = None  # fields that also stand at the top level
+    top: tuple[str, ...] = ()  # fields of `data` that stand at the top level too, where the web client reads them
     limit: str | None = None  # a setting's name (`limit_message`) beside the general one
     files: tuple[str, ...] = ()  # multipart file fields that are read
     max_bytes: int = JSON_BYTES  # of the whole body

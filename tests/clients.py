@@ -82,6 +82,8 @@ class Api:
         if route is None or answer.status == 204:
             return
         assert answer.status in route.endpoint.statuses, (answer.status, route)
+        for name in route.endpoint.top:
+            assert answer.body[name] == answer.body["data"][name], name
         if route.endpoint.returns is not None:
             TypeAdapter(route.endpoint.returns).validate_json(json.dumps(answer.body["data"]), strict=True)
 

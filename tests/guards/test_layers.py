@@ -22,7 +22,19 @@ COMPOSITION = {
     "handlers/application.py": {"realtime"},
     "handlers/api_description.py": {"realtime.commands", "realtime.event_shapes"},
 }
-SHARED_HANDLERS = {"base", "endpoint", "errors", "paging", "application", "router", "aliases", "api_description"}
+SHARED_HANDLERS = {
+    "api_description", "aliases", "application", "base", "codes", "endpoint", "errors", "paging", "router",
+}  # fmt: skip
+    "base",
+    "endpoint",
+    "errors",
+    "paging",
+    "application",
+    "router",
+    "aliases",
+    "api_description",
+    "codes",
+}
 
 
 def imports(path: Path) -> set[str]:

@@ -1,0 +1,69 @@
+"""What the public routes of sign-up and sign-in share: codes by mail, and counting of failed tries."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from db.fields import Body, Email, Line
+from db.otps import Purpose, put_otp, try_otp
+from db.pool import Transaction
+from handlers.base import Handler
+from handlers.errors import ApiError, BadRequest
+from services.otps import OTP_ATTEMPTS, OTP_MINUTES
+from services.rate_limit import Claim
+
+FAILURES = ("INVALID_CREDENTIALS", "INVALID_OTP", "INVALID_TOKEN")
+
+# Long passwords are refused by `weakness`, with its own sentence; this only bounds what is read.
+Password = Annotated[str, Line(200)]
+Code = Annotated[str, Line(20)]
+
+
+class ByEmail(Body):
+    email: Email
+
+
+class ByCode(ByEmail):
+    otp: Code
+
+
+class CodeHandler(Handler):
+    @asynccontextmanager
+    async def attempt(self, email: str | None = None) -> AsyncIterator[None]:
+        """Count a failed try per e-mail and IP together, and per IP. It is taken beforehand, so that many tries at
+        once gain nothing, and given back if the try did not fail."""
+        claims = [Claim(f"auth:{self.ip}", "limit_auth_ip", self.limit("limit_auth_ip"))]
+        if email:
+            claims.append(Claim(f"auth:{self.ip}", f"limit_auth:{email}", self.limit("limit_auth")))
+        await self.take(claims, "Too many failed attempts; please try again later")
+        try:
+            yield
+        except ApiError as error:
+            if error.code not in FAILURES:
+                await self.services.rate_limits.give_back(claims)
+            raise
+        except Exception:
+            await self.services.rate_limits.give_back(claims)
+            raise
+        await self.services.rate_limits.give_back(claims)
+
+    async def count_code_mail(self, email: str) -> None:
+        claim = Claim(f"mail:{email}", "limit_otp_mail", self.limit("limit_otp_mail"))
+        await self.take([claim], "Too many codes were requested")
+
+    async def send_code(self, tx: Transaction, user_id: str, email: str, purpose: Purpose, **params: str) -> None:
+        """Issue a code and queue its mail; the code before it is dead."""
+        code = self.services.otps.new()
+        await put_otp(tx, user_id, purpose, self.services.otps.digest(email, purpose, code), OTP_MINUTES)
+        template = "verify" if purpose == "VERIFY" else "reset"
+        await self.mail(tx, email, template, code=code, minutes=str(OTP_MINUTES), **params)
+
+    async def use_code(self, tx: Transaction, body: ByCode, purpose: Purpose, use: bool = True) -> str | None:
+        """Whose code it is; None after a wrong one, which must be committed to count."""
+        digest = self.services.otps.digest(body.email, purpose, body.otp)
+        tried = await try_otp(tx, body.email, purpose, digest, OTP_ATTEMPTS, use)
+        self.attempts_left = tried.attempts_left
+        return tried.user_id
+
+    def wrong_code(self) -> BadRequest:
+        return BadRequest("The code is wrong or has expired", code="INVALID_OTP", attemptsLeft=self.attempts_left)

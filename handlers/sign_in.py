@@ -1,0 +1,169 @@
+"""Sign-in: login, refresh with rotation, and the ends of sessions."""
+
+from typing import Any
+
+from pydantic import Field
+
+from db.fields import Body, Email
+from db.otps import otp_alive
+from db.sessions import END_SESSION, end_sessions, open_session
+from db.shapes import Shape, SignedInUser
+from handlers.codes import CodeHandler, Password
+from handlers.endpoint import PUBLIC, USER, endpoint
+from handlers.errors import Forbidden, NotAuthenticated
+from services.otps import OTP_ATTEMPTS
+from services.tokens import TokenError
+
+REFRESH_COOKIE = "refreshToken"
+REFRESH_PATH = "/api/v1/auth"
+REUSE_GRACE_SECONDS = 10  # two tabs that refresh at once both go on
+
+
+class LogIn(Body):
+    email: Email
+    password: Password
+
+
+class Refresh(Body):
+    refresh_token: str | None = Field(None, max_length=4096)
+
+
+class TokenPair(Shape):
+    access_token: str
+    refresh_token: str
+    expires_in: int = Field(description="Seconds that the access token is good for")
+
+
+class SignedIn(TokenPair):
+    user: SignedInUser
+
+
+class SignInHandler(CodeHandler):
+    def hand_out_tokens(self, user_id: str, role: str, session_id: str, generation: int) -> dict[str, Any]:
+        tokens = self.services.tokens
+        refresh_token = tokens.refresh(session_id, generation)
+        self.set_cookie(
+            REFRESH_COOKIE, refresh_token, path=REFRESH_PATH, httponly=True, samesite="Strict",
+            secure=self.application.config.production, max_age=tokens.refresh_seconds,
+        )  # fmt: skip
+        return {
+            "accessToken": tokens.access(user_id, role, session_id),
+            "refreshToken": refresh_token,
+            "expiresIn": tokens.access_seconds,
+        }
+
+
+FIND_LOGIN = f"""
+    select u.id, u.name, u.role, u.status, u.password_hash, u.email_verified_at is not null as verified,
+        u.terms_accepted_at is not null as terms_accepted, {SignedInUser.sql("u")} as body
+    from users u where lower(u.email) = $1 and u.status <> 'DELETED'
+"""
+
+
+class Login(SignInHandler):
+    @endpoint(PUBLIC, body=LogIn, returns=SignedIn, top=("accessToken", "refreshToken", "expiresIn", "user"))
+    async def post(self, body: LogIn) -> None:
+        """Sign in with e-mail and password."""
+        async with self.attempt(body.email):
+            user = await self.db.fetchrow(FIND_LOGIN, body.email)
+            right = await self.services.passwords.matches(body.password, user and user["password_hash"])
+            if user is None or not right:
+                raise NotAuthenticated("E-mail or password is wrong", code="INVALID_CREDENTIALS")
+            if user["status"] == "SUSPENDED":
+                raise Forbidden("Your account is suspended", "Please contact support.", code="ACCOUNT_SUSPENDED")
+            if not user["verified"]:
+                await self.remind_of_code(user, body.email)
+                raise Forbidden("Please verify your e-mail address first", code="EMAIL_NOT_VERIFIED", email=body.email)
+            if not user["terms_accepted"]:
+                raise Forbidden("Please accept the terms first", code="TERMS_NOT_ACCEPTED")
+        async with self.db.transaction() as tx:
+            seconds = self.services.tokens.refresh_seconds
+            session_id = await open_session(tx, user["id"], seconds, self.ip, self.user_agent)
+        answer = {**self.hand_out_tokens(user["id"], user["role"], session_id, 1), "user": user["body"]}
+        self.reply(answer, **answer)
+
+    async def remind_of_code(self, user, email: str) -> None:
+        """Mail a new code if none is alive, as often as codes may be mailed at all."""
+        async with self.db.transaction() as tx:
+            if not await otp_alive(tx, user["id"], "VERIFY", OTP_ATTEMPTS):
+                await self.count_code_mail(email)
+                await self.send_code(tx, user["id"], email, "VERIFY", name=user["name"], role=user["role"].lower())
+
+
+# Whoever comes second with the same token finds another generation once it has the row's lock.
+ROTATE = """
+    update sessions s
+    set generation = s.generation + 1, rotated_at = clock_timestamp(), expires_at = now() + make_interval(secs => $3)
+    from users u
+    where s.id = $1 and s.generation = $2 and s.ended_at is null and s.expires_at > now()
+        and u.id = s.user_id and u.status = 'ACTIVE'
+    returning s.user_id, s.generation, u.role
+"""
+
+FIND_ROTATED = """
+    select s.user_id, s.generation, u.role,
+        s.generation = $2 + 1 and s.rotated_at > clock_timestamp() - make_interval(secs => $3) as in_grace
+    from sessions s join users u on u.id = s.user_id
+    where s.id = $1 and s.generation > $2 and s.ended_at is null and s.expires_at > now() and u.status = 'ACTIVE'
+"""
+
+
+class RefreshTokens(SignInHandler):
+    @endpoint(PUBLIC, body=Refresh, returns=TokenPair, top=("accessToken", "refreshToken", "expiresIn"))
+    async def post(self, body: Refresh) -> None:
+        """A new pair of tokens for a refresh token, from the body or the cookie; each works once."""
+        async with self.attempt():
+            try:
+                claims = self.services.tokens.read_refresh(body.refresh_token or self.cookie_token())
+            except TokenError:
+                raise NotAuthenticated("Please sign in again", code="INVALID_TOKEN") from None
+            seconds = self.services.tokens.refresh_seconds
+            session = await self.db.fetchrow(ROTATE, *claims, seconds)
+            if session is None:
+                session = await self.db.fetchrow(FIND_ROTATED, *claims, REUSE_GRACE_SECONDS)
+                if session is None or not session["in_grace"]:
+                    await self.revoke(claims.session_id if session else None)
+                    raise NotAuthenticated("Please sign in again", code="INVALID_TOKEN")
+        answer = self.hand_out_tokens(session["user_id"], session["role"], claims.session_id, session["generation"])
+        self.reply(answer, **answer)
+
+    def cookie_token(self) -> str:
+        """The cookie counts only for pages of ours: another site must not spend it."""
+        origin = self.request.headers.get("Origin")
+        if origin and origin.rstrip("/") not in self.application.config.origins:
+            raise TokenError
+        return self.get_cookie(REFRESH_COOKIE) or ""
+
+    async def revoke(self, session_id: str | None) -> None:
+        """A token that was used before is in two hands: the whole family ends."""
+        if session_id:
+            await self.db.execute(END_SESSION, session_id, "REUSED")
+            await self.application.sessions.refresh()
+
+
+class Logout(SignInHandler):
+    @endpoint(USER)
+    async def post(self) -> None:
+        """End this session; its sockets close on every instance."""
+        await self.db.execute(END_SESSION, self.caller.session_id, "LOGGED_OUT")
+        await self.application.sessions.refresh()
+        self.clear_cookie(REFRESH_COOKIE, path=REFRESH_PATH)
+        self.reply(message="You are signed out")
+
+
+class LogoutAll(SignInHandler):
+    @endpoint(USER)
+    async def post(self) -> None:
+        """End all sessions of the caller, this one included."""
+        await end_sessions(self.db, self.caller.id, "LOGGED_OUT")
+        await self.application.sessions.refresh()
+        self.clear_cookie(REFRESH_COOKIE, path=REFRESH_PATH)
+        self.reply(message="You are signed out everywhere")
+
+
+routes = [
+    ("/auth/login", Login),
+    ("/auth/refresh", RefreshTokens),
+    ("/auth/logout", Logout),
+    ("/auth/logout-all", LogoutAll),
+]
