@@ -25,16 +25,6 @@ COMPOSITION = {
 SHARED_HANDLERS = {
     "api_description", "aliases", "application", "base", "codes", "endpoint", "errors", "paging", "router",
 }  # fmt: skip
-    "base",
-    "endpoint",
-    "errors",
-    "paging",
-    "application",
-    "router",
-    "aliases",
-    "api_description",
-    "codes",
-}
 
 
 def imports(path: Path) -> set[str]:
