@@ -18,7 +18,10 @@ from db.pool import Database
 from db.sessions import Sessions
 from handlers import make_table
 from handlers.application import App
+from jobs.loop import JobLoop
 from jobs.outbox import Outbox
+from jobs.run import Tools
+from jobs.table import JOBS
 from realtime import Realtime
 from realtime.socket import TORNADO_SETTINGS
 from services import Services
@@ -60,13 +63,16 @@ class Instance:
         self.realtime = Realtime(
             settings, self.urls.redis_url, self.db, self.sessions, self.services.tokens, self.services.rate_limits
         )
+        tools = Tools(settings, self.db, self.services, self.realtime.publisher.publish, self.outbox.wake)
+        self.jobs = JobLoop(tools, JOBS, settings.jobs_timezone, scheduled=settings.jobs_enabled)
         self.app = App(
-            make_table(), settings, self.db, self.sessions, self.services, self.realtime, self.outbox.wake,
+            make_table(), settings, self.db, self.sessions, self.services, self.realtime, self.outbox.wake, self.jobs,
             **TORNADO_SETTINGS,
         )  # fmt: skip
         self.sessions.start()
         self.realtime.start()
         self.outbox.start()
+        self.jobs.start()
         self.http = HTTPServer(
             self.app,
             max_body_size=MAX_BODY_BYTES,
@@ -84,6 +90,7 @@ class Instance:
         pools close."""
         self.app.draining = True
         announce_closing(self.http)
+        self.jobs.drain()
         await asyncio.sleep(notice)
         self.realtime.announce_drain()
         await stop_accepting(self.http)
@@ -95,6 +102,7 @@ class Instance:
             log.warning("requests were cut off at the end of the grace period")
         await self.realtime.close_sockets()
         await self.http.close_all_connections()
+        await self.jobs.stop()
         await self.outbox.stop()
         await self.realtime.stop()
         await self.sessions.stop()

@@ -1,25 +1,39 @@
 """The Tornado application: what every handler works with, client addresses, and one log line a request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import structlog
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
+from db.job_runs import ClaimedRun
 from db.pool import Database
 from db.sessions import Sessions
 from handlers.router import Table
 from realtime import Realtime
 from services import Services
 from services.metrics import REQUEST_SECONDS
+from services.schedule import Schedule
 from settings import Settings
 
 log = structlog.get_logger()
 
 QUIET_PATHS = ("/health", "/metrics")
+
+
+class Jobs(Protocol):
+    """What the jobs of this instance offer to admins (jobs/loop.py)."""
+
+    scheduled: bool  # whether this instance runs them by itself
+    runner: str
+
+    @property
+    def schedules(self) -> Mapping[str, Schedule]: ...
+
+    def launch(self, claimed: ClaimedRun) -> None: ...
 
 
 class App(Application):
@@ -32,6 +46,7 @@ class App(Application):
         services: Services,
         realtime: Realtime,
         wake_outbox: Callable[[], None],
+        jobs: Jobs,
         **tornado_settings: Any,
     ) -> None:
         super().__init__([], log_function=log_request, **tornado_settings)
@@ -42,6 +57,7 @@ class App(Application):
         self.realtime = realtime
         self.publisher = realtime.publisher
         self.wake_outbox = wake_outbox
+        self.jobs = jobs
         self.table = table
         self.proxies = [ip_network(network, strict=False) for network in settings.trusted_proxies]
         self.draining = False

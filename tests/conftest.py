@@ -55,11 +55,11 @@ def servers(data_dir: Path) -> Iterator[ServerUrls]:
 
 @pytest.fixture(scope="session")
 def settings(data_dir: Path) -> Settings:
-    """Limits are off unless a test switches one on; passwords are cheap."""
+    """Limits are off unless a test switches one on; passwords are cheap; no job runs unless a test runs it."""
     limits = {name: None for name in Settings.model_fields if name.startswith("limit_")}
     return load_settings(
         app_env="test", port=0, data_dir=data_dir, password_cost=4, frontend_url=["http://app.example.com"],
-        public_url="http://media.example.com", log_level="ERROR", **limits,
+        public_url="http://media.example.com", log_level="ERROR", jobs_enabled=False, **limits,
     )  # fmt: skip
 
 

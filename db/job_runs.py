@@ -1,0 +1,120 @@
+"""Runs of jobs: each tick once over all instances, never two runs of a job at a time, taken over from the dead.
+
+A run belongs to whoever holds its newest attempt, for as long as the lease is renewed. Every write names the attempt,
+so that a runner that was frozen and has been replaced changes nothing any more.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from db.pool import Queries
+
+LEASE_SECONDS = 60.0  # so long a run stands still when its runner dies
+MISSED_HOURS = 12  # an older tick is left out: the next one is near
+MAX_ATTEMPTS = 10  # a run that has lost or stopped so many runners is given up; a rolling update costs one an instance
+
+CLAIMED = "id, job, scheduled_for, attempt, counts::text as counts, now() as claimed_at"
+
+# Either unique key may be in the way: the tick is taken, or a run of this job goes on (then it is asked for again).
+CLAIM_TICK = f"""
+    insert into job_runs (job, scheduled_for, runner, lease_until)
+    values ($1, $2, $3, now() + make_interval(secs => $4))
+    on conflict do nothing
+    returning {CLAIMED}
+"""
+
+CLAIM_BY_HAND = f"""
+    insert into job_runs (job, scheduled_for, runner, lease_until, started_by)
+    values ($1, clock_timestamp(), $2, now() + make_interval(secs => $3), $4)
+    returning {CLAIMED}
+"""
+
+# A dead run is not waited for: the new one does the same work.
+FAIL_DEAD = """
+    update job_runs set status = 'FAILED', finished_at = now(), error = 'Its runner died'
+    where job = $1 and status = 'RUNNING' and lease_until <= now()
+"""
+
+# Runs whose runner is dead, and runs that were stopped before their end, unless the job has run since.
+TAKE_OVER = f"""
+    update job_runs set status = 'RUNNING', runner = $1, lease_until = now() + make_interval(secs => $2),
+        attempt = attempt + 1, finished_at = null, error = null
+    where id = (
+        select id from job_runs r
+        where job = any ($3) and attempt < {MAX_ATTEMPTS} and lease_until <= now() and (
+            status = 'RUNNING' or status = 'STOPPED'
+            and started_at > now() - interval '{MISSED_HOURS} hours'
+            and not exists (select from job_runs n where n.job = r.job and n.started_at > r.started_at)
+        )
+        order by lease_until limit 1 for update skip locked
+    )
+    returning {CLAIMED}
+"""
+
+GIVE_UP = f"""
+    update job_runs set status = 'FAILED', finished_at = now(), error = 'Every runner died or was stopped'
+    where status in ('RUNNING', 'STOPPED') and attempt >= {MAX_ATTEMPTS} and lease_until <= now()
+"""
+
+RENEW = """
+    update job_runs set lease_until = now() + make_interval(secs => $3), counts = $4
+    where id = $1 and attempt = $2 and status = 'RUNNING'
+    returning true
+"""
+
+# The lease ends with it: a stopped run may be taken over at once.
+FINISH = """
+    update job_runs set status = $3, counts = $4, error = $5, finished_at = now(), lease_until = now()
+    where id = $1 and attempt = $2 and status = 'RUNNING'
+    returning true
+"""
+
+
+class ClaimedRun(NamedTuple):
+    id: str
+    job: str
+    scheduled_for: datetime
+    attempt: int
+    counts: dict[str, int]  # of the attempts before
+    claimed_at: datetime  # by the database's clock
+
+
+def read_claim(row: Any) -> ClaimedRun | None:
+    if row is None:
+        return None
+    counts = orjson.loads(row["counts"]) if row["counts"] else {}
+    return ClaimedRun(row["id"], row["job"], row["scheduled_for"], row["attempt"], counts, row["claimed_at"])
+
+
+async def claim_tick(
+    queries: Queries, job: str, tick: datetime, runner: str, lease: float = LEASE_SECONDS
+) -> ClaimedRun | None:
+    """The run of this tick, if nobody has claimed it and no run of the job goes on."""
+    return read_claim(await queries.fetchrow(CLAIM_TICK, job, tick, runner, lease))
+
+
+async def claim_by_hand(
+    queries: Queries, job: str, runner: str, admin_id: str | None, lease: float = LEASE_SECONDS
+) -> ClaimedRun:
+    """A run that an admin asks for. Violates job_runs_running_key while another goes on."""
+    await queries.execute(FAIL_DEAD, job)
+    claimed = read_claim(await queries.fetchrow(CLAIM_BY_HAND, job, runner, lease, admin_id))
+    assert claimed
+    return claimed
+
+
+async def take_over(queries: Queries, jobs: list[str], runner: str, lease: float = LEASE_SECONDS) -> ClaimedRun | None:
+    """A run that nobody is at any more. Violates job_runs_running_key if one of its job starts this moment."""
+    return read_claim(await queries.fetchrow(TAKE_OVER, runner, lease, jobs))
+
+
+async def renew(queries: Queries, run: ClaimedRun, counts: dict[str, int], lease: float = LEASE_SECONDS) -> bool:
+    """Whether the run is still ours; if so, for another `lease` seconds."""
+    return bool(await queries.fetchval(RENEW, run.id, run.attempt, lease, orjson.dumps(counts).decode()))
+
+
+async def finish(queries: Queries, run: ClaimedRun, status: str, counts: dict[str, int], error: str | None) -> bool:
+    """Record the end; False if the run is no longer ours."""
+    return bool(await queries.fetchval(FINISH, run.id, run.attempt, status, orjson.dumps(counts).decode(), error))

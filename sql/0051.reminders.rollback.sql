@@ -1,0 +1,3 @@
+drop index email_outbox_failed_at_idx;
+drop index email_outbox_sent_at_idx;
+drop index social_media_accounts_unproven_idx;
