@@ -1,6 +1,18 @@
 """The routes of every room, in one table with the web client's spellings."""
 
-from handlers import auth, chat, connections, docs, health, notifications, sign_in
+from handlers import (
+    admin_account,
+    admin_connections,
+    admin_stats,
+    admin_users,
+    auth,
+    chat,
+    connections,
+    docs,
+    health,
+    notifications,
+    sign_in,
+)
 from handlers.aliases import ALIASES
 from handlers.base import Handler
 from handlers.endpoint import PUBLIC, Endpoint
@@ -15,6 +27,10 @@ API_ROOMS = (
     connections,
     chat,
     notifications,
+    admin_users,
+    admin_connections,
+    admin_stats,
+    admin_account,
 )
 ROOT_ROOMS = (
     health,

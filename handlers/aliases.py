@@ -8,4 +8,6 @@ ALIASES: dict[tuple[str, str], tuple[str, str]] = {
     ("DELETE", "/connections/{id}/withdraw"): ("DELETE", "/connections/requests/{id}"),
     ("GET", "/notifications/unread-count"): ("GET", "/notifications/unread"),
     ("PATCH", "/notifications/mark-all-read"): ("PATCH", "/notifications/read-all"),
+    ("GET", "/admin/dashboard"): ("GET", "/admin/dashboard/stats"),
+    ("PATCH", "/admin/users/{id}/activate"): ("PATCH", "/admin/users/{id}/unsuspend"),
 }

@@ -9,7 +9,7 @@ from db.shapes import Notification, UnreadNotifications
 from handlers.base import Handler
 from handlers.endpoint import USER, Paging, endpoint
 from handlers.errors import NotFound
-from handlers.paging import Cursor, page_of, window
+from handlers.paging import Cursor, key_or_latest, page_of, window
 from realtime.events import NotificationDeleted, NotificationRead
 
 BY_UPDATE = Cursor(datetime, Id)
@@ -31,7 +31,7 @@ class ListQuery(Paging):
 LIST_NOTIFICATIONS = f"""
     select {Notification.sql("n")}, n.updated_at, n.id
     from notifications n
-    where n.user_id = $1 and ($2::timestamptz is null or (n.updated_at, n.id) < ($2, $3::uuid))
+    where n.user_id = $1 and (n.updated_at, n.id) < {key_or_latest("$2", "$3")}
     order by n.updated_at desc, n.id desc limit $4
 """
 

@@ -5,6 +5,7 @@ import binascii
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import asyncpg
 from pydantic import TypeAdapter, ValidationError
@@ -13,6 +14,12 @@ from handlers.endpoint import NumberedPaging, Paging
 from handlers.errors import Invalid
 
 MAX_NUMBERED_ROWS = 10_000  # pages are counted through from the start: no deeper than this
+
+
+def key_or_latest(time: str, id: str) -> str:
+    """SQL of the key that a page, newest first, continues after; without one it starts behind everything. Unlike
+    “$1 is null or …”, a plan that PostgreSQL keeps for all pages still seeks in the index, however deep the page is."""
+    return f"(coalesce({time}, 'infinity'::timestamptz), coalesce({id}, '{UUID(int=2**128 - 1)}'::uuid))"
 
 
 class Cursor:

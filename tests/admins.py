@@ -1,0 +1,30 @@
+"""What the tests of admin routes share."""
+
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+
+from db.pool import Database
+
+NOBODY = str(uuid4())
+FROM = {"User-Agent": "Browser/1.0 (é)"}
+
+LIST_LOGS = "select * from activity_logs order by created_at, id"
+
+
+async def logs(db: Database) -> list[asyncpg.Record]:
+    return await db.fetch(LIST_LOGS)
+
+
+async def only_log(db: Database, admin: Any, action: str, target: Any = None) -> asyncpg.Record:
+    """The one row there is, checked for who did what to whom, and from where."""
+    [row] = await logs(db)
+    assert (row["action"], row["admin_id"], row["admin_name"], row["admin_email"]) == (
+        action, admin.id, admin.name, admin.email,
+    )  # fmt: skip
+    if target:
+        assert (row["target_user_id"], row["target_user_name"]) == (target.id, target.name)
+    assert row["ip_address"] == "127.0.0.1"
+    assert row["user_agent"] == FROM["User-Agent"]
+    return row
