@@ -91,7 +91,9 @@ Category = Annotated[Word, AfterValidator(read_category), WithJsonSchema({"type"
 Region = Annotated[
     Word,
     AfterValidator(read_region),
-    WithJsonSchema({"type": "string", "description": "A Japanese prefecture or a two-letter country code"}),
+    WithJsonSchema(
+        {"type": "string", "maxLength": 60, "description": "A Japanese prefecture or a two-letter country code"}
+    ),
 ]
 Gender = Annotated[
     Word, AfterValidator(read_gender), WithJsonSchema({"type": "string", "enum": list(get_args(GenderName))})
