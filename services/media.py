@@ -1,0 +1,226 @@
+"""Where accepted files are kept: Cloudinary when it is configured, else the server's own disk. One interface."""
+
+import asyncio
+import os
+import re
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+import urllib3
+from cloudinary import exceptions as sdk
+from cloudinary import uploader
+
+from services.errors import (
+    UnreadableAnswer,
+    VendorError,
+    VendorRateLimited,
+    VendorRefused,
+    VendorTimeout,
+    VendorUnavailable,
+    VendorUnreachable,
+)
+from services.slots import Slots
+from settings import Settings, SettingsError
+
+Folder = Literal["influencer-profiles", "salon-profiles", "chat"]
+MEDIA_TYPES = {
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "pdf": "application/pdf",
+}
+ID = r"(?:influencer-profiles|salon-profiles|chat)/[0-9a-f]{32}"  # 128 random bits: nobody guesses a name
+NAME = re.compile(rf"{ID}\.(?:{'|'.join(MEDIA_TYPES)})")
+
+VENDOR = "Cloudinary"
+CONNECT_SECONDS = 5
+READ_SECONDS = 20  # the SDK's own 60 s are longer than anybody waits
+CALL_SECONDS = 30  # all tries to connect, the upload and the answer
+THREADS = 4
+
+
+class MediaStore(Protocol):
+    """Keeps files under unguessable names. `save` and `delete` of a vendor raise VendorError or Busy."""
+
+    async def save(self, folder: Folder, data: bytes, content_type: str, extension: str) -> str:
+        """The absolute URL of the new file, never used before."""
+
+    async def delete(self, url: str | None) -> None:
+        """Forget the file. What is absent, or not one of ours, is left alone."""
+
+    def path_of(self, name: str) -> Path | None:
+        """The file that `/media/{name}` means, if it is there. Blocks for a few system calls."""
+
+    def close(self) -> None:
+        """Let go of the threads; a call that goes on ends by its own time-outs."""
+
+
+def media_from_settings(settings: Settings) -> MediaStore:
+    local = LocalMedia(settings.data_dir / "media", settings.public_url)
+    needed = ("cloudinary_cloud_name", "cloudinary_api_key", "cloudinary_api_secret")
+    missing = [name.upper() for name in needed if not getattr(settings, name)]
+    if missing and len(missing) < len(needed):
+        raise SettingsError("\n".join(f"{name}: is required when Cloudinary is used" for name in missing))
+    return local if missing else CloudinaryMedia(settings, local)
+
+
+def new_name(folder: Folder, extension: str) -> str:
+    name = f"{folder}/{secrets.token_hex(16)}.{extension}"
+    if not NAME.fullmatch(name):
+        raise ValueError(f"there is no place for {name}")
+    return name
+
+
+class LocalMedia:
+    """Files under `root`, served at `{public_url}/media/`."""
+
+    def __init__(self, root: Path, public_url: str) -> None:
+        self._root = root.resolve()
+        self._base = f"{public_url}/media/"
+        self._executor = ThreadPoolExecutor(THREADS, "media")
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def save(self, folder: Folder, data: bytes, content_type: str, extension: str) -> str:
+        name = new_name(folder, extension)
+        await self._in_thread(partial(write_durably, self._root / name, data))
+        return self._base + name
+
+    async def delete(self, url: str | None) -> None:
+        if url and url.startswith(self._base) and NAME.fullmatch(name := url.removeprefix(self._base)):
+            await self._in_thread(partial((self._root / name).unlink, missing_ok=True))
+
+    def path_of(self, name: str) -> Path | None:
+        if not NAME.fullmatch(name):
+            return None
+        path = self._root / name
+        # A link, of the file or of its folder, could lead out of the root.
+        return path if path.is_file() and path.resolve() == path else None
+
+    async def _in_thread(self, act: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._executor, act)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """The whole file or none, and still there after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        with draft.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class CloudinaryMedia:
+    """Files at Cloudinary; `local` still serves and forgets those of before it was configured."""
+
+    def __init__(self, settings: Settings, local: LocalMedia) -> None:
+        assert settings.cloudinary_api_secret
+        cloud, prefix = settings.cloudinary_cloud_name, settings.cloudinary_upload_prefix
+        # Given with each call, the SDK's global configuration is never asked.
+        self._options: dict[str, Any] = {
+            "cloud_name": cloud,
+            "api_key": settings.cloudinary_api_key,
+            "api_secret": settings.cloudinary_api_secret.get_secret_value(),
+            "oauth_token": None,
+            "upload_prefix": prefix,
+            "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        }
+        self._hosts = {"res.cloudinary.com", f"{cloud}-res.cloudinary.com", urlsplit(prefix).netloc}
+        self._path = re.compile(rf"(?:/{re.escape(cloud or '')})?/(image|raw)/upload/(?:v\d+/)?({ID})(\.\w+)?")
+        self._local = local
+        self._executor = ThreadPoolExecutor(THREADS, "cloudinary")
+        self._slots = Slots(running=THREADS, waiting=32)
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._local.close()
+
+    def path_of(self, name: str) -> Path | None:
+        return self._local.path_of(name)
+
+    async def save(self, folder: Folder, data: bytes, content_type: str, extension: str) -> str:
+        file = new_name(folder, extension).removeprefix(f"{folder}/")
+        if extension == "pdf":  # as an image it would be converted; raw, it stays, its extension a part of its id
+            kind = {"resource_type": "raw", "public_id": file}
+        else:
+            kind = {"resource_type": "image", "public_id": file.removesuffix(f".{extension}")}
+        answer = await self._call(uploader.upload, data, folder=folder, filename=file, **kind)
+        if not isinstance(url := answer.get("secure_url"), str):
+            raise UnreadableAnswer(VENDOR, f"upload without a URL: {answer}")
+        return url
+
+    async def delete(self, url: str | None) -> None:
+        await self._local.delete(url)
+        if asset := self.asset_of(url or ""):
+            resource_type, public_id = asset
+            answer = await self._call(uploader.destroy, public_id, resource_type=resource_type, invalidate=True)
+            if answer.get("result") not in ("ok", "not found"):
+                raise UnreadableAnswer(VENDOR, f"destroy: {answer}")
+
+    def asset_of(self, url: str) -> tuple[str, str] | None:
+        """Resource type and public id of a file that this store keeps under `url`."""
+        _, _, rest = url.partition("://")
+        host, _, path = rest.partition("/")
+        match = self._path.fullmatch(f"/{path}")
+        if not match or host not in self._hosts:
+            return None
+        resource_type, public_id, extension = match.groups("")
+        return resource_type, public_id + extension if resource_type == "raw" else public_id
+
+    async def _call(self, act: Callable[..., Any], what: bytes | str, **options: Any) -> dict[str, Any]:
+        call = partial(act, what, **self._options, **options)
+        try:
+            async with self._slots.take(), asyncio.timeout(CALL_SECONDS):
+                answer = await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        except TimeoutError:
+            raise VendorTimeout(VENDOR) from None
+        except sdk.Error as error:
+            raise translate(error) from error
+        except (TypeError, LookupError) as error:  # the SDK takes the shape of an answer for granted
+            raise UnreadableAnswer(VENDOR, repr(error)) from error
+        if not isinstance(answer, dict):
+            raise UnreadableAnswer(VENDOR, repr(answer))
+        return answer
+
+
+def translate(error: sdk.Error) -> VendorError:
+    """What the SDK raised in one of our types; what failed below it is found in its context alone."""
+    cause = error.__context__
+    if isinstance(cause, urllib3.exceptions.MaxRetryError):
+        cause = cause.reason
+    kind: type[VendorError] = VendorError
+    if isinstance(cause, urllib3.exceptions.NewConnectionError):  # which is a TimeoutError to urllib3
+        kind = VendorUnreachable
+    elif isinstance(cause, urllib3.exceptions.TimeoutError):
+        kind = VendorTimeout
+    elif isinstance(cause, (urllib3.exceptions.HTTPError, OSError)):
+        kind = VendorUnreachable
+    elif isinstance(cause, ValueError):  # JSON that is none
+        kind = UnreadableAnswer
+    elif isinstance(error, (sdk.AuthorizationRequired, sdk.NotAllowed)):
+        kind = VendorRefused
+    elif isinstance(error, sdk.RateLimited):
+        kind = VendorRateLimited
+    elif isinstance(error, sdk.GeneralError):
+        kind = VendorUnavailable
+    return kind(VENDOR, str(error))
