@@ -187,7 +187,7 @@ def test_unusual_boundaries_are_read(boundary):
         body(*[file("pic", "", b"")] * 100),
     ],
 )
-@pytest.mark.parametrize("chunk", [1000, 65536])
+@pytest.mark.parametrize("chunk", [7, 65536])
 def test_hostile_forms_are_malformed(content, chunk):
     with pytest.raises(Malformed):
         read(content, chunk=chunk)
