@@ -3,6 +3,7 @@
 from handlers import (
     admin_account,
     admin_connections,
+    admin_jobs,
     admin_stats,
     admin_users,
     auth,
@@ -29,6 +30,7 @@ API_ROOMS = (
     notifications,
     admin_users,
     admin_connections,
+    admin_jobs,
     admin_stats,
     admin_account,
 )
