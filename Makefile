@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint routes migrate example clean
+.PHONY: help run test check lint routes migrate example clean cluster drills
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,16 @@ lint: $(VENV)/.dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+
+cluster: $(VENV)/.runtime  ## three instances behind nginx on one PostgreSQL and one Redis
+	@exec $(BIN)/python deploy/cluster.py
+
+SEED     ?= 7
+MESSAGES ?= 10000
+FAULTS   ?= 42
+drills: $(VENV)/.dev  ## minutes of killing, freezing and cutting under load; then every promise is checked
+	$(BIN)/python -m tests.drills.rolling
+	$(BIN)/python -m tests.drills.run --seed $(SEED) --messages $(MESSAGES) --faults $(FAULTS) $(if $(KEEP),--keep)
 
 routes: $(VENV)/.runtime  ## the table of routes: method, path, access
 	@$(BIN)/python -m handlers

@@ -154,7 +154,10 @@ async def serve(settings: Settings, urls: ServerUrls, embedded: bool) -> None:
     log.info("stopping")
     try:
         async with asyncio.timeout(STOP_SECONDS):
-            await (instance.stop(NOTICE_SECONDS, PROXY_IDLE_SECONDS) if settings.production else instance.stop())
+            if settings.production or settings.trusted_proxies:
+                await instance.stop(NOTICE_SECONDS, PROXY_IDLE_SECONDS)
+            else:
+                await instance.stop()  # nobody stands before it who would need time
         log.info("stopped")
     except TimeoutError:
         log.error("stopped at the deadline")

@@ -1,0 +1,241 @@
+"""`make cluster`: three instances behind a real nginx, on one PostgreSQL and one Redis. One command, one Ctrl-C.
+
+nginx runs deploy/nginx.conf, the file that is documented for production, with ports and paths substituted. An instance
+that dies is started again, as systemd would; SIGHUP restarts all of them, one after the other (deploy/README.md).
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TextIO
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from db.embedded import EmbeddedServers, ServerUrls, free_port  # noqa: E402
+from db.migrate import migrate  # noqa: E402
+
+PRODUCTION_PORTS = ("127.0.0.1:3001", "127.0.0.1:3002", "127.0.0.1:3003")
+START_SECONDS = 30.0
+STOP_SECONDS = 50.0  # an instance gives itself 40
+POLL_SECONDS = 0.1
+NO_NGINX = """\
+make cluster needs nginx, and there is none on this machine's PATH. Install it from your distribution:
+    apt-get install nginx     (Debian, Ubuntu)
+    dnf install nginx         (Fedora, RHEL)
+    brew install nginx        (macOS)
+One instance without it: make run
+"""
+
+
+class ClusterError(Exception):
+    """Says what a person can do about it."""
+
+
+def find_nginx() -> str | None:
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def nginx_conf(folder: Path, port: int, instances: list[int]) -> str:
+    """The production file with what differs on this machine; every substitution must find its place."""
+    text = (ROOT / "deploy" / "nginx.conf").read_text()
+    ports = [(production, f"127.0.0.1:{mine}") for production, mine in zip(PRODUCTION_PORTS, instances, strict=True)]
+    for production, mine in [
+        *ports,
+        ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("/run/nginx.pid", f"{folder}/nginx.pid"),
+        ("/var/log/nginx", str(folder)),
+        ("/var/lib/nginx", str(folder)),
+        ("https://app.example.com ", "http://localhost:5173 "),
+    ]:
+        if production not in text:
+            raise ClusterError(f"deploy/nginx.conf no longer holds {production!r}")
+        text = text.replace(production, mine)
+    return text
+
+
+class Instance:
+    """One `server.py`, started again when it dies."""
+
+    def __init__(self, number: int, port: int, folder: Path, environment: dict[str, str]) -> None:
+        self.number = number
+        self.port = port
+        self.log_path = folder / f"instance-{number}.log"
+        self.environment = {**environment, "PORT": str(port), "HOST": "127.0.0.1"}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log_path.open("ab") as log:
+            # A session of its own: Ctrl-C is for the runner, which then stops everything in order.
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "server.py")],
+                cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=2) as answer:
+                return answer.status == 200
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self.ready():
+            if not self.alive or time.monotonic() > deadline:
+                tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-15:])
+                raise ClusterError(f"instance {self.number} does not start; the end of {self.log_path}:\n{tail}")
+            time.sleep(POLL_SECONDS)
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number: int) -> None:
+        if self.alive and self.process:
+            self.process.send_signal(number)
+
+    def wait(self) -> None:
+        if self.process is None:
+            return
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Cluster:
+    """`proxied` False leaves nginx out; `urls` None starts the packaged servers under `folder`. Its methods block."""
+
+    def __init__(
+        self, folder: Path, ports: list[int], port: int | None, urls: ServerUrls | None = None, **environment: str
+    ) -> None:
+        self.folder = folder.resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port = port
+        self.servers = EmbeddedServers(self.folder / "data")
+        self.urls = urls or self.servers.start()
+        public = f"http://127.0.0.1:{port or ports[0]}"
+        own = {
+            "DATABASE_URL": self.urls.database_url,
+            "REDIS_URL": self.urls.redis_url,
+            "DATA_DIR": str(self.folder / "data"),
+            "PUBLIC_URL": os.environ.get("PUBLIC_URL", public),
+            "TRUSTED_PROXIES": "127.0.0.1",
+        }
+        self.instances = [
+            Instance(number, instance_port, self.folder, {**os.environ, **own, **environment})
+            for number, instance_port in enumerate(ports, 1)
+        ]
+        self.nginx: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        migrate(self.urls.database_url)
+        # The first one makes up the secrets of a development machine; the others find them.
+        for instance in self.instances:
+            instance.start()
+            instance.wait_ready()
+        if self.port is not None:
+            self.start_nginx(self.port)
+
+    def start_nginx(self, port: int) -> None:
+        program = find_nginx()
+        if program is None:
+            raise ClusterError(NO_NGINX)
+        conf = self.folder / "nginx.conf"
+        conf.write_text(nginx_conf(self.folder, port, [instance.port for instance in self.instances]))
+        # As root, nginx' workers would be another user, who may not enter the folder.
+        directives = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
+        command = [program, "-c", str(conf), "-e", str(self.folder / "error.log"), "-g", directives]
+        tested = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=START_SECONDS)
+        if tested.returncode != 0:
+            raise ClusterError(tested.stderr)
+        self.nginx = subprocess.Popen(command, start_new_session=True)
+
+    def revive(self) -> list[int]:
+        """Start again whatever has died; the numbers of those."""
+        dead = [instance for instance in self.instances if not instance.alive]
+        for instance in dead:
+            instance.start()
+        if self.nginx and self.nginx.poll() is not None and self.port is not None:
+            self.start_nginx(self.port)
+        return [instance.number for instance in dead]
+
+    def roll(self) -> None:
+        """Restart one instance after the other, each drained before and ready after."""
+        for instance in self.instances:
+            instance.signal(signal.SIGTERM)
+            instance.wait()
+            instance.start()
+            instance.wait_ready()
+
+    def stop(self) -> None:
+        if self.nginx and self.nginx.poll() is None:
+            self.nginx.send_signal(signal.SIGTERM)
+            self.nginx.wait(STOP_SECONDS)
+        for instance in self.instances:
+            instance.signal(signal.SIGCONT)  # a frozen one could not hear
+            instance.signal(signal.SIGTERM)
+        for instance in self.instances:
+            instance.wait()
+        self.servers.stop()
+
+
+def say(text: str, to: TextIO = sys.stdout) -> None:
+    print(text, file=to, flush=True)
+
+
+def run(cluster: Cluster) -> None:
+    """Until SIGINT or SIGTERM; SIGHUP restarts the instances one after the other."""
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: asked.append(received))
+    cluster.start()
+    addresses = ", ".join(f"127.0.0.1:{instance.port}" for instance in cluster.instances)
+    say(f"\n  Beautiful Encer listens on http://127.0.0.1:{cluster.port}: nginx before {addresses}")
+    say(f"  Logs: {cluster.folder}/*.log    Mails: {cluster.folder}/data/mail")
+    say(f"  A rolling restart: kill -HUP {os.getpid()}    Stop with Ctrl-C\n")
+    while not {signal.SIGINT, signal.SIGTERM} & set(asked):
+        if signal.SIGHUP in asked:
+            asked.clear()
+            say("  Rolling restart …")
+            cluster.roll()
+            say("  Done.")
+        for revived in cluster.revive():
+            say(f"  Instance {revived} had died and was started again.")
+        time.sleep(POLL_SECONDS)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "3000")), help="nginx' port")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".data" / "cluster")
+    options = parser.parse_args()
+    if find_nginx() is None:
+        say(NO_NGINX, sys.stderr)
+        return 1
+    ports = [options.port + n for n in (1, 2, 3)] if options.port else [free_port() for _ in range(3)]
+    cluster = None
+    try:
+        cluster = Cluster(options.folder, ports, options.port or free_port())
+        run(cluster)
+    except ClusterError as error:
+        say(str(error), sys.stderr)
+        return 1
+    finally:
+        if cluster:
+            say("  Stopping …")
+            cluster.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The drill's findings, for a person."""
+
+from statistics import median, quantiles
+
+from tests.drills.clients import Record
+from tests.drills.history import Findings
+from tests.drills.picture import Struck
+
+SHOWN = 60
+
+
+def summary(findings: Findings, record: Record, struck: list[Struck], seconds: float) -> str:
+    delays = sorted(when - sent for when, sent, _ in record.deliveries)
+    percentiles = quantiles(delays, n=1000)
+    checks = {
+        "acknowledged but not stored": findings.lost,
+        "a clientMessageId stored twice": findings.doubled,
+        "conversations with a gap": findings.gaps,
+        "clients whose view differs from the database": findings.views,
+        "clients told of another number of messages": findings.notifications,
+        "events told twice or out of order": findings.violations,
+        "lines of the logs that tell of a defect": findings.unexpected,
+    }
+    lines = [
+        "",
+        f"{findings.acknowledged:,} messages acknowledged, {findings.stored:,} stored;"
+        f" {len(struck)} faults in {seconds:.0f} s",
+        f"from first try to delivery: median {median(delays) * 1000:.0f} ms, p99 {percentiles[989]:.2f} s,"
+        f" slowest {delays[-1]:.1f} s (faults included)",
+        f"{len(record.reconnects)} reconnects; tries that had to be repeated: "
+        + (", ".join(f"{count} × {name}" for name, count in sorted(record.refusals.items())) or "none"),
+        f"all clients had caught up {findings.settled_seconds:.1f} s after the last message",
+        "",
+        *(f"{len(found):6}  {what}" for what, found in checks.items()),
+        *(f"        {line}" for found in checks.values() for line in found[:SHOWN]),
+        "",
+        "Nothing was lost." if findings.clean else "THE PROMISE IS BROKEN.",
+    ]
+    return "\n".join(lines)
+
+
+INTRODUCTION = """\
+# Reliability
+
+Three instances behind nginx, one PostgreSQL, one Redis. Clients talk in pairs, by socket and by REST, reconnect when
+they are cut off, join with the last `rev` they know, and repeat what was not acknowledged with the same
+`clientMessageId`. Meanwhile processes are killed (-9), stopped and frozen (SIGSTOP), and a TCP proxy before PostgreSQL
+and Redis cuts, delays and swallows, in a random order that its seed repeats. Afterwards the history is checked: what
+was acknowledged against what is stored, and what is stored against what each client saw.
+
+Reproduce it: `{command}` (add `KEEP=1` to write this page and the picture). Short versions of each fault are part of
+`make test`: `tests/test_resilience_*.py`.
+
+```
+{text}
+```
+
+![Deliveries and faults over time](reliability.svg)
+
+Recovery is the time from the end of a fault until *every* conversation has delivered a message that was sent after it.
+For a killed or restarted instance the fault lasts until it is ready again.
+
+| fault | times | longest, s | recovery, median s | recovery, slowest s |
+|---|---|---|---|---|
+{rows}
+"""
+
+
+def markdown(struck: list[Struck], command: str, text: str) -> str:
+    kinds: dict[str, list[Struck]] = {}
+    for fault in struck:
+        kinds.setdefault(fault.name, []).append(fault)
+    rows = [
+        f"| {name} | {len(faults)} | {max(f.healed - f.began for f in faults):.1f} |"
+        f" {median(f.recovered for f in faults):.1f} | {max(f.recovered for f in faults):.1f} |"
+        for name, faults in sorted(kinds.items())
+    ]
+    return INTRODUCTION.format(command=command, text=text.strip(), rows="\n".join(rows))

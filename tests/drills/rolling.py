@@ -1,0 +1,94 @@
+"""A rolling restart of all three instances under load: no request may fail, no message may be missed.
+
+`make drills`, or `python -m tests.drills.rolling`. Requests are sent once: what is counted are plain failures.
+"""
+
+import asyncio
+import random
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+
+import uvloop
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+
+from tests.drills.clients import Client, Record
+from tests.drills.history import check
+from tests.drills.stage import Stage
+
+CONVERSATIONS = 8
+PAUSE_SECONDS = 0.05
+DEADLINE_SECONDS = 300.0
+
+
+async def request(client: Client, record: Record, outcomes: Counter[str], stopping: asyncio.Event) -> None:
+    """Post, list, and look at who one is, once each, until it is enough."""
+    path = f"/chat/conversations/{client.member.conversation_id}/messages"
+    while not stopping.is_set():
+        client_message_id = str(uuid.uuid4())
+        body = {"content": "rolling", "clientMessageId": client_message_id}
+        record.sent_at[client_message_id] = record.now()
+        for method, where, data in (("POST", path, body), ("GET", path + "?peek=true&limit=5", None)):
+            try:
+                await client.call(method, where, data)
+                outcomes[f"{method} fulfilled"] += 1
+                if data:
+                    record.acknowledged[client_message_id] = data["content"]
+            except (HTTPClientError, OSError, TimeoutError) as error:
+                outcomes[f"{method} failed: {error}"] += 1
+        await asyncio.sleep(client.chance.uniform(0, 2 * PAUSE_SECONDS))
+
+
+async def drill(folder: Path) -> bool:
+    stage = Stage(folder)
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        await stage.set()
+        if not stage.proxied:
+            print("A rolling restart needs nginx in front; skipped.")
+            return True
+        assert stage.cluster and stage.reviving
+        stage.reviving.cancel()  # roll() starts what it has stopped
+        record, outcomes, stopping = Record(), Counter[str](), asyncio.Event()
+        http = AsyncHTTPClient(force_instance=True, max_clients=200)
+        chance = random.Random(1)
+        clients = [
+            Client(stage.base(number), member, record, http, random.Random(chance.random()))
+            for number, member in enumerate(await stage.people(CONVERSATIONS))
+        ]
+        tasks = [asyncio.create_task(client.run()) for client in clients]
+        requests = [asyncio.create_task(request(client, record, outcomes, stopping)) for client in clients]
+        await asyncio.sleep(2)
+        began = time.monotonic()
+        await asyncio.to_thread(stage.cluster.roll)
+        print(f"Three instances restarted in {time.monotonic() - began:.0f} s.", flush=True)
+        stopping.set()
+        await asyncio.gather(*requests)
+        conn = await stage.connect()
+        findings = await check(conn, clients, record)
+        await conn.close()
+        for outcome, count in sorted(outcomes.items()):
+            print(f"{count:6}  {outcome}")
+        print(f"{len(record.reconnects):6}  sockets sent elsewhere")
+        for line in [*findings.lost, *findings.gaps, *findings.views, *findings.violations]:
+            print(f"        {line}")
+        return findings.clean and not any("failed" in outcome for outcome in outcomes)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await stage.strike()
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="encer-drill-", ignore_cleanup_errors=True) as folder:
+        kept = uvloop.run(asyncio.wait_for(drill(Path(folder)), DEADLINE_SECONDS))
+    print("No request failed." if kept else "THE PROMISE IS BROKEN.")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Three instances behind nginx, each with its own proxies to one PostgreSQL and one Redis: whatever can fail."""
+
+import asyncio
+import os
+import secrets
+import signal
+import subprocess
+from pathlib import Path
+
+import asyncpg
+from redis import Redis
+from redis.exceptions import RedisError
+
+from db.embedded import EmbeddedServers, ServerUrls, free_port, redis_answers, redis_binary
+from db.migrate import migrate
+from deploy.cluster import Cluster, find_nginx
+from services.tokens import Tokens
+from settings import load_settings
+from tests.drills.clients import Member
+from tests.drills.proxy import TcpProxy
+
+INSTANCES = 3
+START_SECONDS = 60
+OFF = {
+    "LIMIT_GENERAL": "off", "LIMIT_MESSAGE": "off", "LIMIT_SOCKET_FRAMES": "off", "PASSWORD_COST": "4",
+    "LOG_LEVEL": "WARNING", "JOBS_ENABLED": "false",
+}  # fmt: skip
+
+ADD_USER = """
+    insert into users (name, email, password_hash, role, email_verified_at, terms_accepted_at, onboarded_at)
+    values ($1, $2, 'none', $3, now(), now(), now()) returning id::text
+"""
+ADD_INFLUENCER = "insert into influencers (user_id) values ($1)"
+ADD_SALON = "insert into salons (user_id, business_name) values ($1, $2)"
+ADD_SESSION = "insert into sessions (user_id, expires_at) values ($1, now() + interval '1 day') returning id::text"
+CONNECT = "insert into connection_requests (sender_id, receiver_id, status) values ($1, $2, 'ACCEPTED')"
+OPEN = """
+    with conversation as (
+        insert into conversations (low_id, high_id) values (least($1::uuid, $2::uuid), greatest($1::uuid, $2::uuid))
+        returning id, low_id, high_id
+    ), participants as (
+        insert into conversation_participants (conversation_id, user_id)
+        select id, unnest(array[low_id, high_id]) from conversation
+    )
+    select id::text from conversation
+"""
+
+
+def processes_under(pid: int) -> list[int]:
+    """The process and all its descendants."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            found += map(int, task.read_text().split())
+    return found
+
+
+class Stage:
+    def __init__(self, folder: Path, options: str = "") -> None:
+        self.folder = folder
+        self.servers = EmbeddedServers(folder / "data", options)
+        self.cluster: Cluster | None = None
+        self.reviving: asyncio.Task[None] | None = None
+
+    async def set(self) -> None:
+        self.urls = await asyncio.to_thread(self.servers.start)
+        await asyncio.to_thread(migrate, self.urls.database_url)
+        socket_folder = self.urls.database_url.partition("host=")[2]
+        password, _, address = self.urls.redis_url.partition("redis://:")[2].partition("@")
+        redis_port = int(address.partition(":")[2].partition("/")[0])
+        self.redis_direct = Redis.from_url(self.urls.redis_url, socket_timeout=2)
+        self.databases = [await TcpProxy(f"{socket_folder}/.s.PGSQL.5432").start() for _ in range(INSTANCES)]
+        self.redises = [await TcpProxy(("127.0.0.1", redis_port)).start() for _ in range(INSTANCES)]
+        self.proxied = find_nginx() is not None
+        self.port = free_port()
+        ports = [free_port() for _ in range(INSTANCES)]
+        # Secrets of their own, so that tokens can be made here.
+        self.secrets = {
+            name: secrets.token_hex(32) for name in ("JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "ENCRYPTION_KEY")
+        }
+        self.cluster = Cluster(
+            self.folder, ports, self.port if self.proxied else None, self.urls, **self.secrets, **OFF
+        )
+        for instance, database, redis in zip(self.cluster.instances, self.databases, self.redises, strict=True):
+            instance.environment["DATABASE_URL"] = f"postgresql://encer@127.0.0.1:{database.port}/encer"
+            instance.environment["REDIS_URL"] = f"redis://:{password}@127.0.0.1:{redis.port}/0"
+        await asyncio.to_thread(self.cluster.start)
+        self.reviving = asyncio.create_task(self.revive())
+
+    def base(self, number: int) -> str:
+        """Where client `number` connects: nginx, or an instance each where there is no nginx."""
+        assert self.cluster
+        instances = self.cluster.instances
+        return f"http://127.0.0.1:{self.port if self.proxied else instances[number % len(instances)].port}"
+
+    async def revive(self) -> None:
+        """As systemd does."""
+        assert self.cluster
+        while True:
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(self.cluster.revive)
+
+    def unexpected(self) -> list[str]:
+        """What the instances logged as their own defects: an outage is none."""
+        assert self.cluster
+        lines = []
+        for instance in self.cluster.instances:
+            text = instance.log_path.read_text(errors="replace").splitlines()
+            for number, line in enumerate(text):
+                if "[error" in line or "Traceback" in line or "never retrieved" in line:
+                    lines += [f"instance {instance.number}: {line}", *text[number + 1 : number + 40]]
+        return lines
+
+    async def strike(self) -> None:
+        if self.reviving:
+            self.reviving.cancel()
+            await asyncio.gather(self.reviving, return_exceptions=True)
+        for proxy in [*self.databases, *self.redises]:
+            proxy.heal()
+        if self.cluster:
+            await asyncio.to_thread(self.cluster.stop)
+        for proxy in [*self.databases, *self.redises]:
+            await proxy.stop()
+        await asyncio.to_thread(self.servers.stop)
+
+    async def people(self, conversations: int) -> list[Member]:
+        """Two members for each conversation, connected and signed in."""
+        settings = load_settings(data_dir=self.folder / "data", **{k.lower(): v for k, v in self.secrets.items()})
+        tokens = Tokens(settings)
+        conn = await self.connect()
+        members = []
+        for number in range(conversations):
+            pair = []
+            for role in ("INFLUENCER", "SALON"):
+                user_id = await conn.fetchval(ADD_USER, f"{role} {number}", f"{role}{number}@example.com", role)
+                if role == "SALON":
+                    await conn.execute(ADD_SALON, user_id, f"Salon {number}")
+                else:
+                    await conn.execute(ADD_INFLUENCER, user_id)
+                pair.append((user_id, tokens.access(user_id, role, await conn.fetchval(ADD_SESSION, user_id))))
+            await conn.execute(CONNECT, pair[0][0], pair[1][0])
+            conversation_id = await conn.fetchval(OPEN, pair[0][0], pair[1][0])
+            for (user_id, token), (partner_id, _) in (pair, pair[::-1]):
+                members.append(Member(user_id, token, conversation_id, partner_id))
+        await conn.close()
+        return members
+
+    async def connect(self) -> asyncpg.Connection:
+        """Past all proxies."""
+        return await asyncpg.connect(self.urls.database_url, timeout=START_SECONDS)
+
+    # -- the servers -------------------------------------------------------------------------------------------------
+
+    def redis_pid(self) -> int:
+        return int(self.redis_direct.info("server")["process_id"])
+
+    def start_redis(self) -> None:
+        subprocess.run([redis_binary(), str(self.servers.folder / "redis.conf")], check=True, capture_output=True)
+        while not redis_answers(self.urls.redis_url):
+            pass
+
+    def redis_alive(self) -> bool:
+        try:
+            return bool(self.redis_direct.ping())
+        except RedisError:
+            return False
+
+    def postgres_pid(self) -> int:
+        return int((self.servers.pgdata / "postmaster.pid").read_text().splitlines()[0])
+
+    def signal_postgres(self, number: int) -> list[int]:
+        pids = processes_under(self.postgres_pid())
+        for pid in pids:
+            os.kill(pid, number)
+        return pids
+
+    def kill_postgres(self) -> None:
+        self.signal_postgres(signal.SIGKILL)
+
+    def start_postgres(self) -> None:
+        assert ServerUrls(self.servers.start_postgres(), self.urls.redis_url) == self.urls
