@@ -11,7 +11,7 @@ from db.sessions import end_sessions
 from db.shapes import Role, Shape
 from handlers.codes import ByCode, ByEmail, CodeHandler, Password
 from handlers.endpoint import PUBLIC, endpoint
-from handlers.errors import EMAIL_TAKEN, Invalid
+from handlers.errors import EmailTaken, Invalid
 from services.passwords import weakness
 
 
@@ -73,7 +73,7 @@ class SignUpAs(CodeHandler):
         async with self.db.transaction() as tx:
             user_id = await tx.fetchval(PUT_USER, new.name, new.email, password_hash, self.role)
             if user_id is None:
-                raise EMAIL_TAKEN
+                raise EmailTaken
             await tx.execute(DROP_PROFILES, user_id)
             await tx.execute(self.add_profile, user_id, new.phone_no)
             await self.send_code(tx, user_id, new.email, "VERIFY", name=new.name, role=self.role.lower())

@@ -130,11 +130,17 @@ class Internal(ApiError):
     error = "Something went wrong on our side"
 
 
-EMAIL_TAKEN = Conflict("E-mail is already registered", "Please sign in, or reset your password.", code="EMAIL_TAKEN")
+class EmailTaken(Conflict):
+    code = "EMAIL_TAKEN"
 
+    def __init__(self) -> None:
+        super().__init__("E-mail is already registered", "Please sign in, or reset your password.")
+
+
+# Told, never raised: an exception that is raised again and again keeps the frames of every time.
 # What a violated constraint means to the client; any other violation is our fault and a 500.
 CONSTRAINTS: dict[str, ApiError] = {
-    "users_email_key": EMAIL_TAKEN,
+    "users_email_key": EmailTaken(),
     "connection_requests_pair_key": Conflict("There is already a connection or a request between you two"),
     "social_media_accounts_proven_key": Conflict("This account has been proven to belong to another user"),
     "job_runs_running_key": Conflict("This job is already running"),

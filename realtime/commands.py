@@ -29,8 +29,12 @@ class CommandError(Exception):
         self.extra = extra
 
 
-NOT_FOUND = CommandError("NOT_FOUND", "Conversation not found")
-READ_ONLY = CommandError("FORBIDDEN", "You are no longer connected; this conversation is read-only")
+def not_found() -> CommandError:
+    return CommandError("NOT_FOUND", "Conversation not found")
+
+
+def read_only() -> CommandError:
+    return CommandError("FORBIDDEN", "You are no longer connected; this conversation is read-only")
 
 
 class Nothing(Body):
@@ -97,7 +101,7 @@ async def fetch_page(socket: "Socket", conversation_id: str, position: int | Non
             socket.left(conversation_id)
             hub.leave(socket, conversation_id)
     if changes is None:
-        raise NOT_FOUND
+        raise not_found()
     return feed, changes
 
 
@@ -140,13 +144,13 @@ async def leave_conversation(socket: "Socket", data: InConversation) -> Ack:
 
 async def typing_start(socket: "Socket", data: InConversation) -> None:
     if data.conversation_id not in socket.joined:
-        raise NOT_FOUND
+        raise not_found()
     socket.realtime.typists.start(data.conversation_id, socket.user_id)
 
 
 async def typing_stop(socket: "Socket", data: InConversation) -> None:
     if data.conversation_id not in socket.joined:
-        raise NOT_FOUND
+        raise not_found()
     socket.realtime.typists.stop(data.conversation_id, socket.user_id)
 
 
@@ -156,9 +160,9 @@ async def send_message(socket: "Socket", data: SendMessage) -> Ack:
     try:
         sent = await conversations.send_message(realtime.db, data.conversation_id, socket.user_id, data)
     except ConversationNotFound:
-        raise NOT_FOUND from None
+        raise not_found() from None
     except ConversationReadOnly:
-        raise READ_ONLY from None
+        raise read_only() from None
     except UnknownAttachment:
         raise CommandError("VALIDATION_ERROR", "fileUrl must come from an upload to this conversation") from None
     if sent.notice:
@@ -172,7 +176,7 @@ async def mark_read(socket: "Socket", data: MarkRead) -> Ack:
     try:
         mark = await conversations.mark_read(realtime.db, data.conversation_id, user_id, data.seq)
     except ConversationNotFound:
-        raise NOT_FOUND from None
+        raise not_found() from None
     if mark.moved:
         realtime.publish(MessageRead(data.conversation_id, user_id, mark.seq, mark.read_at))
     if mark.notification_id:

@@ -1,0 +1,18 @@
+"""What is raised is made at that moment: a shared exception keeps the frames, and what is in them, of every raise."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("services", "db", "realtime", "handlers", "jobs")
+
+
+def test_no_shared_exception_is_raised():
+    shared = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name) and node.exc.id.isupper()
+    ]
+    assert shared == []
