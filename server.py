@@ -18,6 +18,7 @@ from db.pool import Database
 from db.sessions import Sessions
 from handlers import make_table
 from handlers.application import App
+from jobs.first_admin import check_first_admin, make_first_admin
 from jobs.loop import JobLoop
 from jobs.outbox import Outbox
 from jobs.run import Tools
@@ -59,6 +60,7 @@ class Instance:
         self.db = await Database.connect(self.urls.database_url, settings.database_pool_size)
         self.sessions = Sessions(self.db)
         self.services = Services.make(settings, self.redis)
+        await make_first_admin(self.db, self.services.passwords, settings)
         self.outbox = Outbox(self.db, self.services.encryption, sender_from_settings(settings))
         self.realtime = Realtime(
             settings, self.urls.redis_url, self.db, self.sessions, self.services.tokens, self.services.rate_limits
@@ -178,6 +180,7 @@ def find_servers(settings: Settings, packaged: EmbeddedServers) -> ServerUrls:
 def main() -> int:
     try:
         settings = load_settings()
+        check_first_admin(settings)
     except SettingsError as error:
         print(f"These settings need to be mended:\n{error}", file=sys.stderr)
         return 2

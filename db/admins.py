@@ -1,0 +1,39 @@
+"""Where admins come from: `python -m db.create_admin`, and ADMIN_EMAIL at first start; never from the API."""
+
+from typing import Literal
+
+from db.pool import Database, Queries
+
+FIRST_ADMIN_LOCK = 7_203_116  # any number that nobody else uses; instances that start together take turns by it
+
+HAS_ADMIN = "select exists (select from users where role = 'ADMIN' and status <> 'DELETED')"
+
+TAKE_TURNS = "select pg_advisory_xact_lock($1)"
+
+# Whoever has the address keeps it, and the role: an account that somebody signed up for is never made an admin's.
+ADD_ADMIN = """
+    insert into users (name, email, password_hash, role, email_verified_at, terms_accepted_at, onboarded_at)
+    values ($1, $2, $3, 'ADMIN', now(), now(), now())
+    on conflict (lower(email)) do nothing
+    returning id
+"""
+
+
+async def has_admin(queries: Queries) -> bool:
+    return await queries.fetchval(HAS_ADMIN)
+
+
+async def add_admin(queries: Queries, name: str, email: str, password_hash: str) -> str | None:
+    """The new admin's id; None if the address is taken."""
+    return await queries.fetchval(ADD_ADMIN, name, email, password_hash)
+
+
+async def add_first_admin(
+    database: Database, name: str, email: str, password_hash: str
+) -> Literal["ADDED", "NOT_NEEDED", "ADDRESS_TAKEN"]:
+    """Add an admin if there is none; of several instances at once one does."""
+    async with database.transaction() as tx:
+        await tx.execute(TAKE_TURNS, FIRST_ADMIN_LOCK)
+        if await has_admin(tx):
+            return "NOT_NEEDED"
+        return "ADDED" if await add_admin(tx, name, email, password_hash) else "ADDRESS_TAKEN"

@@ -1,0 +1,49 @@
+"""The first admin, made at start from ADMIN_EMAIL and ADMIN_PASSWORD if there is none; no password is built in."""
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from db.admins import add_first_admin, has_admin
+from db.fields import Email
+from db.pool import Database
+from services.passwords import Passwords, weakness
+from settings import Settings, SettingsError
+
+log = structlog.get_logger()
+
+NAME = "Administrator"
+EMAIL: TypeAdapter[str] = TypeAdapter(Email)
+
+
+def check_first_admin(settings: Settings) -> None:
+    """Raises SettingsError that says what is wrong with the two settings, and no value of either."""
+    faults = []
+    email, password = settings.admin_email, settings.admin_password
+    if password is not None and email is None:
+        faults.append("ADMIN_EMAIL: is needed with ADMIN_PASSWORD")
+    if email is not None and password is None:
+        faults.append("ADMIN_PASSWORD: is needed with ADMIN_EMAIL")
+    if email is not None:
+        try:
+            EMAIL.validate_python(email)
+        except ValidationError:
+            faults.append("ADMIN_EMAIL: is not a valid e-mail address")
+    fault = weakness(password.get_secret_value(), email or "") if password is not None else None
+    if fault:
+        faults.append(f"ADMIN_PASSWORD: {fault}")
+    if faults:
+        raise SettingsError("\n".join(faults))
+
+
+async def make_first_admin(database: Database, passwords: Passwords, settings: Settings) -> None:
+    """Does nothing without the settings, or with an admin there."""
+    if settings.admin_email is None or settings.admin_password is None or await has_admin(database):
+        return
+    check_first_admin(settings)
+    email = EMAIL.validate_python(settings.admin_email)
+    password_hash = await passwords.hash(settings.admin_password.get_secret_value())
+    outcome = await add_first_admin(database, NAME, email, password_hash)
+    if outcome == "ADDED":
+        log.info("the first admin is made from ADMIN_EMAIL")
+    if outcome == "ADDRESS_TAKEN":
+        log.error("no admin was made: ADMIN_EMAIL belongs to an account that is none")
