@@ -142,16 +142,18 @@ async def leave_conversation(socket: "Socket", data: InConversation) -> Ack:
     return {}
 
 
-async def typing_start(socket: "Socket", data: InConversation) -> None:
+async def typing_start(socket: "Socket", data: InConversation) -> Ack:
     if data.conversation_id not in socket.joined:
         raise not_found()
     socket.realtime.typists.start(data.conversation_id, socket.user_id)
+    return {}
 
 
-async def typing_stop(socket: "Socket", data: InConversation) -> None:
+async def typing_stop(socket: "Socket", data: InConversation) -> Ack:
     if data.conversation_id not in socket.joined:
         raise not_found()
     socket.realtime.typists.stop(data.conversation_id, socket.user_id)
+    return {}
 
 
 async def send_message(socket: "Socket", data: SendMessage) -> Ack:

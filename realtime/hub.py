@@ -103,9 +103,9 @@ class Hub:
     def resync(self, reason: str) -> None:
         """Something may have been missed: users are told to look again, conversations are caught up."""
         frame = encode("resync", {"reason": reason})
-        for listeners in self.users.values():
-            for listener in list(listeners):
-                listener.send(frame)
+        everybody = [listener for listeners in self.users.values() for listener in listeners]
+        for listener in everybody:  # a copy: who reads too slowly leaves with this frame
+            listener.send(frame)
         self.wake.set()
 
     # -- what Redis did not bring ------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import structlog
 from pydantic import ValidationError
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.httputil import HTTPHeaders
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from db.conversations import count_unread
 from db.fields import list_faults
@@ -49,6 +50,23 @@ FLOOD = 4429
 TOO_SLOW = 4508
 
 
+def asks_for_a_websocket(headers: HTTPHeaders) -> bool:
+    return (
+        headers.get("Upgrade", "").lower() == "websocket"
+        and "upgrade" in headers.get("Connection", "").lower()
+        and headers.get("Sec-WebSocket-Version") == "13"
+        and "Sec-WebSocket-Key" in headers
+    )
+
+
+class Protocol(WebSocketProtocol13):
+    def _abort(self) -> None:
+        """Tornado hangs up without a word on text that is not UTF-8 and on frames that are against the protocol."""
+        if not self.client_terminated:
+            self.close(NOT_OUR_PROTOCOL, "not our protocol")
+        super()._abort()
+
+
 class Socket(WebSocketHandler):
     """One client. Its queue is the only way out; nothing that it does or omits holds up anybody else."""
 
@@ -75,11 +93,19 @@ class Socket(WebSocketHandler):
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         return PROTOCOL if PROTOCOL in subprotocols else None
 
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        protocol = super().get_websocket_protocol()
+        return Protocol(self, False, protocol.params) if isinstance(protocol, WebSocketProtocol13) else protocol
+
     async def prepare(self) -> None:
         """Before the upgrade: Tornado would ask check_origin of other hosts' origins alone."""
         origin = self.request.headers.get("Origin")
         if origin is not None and not self.check_origin(origin):
             await self.refuse_upgrade(403, "FORBIDDEN", "This origin may not connect")
+        elif not asks_for_a_websocket(self.request.headers):
+            self.set_header("Upgrade", "websocket")
+            self.set_header("Sec-WebSocket-Version", "13")
+            await self.refuse_upgrade(426, "UPGRADE_REQUIRED", "Please connect with a WebSocket, version 13")
         elif self.realtime.draining:  # a proxy tries the next instance
             self.set_header("Retry-After", "1")
             await self.refuse_upgrade(503, "NOT_READY", "This instance is going away; please connect again")
@@ -87,7 +113,10 @@ class Socket(WebSocketHandler):
     async def refuse_upgrade(self, status: int, code: str, error: str) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        request_id = self.request.headers.get("X-Request-ID") or str(uuid.uuid4())
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.clear_header("Server")
+        request_id = str(uuid.uuid4())
+        self.set_header("X-Request-ID", request_id)
         await self.finish({"error": error, "message": error, "code": code, "requestId": request_id})
 
     async def open(self, *_: str) -> None:
@@ -123,6 +152,8 @@ class Socket(WebSocketHandler):
             caller = await self.realtime.sessions.caller(claims.session_id, claims.user_id)
         except TokenError:
             caller = None
+        if self.closed:  # it was ended while the database was asked
+            raise CommandError("CLOSED", "The socket is closed")
         if caller is None or (self.user_id and self.user_id != caller.id):
             self.end(BAD_TOKEN, "token bad or expired")
             raise CommandError("INVALID_TOKEN", "The token is bad or has expired")
@@ -143,7 +174,12 @@ class Socket(WebSocketHandler):
         self.user_id = user_id
         self.early = []  # what comes in meanwhile comes after `ready`
         await hub.add_user(self)
-        notifications, messages = await count_unread(self.realtime.db, user_id)
+        try:
+            notifications, messages = await count_unread(self.realtime.db, user_id)
+        except DatabaseUnavailable:
+            self.early = None
+            self.end(TRY_AGAIN, "not ready")
+            raise
         ready = {
             "userId": user_id,
             "sessionId": self.session_id,
@@ -178,6 +214,8 @@ class Socket(WebSocketHandler):
         name, data = self._parse(frame)
         command = COMMANDS.get(name)
         if not self._within_rate(command):
+            if self.frame_id is not None:
+                raise CommandError("RATE_LIMITED", "Too many frames; this one was dropped")
             return
         if command is None:
             raise CommandError("UNKNOWN_EVENT", f"There is no event {name[:50]!r}")

@@ -7,6 +7,7 @@ import time
 import pytest
 import websockets
 
+from db.pool import DatabaseUnavailable
 from db.sessions import end_sessions
 from settings import Limit
 from tests.clients import SocketClient
@@ -191,3 +192,77 @@ async def test_a_hundred_joined_conversations(api, hanako, people, monkeypatch):
     await socket.join(conversations[0])  # one that is joined already
     await socket.ask("leave_conversation", {"conversationId": conversations[1]})
     await socket.join(conversations[2])
+
+
+async def test_a_sign_in_that_comes_too_late_counts_for_nothing(instance, api, hanako, monkeypatch):
+    told, asked, added = asyncio.Event(), instance.sessions.caller, []
+
+    async def slowly(*args):
+        await told.wait()
+        return await asked(*args)
+
+    async def add(listener):
+        added.append(listener)
+
+    monkeypatch.setattr("realtime.socket.SIGN_IN_SECONDS", 0.05)
+    monkeypatch.setattr(instance.sessions, "caller", slowly)
+    monkeypatch.setattr(instance.realtime.hub, "add_user", add)
+    socket = await SocketClient.open(api)
+    await socket.send("authenticate", {"token": hanako.token})
+    assert await socket.close_code() == 4408
+    told.set()
+    await api.get("/health")
+    await api.get("/connections", hanako)  # behind the same question to the database
+    assert added == []
+
+
+async def test_a_database_that_goes_away_during_sign_in_is_told(api, hanako, monkeypatch):
+    async def away(*_):
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr("realtime.socket.count_unread", away)
+    by_header = await SocketClient.open(api, {"Authorization": f"Bearer {hanako.token}"})
+    assert await by_header.close_code() == 1013
+    by_frame = await SocketClient.open(api)
+    await by_frame.send("authenticate", {"token": hanako.token}, id=1)
+    assert await by_frame.close_code() == 1013
+
+
+async def test_every_frame_with_an_id_is_answered_once(api, hanako, people, limit):
+    conversation_id = await people.connect(hanako, await people.salon())
+    socket = await api.socket(hanako)
+    await socket.join(conversation_id)
+    for event in ("typing_start", "typing_stop", "leave_conversation"):
+        assert (await socket.ask(event, {"conversationId": conversation_id}))["data"] == {}
+    limit("limit_socket_frames", Limit(1, 60, 1))
+    await socket.ask("ping")
+    dropped = await socket.ask("typing_start", {"conversationId": conversation_id})
+    assert dropped["data"]["code"] == "RATE_LIMITED"
+
+
+@pytest.mark.parametrize(
+    ("first_byte", "payload"),
+    [(0x81, b"\xff\xfe"), (0xF1, b"{}"), (0x83, b"{}"), (0x80, b"{}")],
+    ids=["no UTF-8", "reserved bits", "unknown kind", "continues nothing"],
+)
+async def test_what_is_against_the_protocol_is_told_by_a_close_code(api, hanako, first_byte, payload):
+    socket = await api.socket(hanako)
+    socket.ws.transport.write(bytes([first_byte, 0x80 | len(payload)]) + bytes(4) + payload)
+    assert await socket.close_code() == 4400
+
+
+async def test_a_resync_reaches_everybody_though_a_slow_reader_leaves(instance):
+    class Listener:
+        def __init__(self, name: str) -> None:
+            self.user_id = name
+            self.frames: list[bytes] = []
+
+        def send(self, frame: bytes) -> None:
+            self.frames.append(frame)
+            instance.realtime.hub.remove_user(self)
+
+    listeners = [Listener(name) for name in "abc"]
+    for listener in listeners:
+        await instance.realtime.hub.add_user(listener)
+    instance.realtime.hub.resync("test")
+    assert [len(listener.frames) for listener in listeners] == [1, 1, 1]
