@@ -41,12 +41,12 @@ ROOT_ROOMS = (
 
 
 class UnknownRoute(Handler):
-    """Whatever the table does not know."""
+    """Whatever the table does not know: another path, or another method of a path."""
 
     async def prepare(self) -> None:
         if self.request.method != "OPTIONS":
             await self.count_request(f"ip:{self.ip}", None)
-            raise NotFound
+            raise self.wrong_method() if self.request.allowed else NotFound()  # type: ignore[attr-defined]
 
 
 def make_table() -> Table:

@@ -97,7 +97,9 @@ def log_request(handler: RequestHandler) -> None:
     request, route = handler.request, getattr(handler.request, "route", None)
     seconds, status = request.request_time(), handler.get_status()
     path = route.path if route else "(unknown)"
-    REQUEST_SECONDS.labels(request.method, path, status).observe(seconds)
+    # Anybody can make up methods, and each label would be kept for ever.
+    method = request.method if request.method in handler.SUPPORTED_METHODS else "(other)"
+    REQUEST_SECONDS.labels(method, path, status).observe(seconds)
     if request.path.startswith(QUIET_PATHS):
         return
     caller = getattr(handler, "caller", None)

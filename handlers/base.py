@@ -37,7 +37,7 @@ from realtime.events import Event
 from services import Services
 from services.multipart import Form, Malformed, MultipartReader, UploadedFile
 from services.multipart import TooLarge as PartTooLarge
-from services.rate_limit import Claim, Verdict
+from services.rate_limit import Claim
 from services.tokens import TokenError, TokenExpired
 from settings import Limit
 
@@ -102,7 +102,7 @@ class Handler(RequestHandler):
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
         if self.request.method == "OPTIONS":
             return
-        declared = self.declared_endpoint()
+        declared: Endpoint = self.request.route.endpoint  # type: ignore[attr-defined]
         caller, refusal = await self.identify() if declared.access.roles is not None else (None, None)
         if caller:
             self.caller = caller
@@ -115,11 +115,8 @@ class Handler(RequestHandler):
                 raise Forbidden()
         self.expect_body(declared)
 
-    def declared_endpoint(self) -> Endpoint:
-        route = self.request.route  # type: ignore[attr-defined]
-        if route is None:
-            raise MethodNotAllowed(self.request.method, self.request.allowed)  # type: ignore[attr-defined]
-        return route.endpoint
+    def wrong_method(self) -> MethodNotAllowed:
+        return MethodNotAllowed(self.request.method, self.request.allowed)  # type: ignore[attr-defined]
 
     async def identify(self) -> tuple[Caller | None, ApiError | None]:
         """Whose token this is, or why it is nobody's."""
@@ -137,23 +134,22 @@ class Handler(RequestHandler):
 
     async def count_request(self, owner: str, name: str | None) -> None:
         limits = [("general", self.limit("limit_general")), *([(name, self.limit(name))] if name else [])]
-        verdicts = await self.take([Claim(owner, label, limit) for label, limit in limits])
-        if verdicts:
-            tightest = verdicts[-1]
-            self.set_header("RateLimit-Limit", tightest.limit)
-            self.set_header("RateLimit-Remaining", tightest.remaining)
-            self.set_header("RateLimit-Reset", tightest.reset)
+        await self.take([Claim(owner, label, limit) for label, limit in limits])
 
     def limit(self, name: str) -> Limit | None:
         return getattr(self.application.config, name)
 
-    async def take(self, claims: list[Claim], error: str | None = None) -> list[Verdict]:
-        """Count a hit on all of these limits, or refuse with 429."""
+    async def take(self, claims: list[Claim], error: str | None = None) -> None:
+        """Count a hit on all of these limits, or refuse with 429; the headers tell of the one that is nearest."""
         verdicts = await self.services.rate_limits.take(claims)
+        if verdicts:
+            tightest = min(verdicts, key=lambda verdict: (verdict.allowed, verdict.remaining))
+            self.set_header("RateLimit-Limit", tightest.limit)
+            self.set_header("RateLimit-Remaining", tightest.remaining)
+            self.set_header("RateLimit-Reset", tightest.reset)
         waits = [verdict.retry_after for verdict in verdicts if not verdict.allowed]
         if waits:
             raise RateLimited(max(1, *waits), *([error] if error else []))
-        return verdicts
 
     # -- the body ----------------------------------------------------------------------------------------------------
 
@@ -255,7 +251,7 @@ class Handler(RequestHandler):
 
     def _handle_request_exception(self, error: BaseException) -> None:
         """Tornado's hook for what a request raises: an expected failure is told, anything else is logged and a 500."""
-        known = to_api_error(error) or from_tornado(error)
+        known = to_api_error(error) or self.from_tornado(error)
         if known is None:
             log.error("request failed", exc_info=error, method=self.request.method, path=self.request.path)
         if self._finished:
@@ -264,6 +260,12 @@ class Handler(RequestHandler):
             self.request.connection.stream.close()  # type: ignore[union-attr]
         else:
             self.fail(known or Internal())
+
+    def from_tornado(self, error: BaseException) -> ApiError | None:
+        status = error.status_code if isinstance(error, HTTPError) else None
+        if isinstance(error, MissingArgumentError | HTTPInputError) or status == 400:
+            return BadRequest("The request is malformed")
+        return self.wrong_method() if status == 405 else None
 
     def fail(self, error: ApiError) -> None:
         self.clear_header("Content-Type")
@@ -291,14 +293,6 @@ class Handler(RequestHandler):
     def on_finish(self) -> None:
         self.application.running.discard(self)
         structlog.contextvars.clear_contextvars()
-
-
-def from_tornado(error: BaseException) -> ApiError | None:
-    if isinstance(error, MissingArgumentError | HTTPInputError):
-        return BadRequest("The request is malformed")
-    if isinstance(error, HTTPError) and error.status_code in (400, 405):
-        return BadRequest("The request is malformed") if error.status_code == 400 else MethodNotAllowed(None, [])
-    return None
 
 
 def describe(error: ValidationError) -> ApiError:

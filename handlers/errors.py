@@ -46,6 +46,11 @@ class InvalidJson(ApiError):
     error = "The request body is not valid JSON"
 
 
+def sentence_of(fault: dict[str, str]) -> str:
+    """Of a field, or (without one) of the body as a whole."""
+    return f"{fault['field']}: {fault['message']}" if fault["field"] else fault["message"]
+
+
 class Invalid(ApiError):
     """Failed validation: every bad field is listed."""
 
@@ -53,9 +58,7 @@ class Invalid(ApiError):
     error = "Some fields are not valid"
 
     def __init__(self, details: list[dict[str, str]]) -> None:
-        first = details[0]
-        sentence = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
-        super().__init__(sentence, "; ".join(f"{d['field']}: {d['message']}" for d in details[:5]), details=details)
+        super().__init__(sentence_of(details[0]), "; ".join(sentence_of(d) for d in details[:5]), details=details)
 
 
 class NotAuthenticated(ApiError):

@@ -4,11 +4,12 @@ import base64
 import binascii
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError
 
 from handlers.endpoint import NumberedPaging, Paging
 from handlers.errors import Invalid
@@ -22,12 +23,27 @@ def key_or_latest(time: str, id: str) -> str:
     return f"(coalesce({time}, 'infinity'::timestamptz), coalesce({id}, '{UUID(int=2**128 - 1)}'::uuid))"
 
 
+def to_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+# A cursor can be made up: what a column could not hold is refused before PostgreSQL sees it.
+WITHIN_RANGE: dict[Any, Any] = {
+    datetime: Annotated[AwareDatetime, AfterValidator(to_utc)],
+    int: Annotated[int, Field(ge=-(2**63), lt=2**63)],
+}
+
+
 class Cursor:
     """The sort key of a page's last row, as text that means nothing to clients. `types` are those of its columns."""
 
     def __init__(self, *types: Any) -> None:
         self.size = len(types)
-        self.key: TypeAdapter[Any] = TypeAdapter(tuple[types])  # type: ignore[valid-type]
+        within_range = tuple(WITHIN_RANGE.get(each, each) for each in types)
+        self.key: TypeAdapter[Any] = TypeAdapter(tuple[within_range])  # type: ignore[valid-type]
 
     def encode(self, values: Sequence[Any]) -> str:
         return base64.urlsafe_b64encode(self.key.dump_json(tuple(values))).decode().rstrip("=")

@@ -18,6 +18,7 @@ from db.fields import UUID_PATTERN
 from handlers.endpoint import Endpoint
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+UUID = re.compile(UUID_PATTERN)
 PARAMETER = re.compile(r"\{(\w+)(?::(str))?\}")
 
 
@@ -31,7 +32,7 @@ class Route:
 
     def accepts(self, values: list[str]) -> bool:
         kinds = [kind for _, kind in PARAMETER.findall(self.path)]
-        return all(kind == "str" or re.match(UUID_PATTERN, v) for kind, v in zip(kinds, values, strict=True))
+        return all(kind == "str" or UUID.fullmatch(v) for kind, v in zip(kinds, values, strict=True))
 
 
 @dataclass
@@ -99,7 +100,7 @@ class Table(Router):
                 request.method = route.alias_of.method
             handler = route.handler
         else:
-            handler = next(iter(routes.values())).handler if routes else self.not_found
+            handler = self.not_found
         delegate = self.application.get_handler_delegate(
             request, handler, path_args=[value.encode() for value in values]
         )

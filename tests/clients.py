@@ -14,7 +14,7 @@ from server import Instance
 from tests.factories import Person
 
 EVENT_SECONDS = 5.0
-ROOT_PATHS = ("/health", "/metrics", "/media", "/docs", "/openapi", "/asyncapi")
+ROOT_PATHS = ("/ws", "/health", "/metrics", "/media", "/docs", "/openapi", "/asyncapi")
 
 
 class Answer:

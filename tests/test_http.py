@@ -1,6 +1,7 @@
 """What every route does alike: errors, headers, limits, CORS, odd bodies."""
 
 import asyncio
+import base64
 import json
 
 import pytest
@@ -178,3 +179,53 @@ async def test_health(api):
     assert (await api.get("/health/ready")).body["checks"] == {"database": True, "migrations": True, "redis": True}
     metrics = (await api.get("/metrics")).raw.decode()
     assert 'http_request_seconds_count{method="GET",route="/health",status="200"}' in metrics
+
+
+async def test_what_is_no_upgrade_is_answered_like_anything_else(api):
+    plain = await api.get("/ws")
+    assert (plain.status, plain.code, plain.headers["Upgrade"]) == (426, "UPGRADE_REQUIRED", "websocket")
+    wrong = await api.post("/ws", {})
+    assert (wrong.status, wrong.code, wrong.headers["Allow"]) == (405, "METHOD_NOT_ALLOWED", "GET, HEAD")
+    preflight = await api.call("OPTIONS", "/ws", headers={"Origin": ORIGIN})
+    assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, ORIGIN)
+
+
+async def test_made_up_methods_are_not_remembered(api):
+    for method in ("BREW", "XBREW"):
+        answer = await api.call(method, LOGIN)
+        assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+        assert method in answer.body["error"]
+    assert b"BREW" not in (await api.get("/metrics")).raw
+
+
+async def test_an_id_with_something_behind_it_is_none(api, people):
+    user = await people.salon()
+    for path in (f"/chat/conversations/{user.id}%0A/messages", f"/connections/status/{user.id}%0A"):
+        assert (await api.get(path, user)).status == 404
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00"])
+async def test_a_made_up_cursor_is_refused(api, people, moment):
+    user = await people.salon()
+    cursor = base64.urlsafe_b64encode(json.dumps([moment, user.id]).encode()).decode().rstrip("=")
+    for path in ("/chat/contacts", "/chat/conversations", "/connections", "/notifications"):
+        answer = await api.get(f"{path}?cursor={cursor}", user)
+        assert (answer.status, answer.fields) == (400, {"cursor"})
+
+
+async def test_every_answer_tells_of_the_nearest_limit(api, people, limit):
+    limit("limit_general", Limit(3, 900))
+    limit("limit_connection_request", Limit(50, 86400))
+    user = await people.salon()
+    answers = [await api.post("/connections/request", {}, user) for _ in range(4)]
+    assert [answer.status for answer in answers] == [400, 400, 400, 429]
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0"]
+    assert {answer.headers["RateLimit-Limit"] for answer in answers} == {"3"}
+    assert (await api.delete("/auth/login")).headers["RateLimit-Limit"] == "3"
+
+
+async def test_a_fault_of_a_body_as_a_whole_is_a_sentence(api, people):
+    salon, influencer = await people.salon(), await people.influencer()
+    conversation_id = await people.connect(salon, influencer)
+    answer = await api.post(f"/chat/conversations/{conversation_id}/messages", {}, salon)
+    assert answer.body["message"] == "a message needs content or a file"
