@@ -10,7 +10,7 @@ from db.sessions import END_SESSION, end_sessions, open_session
 from db.shapes import Shape, SignedInUser
 from handlers.codes import CodeHandler, Password
 from handlers.endpoint import PUBLIC, USER, endpoint
-from handlers.errors import Forbidden, NotAuthenticated
+from handlers.errors import Forbidden, NotAuthenticated, RateLimited
 from services.otps import OTP_ATTEMPTS
 from services.tokens import TokenError
 
@@ -60,6 +60,14 @@ FIND_LOGIN = f"""
 """
 
 
+# Comparing takes its time: a password that was replaced meanwhile must not outlive the end of all sessions.
+LOCK_LOGIN = "select id from users where id = $1 and password_hash = $2 and status = 'ACTIVE' for update"
+
+
+def wrong_credentials() -> NotAuthenticated:
+    return NotAuthenticated("E-mail or password is wrong", code="INVALID_CREDENTIALS")
+
+
 class Login(SignInHandler):
     @endpoint(PUBLIC, body=LogIn, returns=SignedIn, top=("accessToken", "refreshToken", "expiresIn", "user"))
     async def post(self, body: LogIn) -> None:
@@ -68,7 +76,7 @@ class Login(SignInHandler):
             user = await self.db.fetchrow(FIND_LOGIN, body.email)
             right = await self.services.passwords.matches(body.password, user and user["password_hash"])
             if user is None or not right:
-                raise NotAuthenticated("E-mail or password is wrong", code="INVALID_CREDENTIALS")
+                raise wrong_credentials()
             if user["status"] == "SUSPENDED":
                 raise Forbidden("Your account is suspended", "Please contact support.", code="ACCOUNT_SUSPENDED")
             if not user["verified"]:
@@ -77,6 +85,8 @@ class Login(SignInHandler):
             if not user["terms_accepted"]:
                 raise Forbidden("Please accept the terms first", code="TERMS_NOT_ACCEPTED")
         async with self.db.transaction() as tx:
+            if not await tx.fetchval(LOCK_LOGIN, user["id"], user["password_hash"]):
+                raise wrong_credentials()
             seconds = self.services.tokens.refresh_seconds
             session_id = await open_session(tx, user["id"], seconds, self.ip, self.user_agent)
         answer = {**self.hand_out_tokens(user["id"], user["role"], session_id, 1), "user": user["body"]}
@@ -84,10 +94,14 @@ class Login(SignInHandler):
 
     async def remind_of_code(self, user, email: str) -> None:
         """Mail a new code if none is alive, as often as codes may be mailed at all."""
+        if await otp_alive(self.db, user["id"], "VERIFY", OTP_ATTEMPTS):
+            return
+        try:
+            await self.count_code_mail(email)
+        except RateLimited:  # what is told is that the address is not verified, with a mail or without
+            return
         async with self.db.transaction() as tx:
-            if not await otp_alive(tx, user["id"], "VERIFY", OTP_ATTEMPTS):
-                await self.count_code_mail(email)
-                await self.send_code(tx, user["id"], email, "VERIFY", name=user["name"], role=user["role"].lower())
+            await self.send_code(tx, user["id"], email, "VERIFY", name=user["name"], role=user["role"].lower())
 
 
 # Whoever comes second with the same token finds another generation once it has the row's lock.

@@ -19,5 +19,5 @@ class Otps:
     def new(self) -> str:
         return f"{secrets.randbelow(1_000_000):06d}"
 
-    def digest(self, user_id: str, purpose: str, code: str) -> bytes:
-        return hmac.digest(self.key, f"{user_id}:{purpose}:{code}".encode(), "sha256")
+    def digest(self, email: str, purpose: str, code: str) -> bytes:
+        return hmac.digest(self.key, f"{email}:{purpose}:{code}".encode(), "sha256")

@@ -336,3 +336,25 @@ async def test_passwords(api, db, password, accepted):
     answer = await api.post("/auth/signup/salon", {**NEWCOMER, "password": password})
     assert answer.status == (201 if accepted else 400)
     assert accepted or answer.fields == {"password"}
+
+
+async def test_an_unverified_login_says_so_also_without_another_mail(api, newcomer, db, limit):
+    await db.execute("update otps set expires_at = now()")
+    limit("limit_otp_mail", Limit(1, 3600))
+    for _ in range(3):  # the first one mails, the others may not
+        answer = await log_in(api)
+        assert (answer.status, answer.code, answer.body["email"]) == (403, "EMAIL_NOT_VERIFIED", EMAIL)
+        await db.execute("update otps set expires_at = now()")
+
+
+async def test_a_login_with_a_password_that_is_replaced_meanwhile(instance, api, people, db, monkeypatch):
+    user, compare = await people.influencer(), instance.services.passwords.matches
+
+    async def replace_meanwhile(*args):
+        matched = await compare(*args)
+        await db.execute("update users set password_hash = 'another' where id = $1", user.id)
+        return matched
+
+    monkeypatch.setattr(instance.services.passwords, "matches", replace_meanwhile)
+    answer = await log_in(api, user.email, PASSWORD)
+    assert (answer.status, answer.code) == (401, "INVALID_CREDENTIALS")
