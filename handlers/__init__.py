@@ -12,6 +12,7 @@ from handlers import (
     docs,
     health,
     notifications,
+    proxy,
     sign_in,
 )
 from handlers.aliases import ALIASES
@@ -33,6 +34,7 @@ API_ROOMS = (
     admin_jobs,
     admin_stats,
     admin_account,
+    proxy,
 )
 ROOT_ROOMS = (
     health,

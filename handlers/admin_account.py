@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from db.activity_logs import Action, Actor, log_activity
@@ -24,8 +24,8 @@ SHOW_ADMIN = f"select {User.sql('u')} from users u where u.id = $1"
 class AdminProfile(Body):
     """`''` counts as absent."""
 
-    name: Annotated[str, Line(100)] = ""
-    email: Email = ""
+    name: Annotated[str, Line(100)] = Field(default_factory=str)
+    email: Email = Field(default_factory=str)
 
     @model_validator(mode="before")
     @classmethod

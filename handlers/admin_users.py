@@ -104,8 +104,8 @@ class NewUser(Details):
 
 
 class UserChanges(Details):
-    name: Annotated[str, Line(100)] = ""
-    email: Email = ""
+    name: Annotated[str, Line(100)] = Field(default_factory=str)
+    email: Email = Field(default_factory=str)
 
 
 class Suspension(Body):

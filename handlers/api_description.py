@@ -132,6 +132,8 @@ def request_content(declared: Endpoint, schemas: Schemas) -> Json:
 
 
 def answer(declared: Endpoint, schemas: Schemas) -> Json:
+    if declared.produces != Endpoint.produces:
+        return {"content": {declared.produces: {"schema": {"type": "string", "format": "binary"}}}}
     properties: Json = {"success": {"const": True}, "message": {"type": "string"}}
     if declared.returns is not None:
         properties["data"] = schemas.of(declared.returns)

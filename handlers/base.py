@@ -35,6 +35,7 @@ from handlers.errors import (
 from handlers.paging import PageOf
 from realtime.events import Event
 from services import Services
+from services.errors import VendorError
 from services.multipart import Form, Malformed, MultipartReader, UploadedFile
 from services.multipart import TooLarge as PartTooLarge
 from services.rate_limit import Claim
@@ -254,9 +255,12 @@ class Handler(RequestHandler):
         known = to_api_error(error) or self.from_tornado(error)
         if known is None:
             log.error("request failed", exc_info=error, method=self.request.method, path=self.request.path)
+        elif isinstance(error, VendorError):
+            log.warning("a vendor failed", error=repr(error), path=self.request.path)
         if self._finished:
             return
         if self._headers_written:  # half of an answer is out: cut it off, so that it is not taken for whole
+            self.application.running.discard(self)
             self.request.connection.stream.close()  # type: ignore[union-attr]
         else:
             self.fail(known or Internal())

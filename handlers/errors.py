@@ -1,12 +1,16 @@
 """Expected failures, each with its status, its code and a sentence for a person (contract §1)."""
 
+import math
 from typing import Any
 
 import asyncpg
 
 from db.conversations import ConversationNotFound, ConversationReadOnly, UnknownAttachment
 from db.pool import DatabaseUnavailable
+from services.errors import VendorError
+from services.image_proxy import UrlRefused
 from services.passwords import TooBusy
+from services.slots import Busy
 
 
 class ApiError(Exception):
@@ -133,6 +137,20 @@ class Internal(ApiError):
     error = "Something went wrong on our side"
 
 
+# Of these statuses the contract knows one code each; which state of the vendor it was, `reason` tells.
+UPSTREAM_CODES = {404: "NOT_FOUND", 502: "UPSTREAM_FAILED", 503: "NOT_CONFIGURED", 504: "UPSTREAM_TIMEOUT"}
+
+
+class UpstreamFailed(ApiError):
+    """What a vendor did, in the words that are meant for clients."""
+
+    def __init__(self, error: VendorError) -> None:
+        wait = {"Retry-After": str(max(1, math.ceil(error.retry_after)))} if error.retry_after else {}
+        code = UPSTREAM_CODES.get(error.status, error.code)
+        super().__init__(error.title, error.message, code=code, headers=wait, reason=error.code)
+        self.status = error.status
+
+
 class EmailTaken(Conflict):
     code = "EMAIL_TAKEN"
 
@@ -160,7 +178,11 @@ def to_api_error(error: BaseException) -> ApiError | None:
         return Forbidden("You are no longer connected; this conversation is read-only")
     if isinstance(error, UnknownAttachment):
         return Invalid([{"field": "fileUrl", "message": "must come from an upload to this conversation"}])
-    if isinstance(error, DatabaseUnavailable | TooBusy):
+    if isinstance(error, UrlRefused):
+        return BadRequest(str(error), code="URL_REFUSED")
+    if isinstance(error, VendorError):
+        return UpstreamFailed(error)
+    if isinstance(error, DatabaseUnavailable | TooBusy | Busy):
         return NotReady()
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return CONSTRAINTS.get(error.constraint_name or "")

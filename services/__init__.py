@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.encryption import Encryption
+from services.image_proxy import ImageProxy
 from services.otps import Otps
 from services.passwords import Passwords
 from services.rate_limit import RateLimits
@@ -18,6 +19,7 @@ class Services:
     otps: Otps
     rate_limits: RateLimits
     encryption: Encryption
+    image_proxy: ImageProxy
 
     @classmethod
     def make(cls, settings: Settings, redis: Any) -> "Services":
@@ -27,7 +29,9 @@ class Services:
             otps=Otps(settings),
             rate_limits=RateLimits(redis),
             encryption=Encryption.from_settings(settings),
+            image_proxy=ImageProxy(settings.image_proxy_hosts),
         )
 
     def close(self) -> None:
         self.passwords.close()
+        self.image_proxy.close()

@@ -1,0 +1,55 @@
+"""Pictures of Instagram and TikTok, for pages that may not load them from there."""
+
+import asyncio
+
+from pydantic import Field
+
+from handlers.base import Handler
+from handlers.endpoint import PUBLIC, Query, endpoint
+from services.image_proxy import MAX_URL_CHARS, RemoteImage
+
+CACHE_SECONDS = 86_400
+# Whatever a host sends: nothing in it runs, should a browser open it as a page.
+POLICY = "default-src 'none'; sandbox"
+
+
+class ImageQuery(Query):
+    url: str = Field(min_length=1, max_length=MAX_URL_CHARS)
+
+
+class ProxiedImage(Handler):
+    relaying: asyncio.Task[None] | None = None
+
+    @endpoint(PUBLIC, query=ImageQuery, private=False, produces="image/*")
+    async def get(self, query: ImageQuery) -> None:
+        """A picture of a social network, passed on as it arrives."""
+        # A task of its own, which can be ended when the client hangs up; services/image_proxy.py bounds its time.
+        self.relaying = asyncio.create_task(self.relay(query.url))
+        await asyncio.wait({self.relaying})
+        if not self.relaying.cancelled():
+            self.relaying.result()
+
+    async def relay(self, url: str) -> None:
+        async with self.services.image_proxy.open(url) as image:
+            self.announce(image)
+            if self.request.method == "HEAD":
+                await self.flush()
+                return
+            async for chunk in image.chunks:
+                self.write(chunk)
+                await self.flush()  # waits for the client: no more than a chunk of the picture is held
+
+    def announce(self, image: RemoteImage) -> None:
+        self.set_header("Content-Type", image.content_type)
+        self.set_header("Cache-Control", f"public, max-age={CACHE_SECONDS}")
+        self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+        self.set_header("Content-Security-Policy", POLICY)
+        if image.length is not None:
+            self.set_header("Content-Length", image.length)
+
+    def on_connection_close(self) -> None:
+        if self.relaying:
+            self.relaying.cancel()
+
+
+routes = [("/proxy/image", ProxiedImage)]
