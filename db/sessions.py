@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import structlog
 
+from db import tasks
 from db.pool import Database, DatabaseUnavailable, Queries, Transaction
 
 log = structlog.get_logger()
@@ -128,9 +129,7 @@ class Sessions:
         self.task = asyncio.create_task(self._watch(), name="sessions feed")
 
     async def stop(self) -> None:
-        if self.task:
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
+        await tasks.end(self.task)
 
     async def _watch(self) -> None:
         while True:

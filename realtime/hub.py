@@ -7,6 +7,7 @@ from typing import Protocol
 
 import structlog
 
+from db import tasks
 from db.conversations import Changes, fetch_changes, list_moved
 from db.pool import Database, DatabaseUnavailable
 from realtime import channels
@@ -114,9 +115,7 @@ class Hub:
         self.watching = asyncio.create_task(self._watch(), name="hub watch")
 
     async def stop(self) -> None:
-        if self.watching:
-            self.watching.cancel()
-            await asyncio.gather(self.watching, return_exceptions=True)
+        await tasks.end(self.watching)
 
     async def _watch(self) -> None:
         while True:

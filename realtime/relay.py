@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from redis import asyncio as aioredis
 
+from db import tasks
 from realtime import channels
 from realtime.events import Envelope
 from realtime.subscriber import CONNECT_SECONDS, FAILURES, RETRY_SECONDS, Subscriber
@@ -66,9 +67,7 @@ class Relay:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SEND_SECONDS):
                     await self.silent.wait()
-        if self.speaking:
-            self.speaking.cancel()
-            await asyncio.gather(self.speaking, return_exceptions=True)
+        await tasks.end(self.speaking)
         await self.subscriber.stop()
         with suppress(*FAILURES):
             async with asyncio.timeout(SEND_SECONDS):

@@ -17,6 +17,8 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from db import tasks
+
 log = structlog.get_logger()
 
 CONNECT_SECONDS = 1.0
@@ -75,9 +77,7 @@ class Subscriber:
         self.task = asyncio.create_task(self._run(), name="subscriber")
 
     async def stop(self) -> None:
-        if self.task:
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
+        await tasks.end(self.task)
 
     # -- the connection ----------------------------------------------------------------------------------------------
 
@@ -106,9 +106,7 @@ class Subscriber:
             writer = asyncio.create_task(self._write(connection), name="subscriber writer")
             await self._read(connection, set(self.wanted), first)
         finally:
-            if writer:
-                writer.cancel()
-                await asyncio.gather(writer, return_exceptions=True)
+            await tasks.end(writer)
             with suppress(*FAILURES):
                 await connection.disconnect(nowait=True)
 

@@ -1,0 +1,32 @@
+"""A task ends when it is told to, also when a library on its way swallows the word."""
+
+import asyncio
+
+from db import tasks
+
+
+async def test_a_cancellation_that_is_swallowed_is_repeated(monkeypatch):
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.01)
+    swallowed = asyncio.Event()
+
+    async def deaf_at_first() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            swallowed.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(deaf_at_first())
+    await asyncio.sleep(0)
+    await tasks.end(task, None)
+    assert swallowed.is_set()
+    assert task.cancelled()
+
+
+async def test_what_a_task_raised_is_nobody_s_concern():
+    async def fails() -> None:
+        raise ValueError
+
+    task = asyncio.create_task(fails())
+    await tasks.end(task)
+    assert task.done()
