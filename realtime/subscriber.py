@@ -113,15 +113,20 @@ class Subscriber:
     async def _read(self, connection: Any, missing: set[str], first: bool) -> None:
         """Until the connection fails. `missing` is what it must hear again before nothing can be missed any more."""
         resumed = False
+        silences = 0  # in a row: a loop that was held up counts one, whatever waits to be read by then
         while True:
             try:
-                answer = await connection.read_response(timeout=SILENCE_SECONDS, disconnect_on_error=False)
+                answer = await connection.read_response(timeout=PING_SECONDS, disconnect_on_error=False)
             except ResponseError as error:
                 log.warning("Redis refuses", reason=type(error).__name__)  # MOVED: the channel lives on another node
                 self.on_moved()
                 continue
             if answer is None:
-                raise TimeoutError("Redis is silent")
+                silences += 1
+                if silences * PING_SECONDS >= SILENCE_SECONDS:
+                    raise TimeoutError("Redis is silent")
+                continue
+            silences = 0
             self.heard_at = time.monotonic()
             channel = self._take(answer)
             missing.discard(channel)
