@@ -1,6 +1,7 @@
 """Composition root: settings → migrations → pools → application → jobs → graceful stop. Nothing imports it."""
 
 import asyncio
+import errno
 import logging
 import signal
 import sys
@@ -189,6 +190,11 @@ def main() -> int:
     embedded = settings.database_url is None or settings.redis_url is None
     try:
         uvloop.run(serve(settings, find_servers(settings, servers), embedded))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        print(f"Port {settings.port} is taken; choose another one with PORT=…", file=sys.stderr)
+        return 1
     finally:
         servers.stop()
     return 0

@@ -34,6 +34,8 @@ class NewMessage(Body):
     def check_not_empty(self) -> "NewMessage":
         if not self.content and not self.file_url:
             raise ValueError("a message needs content or a file")
+        if self.message_type != "TEXT" and not self.file_url:
+            raise ValueError("only a message with a file is an IMAGE or a FILE")
         return self
 
 

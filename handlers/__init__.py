@@ -47,7 +47,7 @@ class UnknownRoute(Handler):
 
     async def prepare(self) -> None:
         if self.request.method != "OPTIONS":
-            await self.count_request(f"ip:{self.ip}", None)
+            await self.count_request(f"ip:{self.network}", None)
             raise self.wrong_method() if self.request.allowed else NotFound()  # type: ignore[attr-defined]
 
 

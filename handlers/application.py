@@ -85,6 +85,16 @@ class App(Application):
         return is_address(address) and any(ip_address(address) in network for network in self.proxies)
 
 
+def network_of(address: str) -> str:
+    """An IPv4 address as it is; of IPv6 the /64 that one line has to itself."""
+    if not is_address(address):
+        return address
+    parsed = ip_address(address.partition("%")[0])
+    if parsed.version == 6 and parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(parsed) if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))
+
+
 def is_address(text: str) -> bool:
     try:
         ip_address(text)

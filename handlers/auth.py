@@ -33,10 +33,12 @@ class SignedUp(Shape):
 
 
 class Verified(Shape):
+    message: str
     role: Role
 
 
-class Address(Shape):
+class Mailed(Shape):
+    message: str
     email: str
 
 
@@ -110,7 +112,7 @@ VERIFY_USER = """
 
 
 class VerifyOtp(CodeHandler):
-    @endpoint(PUBLIC, body=ByCode, returns=Verified, top=("role",))
+    @endpoint(PUBLIC, body=ByCode, returns=Verified, top=("message", "role"))
     async def post(self, body: ByCode) -> None:
         """Prove an e-mail address with the mailed code."""
         async with self.attempt(body.email):
@@ -119,7 +121,7 @@ class VerifyOtp(CodeHandler):
                 role = user_id and await tx.fetchval(VERIFY_USER, user_id)
             if user_id is None:
                 raise self.wrong_code()
-        self.reply({"role": role}, message="Your e-mail address is verified. You can sign in now.", role=role)
+        self.tell("Your e-mail address is verified. You can sign in now.", role=role)
 
 
 FIND_UNVERIFIED = """
@@ -129,7 +131,7 @@ FIND_UNVERIFIED = """
 
 
 class ResendOtp(CodeHandler):
-    @endpoint(PUBLIC, body=ByEmail, returns=Address)
+    @endpoint(PUBLIC, body=ByEmail, returns=Mailed, top=("message", "email"))
     async def post(self, body: ByEmail) -> None:
         """Mail a new code where one is due; the answer is the same for every address."""
         await self.count_code_mail(body.email)
@@ -138,7 +140,7 @@ class ResendOtp(CodeHandler):
             if user:
                 params = {"name": user["name"], "role": user["role"].lower()}
                 await self.send_code(tx, user["id"], body.email, "VERIFY", **params)
-        self.reply({"email": body.email}, message="If this address awaits a code, a new one is on its way.")
+        self.tell("If this address awaits a code, a new one is on its way.", email=body.email)
 
 
 FIND_RESETTABLE = """
@@ -150,7 +152,7 @@ FIND_RESETTABLE = """
 class ForgotPassword(CodeHandler):
     """Also the second request for a code: a new one replaces the first."""
 
-    @endpoint(PUBLIC, body=ByEmail, returns=Address, top=("email",))
+    @endpoint(PUBLIC, body=ByEmail, returns=Mailed, top=("message", "email"))
     async def post(self, body: ByEmail) -> None:
         """Mail a code to reset the password with; the answer is the same for every address."""
         await self.count_code_mail(body.email)
@@ -158,12 +160,11 @@ class ForgotPassword(CodeHandler):
             user = await tx.fetchrow(FIND_RESETTABLE, body.email)
             if user:
                 await self.send_code(tx, user["id"], body.email, "RESET", name=user["name"])
-        message = "If there is an account with this address, a code is on its way."
-        self.reply({"email": body.email}, message=message, email=body.email)
+        self.tell("If there is an account with this address, a code is on its way.", email=body.email)
 
 
 class VerifyForgotOtp(CodeHandler):
-    @endpoint(PUBLIC, body=ByCode, returns=Address, top=("email",))
+    @endpoint(PUBLIC, body=ByCode, returns=Mailed, top=("message", "email"))
     async def post(self, body: ByCode) -> None:
         """Check a reset code; it stays usable once, for the reset itself."""
         async with self.attempt(body.email):
@@ -171,7 +172,7 @@ class VerifyForgotOtp(CodeHandler):
                 user_id = await self.use_code(tx, body, "RESET", use=False)
             if user_id is None:
                 raise self.wrong_code()
-        self.reply({"email": body.email}, message="The code is right. Please choose a new password.", email=body.email)
+        self.tell("The code is right. Please choose a new password.", email=body.email)
 
 
 SET_PASSWORD = "update users set password_hash = $2, updated_at = now() where id = $1 returning name"  # noqa: S105

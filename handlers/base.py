@@ -16,7 +16,7 @@ from db.fields import list_faults
 from db.outbox import queue_mail
 from db.pool import Database, Transaction
 from db.sessions import Caller
-from handlers.application import App
+from handlers.application import App, network_of
 from handlers.endpoint import Endpoint
 from handlers.errors import (
     ApiError,
@@ -79,6 +79,11 @@ class Handler(RequestHandler):
         return self.application.client_ip(self.request)
 
     @property
+    def network(self) -> str:
+        """What a nameless caller is counted by: their address, of IPv6 the /64 that one line has to itself."""
+        return network_of(self.ip)
+
+    @property
     def user_agent(self) -> str:
         return self.request.headers.get("User-Agent", "")
 
@@ -108,7 +113,7 @@ class Handler(RequestHandler):
         if caller:
             self.caller = caller
         if declared.counted:
-            await self.count_request(f"user:{caller.id}" if caller else f"ip:{self.ip}", declared.limit)
+            await self.count_request(f"user:{caller.id}" if caller else f"ip:{self.network}", declared.limit)
         if declared.access.roles is not None:
             if caller is None:
                 raise refusal or NotAuthenticated()

@@ -98,13 +98,14 @@ FIND_CONVERSATION = f"""
     where c.low_id = least($1::uuid, $2::uuid) and c.high_id = greatest($1::uuid, $2::uuid) and c.closed_at is null
 """
 
-FIND_PARTNER = """
-    select exists (
-        select from connection_requests
-        where least(sender_id, receiver_id) = least($1::uuid, u.id)
-            and greatest(sender_id, receiver_id) = greatest($1::uuid, u.id) and status = 'ACCEPTED'
-    ) as connected
-    from users u where u.id = $2 and u.status <> 'DELETED'
+FIND_USER = "select id from users where id = $1 and status <> 'DELETED'"
+
+# Held until the conversation stands: who ends the connection meanwhile closes it afterwards.
+HOLD_CONNECTION = """
+    select id from connection_requests
+    where least(sender_id, receiver_id) = least($1::uuid, $2::uuid)
+        and greatest(sender_id, receiver_id) = greatest($1::uuid, $2::uuid) and status = 'ACCEPTED'
+    for share
 """
 
 
@@ -114,12 +115,12 @@ class ConversationWith(Handler):
         """The conversation with a user one is connected to."""
         conversation = await self.db.fetchval(FIND_CONVERSATION, self.caller.id, other_id)
         if conversation is None:
-            partner = await self.db.fetchrow(FIND_PARTNER, self.caller.id, other_id)
-            if partner is None:
+            if await self.db.fetchval(FIND_USER, other_id) is None:
                 raise NotFound("User")
-            if not partner["connected"]:
-                raise Forbidden("You are not connected with this user")
-            await open_conversation(self.db, self.caller.id, other_id)
+            async with self.db.transaction() as tx:
+                if await tx.fetchval(HOLD_CONNECTION, self.caller.id, other_id) is None:
+                    raise Forbidden("You are not connected with this user")
+                await open_conversation(tx, self.caller.id, other_id)
             conversation = await self.db.fetchval(FIND_CONVERSATION, self.caller.id, other_id)
         self.reply(conversation)
 

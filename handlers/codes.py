@@ -32,9 +32,9 @@ class CodeHandler(Handler):
     async def attempt(self, email: str | None = None) -> AsyncIterator[None]:
         """Count a failed try per e-mail and IP together, and per IP. It is taken beforehand, so that many tries at
         once gain nothing, and given back if the try did not fail."""
-        claims = [Claim(f"auth:{self.ip}", "limit_auth_ip", self.limit("limit_auth_ip"))]
+        claims = [Claim(f"auth:{self.network}", "limit_auth_ip", self.limit("limit_auth_ip"))]
         if email:
-            claims.append(Claim(f"auth:{self.ip}", f"limit_auth:{email}", self.limit("limit_auth")))
+            claims.append(Claim(f"auth:{self.network}", f"limit_auth:{email}", self.limit("limit_auth")))
         await self.take(claims, "Too many failed attempts; please try again later")
         try:
             yield
@@ -64,6 +64,10 @@ class CodeHandler(Handler):
         tried = await try_otp(tx, body.email, purpose, digest, OTP_ATTEMPTS, use)
         self.attempts_left = tried.attempts_left
         return tried.user_id
+
+    def tell(self, message: str, **fields: object) -> None:
+        """A sentence and its fields, in `data` and at the top level."""
+        self.reply({"message": message, **fields}, message=message, **fields)  # type: ignore[arg-type]
 
     def wrong_code(self) -> BadRequest:
         return BadRequest("The code is wrong or has expired", code="INVALID_OTP", attemptsLeft=self.attempts_left)

@@ -179,6 +179,7 @@ async def test_contacts_search_before_paging(api, people):
     ("body", "fields"),
     [
         ({}, {""}),
+        ({"content": "no picture", "messageType": "IMAGE"}, {""}),
         ({"content": "   "}, {""}),
         ({"content": "x" * 5001}, {"content"}),
         ({"content": "a\x00b"}, {"content"}),

@@ -8,6 +8,7 @@ import pytest
 from tornado.iostream import IOStream
 from tornado.tcpclient import TCPClient
 
+from handlers.application import network_of
 from settings import Limit
 
 ORIGIN = "http://app.example.com"
@@ -156,6 +157,20 @@ async def test_an_address_is_believed_behind_our_proxies_only(instance, api, lim
     assert await statuses() == [404, 429]  # nobody's word but the connection's
     monkeypatch.setattr(instance.app, "proxies", [ip_network("127.0.0.0/8")])
     assert await statuses() == [404, 404]  # two clients of one proxy
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_nameless_callers_are_counted_by_line(address, network):
+    assert network_of(address) == network
 
 
 async def test_a_crash_tells_nothing_of_us(instance, api, people, monkeypatch):
