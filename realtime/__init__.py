@@ -9,6 +9,7 @@ from db.pool import Database
 from db.sessions import Ended, Sessions
 from realtime.events import Event, encode
 from realtime.hub import Hub
+from realtime.presence import Presence
 from realtime.publish import Publisher
 from realtime.relay import Relay
 from realtime.typing import Typists
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from realtime.socket import Socket
 
 ENDED = 4403
+FLOOD = 4429
 GOING_AWAY = 1001
 RECONNECT_MS = (500, 5_000)  # spread over this long, so that a restart is no stampede
 CLOSE_BATCH = 200
@@ -43,6 +45,7 @@ class Realtime:
         self.publisher = Publisher(self.hub, self.relay)
         self.typists = Typists(self.publish)
         self.hub.on_author = self.typists.stop
+        self.presence = Presence(self.relay.redis, self.relay.instance_id, db, self.publish, self.end_newest)
         self.sockets: set[Socket] = set()
         self.leaving: set[Socket] = set()  # ended, and not yet closed by both sides
         self.draining = False
@@ -54,11 +57,18 @@ class Realtime:
     def start(self) -> None:
         self.relay.start()
         self.hub.start()
+        self.presence.start()
 
     def end_session(self, ended: Ended) -> None:
         """Whoever is logged out, suspended or deleted listens no longer."""
         for socket in [socket for socket in self.sockets if socket.session_id == ended.session_id]:
             socket.end(ENDED, ended.reason.lower().replace("_", " "))
+
+    def end_newest(self, user_id: str) -> None:
+        """The user has too many sockets over all instances: the latest one here gives way."""
+        sockets = [socket for socket in self.sockets if socket.user_id == user_id]
+        if sockets:
+            max(sockets, key=lambda socket: socket.opened_at).end(FLOOD, "too many sockets")
 
     def announce_drain(self) -> None:
         """No new sockets; the open ones are told to come back elsewhere, each at another moment."""
@@ -82,5 +92,6 @@ class Realtime:
                     await asyncio.sleep(CLOSE_PAUSE_SECONDS)
 
     async def stop(self) -> None:
+        await self.presence.stop()
         await self.hub.stop()
         await self.relay.stop()

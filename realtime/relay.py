@@ -37,7 +37,7 @@ class Relay:
             "retry": None,
             "protocol": 2,
         }
-        self.redis = aioredis.Redis.from_url(redis_url, max_connections=4, **timeouts)
+        self.redis = aioredis.Redis.from_url(redis_url, max_connections=8, **timeouts)
         self.subscriber = Subscriber(
             self.redis.connection_pool.make_connection, self._take, lambda reason: self.on_resume(reason)
         )

@@ -18,6 +18,7 @@ from db.pool import DatabaseUnavailable
 from realtime import Realtime
 from realtime.commands import COMMANDS, Command, CommandError
 from realtime.events import encode
+from realtime.presence import SOCKETS_PER_USER
 from realtime.send_queue import SendQueue
 from services.metrics import SOCKET_CLOSES, SOCKETS
 from services.rate_limit import Claim, LocalCounters
@@ -35,7 +36,6 @@ TORNADO_SETTINGS = {
     "websocket_ping_timeout": HEARTBEAT_SECONDS,
     "websocket_max_message_size": 64 * 1024,
 }
-SOCKETS_PER_USER = 10
 MAX_ID_CHARS = 128
 EARLY_FRAMES = 100  # within the moment of signing in; `ready` counts what is unread in any case
 FLUSH_SECONDS = 1.0  # what is queued may still be written that long before a close
@@ -78,6 +78,8 @@ class Socket(WebSocketHandler):
         self.joined: set[str] = set()
         self.closed = False
         self.busy = False
+        self.present = False  # whether presence counts it
+        self.opened_at = time.monotonic()
         self.frame_id: str | int | None = None  # of the frame that is being answered
         self.acknowledged = False
         self.timers: dict[str, asyncio.TimerHandle] = {}
@@ -190,6 +192,9 @@ class Socket(WebSocketHandler):
         early, self.early = self.early, None
         for frame in (encode("ready", ready), *early):
             self.send(frame)
+        if not self.closed:
+            self.present = True
+            self.realtime.presence.arrive(self)
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
@@ -329,6 +334,9 @@ class Socket(WebSocketHandler):
         self.joined.clear()
         if self.user_id:
             self.realtime.hub.remove_user(self)
+        if self.present:
+            self.present = False
+            self.realtime.presence.leave(self)
 
     def set_timer(self, name: str, seconds: float, act: Any) -> None:
         self.clear_timer(name)

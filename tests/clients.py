@@ -15,6 +15,7 @@ from tests.factories import Person
 
 EVENT_SECONDS = 5.0
 ROOT_PATHS = ("/ws", "/health", "/metrics", "/media", "/docs", "/openapi", "/asyncapi")
+NO_NEWS = ("ack", "pong", "ready", "user_online", "user_offline")
 
 
 class Answer:
@@ -162,9 +163,12 @@ class SocketClient:
         return frame["data"]
 
     async def heard(self) -> list[str]:
-        """Names of all events so far. A ping is answered after everything that was sent to the socket before it."""
+        """Names of all events so far but those of presence, which come when they come.
+
+        A ping is answered after everything that was sent to the socket before it.
+        """
         await self.ask("ping")
-        return [event["event"] for event in self.events if event["event"] not in ("ack", "pong", "ready")]
+        return [event["event"] for event in self.events if event["event"] not in NO_NEWS]
 
     async def close_code(self) -> int:
         """Wait for the server to close, and tell how."""

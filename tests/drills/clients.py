@@ -14,7 +14,6 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 ANSWER_SECONDS = 5.0
 HEARTBEAT_SECONDS = 2.0
 BACK_OFF_SECONDS = (0.1, 0.6)
-AWAY = (OSError, TimeoutError, websockets.WebSocketException, HTTPClientError, asyncio.CancelledError)
 
 
 @dataclass
@@ -67,7 +66,8 @@ class Client:
                 await self.converse()
             self.live.clear()
             for future in self.waiting.values():
-                future.cancel()
+                if not future.done():
+                    future.set_exception(OSError("the socket has gone"))
             self.waiting.clear()
             self.record.reconnects.append(self.record.now())
             await asyncio.sleep(self.chance.uniform(*BACK_OFF_SECONDS))
@@ -105,7 +105,7 @@ class Client:
                 self.notified = json.loads(data["notification"]["metadata"])["count"]
             elif name == "resync" and "conversationId" in data:  # of other things the server tells again by itself
                 rejoining = asyncio.ensure_future(self.rejoin())
-                rejoining.add_done_callback(lambda task: task.cancelled() or task.exception())
+                rejoining.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen: retrieved
 
     def see(self, name: str, message: dict[str, Any]) -> None:
         seq, rev = message["seq"], message["rev"]
@@ -153,10 +153,6 @@ class Client:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self.ws.send(json.dumps({"event": event, "data": data or {}, "id": number}))
                 return await future
-        except asyncio.CancelledError:
-            if future.cancelled():  # by run(): the socket has gone
-                raise TimeoutError from None
-            raise
         finally:
             self.waiting.pop(number, None)
 

@@ -107,8 +107,9 @@ class Stage:
         for instance in self.cluster.instances:
             text = instance.log_path.read_text(errors="replace").splitlines()
             for number, line in enumerate(text):
-                if "[error" in line or "Traceback" in line or "never retrieved" in line:
-                    lines += [f"instance {instance.number}: {line}", *text[number + 1 : number + 40]]
+                if "[error" in line or "never retrieved" in line:
+                    raised = next((told for told in text[number + 2 : number + 80] if told[:1].strip()), "")
+                    lines.append(f"instance {instance.number}: {line} {raised}")
         return lines
 
     async def strike(self) -> None:

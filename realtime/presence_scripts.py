@@ -1,0 +1,74 @@
+"""Who is where, in Redis: one hash an instance (user → open sockets there), one sorted set of instances by their last
+beat. All keys share a hash tag, so that the scripts also run in a Redis cluster. Redis' own clock is the only one."""
+
+INSTANCES = "encer:{presence}:instances"
+OF = "encer:{presence}:of:"
+SWEPT = "encer:{presence}:swept:"
+NOW = "local time = redis.call('TIME'); local now = tonumber(time[1]) + tonumber(time[2]) / 1e6"
+SWEPT_SECONDS = 3_600  # that long an instance that was taken for dead can find out that it was
+
+# ARGV: me, seconds of silence that mean death. → {seconds since my last beat (-1: none), I was swept, the dead}
+BEAT = f"""
+{NOW}
+local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
+local swept = redis.call('GETDEL', '{SWEPT}' .. ARGV[1])
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))
+return {{known and math.floor(now - known) or -1, swept and 1 or 0, dead}}
+"""
+
+# ARGV: me, seconds within which an instance's sockets count, then pairs: user, open sockets here (-1: gone).
+# → for each {was here before, is elsewhere, open sockets everywhere}
+TELL = f"""
+{NOW}
+local fresh = now - tonumber(ARGV[2])
+local others = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+local answer = {{}}
+for i = 3, #ARGV, 2 do
+    local user, count = ARGV[i], tonumber(ARGV[i + 1])
+    local mine = '{OF}' .. ARGV[1]
+    local before, elsewhere, total = redis.call('HEXISTS', mine, user), 0, math.max(count, 0)
+    if count < 0 then redis.call('HDEL', mine, user) else redis.call('HSET', mine, user, count) end
+    for j = 1, #others, 2 do
+        local there = others[j] ~= ARGV[1] and redis.call('HGET', '{OF}' .. others[j], user)
+        if there then
+            elsewhere = 1
+            if tonumber(others[j + 1]) >= fresh then total = total + tonumber(there) end
+        end
+    end
+    answer[#answer + 1] = {{before, elsewhere, total}}
+end
+return answer
+"""
+
+# ARGV: the dead instance, seconds of silence. → {} if it lives after all, else {{its last beat, users who are nowhere}}
+SWEEP = f"""
+local beat = redis.call('ZSCORE', KEYS[1], ARGV[1])
+{NOW}
+if not beat or tonumber(beat) > now - tonumber(ARGV[2]) then return {{}} end
+local users = redis.call('HKEYS', '{OF}' .. ARGV[1])
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('DEL', '{OF}' .. ARGV[1])
+redis.call('SET', '{SWEPT}' .. ARGV[1], 1, 'EX', {SWEPT_SECONDS})
+local others, gone = redis.call('ZRANGE', KEYS[1], 0, -1), {{}}
+for _, user in ipairs(users) do
+    local there = false
+    for _, other in ipairs(others) do
+        if redis.call('HEXISTS', '{OF}' .. other, user) == 1 then there = true; break end
+    end
+    if not there then gone[#gone + 1] = user end
+end
+return {{{{beat, gone}}}}
+"""
+
+# ARGV: users. → 1 or 0 for each
+PRESENT = f"""
+local others, answer = redis.call('ZRANGE', KEYS[1], 0, -1), {{}}
+for i, user in ipairs(ARGV) do
+    answer[i] = 0
+    for _, other in ipairs(others) do
+        if redis.call('HEXISTS', '{OF}' .. other, user) == 1 then answer[i] = 1; break end
+    end
+end
+return answer
+"""
