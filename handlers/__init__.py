@@ -9,6 +9,7 @@ from handlers import (
     auth,
     chat,
     connections,
+    discovery,
     docs,
     health,
     notifications,
@@ -26,6 +27,7 @@ API = "/api/v1"
 API_ROOMS = (
     auth,
     sign_in,
+    discovery,
     connections,
     chat,
     notifications,

@@ -14,7 +14,7 @@ LIST_TABLES = """
 """
 
 LIST_UNNAMED = """
-    select conname from pg_constraint where connamespace = 'public'::regnamespace
+    select conname from pg_constraint where connamespace = 'public'::regnamespace and contype <> 't'
         and conname !~ '_(pkey|key|fkey|check|not_null)$' and conrelid::regclass::text not like '%yoyo%'
 """
 

@@ -1,0 +1,144 @@
+"""Salons look for influencers, influencers for salons: search, filters, sorts, and how many there are of a kind."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from db.fields import BlankAsNone, Category, CommaList, Id, Line, Region
+from db.listings import COUNT_LISTINGS, ENGAGEMENT, FOLLOWERS, RECENT, WALK, WALK_NUMBERED, list_listings
+from db.shapes import ConnectionState, UserRef
+from db.shapes_discovery import CategoryCount, DiscoveredInfluencer, DiscoveredSalon, RegionCount
+from handlers.base import Handler
+from handlers.endpoint import ADMIN, INFLUENCER, SALON, USER, NumberedPaging, endpoint
+from handlers.paging import Cursor, page_of, window
+
+GRID = 12  # how many the web client shows at once, when it asks for a page and not how long it is
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+SHOWN_TO = {"SALON": ["INFLUENCER"], "INFLUENCER": ["SALON"], "ADMIN": ["INFLUENCER", "SALON"]}
+
+
+class Search(NumberedPaging):
+    search: Annotated[Annotated[str, Line(100)] | None, BlankAsNone] = None
+    categories: Annotated[list[Category], Field(max_length=50), CommaList] | None = None
+    region: Region | None = None
+
+    @model_validator(mode="after")
+    def fill_the_grid(self) -> "Search":
+        if self.page and "limit" not in self.model_fields_set:
+            self.limit = GRID
+        return self
+
+    def sought(self, role: str, *followers: int | None) -> tuple[Any, ...]:
+        """The first parameters of the statements of db/listings.py."""
+        return role, self.search, self.categories or None, self.region, *(followers or (None, None))
+
+
+class InfluencerSearch(Search):
+    min_followers: Count | None = None
+    max_followers: Count | None = None
+    sort: Literal["recent", "followers", "engagement"] = "recent"
+
+    @field_validator("max_followers")
+    @classmethod
+    def check_range(cls, most: int | None, info: ValidationInfo) -> int | None:
+        least = info.data.get("min_followers")
+        if most is not None and least is not None and most < least:
+            raise ValueError("must not be below minFollowers")
+        return most
+
+
+# Addresses are for whom one is connected to, and for admins ($12).
+OTHER = {
+    "user": UserRef.sql("u", email="case when $12 or r.status = 'ACCEPTED' then coalesce(u.email, '') else '' end"),
+    "connection": ConnectionState.sql("r"),
+}
+INFLUENCER_BODY = DiscoveredInfluencer.sql("p", **OTHER)
+SALON_BODY = DiscoveredSalon.sql("p", **OTHER)
+
+LIST_RECENT = list_listings("recent", RECENT, "influencers", INFLUENCER_BODY, WALK)
+LIST_FOLLOWERS = list_listings("followers", FOLLOWERS, "influencers", INFLUENCER_BODY, WALK)
+LIST_ENGAGEMENT = list_listings("engagement", ENGAGEMENT, "influencers", INFLUENCER_BODY, WALK)
+LIST_SALONS = list_listings("salons", RECENT, "salons", SALON_BODY, WALK)
+# The same further into the list by page numbers.
+LIST_RECENT_DEEP = list_listings("recent", RECENT, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
+LIST_FOLLOWERS_DEEP = list_listings("followers", FOLLOWERS, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
+LIST_ENGAGEMENT_DEEP = list_listings("engagement", ENGAGEMENT, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
+LIST_SALONS_DEEP = list_listings("salons", RECENT, "salons", SALON_BODY, WALK_NUMBERED)
+
+# Of each order: its statements near the start and further in, and the cursors that continue in it.
+ORDERS = {
+    "recent": (LIST_RECENT, LIST_RECENT_DEEP, Cursor(Literal["recent"], datetime, Id)),
+    "followers": (LIST_FOLLOWERS, LIST_FOLLOWERS_DEEP, Cursor(Literal["followers"], Count, Id)),
+    "engagement": (LIST_ENGAGEMENT, LIST_ENGAGEMENT_DEEP, Cursor(Literal["engagement"], float, Id)),
+    "salons": (LIST_SALONS, LIST_SALONS_DEEP, Cursor(Literal["salons"], datetime, Id)),
+}
+
+
+class DiscoveryHandler(Handler):
+    async def list(self, order: str, sought: tuple[Any, ...], query: Search) -> None:
+        near, deep, cursor = ORDERS[order]
+        asked = window(query, cursor)
+        admin = self.caller.role == "ADMIN"
+        rows = await self.db.fetch(
+            deep if asked.offset else near, *sought, *asked.key[1:], asked.fetch, asked.offset, self.caller.id, admin
+        )
+        total = await self.db.fetchval(COUNT_LISTINGS, *sought) if asked.page else None
+        self.reply_page(page_of(rows, asked, cursor, total))
+
+
+class Influencers(DiscoveryHandler):
+    @endpoint(SALON | ADMIN, query=InfluencerSearch, returns=list[DiscoveredInfluencer])
+    async def get(self, query: InfluencerSearch) -> None:
+        """Find influencers by text, categories, region and followers."""
+        sought = query.sought("INFLUENCER", query.min_followers, query.max_followers)
+        await self.list(query.sort, sought, query)
+
+
+class Salons(DiscoveryHandler):
+    @endpoint(INFLUENCER | ADMIN, query=Search, returns=list[DiscoveredSalon])
+    async def get(self, query: Search) -> None:
+        """Find salons by text, categories and region; the newest first."""
+        await self.list("salons", query.sought("SALON"), query)
+
+
+COUNT_REGIONS = f"""
+    select {RegionCount.sql("f")} from (
+        select region, count(*) from listings where role = any($1) and region is not null group by region
+    ) f order by count desc, region
+"""
+
+
+class Regions(Handler):
+    @endpoint(USER, returns=list[RegionCount])
+    async def get(self) -> None:
+        """In which regions there are how many of those whom the caller can discover; the most first."""
+        rows = await self.db.fetch(COUNT_REGIONS, SHOWN_TO[self.caller.role])
+        self.reply([row[0] for row in rows])
+
+
+# Few sets of categories are many people's: those are counted, and only then taken apart.
+COUNT_CATEGORIES = f"""
+    select {CategoryCount.sql("f")} from (
+        select category, sum(n)::bigint as count from (
+            select category_set, count(*) as n from listings where role = any($1) group by category_set
+        ) sets, unnest(string_to_array(category_set, ',')) category
+        group by category
+    ) f order by count desc, category
+"""
+
+
+class Categories(Handler):
+    @endpoint(USER, returns=list[CategoryCount])
+    async def get(self) -> None:
+        """How many of those whom the caller can discover are of each category; the most first."""
+        rows = await self.db.fetch(COUNT_CATEGORIES, SHOWN_TO[self.caller.role])
+        self.reply([row[0] for row in rows])
+
+
+routes = [
+    ("/discovery/influencers", Influencers),
+    ("/discovery/salons", Salons),
+    ("/discovery/regions", Regions),
+    ("/discovery/categories", Categories),
+]
