@@ -16,7 +16,9 @@ from tornado.netutil import bind_sockets
 from db.embedded import EmbeddedServers, ServerUrls
 from db.migrate import migrate
 from db.pool import Database
+from db.scrape_runs import ScrapeRuns
 from db.sessions import Sessions
+from db.tiktok_tokens import TikTokTokens
 from handlers import make_table
 from handlers.application import App
 from jobs.first_admin import check_first_admin, make_first_admin
@@ -60,7 +62,7 @@ class Instance:
         )
         self.db = await Database.connect(self.urls.database_url, settings.database_pool_size)
         self.sessions = Sessions(self.db)
-        self.services = Services.make(settings, self.redis)
+        self.services = Services.make(settings, self.redis, ScrapeRuns(self.db), TikTokTokens(self.db))
         await make_first_admin(self.db, self.services.passwords, settings)
         self.outbox = Outbox(self.db, self.services.encryption, sender_from_settings(settings))
         self.realtime = Realtime(
@@ -109,7 +111,7 @@ class Instance:
         await self.outbox.stop()
         await self.realtime.stop()
         await self.sessions.stop()
-        self.services.close()
+        await self.services.close()
         await self.db.close()
         await self.redis.aclose()
 

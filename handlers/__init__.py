@@ -15,6 +15,9 @@ from handlers import (
     notifications,
     proxy,
     sign_in,
+    social_lookups,
+    social_media,
+    tiktok_oauth,
 )
 from handlers.aliases import ALIASES
 from handlers.base import Handler
@@ -37,6 +40,9 @@ API_ROOMS = (
     admin_stats,
     admin_account,
     proxy,
+    social_lookups,
+    social_media,
+    tiktok_oauth,
 )
 ROOT_ROOMS = (
     health,

@@ -10,4 +10,5 @@ ALIASES: dict[tuple[str, str], tuple[str, str]] = {
     ("PATCH", "/notifications/mark-all-read"): ("PATCH", "/notifications/read-all"),
     ("GET", "/admin/dashboard"): ("GET", "/admin/dashboard/stats"),
     ("PATCH", "/admin/users/{id}/activate"): ("PATCH", "/admin/users/{id}/unsuspend"),
+    ("GET", "/social-media/tiktok/callback"): ("GET", "/social-media/tiktok/oauth/callback"),
 }

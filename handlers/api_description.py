@@ -139,6 +139,8 @@ def answer(declared: Endpoint, schemas: Schemas) -> Json:
         properties["data"] = schemas.of(declared.returns)
     for name in declared.top:
         properties[name] = {"description": "As in `data`"}
+    if declared.data_as:
+        properties[declared.data_as] = {"description": "The same as `data`"}
     if declared.query and "cursor" in declared.query.model_fields:
         properties["pageInfo"] = {
             "type": "object",

@@ -7,10 +7,12 @@ import asyncpg
 
 from db.conversations import ConversationNotFound, ConversationReadOnly, UnknownAttachment
 from db.pool import DatabaseUnavailable
+from db.social_accounts import HandleTaken
 from services.errors import VendorError
 from services.image_proxy import UrlRefused
 from services.passwords import TooBusy
 from services.slots import Busy
+from services.tiktok_accounts import RefreshUnderWay
 
 
 class ApiError(Exception):
@@ -158,12 +160,21 @@ class EmailTaken(Conflict):
         super().__init__("E-mail is already registered", "Please sign in, or reset your password.")
 
 
+class ProvenByAnother(Conflict):
+    code = "HANDLE_TAKEN"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This account has been proven to belong to another user", "If the profile is yours, please write to us."
+        )
+
+
 # Told, never raised: an exception that is raised again and again keeps the frames of every time.
 # What a violated constraint means to the client; any other violation is our fault and a 500.
 CONSTRAINTS: dict[str, ApiError] = {
     "users_email_key": EmailTaken(),
     "connection_requests_pair_key": Conflict("There is already a connection or a request between you two"),
-    "social_media_accounts_proven_key": Conflict("This account has been proven to belong to another user"),
+    "social_media_accounts_proven_key": ProvenByAnother(),
     "job_runs_running_key": Conflict("This job is already running"),
 }
 
@@ -180,6 +191,10 @@ def to_api_error(error: BaseException) -> ApiError | None:
         return Invalid([{"field": "fileUrl", "message": "must come from an upload to this conversation"}])
     if isinstance(error, UrlRefused):
         return BadRequest(str(error), code="URL_REFUSED")
+    if isinstance(error, HandleTaken):
+        return ProvenByAnother()
+    if isinstance(error, RefreshUnderWay):
+        return Conflict("The account is being synchronised; please try again in a moment")
     if isinstance(error, VendorError):
         return UpstreamFailed(error)
     if isinstance(error, DatabaseUnavailable | TooBusy | Busy):

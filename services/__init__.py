@@ -3,11 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
+from services.apify import ApifyActors
 from services.encryption import Encryption
 from services.image_proxy import ImageProxy
+from services.instagram import InstagramProfiles
+from services.oauth_states import OAuthStates
 from services.otps import Otps
 from services.passwords import Passwords
 from services.rate_limit import RateLimits
+from services.scrapes import Scrapes, ScrapeStore
+from services.tiktok import TikTokProfiles
+from services.tiktok_accounts import TikTokAccounts, TokenStore
+from services.tiktok_oauth import TikTokOAuth
 from services.tokens import Tokens
 from settings import Settings
 
@@ -20,18 +27,34 @@ class Services:
     rate_limits: RateLimits
     encryption: Encryption
     image_proxy: ImageProxy
+    scrapes: Scrapes
+    tiktok: TikTokAccounts
+    oauth_states: OAuthStates
 
     @classmethod
-    def make(cls, settings: Settings, redis: Any) -> "Services":
+    def make(cls, settings: Settings, redis: Any, scrape_runs: ScrapeStore, tiktok_tokens: TokenStore) -> "Services":
+        encryption = Encryption.from_settings(settings)
         return cls(
             tokens=Tokens(settings),
             passwords=Passwords(settings.password_cost),
             otps=Otps(settings),
             rate_limits=RateLimits(redis),
-            encryption=Encryption.from_settings(settings),
             image_proxy=ImageProxy(settings.image_proxy_hosts),
+            encryption=encryption,
+            scrapes=make_scrapes(settings, scrape_runs),
+            tiktok=TikTokAccounts(TikTokOAuth.from_settings(settings), encryption, tiktok_tokens),
+            oauth_states=OAuthStates(settings),
         )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.passwords.close()
         self.image_proxy.close()
+        await self.scrapes.close()
+        await self.tiktok.oauth.close()
+
+
+def make_scrapes(settings: Settings, store: ScrapeStore) -> Scrapes:
+    actors = ApifyActors.from_settings(settings)
+    instagram = InstagramProfiles.from_settings(settings, actors)
+    tiktok = TikTokProfiles.from_settings(settings, actors)
+    return Scrapes(actors, {"INSTAGRAM": instagram, "TIKTOK": tiktok}, store, settings.scrape_timeout.total_seconds())

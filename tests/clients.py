@@ -85,6 +85,8 @@ class Api:
         assert answer.status in route.endpoint.statuses, (answer.status, route)
         for name in route.endpoint.top:
             assert answer.body[name] == answer.body["data"][name], name
+        if route.endpoint.data_as:
+            assert answer.body[route.endpoint.data_as] == answer.body["data"]
         if route.endpoint.returns is not None:
             TypeAdapter(route.endpoint.returns).validate_json(json.dumps(answer.body["data"]), strict=True)
 

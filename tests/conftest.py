@@ -16,6 +16,9 @@ from server import Instance
 from settings import Settings, load_settings
 from tests.clients import Api
 from tests.factories import People
+from tests.social_kit import wire_apify, wire_tiktok
+from tests.vendors.apify import Apify
+from tests.vendors.tiktok import TikTok
 
 # Nothing here outlives a run, so nothing needs to reach the disk.
 FAST_POSTGRES = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
@@ -24,7 +27,7 @@ FAST_POSTGRES = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 EMPTY = """
     delete from attachments; delete from notifications; delete from messages; delete from conversation_participants;
     delete from conversations; delete from connection_requests; delete from activity_logs; delete from email_outbox;
-    delete from job_runs; delete from users;
+    delete from job_runs; delete from scrape_runs; delete from token_revocations; delete from users;
 """
 
 
@@ -122,3 +125,17 @@ def people(instance: Instance) -> People:
 def limit(instance: Instance, monkeypatch: pytest.MonkeyPatch):
     """Switch a limit on for one test: `limit("limit_auth", Limit(5, 900))`."""
     return lambda name, value: monkeypatch.setattr(instance.settings, name, value)
+
+
+@pytest.fixture
+def apify(io_loop: IOLoop, instance: Instance, other_instance: Instance, monkeypatch) -> Iterator[Apify]:
+    """A stand-in for Apify that both instances talk to."""
+    with wire_apify(io_loop, [instance, other_instance], monkeypatch) as vendor:
+        yield vendor
+
+
+@pytest.fixture
+def tiktok(io_loop: IOLoop, instance: Instance, other_instance: Instance, monkeypatch) -> Iterator[TikTok]:
+    """A stand-in for TikTok that both instances talk to."""
+    with wire_tiktok(io_loop, [instance, other_instance], monkeypatch) as vendor:
+        yield vendor

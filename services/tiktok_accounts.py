@@ -1,0 +1,130 @@
+"""The accounts that people have connected with TikTok: their tokens, sealed, and what those let us read.
+
+A refresh token works once, so one caller at a time refreshes an account's tokens, over all instances: the store's claim
+sees to that (db/tiktok_tokens.py).
+"""
+
+from collections.abc import Awaitable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from services.encryption import DecryptionFailed, Encryption
+from services.errors import AccessTokenRefused, NeedsReconnect, VendorError
+from services.profiles import Profile
+from services.tiktok import read_own_profile
+from services.tiktok_oauth import VENDOR, TikTokOAuth, Tokens
+
+log = structlog.get_logger()
+
+
+class RefreshUnderWay(Exception):
+    """Somebody else is refreshing this account's tokens: try again in a moment."""
+
+
+class SealedTokens(NamedTuple):
+    access_token: bytes
+    refresh_token: bytes
+    token_expires_at: datetime
+    refresh_expires_at: datetime
+
+
+class TokenStore(Protocol):
+    """Tokens come as rows with `access_token` and `refresh_token`, sealed."""
+
+    def load(self, account_id: str) -> Awaitable[Any | None]:
+        """The tokens of an account that can be used."""
+
+    def claim(self, account_id: str) -> Awaitable[Any | None]:
+        """The same, for refreshing them; None while somebody else does."""
+
+    def replace(self, account_id: str, old: Any, new: Any) -> Awaitable[bool]:
+        """Store what came instead of `old` and end the claim; False if the account is gone or was connected anew."""
+
+    def let_go(self, account_id: str) -> Awaitable[None]: ...
+
+
+def identity(account_id: str, column: str) -> str:
+    """What an envelope is bound to: it opens in its own row and column alone."""
+    return f"social_media_accounts:{account_id}:{column}"
+
+
+class TikTokAccounts:
+    def __init__(self, oauth: TikTokOAuth, encryption: Encryption, store: TokenStore) -> None:
+        self.oauth = oauth
+        self.encryption = encryption
+        self.store = store
+
+    def seal(self, account_id: str, tokens: Tokens) -> SealedTokens:
+        """For the row of this account."""
+        return SealedTokens(
+            self.encryption.encrypt(tokens.access_token, identity(account_id, "access_token")),
+            self.encryption.encrypt(tokens.refresh_token, identity(account_id, "refresh_token")),
+            tokens.expires_at,
+            tokens.refresh_expires_at,
+        )
+
+    async def read(self, tokens: Tokens) -> Profile:
+        """The profile of somebody who has just connected."""
+        return await self._read(tokens.access_token)
+
+    async def fetch(self, account_id: str) -> Profile:
+        """The account's profile as it is now; refreshes a token that has expired on the way.
+
+        Raises NeedsReconnect where only the person can help, RefreshUnderWay, and the errors of services/errors.py.
+        """
+        held = await self.store.load(account_id)
+        if held is None:
+            raise NeedsReconnect(VENDOR, "the account has no tokens")
+        try:
+            return await self._read(self._open(account_id, "access_token", held.access_token))
+        except NeedsReconnect:
+            raise
+        except AccessTokenRefused:
+            access_token = await self.refresh(account_id)
+        try:
+            return await self._read(access_token)
+        except AccessTokenRefused as error:
+            raise NeedsReconnect(VENDOR, f"new tokens are refused too: {error.detail}") from None
+
+    async def refresh(self, account_id: str) -> str:
+        """New tokens for the account, both stored; answers the access token."""
+        held = await self.store.claim(account_id)
+        if held is None:
+            raise RefreshUnderWay
+        try:
+            tokens = await self.oauth.refresh(self._open(account_id, "refresh_token", held.refresh_token))
+            stored = await self.store.replace(account_id, held, self.seal(account_id, tokens))
+        except BaseException:
+            await self.store.let_go(account_id)
+            raise
+        if not stored:
+            # Disconnected meanwhile: what was granted just now must not outlive that.
+            await self.discard(tokens)
+            raise NeedsReconnect(VENDOR, "disconnected while its tokens were refreshed")
+        return tokens.access_token
+
+    async def revoke(self, account_id: str, access_token: bytes) -> None:
+        """Withdraw our access, as far as it still exists. Raises what keeps TikTok from being asked."""
+        with suppress(AccessTokenRefused):  # dead already
+            await self.oauth.revoke(self._open(account_id, "access_token", access_token))
+
+    async def discard(self, tokens: Tokens) -> None:
+        """Give back a grant that cannot be used; best effort."""
+        try:
+            await self.oauth.revoke(tokens.access_token)
+        except VendorError as error:
+            log.warning("tiktok tokens not revoked", error=str(error))
+
+    async def _read(self, access_token: str) -> Profile:
+        user = await self.oauth.user_info(access_token)
+        return read_own_profile(user, await self.oauth.videos(access_token))
+
+    def _open(self, account_id: str, column: str, envelope: bytes) -> str:
+        try:
+            return self.encryption.decrypt(envelope, identity(account_id, column))
+        except DecryptionFailed as error:
+            log.error("tiktok token cannot be decrypted", account=account_id, reason=str(error))
+            raise NeedsReconnect(VENDOR, "a stored token cannot be decrypted") from None
