@@ -130,7 +130,8 @@ class ReadMark(NamedTuple):
     unread_notifications: int
 
 
-# The mark only moves forward. The conversation's notification is read when its newest message is.
+# The mark only moves forward. The conversation's notification is read when its newest message is; it keeps its place in
+# the list, which is sorted by `updated_at`.
 MARK_READ = """
     with mark as (
         update conversation_participants p
@@ -140,7 +141,7 @@ MARK_READ = """
             and least($3::bigint, c.last_seq) > p.last_read_seq
         returning p.last_read_seq, p.last_read_at
     ), notification as (
-        update notifications n set is_read = true, updated_at = clock_timestamp()
+        update notifications n set is_read = true
         from messages m
         where n.user_id = $2 and n.conversation_id = $1 and n.type = 'NEW_MESSAGE' and not n.is_read
             and m.id = n.message_id and m.seq <= $3::bigint

@@ -230,3 +230,15 @@ async def test_an_id_that_is_none_is_not_found(api: Api, people: People, bad: st
     salon = await people.salon()
     assert (await api.delete(f"/notifications/{bad.replace(' ', '%20')}", salon)).status in (404, 405)
     assert (await api.patch(f"/notifications/{bad.replace(' ', '%20')}/read", None, salon)).status == 404
+
+
+async def test_reading_a_conversation_keeps_its_notification_in_place(api: Api, people: People, db: Database):
+    salon, influencer = await people.salon(), await people.influencer()
+    conversation = await people.connect(salon, influencer)
+    await send_message(db, conversation, influencer.id, NewMessage.model_validate({"content": "hello"}))
+    await db.execute(
+        "insert into notifications (user_id, type, title, message) values ($1, 'SYSTEM', 'a', 'b')", salon.id
+    )
+    await api.get(f"/chat/conversations/{conversation}/messages", salon)
+    listed = (await api.get("/notifications", salon)).data
+    assert [(row["type"], row["isRead"]) for row in listed] == [("SYSTEM", False), ("NEW_MESSAGE", True)]
