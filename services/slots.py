@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 
 class Busy(Exception):
-    """Every slot is taken and the line is full: try again in a moment (503)."""
+    """Too much of this is going on already: try again in a moment (503)."""
 
 
 class Slots:
