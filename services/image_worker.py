@@ -27,6 +27,7 @@ NICENESS = 5  # requests come first
 JPEG_QUALITY = 85
 WEBP_QUALITY = 85
 WEBP_ANIMATION_METHOD = 2  # of 0-6; the default 4 takes twice as long for a few per cent
+JPEG_END = b"\xff\xd9"
 PNG_END = b"IEND\xaeB`\x82"
 GIF_END = b";"
 
@@ -67,9 +68,23 @@ def redraw(data: bytes, kind: str) -> Picture:
 
 
 def check_whole(data: bytes, kind: str) -> None:
-    """Pillow notices a truncated file, but for the last bytes of these two."""
-    if (kind == "PNG" and PNG_END not in data) or (kind == "GIF" and not data.rstrip(b"\0").endswith(GIF_END)):
+    """Pillow notices a truncated file, but for its last bytes."""
+    if kind == "JPEG":
+        whole = data.find(JPEG_END, start_of_scan(data)) != -1
+    elif kind == "GIF":
+        whole = data.rstrip(b"\0").endswith(GIF_END)
+    else:
+        whole = kind != "PNG" or PNG_END in data
+    if not whole:
         raise Refused("The picture is damaged: its end is missing.")
+
+
+def start_of_scan(jpeg: bytes) -> int:
+    """Where the pixels begin: behind the EXIF data, whose thumbnail is a JPEG with an end of its own."""
+    at = 2
+    while jpeg[at : at + 1] == b"\xff" and jpeg[at + 1 : at + 2] != b"\xda":
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return at
 
 
 def refuse_foreign(data: bytes) -> None:

@@ -1,6 +1,7 @@
 """Pictures and attachments: honest ones come out clean, hostile ones do not come out."""
 
 import asyncio
+import random
 import re
 import subprocess
 import sys
@@ -28,7 +29,7 @@ def encode(image: Image.Image, kind: str, **options) -> bytes:
 
 
 def noise(width: int = 60, height: int = 40) -> Image.Image:
-    return Image.effect_noise((width, height), 60).convert("RGB")
+    return Image.frombytes("RGB", (width, height), random.Random(7).randbytes(3 * width * height))
 
 
 def halves(width: int = 40, height: int = 20) -> Image.Image:
@@ -267,6 +268,14 @@ def test_a_truncated_picture_is_bad(kind, animated):
     for cut in {1, 2, 5, 12, 13, 50, len(data) // 3, len(data) // 2, len(data) - 40}:
         with pytest.raises(image_worker.Refused):
             image_worker.redraw(data[:-cut], kind)
+
+
+def test_the_end_of_a_thumbnail_is_not_taken_for_the_end_of_the_picture():
+    data = encode(halves(300, 300), "JPEG", exif=b"Exif\0\0" + encode(halves(), "JPEG"))
+    assert data.count(b"\xff\xd9") == 2
+    image_worker.redraw(data, "JPEG")
+    with pytest.raises(image_worker.Refused, match="end"):
+        image_worker.redraw(data[:-2], "JPEG")
 
 
 @pytest.mark.parametrize("real", KINDS)
