@@ -244,6 +244,15 @@ class Message(Shape):
     sender: Annotated[SenderUser, Sql(SenderUser.row("users u where u.id = {t}.sender_id"))]
 
 
+class Attachment(Shape):
+    """An uploaded file, ready for a message of its conversation."""
+
+    file_url: Annotated[str, Sql("{t}.url")]
+    file_name: str
+    file_size: int
+    message_type: MessageType
+
+
 # Two who are connected see each other's address; so does everyone their own.
 PARTNER = CardUser.row(
     "users u where u.id = {t}.user_id",

@@ -1,18 +1,24 @@
 """The routes of every room, in one table with the web client's spellings."""
 
 from handlers import (
+    accounts,
     admin_account,
     admin_connections,
     admin_jobs,
     admin_stats,
     admin_users,
+    attachments,
     auth,
     chat,
     connections,
     discovery,
     docs,
+    export,
     health,
+    media,
     notifications,
+    onboarding,
+    profile,
     proxy,
     sign_in,
     social_lookups,
@@ -31,8 +37,13 @@ API_ROOMS = (
     auth,
     sign_in,
     discovery,
+    onboarding,
+    profile,
+    accounts,
+    export,
     connections,
     chat,
+    attachments,
     notifications,
     admin_users,
     admin_connections,
@@ -47,6 +58,7 @@ API_ROOMS = (
 ROOT_ROOMS = (
     health,
     docs,
+    media,
 )
 
 

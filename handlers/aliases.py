@@ -8,6 +8,8 @@ ALIASES: dict[tuple[str, str], tuple[str, str]] = {
     ("DELETE", "/connections/{id}/withdraw"): ("DELETE", "/connections/requests/{id}"),
     ("GET", "/notifications/unread-count"): ("GET", "/notifications/unread"),
     ("PATCH", "/notifications/mark-all-read"): ("PATCH", "/notifications/read-all"),
+    ("PATCH", "/profile/update"): ("PUT", "/profile/update"),
+    ("POST", "/profile/upload-profile-picture"): ("POST", "/profile/upload-picture"),
     ("GET", "/admin/dashboard"): ("GET", "/admin/dashboard/stats"),
     ("PATCH", "/admin/users/{id}/activate"): ("PATCH", "/admin/users/{id}/unsuspend"),
     ("GET", "/social-media/tiktok/callback"): ("GET", "/social-media/tiktok/oauth/callback"),

@@ -17,7 +17,7 @@ from db.outbox import queue_mail
 from db.pool import Database, Transaction
 from db.sessions import Caller
 from handlers.application import App, network_of
-from handlers.endpoint import Endpoint
+from handlers.endpoint import JSON_BYTES, Endpoint
 from handlers.errors import (
     ApiError,
     BadRequest,
@@ -160,14 +160,15 @@ class Handler(RequestHandler):
     # -- the body ----------------------------------------------------------------------------------------------------
 
     def expect_body(self, declared: Endpoint) -> None:
-        self.max_bytes = declared.max_bytes
+        content_type = self.request.headers.get("Content-Type", "")
+        is_form = content_type.lower().startswith("multipart/form-data")
+        self.max_bytes = declared.max_bytes if is_form else min(declared.max_bytes, JSON_BYTES)
         length = self.request.headers.get("Content-Length", "0")
         if not (length.isascii() and length.isdigit()):
             raise BadRequest("The request is malformed", headers={"Connection": "close"})
         if int(length) > self.max_bytes:
             raise TooLarge(self.max_bytes)
-        content_type = self.request.headers.get("Content-Type", "")
-        if content_type.lower().startswith("multipart/form-data"):
+        if is_form:
             if not declared.files:
                 raise UnsupportedMediaType("Please send JSON")
             try:
@@ -218,7 +219,11 @@ class Handler(RequestHandler):
             raise TooLarge(self.max_bytes) from None
         except Malformed as error:
             raise BadRequest(str(error)) from None
-        self.files = {name: form.files[name] for name in declared.files if name in form.files}
+        misplaced = {name: "is no field for a file" for name in form.files if name not in declared.files}
+        misplaced |= {name: "must be a file" for name in declared.files if any(form.fields.get(name, []))}
+        if misplaced:
+            raise Invalid([{"field": name, "message": fault} for name, fault in misplaced.items()])
+        self.files = form.files
         given = {name: [value for value in values if value.strip()] for name, values in form.fields.items()}
         return {name: values[0] if len(values) == 1 else values for name, values in given.items() if values}
 

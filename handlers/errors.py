@@ -7,9 +7,11 @@ import asyncpg
 
 from db.conversations import ConversationNotFound, ConversationReadOnly, UnknownAttachment
 from db.pool import DatabaseUnavailable
+from db.profiles import ProfileNotFound
 from db.social_accounts import HandleTaken
 from services.errors import VendorError
 from services.image_proxy import UrlRefused
+from services.images import BadImage, UnsupportedMedia
 from services.passwords import TooBusy
 from services.slots import Busy
 from services.tiktok_accounts import RefreshUnderWay
@@ -195,6 +197,12 @@ def to_api_error(error: BaseException) -> ApiError | None:
         return ProvenByAnother()
     if isinstance(error, RefreshUnderWay):
         return Conflict("The account is being synchronised; please try again in a moment")
+    if isinstance(error, ProfileNotFound):
+        return NotFound("Profile")
+    if isinstance(error, UnsupportedMedia):
+        return UnsupportedMediaType(str(error))
+    if isinstance(error, BadImage):
+        return BadRequest(str(error), code="INVALID_FILE")
     if isinstance(error, VendorError):
         return UpstreamFailed(error)
     if isinstance(error, DatabaseUnavailable | TooBusy | Busy):

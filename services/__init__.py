@@ -7,6 +7,7 @@ from services.apify import ApifyActors
 from services.encryption import Encryption
 from services.image_proxy import ImageProxy
 from services.instagram import InstagramProfiles
+from services.media import MediaStore, media_from_settings
 from services.oauth_states import OAuthStates
 from services.otps import Otps
 from services.passwords import Passwords
@@ -30,6 +31,7 @@ class Services:
     scrapes: Scrapes
     tiktok: TikTokAccounts
     oauth_states: OAuthStates
+    media: MediaStore
 
     @classmethod
     def make(cls, settings: Settings, redis: Any, scrape_runs: ScrapeStore, tiktok_tokens: TokenStore) -> "Services":
@@ -44,11 +46,13 @@ class Services:
             scrapes=make_scrapes(settings, scrape_runs),
             tiktok=TikTokAccounts(TikTokOAuth.from_settings(settings), encryption, tiktok_tokens),
             oauth_states=OAuthStates(settings),
+            media=media_from_settings(settings),
         )
 
     async def close(self) -> None:
         self.passwords.close()
         self.image_proxy.close()
+        self.media.close()
         await self.scrapes.close()
         await self.tiktok.oauth.close()
 

@@ -1,0 +1,125 @@
+"""What the rooms share that take files, or do away with what had some: accept, store, forget."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from db.pool import DatabaseUnavailable, Transaction
+from db.tiktok_tokens import revoke_now
+from db.users import DeletedUser, delete_user
+from handlers.base import Handler
+from handlers.errors import Forbidden, Invalid, TooLarge, UnsupportedMediaType
+from realtime.events import ConversationClosed, NotificationDeleted
+from services.errors import VendorError
+from services.images import PICTURE_MAX_BYTES, AcceptedFile, accept_picture
+from services.media import Folder
+from services.multipart import UploadedFile
+from services.rate_limit import Claim
+from services.slots import Busy
+
+log = structlog.get_logger()
+
+FORM_BYTES = 256 * 1024  # for the fields and boundaries around a file
+PICTURE_FORM_BYTES = PICTURE_MAX_BYTES + FORM_BYTES
+FORGET_SECONDS = 5.0  # as long a reply waits for files to be deleted; what takes longer goes on by itself
+
+PICTURE_FOLDERS: dict[str, Folder] = {"INFLUENCER": "influencer-profiles", "SALON": "salon-profiles"}
+
+IS_KEPT = """
+    select exists (select from influencers where user_id = $1 and profile_pic = $2)
+        or exists (select from salons where user_id = $1 and profile_pic = $2)
+        or exists (select from attachments where url = $2)
+"""
+
+removals: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references to tasks
+
+
+class FileHandler(Handler):
+    def file(self, name: str, max_bytes: int) -> UploadedFile | None:
+        """The one file of this field, if it came."""
+        found = self.files.get(name)
+        if not found:
+            return None
+        if len(found[0].data) > max_bytes:
+            raise TooLarge(max_bytes)
+        return found[0]
+
+    def required_file(self, name: str, max_bytes: int) -> UploadedFile:
+        if self.reader is None:
+            raise UnsupportedMediaType("Please send the file as multipart/form-data")
+        file = self.file(name, max_bytes)
+        if file is None:
+            raise Invalid([{"field": name, "message": "is required"}])
+        return file
+
+    async def optional_picture(self, name: str) -> AcceptedFile | None:
+        """The picture that may come with a form; it counts as an upload only if it does."""
+        file = self.file(name, PICTURE_MAX_BYTES)
+        if file is None:
+            return None
+        if self.caller.role not in PICTURE_FOLDERS:
+            raise Forbidden("Only influencers and salons have a picture")
+        await self.take([Claim(f"user:{self.caller.id}", "limit_upload", self.limit("limit_upload"))])
+        return await accept_picture(file.data)
+
+    @asynccontextmanager
+    async def stored_picture(self, file: AcceptedFile | None) -> AsyncIterator[str | None]:
+        """The URL of the caller's new picture, if there is one."""
+        if file is None:
+            yield None
+        else:
+            async with self.stored(PICTURE_FOLDERS[self.caller.role], file) as url:
+                yield url
+
+    @asynccontextmanager
+    async def stored(self, folder: Folder, file: AcceptedFile) -> AsyncIterator[str]:
+        """Store the file first, so that no transaction waits for it; it goes again if what follows fails."""
+        url = await self.services.media.save(folder, file.data, file.content_type, file.extension)
+        try:
+            yield url
+        except DatabaseUnavailable:
+            await self.forget_unless_kept(url)
+            raise
+        except BaseException:
+            await self.forget(url)
+            raise
+
+    async def forget_unless_kept(self, url: str) -> None:
+        """PostgreSQL went away, maybe after it had committed: a file too many is better than a picture without one."""
+        try:
+            kept = await self.db.fetchval(IS_KEPT, self.caller.id, url)
+        except DatabaseUnavailable:
+            log.warning("a file may have been left behind", url=url)
+            return
+        if not kept:
+            await self.forget(url)
+
+    async def forget(self, *urls: str | None) -> None:
+        """Delete files that nothing refers to any longer; one that cannot be is logged, and bothers nobody."""
+        task = asyncio.create_task(self.delete_files([url for url in urls if url]))
+        removals.add(task)
+        task.add_done_callback(removals.discard)
+        await asyncio.wait({task}, timeout=FORGET_SECONDS)
+
+    async def delete_files(self, urls: list[str]) -> None:
+        for url in urls:
+            try:
+                await self.services.media.delete(url)
+            except (VendorError, Busy, OSError) as error:
+                log.warning("a file was left behind", url=url, error=repr(error))
+
+    async def delete_account(self, tx: Transaction, user_id: str) -> DeletedUser | None:
+        """Delete an account and, once that has committed, tell everybody whom it concerns. None: there is none."""
+        gone = await delete_user(tx, user_id)
+        if gone is None:
+            return None
+        for conversation_id in gone.conversation_ids:
+            tx.after_commit(self.publish, ConversationClosed(conversation_id, "deleted"))
+        for notice in gone.notices:
+            tx.after_commit(self.publish, NotificationDeleted(*notice))
+        tx.after_commit(self.application.sessions.refresh)
+        tx.after_commit(revoke_now, self.db, self.services.tiktok, gone.revocations)
+        tx.after_commit(self.forget, *gone.files)
+        return gone

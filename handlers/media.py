@@ -1,0 +1,61 @@
+"""Files that are kept on the server's own disk. A name never means another file, so clients may keep it for good."""
+
+import asyncio
+import os
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from handlers.base import Handler
+from handlers.endpoint import PUBLIC, endpoint
+from handlers.errors import NotFound
+from services.media import MEDIA_TYPES, MediaStore
+
+CHUNK_BYTES = 128 * 1024
+SEND_SECONDS = 300.0  # the largest file over a slow line; whoever takes longer is cut off
+
+
+class Media(Handler):
+    @endpoint(PUBLIC, private=False, statuses=(200, 304))
+    async def get(self, folder: str, name: str) -> None:
+        """A picture or PDF by the name that its upload answered."""
+        file = await asyncio.to_thread(open_file, self.services.media, f"{folder}/{name}")
+        if file is None:
+            raise NotFound("File")
+        try:
+            self.describe(PurePosixPath(name), os.fstat(file.fileno()).st_size)
+            if self.check_etag_header():
+                self.clear_header("Content-Length")
+                self.set_status(304)
+            elif self.request.method != "HEAD":
+                async with asyncio.timeout(SEND_SECONDS):
+                    await self.send_file(file)
+        finally:
+            file.close()
+        self.finish()
+
+    def describe(self, name: PurePosixPath, size: int) -> None:
+        self.set_header("Content-Type", MEDIA_TYPES[name.suffix[1:]])
+        self.set_header("Content-Length", size)
+        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
+        self.set_header("Etag", f'"{name.stem}"')
+        self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+        self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
+        if name.suffix == ".pdf":
+            self.set_header("Content-Disposition", "attachment")
+
+    async def send_file(self, file: BinaryIO) -> None:
+        """One chunk at a time: a slow reader holds that much and no more."""
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            self.write(chunk)
+            await self.flush()
+
+
+def open_file(media: MediaStore, name: str) -> BinaryIO | None:
+    path = media.path_of(name)
+    try:
+        return path.open("rb") if path else None
+    except FileNotFoundError:  # deleted a moment ago
+        return None
+
+
+routes = [("/media/{folder:str}/{name:str}", Media)]

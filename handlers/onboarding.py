@@ -1,0 +1,93 @@
+"""Onboarding: the first profile of an influencer or a salon, with or without a picture. All or nothing."""
+
+from typing import Any
+
+import orjson
+from pydantic import model_validator
+
+from db.fields import Body, Gender, Region
+from db.profiles import Age, Bio, BusinessName, Categories, Description, InfluencerFields, SalonFields, change_profile
+from db.shapes import Influencer, Salon
+from db.shapes_profiles import OnboardedInfluencer, OnboardedSalon
+from handlers.endpoint import INFLUENCER, SALON, endpoint
+from handlers.files import PICTURE_FORM_BYTES, FileHandler
+
+COMPLETED = "Your profile is complete"
+
+
+class Form(Body):
+    @model_validator(mode="before")
+    @classmethod
+    def drop_blanks(cls, given: Any) -> Any:
+        """A form sends '' for what was not filled in; browsers send it for every field."""
+        if not isinstance(given, dict):
+            return given
+        return {key: value for key, value in given.items() if not (isinstance(value, str) and not value.strip())}
+
+
+class InfluencerForm(Form, InfluencerFields):
+    bio: Bio
+    categories: Categories
+    region: Region
+    age: Age
+    gender: Gender
+
+
+class SalonForm(Form, SalonFields):
+    business_name: BusinessName
+    description: Description
+    preferred_categories: Categories
+
+
+# Completion is a fact of its own, not derived from what the profile holds.
+COMPLETE = "update users set onboarded_at = coalesce(onboarded_at, now()), updated_at = now() where id = $1"
+
+GET_INFLUENCER = f"select {Influencer.sql('i')} from influencers i where i.user_id = $1"
+
+GET_SALON = f"select {Salon.sql('s')} from salons s where s.user_id = $1"
+
+
+class Onboarding(FileHandler):
+    async def complete(self, form: Body, get_profile: str) -> orjson.Fragment:
+        """Store the picture, then the profile and the fact; neither without the other."""
+        picture = await self.optional_picture("profilePic")
+        changes = form.model_dump(exclude_unset=True)
+        async with self.stored_picture(picture) as url:
+            if url:
+                changes["profile_pic"] = url
+            async with self.db.transaction() as tx:
+                unused = await change_profile(tx, self.caller.id, self.caller.role, changes)
+                await tx.execute(COMPLETE, self.caller.id)
+                profile = await tx.fetchval(get_profile, self.caller.id)
+                tx.after_commit(self.forget, unused)
+        return profile
+
+
+class InfluencerOnboarding(Onboarding):
+    @endpoint(
+        INFLUENCER, body=InfluencerForm, files=("profilePic",), max_bytes=PICTURE_FORM_BYTES,
+        returns=OnboardedInfluencer, top=("message", "influencer"),
+    )  # fmt: skip
+    async def post(self, form: InfluencerForm) -> None:
+        """Complete an influencer's profile; JSON or multipart with `profilePic`."""
+        profile = await self.complete(form, GET_INFLUENCER)
+        answer: dict[str, Any] = {"message": COMPLETED, "influencer": profile}
+        self.reply(answer, **answer)
+
+
+class SalonOnboarding(Onboarding):
+    @endpoint(
+        SALON, body=SalonForm, files=("profilePic",), max_bytes=PICTURE_FORM_BYTES,
+        returns=OnboardedSalon, top=("message", "salon"),
+    )  # fmt: skip
+    async def post(self, form: SalonForm) -> None:
+        """Complete a salon's profile; JSON or multipart with `profilePic`."""
+        profile = await self.complete(form, GET_SALON)
+        answer: dict[str, Any] = {"message": COMPLETED, "salon": profile}
+        self.reply(answer, **answer)
+
+
+routes = [
+    ("/onboarding/influencer", InfluencerOnboarding),
+    ("/onboarding/salon", SalonOnboarding),
+]
