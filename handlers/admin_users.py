@@ -14,9 +14,9 @@ from db.pool import Queries, Transaction
 from db.sessions import end_sessions
 from db.shapes import Role
 from db.shapes_admin import AdminUser
-from handlers.base import Handler
 from handlers.endpoint import ADMIN, NumberedPaging, endpoint
 from handlers.errors import Conflict, Invalid, NotFound
+from handlers.files import FileHandler
 from handlers.paging import Cursor, Window, page_of, window
 from services.passwords import weakness
 
@@ -117,7 +117,7 @@ SHOW_USER = f"""
 """
 
 
-class UserHandler(Handler):
+class UserHandler(FileHandler):
     async def show(self, queries: Queries, user_id: str) -> orjson.Fragment:
         user = await queries.fetchval(SHOW_USER, user_id)
         if user is None:
@@ -216,6 +216,21 @@ class OneUser(UserHandler):
                 await self.log(tx, "USER_UPDATED", description, user_id, fields=sorted(map(to_camel, given)))
             user = await self.show(tx, user_id)
         self.reply(user, message="User updated")
+
+    @endpoint(ADMIN)
+    async def delete(self, user_id: str) -> None:
+        """Delete an account; what others said with it stays theirs."""
+        async with self.db.transaction() as tx:
+            await self.show(tx, user_id)
+            gone = await self.delete_account(tx, user_id)
+            if gone is None:
+                raise NotFound("User")
+            actor, description = Actor(self.caller.id, self.ip, self.user_agent), f"Deleted {gone.name} ({gone.email})"
+            await log_activity(
+                tx, actor, "USER_DELETED", description,
+                target_id=user_id, target_name=gone.name, target_email=gone.email,
+            )  # fmt: skip
+        self.reply(message="User deleted")
 
 
 SUSPEND_USER = """
