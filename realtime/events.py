@@ -1,5 +1,6 @@
 """Server → client events: a closed set, each with its data, its channel and who is left out (contract §4)."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -8,6 +9,9 @@ import orjson
 from pydantic.alias_generators import to_camel
 
 from realtime import channels
+
+Notice = tuple[str, str, int]  # a notification's id, the moment of its last change, a checksum of its state
+READ: Notice = ("", "", 0)  # some were read or deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +24,12 @@ class Envelope:
     except_user: str | None = None
     author: str | None = None  # of a new message: who has stopped typing with it
     closes: bool = False  # whoever has joined the channel is removed from it
+    notice: Notice | None = None  # the notification that it tells of, or READ
 
     def pack(self, instance_id: str, number: int) -> bytes:
         """For Redis: a line of JSON about the frame, then the frame as it goes to the sockets."""
         about = {"i": instance_id, "n": number, "r": self.rev, "x": self.except_user, "a": self.author,
-                 "c": self.closes}  # fmt: skip
+                 "c": self.closes, "o": self.notice}  # fmt: skip
         return orjson.dumps(about) + b"\n" + self.frame
 
     @classmethod
@@ -32,7 +37,8 @@ class Envelope:
         """The envelope, the instance it comes from and its number there."""
         head, _, frame = packed.partition(b"\n")
         about = orjson.loads(head)
-        return cls(channel, frame, about["r"], about["x"], about["a"], about["c"]), about["i"], about["n"]
+        notice = tuple(about["o"]) if about.get("o") else None
+        return cls(channel, frame, about["r"], about["x"], about["a"], about["c"], notice), about["i"], about["n"]
 
 
 def encode(name: str, data: Any, id: str | int | None = None) -> bytes:
@@ -166,7 +172,10 @@ class NotificationReceived(Event):
 
     def envelopes(self) -> Iterator[Envelope]:
         data = {"notification": self.notification, "unreadCount": self.unread_count}
-        yield Envelope(channels.user(self.user_id), encode(self.name, data))
+        row = orjson.dumps(self.notification)
+        known = orjson.loads(row)
+        notice = (known["id"], known["updatedAt"], zlib.crc32(row))
+        yield Envelope(channels.user(self.user_id), encode(self.name, data), notice=notice)
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,7 @@ class NotificationsChanged(Event):
         data = {"notificationId": self.notification_id, "unreadCount": self.unread_count}
         if self.notification_id is None:
             data["all"] = True
-        yield Envelope(channels.user(self.user_id), encode(self.name, data))
+        yield Envelope(channels.user(self.user_id), encode(self.name, data), notice=READ)
 
 
 class NotificationRead(NotificationsChanged):

@@ -13,6 +13,7 @@ from db.pool import Database, DatabaseUnavailable
 from realtime import channels
 from realtime.events import Envelope, encode
 from realtime.feeds import Feed, Listener
+from realtime.inboxes import Inboxes
 
 log = structlog.get_logger()
 
@@ -35,6 +36,7 @@ class Hub:
         self.db = db
         self.relay: Channels | None = None
         self.users: dict[str, set[Listener]] = {}  # by channel
+        self.inboxes = Inboxes(db)
         self.feeds: dict[str, Feed] = {}  # by channel
         self.on_author: Callable[[str, str], None] = lambda conversation_id, user_id: None
         self.catching_up = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
@@ -47,6 +49,7 @@ class Hub:
     async def add_user(self, listener: Listener) -> None:
         channel = channels.user(listener.user_id)
         self.users.setdefault(channel, set()).add(listener)
+        self.inboxes.open(listener.user_id)
         await self._subscribe(channel)
 
     def remove_user(self, listener: Listener) -> None:
@@ -54,6 +57,7 @@ class Hub:
         listeners = self.users.get(channel, set())
         listeners.discard(listener)
         if not listeners and self.users.pop(channel, None) is not None:
+            self.inboxes.close(listener.user_id)
             self._unsubscribe(channel)
 
     def sockets_of(self, user_id: str) -> list[Listener]:
@@ -98,8 +102,10 @@ class Hub:
             feed.deliver(envelope)
             if envelope.author:
                 self.on_author(feed.conversation_id, envelope.author)
-        for listener in list(self.users.get(envelope.channel, ())):
-            listener.send(envelope.frame)
+        listeners = self.users.get(envelope.channel)
+        if listeners and self.inboxes.is_news(envelope):
+            for listener in list(listeners):
+                listener.send(envelope.frame)
 
     def resync(self, reason: str) -> None:
         """Something may have been missed: users are told to look again, conversations are caught up."""
@@ -142,6 +148,8 @@ class Hub:
                 feed = self.feeds.get(channels.conversation(moved.conversation_id))
                 if feed and feed.position is not None and (moved.last_rev > feed.position or moved.closed):
                     feed.catch_up()
+        for envelope in await self.inboxes.look(seconds):
+            self.deliver(envelope)
         self.watched_at = began
 
     async def _subscribe(self, channel: str) -> None:

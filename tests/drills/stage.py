@@ -110,6 +110,10 @@ class Stage:
                 if "[error" in line or "never retrieved" in line:
                     raised = next((told for told in text[number + 2 : number + 80] if told[:1].strip()), "")
                     lines.append(f"instance {instance.number}: {line} {raised}")
+        log = self.folder / "access.log"
+        answers = log.read_text().splitlines() if log.exists() else []
+        # An outage is a 503 with Retry-After, or a 504.
+        lines += [f"nginx: {line}" for line in answers if line.split()[3] in ("500", "502")]
         return lines
 
     async def strike(self) -> None:

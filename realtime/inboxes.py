@@ -1,0 +1,112 @@
+"""What the users of this instance have been told of their notifications, to find what they have not been.
+
+A notification is known by its id and the moment of its last change. News that comes twice, or after newer news, is
+dropped; what the database holds and nobody brought is fetched (the instance that should have told died first, say).
+"""
+
+import time
+from typing import Any, NamedTuple
+
+from db.pool import Database
+from db.shapes import Notification
+from realtime import channels
+from realtime.events import READ, Envelope, NotificationReceived, encode
+
+ON_ITS_WAY_SECONDS = 1.0  # younger changes may still be brought by whoever made them
+ASKED_AT_ONCE = 5_000  # users in one statement, and changes that it answers: the latest
+
+LIST_NOTICED = f"""
+    select user_id, id, iso(updated_at) as stamp, is_read,
+        extract(epoch from clock_timestamp() - updated_at)::float8 as age
+    from notifications where updated_at > now() - make_interval(secs => $1) and user_id = any($2::uuid[])
+    order by updated_at desc limit {ASKED_AT_ONCE}
+"""
+
+FETCH_NOTICES = f"""
+    select n.user_id, {Notification.sql("n")} as notification,
+        (select count(*) from notifications o where o.user_id = n.user_id and not o.is_read) as unread_count
+    from notifications n where n.id = any($1::uuid[]) and not n.is_read
+"""
+
+
+class Told(NamedTuple):
+    stamp: str
+    checksum: int
+    at: float
+
+
+class Inbox:
+    """Of one user, since the first socket here."""
+
+    def __init__(self, user_id: str) -> None:
+        self.user_id = user_id
+        self.since = time.monotonic()
+        self.told: dict[str, Told] = {}
+        self.read_at = float("-inf")  # when a notification_read or a deletion was last heard
+
+    def is_news(self, envelope: Envelope) -> bool:
+        now = time.monotonic()
+        if envelope.notice is None:
+            return True
+        if envelope.notice == READ:
+            self.read_at = now
+            return True
+        id, stamp, checksum = envelope.notice
+        told = self.told.get(id)
+        if told and (stamp < told.stamp or (stamp, checksum) == told[:2]):
+            return False
+        self.told[id] = Told(stamp, checksum, now)
+        return True
+
+    def lacks(self, row: Any, began: float) -> bool:
+        changed_at = began - row["age"]
+        if row["age"] < ON_ITS_WAY_SECONDS or changed_at < self.since:
+            return False
+        if row["is_read"]:
+            return self.read_at < changed_at
+        told = self.told.get(row["id"])
+        return told is None or told.stamp < row["stamp"]
+
+    def forget(self, before: float) -> None:
+        self.told = {id: told for id, told in self.told.items() if told.at >= before}
+
+
+class Inboxes:
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.inboxes: dict[str, Inbox] = {}  # by channel
+
+    def open(self, user_id: str) -> None:
+        self.inboxes.setdefault(channels.user(user_id), Inbox(user_id))
+
+    def close(self, user_id: str) -> None:
+        self.inboxes.pop(channels.user(user_id), None)
+
+    def is_news(self, envelope: Envelope) -> bool:
+        inbox = self.inboxes.get(envelope.channel)
+        return inbox is None or inbox.is_news(envelope)
+
+    async def look(self, seconds: float) -> list[Envelope]:
+        """What has to be told, as far as it changed in the last `seconds`: one statement, and one more if need be."""
+        began = time.monotonic()
+        users = [inbox.user_id for inbox in self.inboxes.values()]
+        missing: list[str] = []
+        resyncs: set[str] = set()
+        for start in range(0, len(users), ASKED_AT_ONCE):
+            for row in await self.db.fetch(LIST_NOTICED, seconds, users[start : start + ASKED_AT_ONCE]):
+                inbox = self.inboxes.get(channels.user(row["user_id"]))
+                if inbox and inbox.lacks(row, began):
+                    if row["is_read"]:
+                        inbox.read_at = began
+                        resyncs.add(row["user_id"])
+                    else:
+                        missing.append(row["id"])
+        for inbox in self.inboxes.values():
+            inbox.forget(began - seconds)
+        rows = await self.db.fetch(FETCH_NOTICES, missing) if missing else []
+        received = [NotificationReceived(row["user_id"], row["notification"], row["unread_count"]) for row in rows]
+        again = encode("resync", {"reason": "notifications"})
+        return [
+            *(envelope for event in received for envelope in event.envelopes()),
+            *(Envelope(channels.user(user_id), again) for user_id in resyncs),
+        ]

@@ -1,0 +1,1 @@
+drop index notifications_updated_at_idx;
