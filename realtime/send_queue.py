@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError
 
-# A reader that is this far behind does not read; it is closed and resumes from the database.
-MAX_BYTES = 1024 * 1024
+# A reader that is this far behind does not read; it is closed and resumes from the database. With the copy that
+# Tornado holds of the frame being written, a socket holds 1 MiB.
+MAX_BYTES = 1024 * 1024 - 64 * 1024
 
 
 class SendQueue:

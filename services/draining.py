@@ -12,6 +12,7 @@ from collections.abc import Sized
 from tornado.httpserver import HTTPServer
 
 POLL_SECONDS = 0.02
+UNREAD_SECONDS = 0.1  # a connection that has just been accepted may carry a request that nobody has read yet
 SO_ATTACH_FILTER = 26  # Linux
 DROP_EVERYTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # the one-instruction packet filter `return 0`
 
@@ -50,7 +51,7 @@ async def requests_end(http: HTTPServer, running: Sized, idle_seconds: float) ->
     request that we have not seen. Bound the wait from outside.
     """
     gc.collect()  # requests whose client has gone are remembered weakly
-    until = asyncio.get_running_loop().time() + idle_seconds
+    until = asyncio.get_running_loop().time() + max(idle_seconds, UNREAD_SECONDS)
     while (  # noqa: ASYNC110  nor of this
         running
         or any(connection.stream.writing() for connection in http._connections)

@@ -1,0 +1,88 @@
+"""PostgreSQL away or frozen: 503 with Retry-After, sockets stay, and it is taken up again without a restart."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from db.embedded import ServerUrls
+from server import Instance
+from tests.clients import Api
+from tests.drills.proxy import TcpProxy
+from tests.test_resilience_redis import refuse
+
+ANSWER_SECONDS = 3.0  # with the waits below; 9 s with those of production, less than nginx waits
+HEAL_SECONDS = 3.0
+
+
+@pytest.fixture
+def proxy(io_loop, servers) -> TcpProxy:
+    proxy = TcpProxy(servers.database_url.partition("host=")[2] + "/.s.PGSQL.5432")
+    io_loop.run_sync(proxy.start)
+    yield proxy
+    proxy.heal()
+    io_loop.run_sync(proxy.stop)
+
+
+@pytest.fixture
+def shaky(io_loop, settings, servers, proxy, instance, monkeypatch) -> Instance:
+    """An instance whose PostgreSQL is behind the proxy, with shorter waits."""
+    monkeypatch.setattr("db.pool.ACQUIRE_SECONDS", 0.5)
+    monkeypatch.setattr("db.pool.COMMAND_SECONDS", 0.8)
+    shaky = Instance(settings, ServerUrls(f"postgresql://encer@127.0.0.1:{proxy.port}/encer", servers.redis_url))
+    io_loop.run_sync(shaky.start)
+    yield shaky
+    proxy.heal()
+    io_loop.run_sync(shaky.stop)
+
+
+async def health(api: Api) -> tuple[int, str]:
+    answer = await api.http.fetch(f"{api.base}/health/ready", raise_error=False)
+    return answer.code, json.loads(answer.body)["status"]
+
+
+@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
+    api = Api(shaky)
+    hanako, sakura = await people.influencer(), await people.salon()
+    conversation_id = await people.connect(hanako, sakura)
+    path = f"/chat/conversations/{conversation_id}/messages"
+    here = await api.socket(hanako)
+    await here.join(conversation_id)
+    fail(proxy)
+    began = time.monotonic()
+    sent = [api.post(path, {"content": "lost?", "clientMessageId": f"c{n}"}, hanako) for n in range(15)]
+    *answers, ready = await asyncio.gather(*sent, health(api))
+    assert time.monotonic() - began < ANSWER_SECONDS
+    for answer in answers:
+        assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "NOT_READY", "2")
+    assert ready == (503, "not_ready")
+    refused = await here.ask("send_message", {"conversationId": conversation_id, "content": "lost?"})
+    assert refused["data"]["code"] == "NOT_READY"
+    assert await here.heard() == ["error"]  # and it is still open
+    # What the other instance stores meanwhile is told once this one can see again.
+    await other_api.post(path, {"content": "meanwhile"}, sakura)
+    proxy.heal()
+    healed = time.monotonic()
+    for n in range(15):
+        while (answer := await api.post(path, {"content": "again", "clientMessageId": f"c{n}"}, hanako)).status == 503:
+            assert time.monotonic() - healed < HEAL_SECONDS
+    assert answer.status in (200, 201)
+    assert (await here.expect("message_sent"))["content"] == "meanwhile"
+    assert await health(api) == (200, "ok")
+
+
+async def test_the_pool_is_whole_after_a_cut(shaky, proxy, people):
+    api = Api(shaky)
+    hanako = await people.influencer()
+    for _ in range(3):
+        await asyncio.gather(*(api.get("/notifications", hanako) for _ in range(20)))  # fills the pool
+        proxy.cut()
+        healed = time.monotonic()
+        while (await api.get("/notifications", hanako)).status != 200:
+            assert time.monotonic() - healed < HEAL_SECONDS
+    statuses = {
+        answer.status for answer in await asyncio.gather(*(api.get("/notifications", hanako) for _ in range(30)))
+    }
+    assert statuses == {200}
