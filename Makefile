@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint routes migrate example clean cluster drills
+.PHONY: help run test check lint routes migrate seed example clean cluster drills
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ routes: $(VENV)/.runtime  ## the table of routes: method, path, access
 
 migrate: $(VENV)/.runtime  ## bring the database of DATABASE_URL (or the packaged one) up to date
 	@$(BIN)/python -m db.migrate
+
+seed: $(VENV)/.runtime  ## fill a development database with people to sign in as; SCALE=100 adds 100,000 more
+	@$(BIN)/python -m db.seed $(if $(SCALE),--scale $(SCALE))
 
 clean:  ## forget the virtual environment and caches; data in .data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

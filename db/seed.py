@@ -1,0 +1,117 @@
+"""`python -m db.seed` fills a development database with people to sign in as; with `--scale N`, with N thousand more.
+
+A program of its own, like server.py, that nothing imports. It uses the database of DATABASE_URL, or the packaged one,
+beside a running server or without. A second run doubles nobody. It refuses in production: everybody has one password.
+"""
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+import asyncpg
+import psycopg
+
+from db.embedded import EmbeddedServers
+from db.migrate import migrate
+from db.pool import CONNECT_SECONDS, UNAVAILABLE, set_codecs
+from db.seed_people import Demonstration, influencer_email, salon_email
+from db.seed_scale import add_people
+from db.seed_texts import CREATORS, SHOPS
+from services.passwords import Passwords
+from settings import Settings, SettingsError, load_settings
+
+PASSWORD = "cherry-blossom-7"  # noqa: S105  of made-up people, in development only
+MAX_THOUSANDS = 1_000  # a million people are half an hour of work and several gigabytes
+SHOWN = 3  # accounts of each role that are printed; the others follow the same pattern
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    try:
+        settings = load_settings()
+        if settings.production:
+            print("Nothing was done: made-up people with a known password do not belong in production", file=sys.stderr)
+            return 1
+        fill(settings, options.scale)
+    except SettingsError as error:
+        print(f"These settings need to be mended:\n{error}", file=sys.stderr)
+        return 2
+    except (psycopg.OperationalError, *UNAVAILABLE) as error:
+        print(f"The database does not answer: {str(error) or type(error).__name__}".splitlines()[0], file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped; what was under way was undone", file=sys.stderr)
+        return 130
+    print_accounts()
+    return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m db.seed", description=__doc__)
+    parser.add_argument("--scale", type=thousands, default=0, metavar="N", help="add N thousand people to search in")
+    return parser.parse_args(arguments)
+
+
+def thousands(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= MAX_THOUSANDS:
+        raise argparse.ArgumentTypeError(f"must be a whole number up to {MAX_THOUSANDS:,}")
+    return int(text)
+
+
+def tell(step: str) -> None:
+    print(f"  {step}", flush=True)
+
+
+def fill(settings: Settings, scale: int) -> None:
+    servers = None
+    if settings.database_url is None:
+        servers = EmbeddedServers(settings.data_dir)
+        url = servers.start().database_url
+    else:
+        url = settings.database_url.get_secret_value()
+    try:
+        migrate(url)
+        asyncio.run(add_everybody(url, settings, scale))
+    finally:
+        if servers:
+            servers.stop()
+
+
+async def add_everybody(url: str, settings: Settings, scale: int) -> None:
+    passwords = Passwords(settings.password_cost)
+    password_hash = await passwords.hash(PASSWORD)
+    passwords.close()
+    conn = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+    try:
+        await set_codecs(conn)
+        await add_demonstration(conn, password_hash)
+        if scale:
+            await add_people(conn, scale * 1000, password_hash, tell)
+    finally:
+        await conn.close(timeout=CONNECT_SECONDS)
+
+
+async def add_demonstration(conn: Any, password_hash: str) -> None:
+    """All or nothing."""
+    async with conn.transaction():
+        demonstration = Demonstration(conn, password_hash)
+        tell(f"{await demonstration.add_influencers()} influencers added, with accounts and posts")
+        tell(f"{await demonstration.add_salons()} salons added")
+        requests, messages = await demonstration.add_connections()
+        tell(f"{requests} connections and requests added, {messages} messages, and what tells of them")
+
+
+def print_accounts() -> None:
+    print(f"\n  Sign in with the password {PASSWORD} as")
+    for n in range(SHOWN):
+        print(f"    {influencer_email(n):32}{CREATORS[n].name}")
+    print(f"    … influencer{len(CREATORS)}@")
+    for n in range(SHOWN):
+        print(f"    {salon_email(n):32}{SHOPS[n].business_name}")
+    print(f"    … salon{len(SHOPS)}@")
+    print("  Admins are made by: python -m db.create_admin\n", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
