@@ -137,7 +137,7 @@ SYNC = f"""
             and ($4 = 'OAUTH' or lower(a.username) = lower(g.username))
         returning a.*
     ), {PUT_POSTS}
-    select {OwnAccount.sql("account")} as body, id, influencer_id from account
+    select {OwnAccount.sql("account")} as body, id from account
 """
 
 PRUNE_POSTS = f"""
@@ -147,22 +147,11 @@ PRUNE_POSTS = f"""
     )
 """
 
-# What lists of influencers sort and filter by: the numbers of their largest active account.
 # Rows are locked in the order handle, influencers by id, accounts: nobody waits in a circle.
 LOCK_INFLUENCERS = "select from influencers where id = any ($1::uuid[]) order by id for update"
 
 LOCK_OWNER_OF = """
     select from influencers i join social_media_accounts a on a.influencer_id = i.id where a.id = $1 for update of i
-"""
-
-UPDATE_REACH = """
-    update influencers i
-    set followers_count = coalesce(best.followers_count, 0), engagement_rate = coalesce(best.engagement_rate, 0)
-    from influencers j left join lateral (
-        select a.followers_count, a.engagement_rate from social_media_accounts a
-        where a.influencer_id = j.id and a.is_active order by a.followers_count desc, a.id limit 1
-    ) best on true
-    where j.id = any ($1::uuid[]) and i.id = j.id
 """
 
 
@@ -194,7 +183,7 @@ async def connect_account(
     sealed = tuple(tokens) if tokens else (None,) * 4
     row = await tx.fetchrow(CONNECT, profile, fetched_at, owner.influencer_id, account_id, code, *sealed)
     assert row is not None
-    await tidy(tx, row["id"], owner.influencer_id)
+    await tx.execute(PRUNE_POSTS, row["id"])
     return Connected(row["body"], row["verification_code"])
 
 
@@ -204,13 +193,8 @@ async def sync_account(tx: Transaction, account_id: str, connection: str, profil
     row = await tx.fetchrow(SYNC, profile, fetched_at, account_id, connection)
     if row is None:
         return None
-    await tidy(tx, row["id"], row["influencer_id"])
+    await tx.execute(PRUNE_POSTS, row["id"])
     return row["body"]
-
-
-async def tidy(tx: Transaction, account_id: str, influencer_id: str) -> None:
-    await tx.execute(PRUNE_POSTS, account_id)
-    await tx.execute(UPDATE_REACH, [influencer_id])
 
 
 ISSUE_CODE = """
@@ -269,7 +253,6 @@ async def end_claims(
     if not rivals:
         return []
     ended = await tx.fetch(END_CLAIMS, platform, username, influencer_id)
-    await tx.execute(UPDATE_REACH, rivals)
     return [
         await notify(
             tx, account["user_id"], "SYSTEM", "A connected account was removed",
@@ -286,7 +269,6 @@ DISCONNECT = "delete from social_media_accounts where id = $1 and influencer_id 
 async def disconnect_account(tx: Transaction, owner: Owner, account_id: str) -> None:
     """Delete the owner's account and its posts; what is to be revoked has been queued."""
     await tx.execute(DISCONNECT, account_id, owner.influencer_id)
-    await tx.execute(UPDATE_REACH, [owner.influencer_id])
 
 
 NEEDS_RECONNECT = """

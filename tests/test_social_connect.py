@@ -196,7 +196,7 @@ async def test_another_handle_takes_the_place_of_the_former_one(api, people, api
 
 
 async def test_reach_follows_the_largest_active_account(api, people, apify, db):
-    reach = "select followers_count, engagement_rate from influencers"
+    reach = "select followers_count, engagement_rate from listings"
     sakura = await people.influencer()
     large = await connect(api, sakura)
     await connect(api, sakura, "yuki.hairstyle", "tiktok")

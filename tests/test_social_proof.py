@@ -57,7 +57,7 @@ async def test_a_proven_handle_cannot_be_held_by_another(api, people, apify, db)
     assert (await api.get("/social-media/accounts", thief)).data == []
     told = await socket.expect("notification_received")
     assert SAKURA in told["notification"]["message"]
-    assert (await db.fetchval("select followers_count from influencers where user_id = $1", thief.id)) == 0
+    assert (await db.fetchval("select followers_count from listings where user_id = $1", thief.id)) == 0
     runs = apify.count(START)
     for answer in (
         await verify(api, thief, theirs),
