@@ -20,7 +20,7 @@ import h11
 
 from services.errors import UnreadableAnswer, VendorError, VendorTimeout, VendorUnreachable
 from services.images import SNIFF_BYTES, sniff
-from services.slots import Slots
+from services.slots import Slots, SlotsEach
 
 MAX_URL_CHARS = 4096  # those of the networks carry long signatures, of up to about 1,000
 MAX_BYTES = 10 * 1024 * 1024
@@ -89,7 +89,7 @@ class Target:
 
 
 class ImageProxy:
-    """`async with proxy.open(url) as image:` and relay `image.chunks`; leaving it ends the connection.
+    """`async with proxy.open(url, ip) as image:` and relay `image.chunks`; leaving it ends the connection.
 
     `resolve`, `is_public`, `tls` and `port` are there for tests; the defaults are strict.
     """
@@ -111,20 +111,28 @@ class ImageProxy:
         self._port = port
         # A page of a browser asks for dozens at once; each holds a connection and some 200 KB.
         self._slots = Slots(running=32, waiting=256)
+        # A visitor who reads nothing holds what he has for TOTAL_SECONDS: of the above, no more than this.
+        self._visitors = SlotsEach(running=8, waiting=64)
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
-    async def open(self, url: str) -> AsyncIterator[RemoteImage]:
-        """Raises UrlRefused, Busy, or a VendorError: NotAnImage, VendorTimeout and so on.
+    async def open(self, url: str, visitor: str = "") -> AsyncIterator[RemoteImage]:
+        """Raises UrlRefused, Busy, or a VendorError: NotAnImage, VendorTimeout and so on. `visitor` is whose share of
+        what goes on at once it takes from.
 
         TOTAL_SECONDS cover everything until the block is left, the reading of a slow client included.
         A VendorError in the middle of `chunks` means that the image is not whole: break the answer off.
         """
         target = self._check(url)
         try:
-            async with asyncio.timeout(TOTAL_SECONDS), self._slots.take(), self._follow(target) as image:
+            async with (
+                asyncio.timeout(TOTAL_SECONDS),
+                self._visitors.take(visitor),
+                self._slots.take(),
+                self._follow(target) as image,
+            ):
                 yield image
         except TimeoutError:
             raise VendorTimeout(VENDOR, target.host) from None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 
 class Busy(Exception):
@@ -31,3 +32,20 @@ class Slots:
             yield
         finally:
             self._semaphore.release()
+
+
+class SlotsEach:
+    """The same bounds for each of many; who holds nothing and waits for nothing is forgotten."""
+
+    def __init__(self, *, running: int, waiting: int) -> None:
+        self._running, self._max_waiting = running, waiting
+        self._slots: WeakValueDictionary[str, Slots] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def take(self, who: str) -> AsyncIterator[None]:
+        """As `Slots.take`, of the slots of `who`."""
+        slots = self._slots.get(who)
+        if slots is None:
+            slots = self._slots[who] = Slots(running=self._running, waiting=self._max_waiting)
+        async with slots.take():
+            yield

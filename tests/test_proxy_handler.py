@@ -2,14 +2,14 @@
 
 import asyncio
 import socket
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from urllib.parse import quote
 
 import pytest
 
 from services import image_proxy
 from services.image_proxy import ImageProxy
-from services.slots import Slots
+from services.slots import Slots, SlotsEach
 from settings import Limit
 from tests.clients import Api
 from tests.test_image_proxy import HOST, IMAGES, JPEG, URL, Host, answer
@@ -194,6 +194,32 @@ async def test_too_many_at_once_are_told_to_come_back(api: Api, host, instance, 
     go_on.set()
     assert (second.status, second.code) == (503, "NOT_READY")
     assert (await first).status == 200
+
+
+async def test_one_visitor_does_not_take_every_slot(api: Api, host, instance, monkeypatch):
+    """As many as will from one address; another one is served at once."""
+    monkeypatch.setattr(instance.services.image_proxy, "_slots", Slots(running=3, waiting=0))
+    monkeypatch.setattr(instance.services.image_proxy, "_visitors", SlotsEach(running=2, waiting=20))
+    monkeypatch.setattr(instance.app, "proxies", [ip_network("127.0.0.1")])
+    go_on, arrived = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def send(visit):
+        arrived.release()
+        if b"/slow" in visit.request:
+            await go_on.wait()
+        await visit.send(answer(JPEG))
+
+    host.script = send
+    greedy = {"X-Forwarded-For": "203.0.113.1"}
+    slow = [asyncio.create_task(api.get(path_of(f"https://{HOST}/slow{n}"), headers=greedy)) for n in range(9)]
+    async with asyncio.timeout(5):
+        await arrived.acquire()
+        await arrived.acquire()
+    other = await api.get(PATH, headers={"X-Forwarded-For": "203.0.113.2"})
+    assert (other.status, len(host.visits)) == (200, 3)
+    go_on.set()
+    assert [got.status for got in await asyncio.gather(*slow)] == [200] * 9
+    assert len(instance.services.image_proxy._visitors._slots) == 0
 
 
 @pytest.mark.parametrize("answered", [False, True])
