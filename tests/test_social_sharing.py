@@ -65,12 +65,19 @@ async def test_a_run_that_ends_while_somebody_joins_is_not_repeated(instance, db
     assert second.state == "SUCCEEDED"
 
 
-async def test_a_failure_is_shared_too_and_the_next_caller_tries_anew(api, other_api, people, apify):
+async def test_a_failure_is_shared_too_and_the_next_caller_tries_anew(
+    instance, other_instance, api, other_api, people, apify, monkeypatch
+):
     apify.run_seconds = 3600
+    second_waits = asyncio.Event()  # for the run of the first: it looks at its row
+    for each in (instance, other_instance):
+        store = each.services.scrapes.store
+        monkeypatch.setattr(store, "show", lambda run_id, show=store.show: second_waits.set() or show(run_id))
     one, two = await people.influencer(), await people.influencer()
     connects = [asyncio.create_task(client.post(CONNECT, {"username": SAKURA}, caller))
                 for client, caller in ((api, one), (other_api, two))]  # fmt: skip
     await apify.started.wait()
+    await second_waits.wait()
     end_runs(apify, "FAILED")
     answers = await asyncio.gather(*connects)
     assert [(answer.status, answer.body["reason"]) for answer in answers] == [(502, "UPSTREAM_RUN_FAILED")] * 2
