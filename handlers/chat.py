@@ -16,6 +16,7 @@ from db.shapes import (
     Conversation,
     ListedConversation,
     Message,
+    Shape,
 )
 from handlers.base import Handler
 from handlers.endpoint import MEMBER, NumberedPaging, Paging, endpoint
@@ -298,8 +299,12 @@ FIND_MESSAGE = """
 """
 
 
+class Unread(Shape):
+    unread_count: int
+
+
 class ReadMessage(Handler):
-    @endpoint(MEMBER)
+    @endpoint(MEMBER, returns=Unread)
     async def patch(self, message_id: str) -> None:
         """Everything up to this message is read."""
         found = await self.db.fetchrow(FIND_MESSAGE, message_id, self.caller.id)

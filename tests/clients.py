@@ -87,7 +87,10 @@ class Api:
             assert answer.body[name] == answer.body["data"][name], name
         if route.endpoint.data_as:
             assert answer.body[route.endpoint.data_as] == answer.body["data"]
-        if route.endpoint.returns is not None:
+        if route.endpoint.returns is None:
+            json_answer = answer.headers.get("Content-Type", "").startswith("application/json")
+            assert not json_answer or "data" not in answer.body, f"{route.path} does not declare what it returns"
+        else:
             TypeAdapter(route.endpoint.returns).validate_json(json.dumps(answer.body["data"]), strict=True)
 
     async def get(self, path: str, user: Person | None = None, **kwargs: Any) -> Answer:
