@@ -5,7 +5,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from tests.drills.clients import Client
 from tests.drills.proxy import TcpProxy
@@ -102,7 +102,7 @@ async def delay_Redis(stage: Stage, clients: list[Client], chance: random.Random
 
 @fault
 async def kill_PostgreSQL(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
-    stage.kill_postgres()
+    await asyncio.to_thread(stage.kill_postgres)
     yield "kill -9"
     await asyncio.to_thread(stage.start_postgres)
 
@@ -112,7 +112,8 @@ async def freeze_PostgreSQL(stage: Stage, clients: list[Client], chance: random.
     pids = stage.signal_postgres(signal.SIGSTOP)
     yield "SIGSTOP"
     for pid in pids:
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 @fault

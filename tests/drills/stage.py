@@ -5,6 +5,8 @@ import os
 import secrets
 import signal
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -53,6 +55,13 @@ def processes_under(pid: int) -> list[int]:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
             found += map(int, task.read_text().split())
     return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
 
 
 class Stage:
@@ -176,11 +185,16 @@ class Stage:
     def signal_postgres(self, number: int) -> list[int]:
         pids = processes_under(self.postgres_pid())
         for pid in pids:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # a backend that has just ended
+                os.kill(pid, number)
         return pids
 
     def kill_postgres(self) -> None:
-        self.signal_postgres(signal.SIGKILL)
+        for pid in self.signal_postgres(signal.SIGKILL):
+            while is_running(pid):
+                time.sleep(0.01)
+        # A dead process that nobody has reaped yet would pass for a running server.
+        (self.servers.pgdata / "postmaster.pid").unlink(missing_ok=True)
 
     def start_postgres(self) -> None:
         assert ServerUrls(self.servers.start_postgres(), self.urls.redis_url) == self.urls
