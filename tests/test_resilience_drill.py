@@ -14,7 +14,7 @@ async def test_nothing_is_lost_while_everything_fails(tmp_path, monkeypatch, cap
     monkeypatch.setattr(run, "CONVERSATIONS", 4)
     monkeypatch.setattr(run, "FAULTS", {name: faults.FAULTS[name] for name in IN_SHORT})
     async with asyncio.timeout(55):
-        findings, record, struck = await run.drill(tmp_path, seed=1, messages=300, faults=len(IN_SHORT), pause=0.05)
+        findings, _, struck = await run.drill(tmp_path, seed=1, messages=300, faults=len(IN_SHORT), pause=0.05)
     assert findings.clean, findings
     assert findings.acknowledged >= 300
     assert {fault.name for fault in struck} == set(IN_SHORT)
