@@ -1,6 +1,5 @@
 """An admin's own name, e-mail address and password."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
@@ -10,13 +9,10 @@ from pydantic.alias_generators import to_camel
 from db.activity_logs import Action, Actor, log_activity
 from db.fields import Body, Email, Line
 from db.pool import Queries, Transaction
-from db.sessions import end_sessions
 from db.shapes import User
 from handlers.base import Handler
 from handlers.endpoint import ADMIN, endpoint
-from handlers.errors import Forbidden, Invalid
-from services.passwords import weakness
-from services.rate_limit import Claim
+from handlers.passwords import NewPassword, PasswordHandler
 
 SHOW_ADMIN = f"select {User.sql('u')} from users u where u.id = $1"
 
@@ -67,60 +63,14 @@ class Profile(AccountHandler):
         self.reply(admin, message="Profile updated")
 
 
-class NewPassword(Body):
-    # What is too long for a password is refused by `weakness`, with its own sentence; this only bounds what is read.
-    current_password: Annotated[str, Line(200)]
-    new_password: Annotated[str, Line(200)]
-
-
-FIND_PASSWORD = "select name, email, password_hash from users where id = $1"  # noqa: S105
-
-# Of two changes at once the second finds another password than the one it was checked against.
-SET_PASSWORD = """
-    update users set password_hash = $2, updated_at = now() where id = $1 and password_hash = $3 returning id
-"""  # noqa: S105
-
-
-class WrongPassword(Forbidden):
-    code = "WRONG_PASSWORD"
-    error = "The current password is wrong"
-
-
-class Password(AccountHandler):
+class Password(PasswordHandler, AccountHandler):
     @endpoint(ADMIN, body=NewPassword)
     async def put(self, body: NewPassword) -> None:
         """Change one's own password; all other sessions end."""
-        admin = await self.check_password(body.current_password)
-        fault = weakness(body.new_password, admin["email"])
-        if fault:
-            raise Invalid([{"field": "newPassword", "message": fault}])
-        password_hash = await self.services.passwords.hash(body.new_password)
-        async with self.db.transaction() as tx:
-            if await tx.fetchval(SET_PASSWORD, self.caller.id, password_hash, admin["password_hash"]) is None:
-                raise WrongPassword
-            await end_sessions(tx, self.caller.id, "PASSWORD_CHANGED", keep=self.caller.session_id)
-            await self.log(tx, "PASSWORD_RESET", "Changed their own password")
-            changed_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-            await self.mail(tx, admin["email"], "password_changed", name=admin["name"], changed_at=changed_at)
-            tx.after_commit(self.application.sessions.refresh)
-        self.reply(message="Your password is changed")
+        await self.change_password(body)
 
-    async def check_password(self, password: str) -> Any:
-        """The account, if the password is right. Wrong ones are counted as at sign-in: a stolen token guesses no more
-        often than anybody else. They are counted beforehand, so that many at once gain nothing."""
-        claims = [Claim(f"user:{self.caller.id}", "limit_auth", self.limit("limit_auth"))]
-        await self.take(claims, "Too many failed attempts; please try again later")
-        right = None
-        try:
-            admin = await self.db.fetchrow(FIND_PASSWORD, self.caller.id)
-            assert admin is not None
-            right = await self.services.passwords.matches(password, admin["password_hash"])
-        finally:
-            if right is not False:
-                await self.services.rate_limits.give_back(claims)
-        if not right:
-            raise WrongPassword
-        return admin
+    async def note_change(self, tx: Transaction) -> None:
+        await self.log(tx, "PASSWORD_RESET", "Changed their own password")
 
 
 routes = [

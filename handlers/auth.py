@@ -9,9 +9,10 @@ from pydantic import AliasChoices, Field
 from db.fields import BlankAsNone, Body, Email, Line
 from db.sessions import end_sessions
 from db.shapes import Role, Shape
-from handlers.codes import ByCode, ByEmail, CodeHandler, Password
+from handlers.codes import ByCode, ByEmail, CodeHandler
 from handlers.endpoint import PUBLIC, endpoint
 from handlers.errors import EmailTaken, Invalid
+from handlers.passwords import Password
 from services.passwords import weakness
 
 

@@ -21,6 +21,7 @@ from db.shapes import (
 from handlers.base import Handler
 from handlers.endpoint import MEMBER, NumberedPaging, Paging, endpoint
 from handlers.errors import Conflict, Forbidden, NotFound
+from handlers.files import FileHandler
 from handlers.paging import Cursor, page_of, window
 from realtime.events import (
     MessageDeleted,
@@ -248,9 +249,12 @@ DELETE_MESSAGE = f"""
     ), notification as (
         update notifications n set message = m.content from message m where n.message_id = m.id
     ), file as (
-        delete from attachments a using old where a.url = old.file_url
+        delete from attachments a using old
+        where a.url = old.file_url
+            and not exists (select from messages o where o.file_url = old.file_url and o.id <> old.id)
+        returning a.url
     )
-    select m.seq, m.rev, old.file_url from message m join old on old.id = m.id
+    select m.seq, m.rev, (select url from file) as unused_file from message m
 """
 
 
@@ -258,7 +262,7 @@ class Edit(Body):
     content: Annotated[str, Text(5000)]
 
 
-class OneMessage(Handler):
+class OneMessage(FileHandler):
     @endpoint(MEMBER, body=Edit, returns=Message)
     async def patch(self, message_id: str, edit: Edit) -> None:
         """Change the text of one's own message."""
@@ -279,6 +283,7 @@ class OneMessage(Handler):
             if deleted is not None:
                 event = MessageDeleted(message_id, conversation_id, deleted["seq"], deleted["rev"])
                 tx.after_commit(self.publish, event)
+                tx.after_commit(self.forget, deleted["unused_file"])
         self.reply(message="Message deleted")
 
     async def lock(self, tx: Transaction, message_id: str) -> str:

@@ -14,8 +14,6 @@ from services.rate_limit import Claim
 
 FAILURES = ("INVALID_CREDENTIALS", "INVALID_OTP", "INVALID_TOKEN")
 
-# Long passwords are refused by `weakness`, with its own sentence; this only bounds what is read.
-Password = Annotated[str, Line(200)]
 Code = Annotated[str, Line(20)]
 
 

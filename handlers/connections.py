@@ -37,22 +37,26 @@ class NewRequest(Body):
     message: Annotated[str, Text(1000, min=0)] | None = None
 
 
-# One row per unordered pair: whoever asks second finds the first one's row, also when both ask at once.
+# One row per unordered pair: whoever asks second finds the first one's row, also when both ask at once. The two
+# accounts stay while this goes on: one that is just being deleted is waited for, and then not found.
 ASK = f"""
-    with receiver as (
+    with sender as (
+        select name from users where id = $1 and status = 'ACTIVE' for key share
+    ), receiver as (
         select id, role from users
         where id = $2 and status = 'ACTIVE' and email_verified_at is not null and role <> 'ADMIN'
+        for key share
     ), r as (
         insert into connection_requests as r (sender_id, receiver_id, message)
-        select $1, id, nullif($3, '') from receiver where role <> $4
+        select $1, id, nullif($3, '') from receiver, sender where role <> $4
         on conflict (least(sender_id, receiver_id), greatest(sender_id, receiver_id)) do update
         set sender_id = excluded.sender_id, receiver_id = excluded.receiver_id, message = excluded.message,
             status = 'PENDING', created_at = now(), updated_at = now()
         where r.status = 'REJECTED' and r.updated_at < now() - interval '{ASK_AGAIN_DAYS} days'
         returning r.*, r.xmax <> 0 as again
     )
-    select receiver.role, r.id, r.again, {ASKED} as body, (select name from users where id = $1) as sender_name
-    from receiver left join r on true
+    select receiver.role, r.id, r.again, {ASKED} as body, sender.name as sender_name
+    from receiver cross join sender left join r on true
 """
 
 

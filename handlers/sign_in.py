@@ -8,9 +8,10 @@ from db.fields import Body, Email
 from db.otps import otp_alive
 from db.sessions import END_SESSION, end_sessions, open_session
 from db.shapes import Shape, SignedInUser
-from handlers.codes import CodeHandler, Password
+from handlers.codes import CodeHandler
 from handlers.endpoint import PUBLIC, USER, endpoint
 from handlers.errors import Forbidden, NotAuthenticated, RateLimited
+from handlers.passwords import Password
 from services.otps import OTP_ATTEMPTS
 from services.tokens import TokenError
 

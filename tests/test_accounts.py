@@ -6,6 +6,7 @@ import json
 import pytest
 
 from db.pool import Database
+from db.users import delete_user
 from server import Instance
 from settings import Limit
 from tests.clients import Api
@@ -213,6 +214,24 @@ async def test_tokens_are_revoked(api: Api, people: People, db: Database, instan
     assert (await api.delete("/profile/delete-account", hanako, {"password": PASSWORD})).status == 200
     assert revoked == [(account_id, b"\x00\xff")]
     assert await db.fetchval("select count(*) from token_revocations") == 0
+
+
+WAITS = (
+    "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like '%connection_requests%')"
+)
+
+
+@pytest.mark.parametrize("gone", ["sender", "receiver"])
+async def test_nobody_asks_or_is_asked_while_the_account_goes(api: Api, people: People, db: Database, gone: str):
+    hanako, salon = await people.influencer(), await people.salon()
+    async with db.transaction() as tx:
+        await delete_user(tx, hanako.id if gone == "sender" else salon.id)
+        asking = asyncio.create_task(api.post("/connections/request", {"receiverId": salon.id}, hanako))
+        async with asyncio.timeout(5):
+            while not await db.fetchval(WAITS):
+                await asyncio.sleep(0)
+    assert (await asking).status == 404
+    assert await db.fetchval("select count(*) from connection_requests") == 0
 
 
 async def test_the_address_is_free_again(api: Api, people: People):

@@ -129,3 +129,19 @@ async def test_uploads_share_one_limit(api: Api, people: People, limit):
     answer = await send_form(api, "/profile/upload-picture", salon, ("profilePic", File(picture())))
     assert answer.status == 200
     assert (await upload(api, conversation_id, salon, File(picture()))).status == 429
+
+
+async def test_a_deleted_message_takes_its_file_along(api: Api, people: People, db: Database, instance: Instance):
+    salon, hanako, conversation_id = await pair(people)
+    before = kept_files(instance)
+    url = (await upload(api, conversation_id, salon, File(picture()))).data["fileUrl"]
+    path = f"/chat/conversations/{conversation_id}/messages"
+    first, second = [(await api.post(path, {"fileUrl": url}, salon)).data["id"] for _ in range(2)]
+    assert (await api.delete(f"/chat/messages/{first}", salon)).status == 200
+    # The other message still shows it.
+    assert (await api.get("/media/" + name_of(url))).status == 200
+    assert (await api.get(path, hanako)).data[1]["fileUrl"] == url
+    assert (await api.delete(f"/chat/messages/{second}", salon)).status == 200
+    assert (await api.get("/media/" + name_of(url))).status == 404
+    assert kept_files(instance) == before
+    assert await db.fetchval("select count(*) from attachments") == 0

@@ -1,0 +1,73 @@
+"""One's own password, asked for and changed: the same for everybody who has one."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from db.fields import Body, Line
+from db.pool import Transaction
+from db.sessions import end_sessions
+from handlers.base import Handler
+from handlers.errors import Forbidden, Invalid, NotAuthenticated
+from services.passwords import weakness
+from services.rate_limit import Claim
+
+# Long passwords are refused by `weakness`, with its own sentence; this only bounds what is read.
+Password = Annotated[str, Line(200)]
+
+
+class NewPassword(Body):
+    current_password: Password
+    new_password: Password
+
+
+class WrongPassword(Forbidden):
+    code = "WRONG_PASSWORD"
+    error = "The current password is wrong"
+
+
+FIND_PASSWORD = "select name, email, password_hash from users where id = $1 and status = 'ACTIVE'"  # noqa: S105
+
+# Of two changes at once the second finds another password than the one it was checked against.
+CHANGE_PASSWORD = """
+    update users set password_hash = $2, updated_at = now() where id = $1 and password_hash = $3 returning id
+"""  # noqa: S105
+
+
+class PasswordHandler(Handler):
+    async def check_password(self, password: str) -> Any:
+        """The caller's account, if the password is right. Wrong ones are counted as at sign-in: a stolen token guesses
+        no more often than anybody else. They are counted beforehand, so that many at once gain nothing."""
+        claims = [Claim(f"user:{self.caller.id}", "limit_auth", self.limit("limit_auth"))]
+        await self.take(claims, "Too many failed attempts; please try again later")
+        right = None
+        try:
+            account = await self.db.fetchrow(FIND_PASSWORD, self.caller.id)
+            if account is None:
+                raise NotAuthenticated
+            right = await self.services.passwords.matches(password, account["password_hash"])
+        finally:
+            if right is not False:
+                await self.services.rate_limits.give_back(claims)
+        if not right:
+            raise WrongPassword
+        return account
+
+    async def change_password(self, body: NewPassword) -> None:
+        """Set a new password: every other session ends, and a mail tells."""
+        account = await self.check_password(body.current_password)
+        fault = weakness(body.new_password, account["email"])
+        if fault:
+            raise Invalid([{"field": "newPassword", "message": fault}])
+        password_hash = await self.services.passwords.hash(body.new_password)
+        async with self.db.transaction() as tx:
+            if await tx.fetchval(CHANGE_PASSWORD, self.caller.id, password_hash, account["password_hash"]) is None:
+                raise WrongPassword
+            await end_sessions(tx, self.caller.id, "PASSWORD_CHANGED", keep=self.caller.session_id)
+            await self.note_change(tx)
+            changed_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+            await self.mail(tx, account["email"], "password_changed", name=account["name"], changed_at=changed_at)
+            tx.after_commit(self.application.sessions.refresh)
+        self.reply(message="Your password is changed")
+
+    async def note_change(self, tx: Transaction) -> None:
+        """What else belongs into the transaction."""
