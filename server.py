@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 import uvloop
-from redis import asyncio as aioredis
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
@@ -32,6 +31,7 @@ from services import Services
 from services.draining import announce_closing, requests_end, stop_accepting
 from services.mail import sender_from_settings
 from services.rate_limit import REDIS_SECONDS
+from services.redis_client import connect_redis
 from settings import Settings, SettingsError, load_settings
 
 log = structlog.get_logger()
@@ -56,10 +56,7 @@ class Instance:
 
     async def start(self) -> None:
         settings = self.settings
-        # Fails fast: no request waits for Redis longer than it may.
-        self.redis = aioredis.Redis.from_url(
-            self.urls.redis_url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS, retry=None
-        )
+        self.redis = connect_redis(self.urls.redis_url, settings.redis_sharded, REDIS_SECONDS)
         self.db = await Database.connect(self.urls.database_url, settings.database_pool_size)
         self.sessions = Sessions(self.db)
         self.services = Services.make(settings, self.redis, ScrapeRuns(self.db), TikTokTokens(self.db))

@@ -221,6 +221,8 @@ class Settings(BaseSettings):
             settings = validate(values)
         except ValidationError as error:
             raise SettingsError("\n".join(describe_faults(error) + faults)) from None
+        if settings.redis_sharded and settings.redis_url is None:
+            faults.append("REDIS_SHARDED: needs REDIS_URL to name a node of a Redis cluster")
         if faults:
             raise SettingsError("\n".join(faults))
         settings.public_url = settings.public_url or f"http://{settings.host}:{settings.port}"

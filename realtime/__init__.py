@@ -39,7 +39,7 @@ class Realtime:
         self.tokens = tokens
         self.rate_limits = limits
         self.hub = Hub(db)
-        self.relay = Relay(redis_url, self.hub.deliver)
+        self.relay = Relay(redis_url, self.hub.deliver, settings.redis_sharded)
         self.hub.relay = self.relay
         self.relay.on_resume = self.hub.resync
         self.publisher = Publisher(self.hub, self.relay)

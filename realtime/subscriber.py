@@ -9,13 +9,13 @@ the connection is made anew and `on_resume` told, for whatever was missed meanwh
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 import structlog
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from db import tasks
 
@@ -27,28 +27,34 @@ SILENCE_SECONDS = 2.0  # without an answer the connection is taken for dead
 RETRY_SECONDS = (0.1, 0.5)  # convergence within 2 s leaves no room for more
 BATCH_CHANNELS = 500  # in one command, so that asking anew for 100,000 does not hold up Redis at a stroke
 
-FAILURES = (RedisError, OSError, TimeoutError)
+FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 class Subscriber:
-    """`connect` makes a connection that is not yet open; `sharded` speaks SSUBSCRIBE, for a node of a Redis cluster."""
+    """`connect` makes a connection that is not yet open; `sharded` speaks SSUBSCRIBE, for a node of a Redis cluster.
+
+    `on_astray` is told when what is wanted here may live on another node by now."""
 
     def __init__(
         self,
         connect: Callable[[], Any],
         on_message: Callable[[str, bytes], None],
         on_resume: Callable[[str], None],
-        on_moved: Callable[[], None] = lambda: None,
+        on_astray: Callable[[], None] = lambda: None,
         sharded: bool = False,
     ) -> None:
         self.connect = connect
         self.on_message = on_message
         self.on_resume = on_resume
-        self.on_moved = on_moved
+        self.on_astray = on_astray
         self.sharded = sharded
         self.wanted: dict[str, asyncio.Event] = {}  # channel -> set once Redis has confirmed it
         self.asked: dict[str, bool] = {}  # on the present connection: channel -> confirmed
         self.changed: dict[str, None] = {}  # channels to ask for or to give up; in order
+        self.missing: set[str] = set()  # must be heard again before nothing can be missed any more
+        self.regained = False  # some of it is heard again
+        self.broken = False  # a connection has failed
+        self.refused = False  # Redis has turned down something that was asked for
         self.wake = asyncio.Event()
         self.heard_at = float("-inf")
         self.task: asyncio.Task[None] | None = None
@@ -65,7 +71,14 @@ class Subscriber:
             self._change(channel)
         return confirmed
 
+    def want_again(self, channels: Iterable[str]) -> None:
+        """As `want`, for what was heard elsewhere so far: `on_resume` is told once all of it is heard here."""
+        for channel in channels:
+            if not self.want(channel).is_set():
+                self.missing.add(channel)
+
     def unwant(self, channel: str) -> None:
+        self.missing.discard(channel)
         if self.wanted.pop(channel, None) is not None:
             self._change(channel)
 
@@ -82,18 +95,18 @@ class Subscriber:
     # -- the connection ----------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        first = True
         while True:
             try:
-                await self._converse(first)
+                await self._converse()
             except FAILURES as error:
                 log.warning("Redis is not heard", reason=type(error).__name__)
             except Exception:
                 log.exception("subscriber failed")
-            first = False
+            self.broken = True
+            self.on_astray()
             await asyncio.sleep(random.uniform(*RETRY_SECONDS))
 
-    async def _converse(self, first: bool) -> None:
+    async def _converse(self) -> None:
         connection = self.connect()
         writer: asyncio.Task[None] | None = None
         try:
@@ -101,25 +114,27 @@ class Subscriber:
                 await connection.connect()
             self.asked = {}
             self.changed = dict.fromkeys(self.wanted)
+            if self.broken:
+                self.missing = set(self.wanted)
             for confirmed in self.wanted.values():
                 confirmed.clear()
             writer = asyncio.create_task(self._write(connection), name="subscriber writer")
-            await self._read(connection, set(self.wanted), first)
+            await self._read(connection)
         finally:
             await tasks.end(writer)
             with suppress(*FAILURES):
                 await connection.disconnect(nowait=True)
 
-    async def _read(self, connection: Any, missing: set[str], first: bool) -> None:
-        """Until the connection fails. `missing` is what it must hear again before nothing can be missed any more."""
-        resumed = False
+    async def _read(self, connection: Any) -> None:
+        """Until the connection fails."""
         silences = 0  # in a row: a loop that was held up counts one, whatever waits to be read by then
         while True:
             try:
                 answer = await connection.read_response(timeout=PING_SECONDS, disconnect_on_error=False)
             except ResponseError as error:
-                log.warning("Redis refuses", reason=type(error).__name__)  # MOVED: the channel lives on another node
-                self.on_moved()
+                if not self.refused:  # a word for all of them: thousands may be on their way
+                    log.warning("Redis refuses", reason=type(error).__name__)
+                self._astray()
                 continue
             if answer is None:
                 silences += 1
@@ -128,29 +143,38 @@ class Subscriber:
                 continue
             silences = 0
             self.heard_at = time.monotonic()
-            channel = self._take(answer)
-            missing.discard(channel)
-            missing &= self.wanted.keys()
-            if not resumed and not missing:
-                resumed = True
-                if not first:
-                    self.on_resume("redis")
+            self._take(answer)
+            if self.regained and not self.missing:
+                self.regained = False
+                self.on_resume("redis")
 
-    def _take(self, answer: list[Any]) -> str:
-        """Act on one answer; the channel that it confirms, or ''."""
+    def _take(self, answer: list[Any]) -> None:
         kind = answer[0]
         if kind in (b"message", b"smessage"):
             self.on_message(answer[1].decode(), answer[2])
         elif kind in (b"subscribe", b"ssubscribe"):
             channel = answer[1].decode()
+            if channel in self.missing:
+                self.missing.discard(channel)
+                self.regained = True
             if channel in self.asked:
                 self.asked[channel] = True
             if channel in self.wanted:
                 self.wanted[channel].set()
-            return channel
-        elif kind == b"sunsubscribe" and answer[1].decode() in self.asked:
-            self.on_moved()  # nobody here gave it up: its slot went to another node
-        return ""
+        elif kind == b"sunsubscribe":
+            self._taken_away(answer[1].decode())
+
+    def _taken_away(self, channel: str) -> None:
+        """The word that a channel is given up: unless that was asked for, its slot went to another node."""
+        if self.asked.get(channel) and channel in self.wanted:
+            self.asked[channel] = False
+            self.wanted[channel].clear()
+            self.missing.add(channel)
+            self._astray()
+
+    def _astray(self) -> None:
+        self.refused = True
+        self.on_astray()
 
     async def _write(self, connection: Any) -> None:
         """Ask for what has become wanted, give up what is no longer, and ping."""
@@ -164,7 +188,16 @@ class Subscriber:
                 await self._ask(connection, list(islice(self.changed, BATCH_CHANNELS)))
             if time.monotonic() - pinged_at >= PING_SECONDS:
                 pinged_at = time.monotonic()
-                await self._send(connection, "PING")
+                await self._send(connection, [("PING",)])
+                self._ask_again()
+
+    def _ask_again(self) -> None:
+        """What was refused and is still wanted here, now and then: the cluster may agree by now."""
+        if self.refused:
+            self.refused = False
+            for channel in [channel for channel, confirmed in self.asked.items() if not confirmed]:
+                del self.asked[channel]
+                self._change(channel)
 
     async def _ask(self, connection: Any, channels: list[str]) -> None:
         more, less = [], []
@@ -179,12 +212,16 @@ class Subscriber:
             elif self.asked.pop(channel, None) is not None:
                 less.append(channel)
         prefix = "S" if self.sharded else ""
-        # In a cluster the channels of one command must share a slot: there, one command a channel.
+        commands: list[tuple[str, ...]] = []
         for command, names in ((f"{prefix}UNSUBSCRIBE", less), (f"{prefix}SUBSCRIBE", more)):
-            for batch in [[name] for name in names] if self.sharded else [names] if names else []:
-                await self._send(connection, command, *batch)
+            if self.sharded:  # the channels of one command would have to share a slot
+                commands += [(command, name) for name in names]
+            elif names:
+                commands.append((command, *names))
+        await self._send(connection, commands)
 
-    async def _send(self, connection: Any, *command: str) -> None:
+    async def _send(self, connection: Any, commands: list[tuple[str, ...]]) -> None:
         if not connection.is_connected:  # else redis-py would connect again by itself
             raise OSError("the connection is closed")
-        await connection.send_command(*command, check_health=False)
+        if commands:
+            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import structlog
-from redis.exceptions import RedisError
 
+from services.redis_client import FAILURES
 from settings import Limit
 
 log = structlog.get_logger()
@@ -127,7 +127,7 @@ class RateLimits:
                     keys = [key for key, _ in counted]
                     allowed, counters = await self.redis.eval(TAKE, len(keys), *keys, *arguments)
                     return bool(allowed), counters
-            except (RedisError, OSError, TimeoutError) as error:
+            except FAILURES as error:
                 self.rest_until = time.monotonic() + REST_SECONDS
                 log.warning("rate limits count on this instance alone", reason=type(error).__name__)
         return self.local.count(counted, hits)

@@ -93,7 +93,7 @@ async def test_redis_fails(shaky, proxy, other_api, people, fail):
 async def test_what_overflows_the_queue_to_redis_makes_the_others_look_again(
     shaky, proxy, other_api, people, monkeypatch
 ):
-    monkeypatch.setattr("realtime.relay.QUEUE_BYTES", 20_000)
+    monkeypatch.setattr("realtime.speaker.QUEUE_BYTES", 20_000)
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)
     there = await other_api.socket(sakura)

@@ -117,13 +117,13 @@ async def test_a_hundred_joins_of_strangers_conversations_leave_nothing(instance
     there = await api.socket(hanako)
     await there.join(conversation_id)
     client = await api.socket(stranger)
-    feeds, wanted = len(instance.realtime.hub.feeds), len(instance.realtime.relay.subscriber.wanted)
+    feeds, wanted = len(instance.realtime.hub.feeds), len(instance.realtime.relay.bus.subscriber.wanted)
     asked = [conversation_id if n % 2 else str(uuid.uuid4()) for n in range(100)]
     for id in asked:
         answer = await client.ask("join_conversation", {"conversationId": id, "after": 0})
         assert answer["data"]["code"] == "NOT_FOUND"
     assert len(instance.realtime.hub.feeds) == feeds
-    assert len(instance.realtime.relay.subscriber.wanted) == wanted
+    assert len(instance.realtime.relay.bus.subscriber.wanted) == wanted
     path = f"/chat/conversations/{conversation_id}/messages"
     await api.post(path, {"content": "secret"}, sakura)
     await there.expect("message_sent")

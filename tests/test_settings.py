@@ -52,6 +52,14 @@ def test_every_fault_at_once_and_no_value(monkeypatch):
     assert "tooshortsecret" not in str(failure.value)
 
 
+def test_a_packaged_redis_is_no_cluster(monkeypatch):
+    monkeypatch.setenv("REDIS_SHARDED", "true")
+    with pytest.raises(SettingsError, match="REDIS_SHARDED: needs REDIS_URL"):
+        load_settings()
+    monkeypatch.setenv("REDIS_URL", "redis://localhost:7000")
+    assert load_settings().redis_sharded
+
+
 def test_secrets_do_not_print(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://user:verysecret@host/db")
     assert "verysecret" not in repr(load_settings())

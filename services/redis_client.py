@@ -1,0 +1,20 @@
+"""A Redis client for requests: it fails fast, and speaks to one server or to a cluster."""
+
+from typing import Any
+
+from redis import asyncio as aioredis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisClusterException, RedisError
+
+FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
+
+
+def connect_redis(redis_url: str, sharded: bool, seconds: float) -> Any:
+    """No step waits longer than `seconds`, and none is repeated. `sharded`: the server is a node of a cluster."""
+    timeouts: dict[str, Any] = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+    if sharded:
+        # While one primary is away the others go on.
+        return RedisCluster.from_url(redis_url, require_full_coverage=False, retry=Retry(NoBackoff(), 0), **timeouts)
+    return aioredis.Redis.from_url(redis_url, retry=None, **timeouts)
