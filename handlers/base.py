@@ -220,7 +220,7 @@ class Handler(RequestHandler):
         except Malformed as error:
             raise BadRequest(str(error)) from None
         misplaced = {name: "is no field for a file" for name in form.files if name not in declared.files}
-        misplaced |= {name: "must be a file" for name in declared.files if any(form.fields.get(name, []))}
+        misplaced |= {name: "must be a file" for name in declared.files if "".join(form.fields.get(name, [])).strip()}
         if misplaced:
             raise Invalid([{"field": name, "message": fault} for name, fault in misplaced.items()])
         self.files = form.files

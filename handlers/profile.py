@@ -1,5 +1,6 @@
 """Profiles: one's own, its changes and its picture, and those of others."""
 
+import re
 from typing import Any
 
 from pydantic import field_validator, model_validator
@@ -34,6 +35,7 @@ def is_blank(value: Any) -> bool:
 
 
 LIST_NAMES = ("categories", "preferredCategories")
+EMPTY_LIST = re.compile(r"\s*\[\s*\]\s*")  # as a form writes it
 
 
 class Changes(InfluencerFields, SalonFields):
@@ -49,7 +51,7 @@ class Changes(InfluencerFields, SalonFields):
             return given
         kept = {key: value for key, value in given.items() if not is_blank(value)}
         for name in LIST_NAMES:
-            if isinstance(kept.get(name), str) and kept[name].strip("[] \t\r\n") == "":
+            if isinstance(kept.get(name), str) and EMPTY_LIST.fullmatch(kept[name]):
                 del kept[name]
         if kept.get("profilePic") is not None:  # sent back as it was read
             del kept["profilePic"]

@@ -72,7 +72,14 @@ async def test_blanks_mean_unchanged_in_every_field(api: Api, people: People):
             answer = await api.put("/profile/update", body, person)
             assert answer.data == before
         answer = await send_form(
-            api, "/profile/update", person, ("bio", ""), ("categories", "[]"), ("name", " "), method="PUT"
+            api,
+            "/profile/update",
+            person,
+            ("bio", ""),
+            ("categories", " [ ] "),
+            ("name", " "),
+            ("profilePic", " "),
+            method="PUT",
         )
         assert answer.data == before
     assert (await api.put("/profile/update", None, hanako)).status == 200
@@ -128,7 +135,8 @@ async def test_a_form_with_numbers_lists_and_a_picture(api: Api, people: People,
     [
         ({"name": "x" * 101}, "name"), ({"name": 5}, "name"), ({"name": "a\nb"}, "name"), ({"age": 5}, "age"),
         ({"age": "x"}, "age"), ({"categories": ["x"]}, "categories.0"), ({"categories": "beauty,x"}, "categories.1"),
-        ({"categories": ["beauty"] * 13}, "categories"), ({"bio": {}}, "bio"), ({"bio": "x" * 2001}, "bio"),
+        ({"categories": ["beauty"] * 13}, "categories"), ({"categories": "["}, "categories"),
+        ({"bio": {}}, "bio"), ({"bio": "x" * 2001}, "bio"),
         ({"region": "xx"}, "region"), ({"gender": []}, None), ({"gender": ["Male"]}, "gender"),
     ],
 )  # fmt: skip
