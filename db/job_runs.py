@@ -15,7 +15,7 @@ LEASE_SECONDS = 60.0  # so long a run stands still when its runner dies
 MISSED_HOURS = 12  # an older tick is left out: the next one is near
 MAX_ATTEMPTS = 10  # a run that has lost or stopped so many runners is given up; a rolling update costs one an instance
 
-CLAIMED = "id, job, scheduled_for, attempt, counts::text as counts, now() as claimed_at"
+CLAIMED = "id, job, scheduled_for, attempt, counts::text as counts, started_at"
 
 # Either unique key may be in the way: the tick is taken, or a run of this job goes on (then it is asked for again).
 CLAIM_TICK = f"""
@@ -78,14 +78,14 @@ class ClaimedRun(NamedTuple):
     scheduled_for: datetime
     attempt: int
     counts: dict[str, int]  # of the attempts before
-    claimed_at: datetime  # by the database's clock
+    started_at: datetime  # of the first attempt, by the database's clock
 
 
 def read_claim(row: Any) -> ClaimedRun | None:
     if row is None:
         return None
     counts = orjson.loads(row["counts"]) if row["counts"] else {}
-    return ClaimedRun(row["id"], row["job"], row["scheduled_for"], row["attempt"], counts, row["claimed_at"])
+    return ClaimedRun(row["id"], row["job"], row["scheduled_for"], row["attempt"], counts, row["started_at"])
 
 
 async def claim_tick(

@@ -31,7 +31,7 @@ CLAIM_TOKENS = """
 REPLACE_TOKENS = """
     update social_media_accounts
     set access_token = $3, refresh_token = $4, token_expires_at = $5, refresh_expires_at = $6,
-        refresh_claimed_until = null, updated_at = now()
+        tokens_refreshed_at = now(), refresh_claimed_until = null, updated_at = now()
     where id = $1 and refresh_token = $2
     returning true
 """

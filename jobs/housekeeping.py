@@ -1,8 +1,13 @@
 """Deletes what has served its time, a bounded piece at a time, so that no statement holds anything up."""
 
+import asyncpg
+
+from db.tiktok_tokens import LIST_REVOCATIONS, MAX_REVOKE_ATTEMPTS, revoke_queued
 from jobs.run import Run
+from services.errors import VendorError
 
 SCHEDULE = "30 4 * * *"
+PARALLEL = 2
 BATCH_ROWS = 1000  # a few milliseconds; requests get their turn in between
 
 
@@ -24,6 +29,13 @@ DELETE_READ_NOTIFICATIONS = oldest("notifications", "is_read and updated_at < no
 
 DELETE_JOB_RUNS = oldest("job_runs", "status <> 'RUNNING' and started_at < now() - interval '90 days'")
 
+# Results are used for a week.
+DELETE_SCRAPES = oldest("scrape_runs", "finished_at < now() - interval '8 days'")
+
+DELETE_OAUTH_STATES = oldest("oauth_states", "expires_at < now()")
+
+DELETE_REVOCATIONS = oldest("token_revocations", f"attempts >= {MAX_REVOKE_ATTEMPTS}")
+
 DELETIONS = {
     "otps": DELETE_OTPS,
     "expiredSessions": DELETE_EXPIRED_SESSIONS,
@@ -32,10 +44,33 @@ DELETIONS = {
     "failedMails": DELETE_FAILED_MAILS,
     "readNotifications": DELETE_READ_NOTIFICATIONS,
     "jobRuns": DELETE_JOB_RUNS,
+    "scrapes": DELETE_SCRAPES,
+    "oauthStates": DELETE_OAUTH_STATES,
+    "revocationsGivenUp": DELETE_REVOCATIONS,
 }
 
 
 async def run(run: Run) -> None:
+    await revoke_tokens(run)
+    await delete_leftovers(run)
+
+
+async def revoke_tokens(run: Run) -> None:
+    """Ask TikTok again about connections that have ended while it was away."""
+    tiktok = run.tools.services.tiktok
+
+    async def revoke(row: asyncpg.Record) -> str:
+        try:
+            return "revoked" if await revoke_queued(run.db, tiktok, row["id"]) else "skipped"
+        except VendorError as error:
+            run.note(error)
+            return "revocationsLeft"
+
+    if tiktok.oauth.configured:
+        await run.for_each(run.due(LIST_REVOCATIONS), revoke, PARALLEL)
+
+
+async def delete_leftovers(run: Run) -> None:
     for name, statement in DELETIONS.items():
         deleted = BATCH_ROWS
         while deleted == BATCH_ROWS:

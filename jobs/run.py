@@ -86,6 +86,10 @@ class Run:
             except DatabaseUnavailable:
                 log.warning("job lease not renewed", job=self.claimed.job)
 
+    def note(self, error: Exception) -> None:
+        """An item's failure that was expected: in the vendor's words, for the log alone."""
+        log.warning("job item failed", job=self.claimed.job, error=f"{type(error).__name__} {error}")
+
     async def due(self, sql: str, *args: Any, key: tuple[Any, ...] = (None, None)) -> AsyncIterator[asyncpg.Record]:
         """The rows of `sql`, batch by batch, each fetched after the one before is used up.
 

@@ -1,9 +1,9 @@
 """All jobs, in the order of their night."""
 
-from jobs import housekeeping, instagram_reminder
+from jobs import data_sync, housekeeping, instagram_reminder, token_refresh
 from jobs.loop import Job
 
 JOBS = tuple(
     Job(module.__name__.rpartition(".")[2], module.SCHEDULE, module.run)
-    for module in (housekeeping, instagram_reminder)
+    for module in (token_refresh, data_sync, housekeeping, instagram_reminder)
 )

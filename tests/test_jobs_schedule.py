@@ -71,6 +71,8 @@ def test_what_is_skipped_runs_at_the_jump_and_what_is_repeated_runs_first(zone, 
 
 def test_the_jobs_are_due_when_the_contract_says():
     assert {job.name: job.schedule for job in JOBS} == {
+        "token_refresh": "0 2 * * *",
+        "data_sync": "0 3 * * *",
         "instagram_reminder": "0 10 * * *",
         "housekeeping": "30 4 * * *",
     }

@@ -174,6 +174,8 @@ class Apify(StandIn):
         behaviour = self.behaviours.get(username)
         if behaviour == "private":
             return self.scrape(run, private=True)
+        if behaviour == "huge":
+            return '[{"username": "' + "x" * HUGE_BYTES + '"}]'
         input_url = {"inputUrl": f"https://www.instagram.com/{run.username}", "username": run.username}
         no_items = {"error": "no_items", "errorDescription": "Empty or private data for provided input"}
         found: dict[str, Any] = {
@@ -184,7 +186,6 @@ class Apify(StandIn):
             "nonsense": [{"hello": "world"}],
             "no_json": "<html>welcome</html>",
             "no_list": {"items": []},
-            "huge": '[{"username": "' + "x" * HUGE_BYTES + '"}]',
         }
         return found[behaviour] if behaviour in found else self.scrape(run)
 

@@ -1,0 +1,97 @@
+"""Fetches anew what is older than a week: public profiles by scraping, TikTok's own by its API."""
+
+from datetime import UTC, datetime
+
+import asyncpg
+
+from db.social_accounts import mark_needs_reconnect, put_off_sync, sync_account
+from jobs.run import JobFailed, Run
+from jobs.vendor_health import VendorHealth, is_refusal_of_us
+from realtime.events import NotificationReceived
+from services.errors import NeedsReconnect, VendorError
+from services.profiles import Profile
+from services.slots import Busy
+from services.tiktok_accounts import RefreshUnderWay
+
+SCHEDULE = "0 3 * * *"
+PARALLEL = 8  # scrapes at once: half of what an instance may have, the rest is for people who wait
+SHARED_SECONDS = 86_400.0  # what somebody has had fetched since yesterday is fresh enough
+
+LIST_DUE = """
+    select a.platform, a.username, a.connection, a.refresh_token, a.next_sync_at, a.id
+    from social_media_accounts a join influencers i on i.id = a.influencer_id join users u on u.id = i.user_id
+    where a.is_active and not a.needs_reconnect and a.next_sync_at <= $1 and a.connection = any ($2)
+        and u.status = 'ACTIVE' and ($3::timestamptz is null or (a.next_sync_at, a.id) > ($3, $4::uuid))
+    order by a.next_sync_at, a.id limit $5
+"""
+
+
+class Sync:
+    """One run: what it knows of its vendors, and how one account is done."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.services = run.tools.services
+        self.health = {"PUBLIC": VendorHealth("Apify"), "OAUTH": VendorHealth("TikTok")}
+
+    def possible(self) -> list[str]:
+        """Without its vendor's keys a kind of account stays due."""
+        configured = {
+            "PUBLIC": self.services.scrapes.actors.configured,
+            "OAUTH": self.services.tiktok.oauth.configured,
+        }
+        return [kind for kind, is_configured in configured.items() if is_configured]
+
+    async def sync(self, account: asyncpg.Record) -> str:
+        health = self.health[account["connection"]]
+        if health.trouble:
+            return "leftDue"
+        try:
+            profile, fetched_at = await self.fetch(account)
+        except (RefreshUnderWay, Busy):
+            return "skipped"
+        except NeedsReconnect:
+            health.worked()
+            await self.tell_owner(account)
+            return "needsReconnect"
+        except VendorError as error:
+            self.run.note(error)
+            health.failed(error)
+            if is_refusal_of_us(error):
+                return "leftDue"
+            await put_off_sync(self.run.db, account["id"])
+            return "failed"
+        health.worked()
+        return await self.store(account, profile, fetched_at)
+
+    async def fetch(self, account: asyncpg.Record) -> tuple[Profile, datetime]:
+        if account["connection"] == "OAUTH":
+            return await self.services.tiktok.fetch(account["id"]), datetime.now(UTC)
+        found = await self.services.scrapes.fetch(account["platform"], account["username"], max_age=SHARED_SECONDS)
+        return found.profile, found.finished_at
+
+    async def store(self, account: asyncpg.Record, profile: Profile, fetched_at: datetime) -> str:
+        try:
+            async with self.run.db.transaction() as tx:
+                stored = await sync_account(
+                    tx, account["id"], account["connection"], profile.model_dump_json(), fetched_at
+                )
+        except Exception:
+            await put_off_sync(self.run.db, account["id"])
+            raise
+        return "synced" if stored is not None else "skipped"
+
+    async def tell_owner(self, account: asyncpg.Record) -> None:
+        async with self.run.db.transaction() as tx:
+            notice = await mark_needs_reconnect(tx, account["id"], account["refresh_token"])
+            if notice:
+                tx.after_commit(self.run.tools.publish, NotificationReceived(*notice))
+
+
+async def run(run: Run) -> None:
+    sync = Sync(run)
+    due = run.due(LIST_DUE, run.claimed.started_at, sync.possible())
+    await run.for_each(due, sync.sync, PARALLEL)
+    trouble = [health.trouble for health in sync.health.values() if health.trouble]
+    if trouble:
+        raise JobFailed("; ".join(trouble))

@@ -1,0 +1,58 @@
+"""Renews the TikTok tokens that end within a week. What TikTok refuses, its owner hears of; what an outage stops, stays
+due."""
+
+import asyncpg
+
+from db.social_accounts import mark_needs_reconnect
+from jobs.run import JobFailed, Run
+from jobs.vendor_health import VendorHealth
+from realtime.events import NotificationReceived
+from services.errors import NeedsReconnect, VendorError
+from services.tiktok_accounts import RefreshUnderWay
+
+SCHEDULE = "0 2 * * *"
+PARALLEL = 4  # each is one call of a second; TikTok allows 600 a minute
+
+# By id, for renewing moves an account's token to another place in time. $1: what was renewed since is done.
+LIST_ENDING = """
+    select a.refresh_token, a.id
+    from social_media_accounts a join influencers i on i.id = a.influencer_id join users u on u.id = i.user_id
+    where a.is_active and a.connection = 'OAUTH' and not a.needs_reconnect
+        and a.token_expires_at < now() + interval '7 days'
+        and (a.tokens_refreshed_at is null or a.tokens_refreshed_at < $1)
+        and u.status = 'ACTIVE' and ($2::uuid is null or a.id > $2)
+    order by a.id limit $3
+"""
+
+
+async def run(run: Run) -> None:
+    accounts, health = run.tools.services.tiktok, VendorHealth("TikTok")
+
+    async def renew(account: asyncpg.Record) -> str:
+        if health.trouble:
+            return "leftDue"
+        try:
+            await accounts.refresh(account["id"])
+        except RefreshUnderWay:
+            return "skipped"
+        except NeedsReconnect:
+            health.worked()
+            await tell_owner(run, account["id"], account["refresh_token"])
+            return "needsReconnect"
+        except VendorError as error:
+            run.note(error)
+            health.failed(error)
+            return "leftDue"
+        health.worked()
+        return "refreshed"
+
+    await run.for_each(run.due(LIST_ENDING, run.claimed.started_at, key=(None,)), renew, PARALLEL)
+    if health.trouble:
+        raise JobFailed(health.trouble)
+
+
+async def tell_owner(run: Run, account_id: str, refresh_token: bytes | None) -> None:
+    async with run.db.transaction() as tx:
+        notice = await mark_needs_reconnect(tx, account_id, refresh_token)
+        if notice:
+            tx.after_commit(run.tools.publish, NotificationReceived(*notice))
