@@ -15,13 +15,15 @@ from pathlib import Path
 
 import uvloop
 import websockets
+from redis import Redis
 
 from db.embedded import free_port
 from deploy.cluster import Cluster
 from services.tokens import Tokens
 from settings import load_settings
-from tests.drills.stage import ADD_SESSION, ADD_USER, CONNECT, OFF, OPEN, Stage
+from tests.drills.stage import ADD_SESSION, ADD_USER, CONNECT, OFF, OPEN, Stage, processes_under
 
+SIZE = "select pg_total_relation_size('{table}') / greatest(count(*), 1) from {table}"
 OPENING_AT_ONCE = 50
 SOCKETS_PER_USER = 10
 SETTLE_SECONDS = 3.0
@@ -55,11 +57,17 @@ class Bench:
         self.url = f"ws://127.0.0.1:{self.instance.port}/ws"
         self.tokens = Tokens(load_settings(data_dir=self.folder / "data"))
         self.db = await stage.connect()
+        self.redis_pid = int(Redis.from_url(stage.urls.redis_url).info("server")["process_id"])
 
     async def stop(self) -> None:
         await self.db.close()
         await asyncio.to_thread(self.cluster.stop)
         await asyncio.to_thread(self.stage.servers.stop)
+
+    def cpu_beneath(self) -> tuple[float, float]:
+        """Of PostgreSQL with its backends, and of Redis."""
+        backends = processes_under(self.stage.postgres_pid())
+        return sum(map(cpu_seconds, backends)), cpu_seconds(self.redis_pid)
 
     async def user(self, name: str, role: str) -> tuple[str, str]:
         user_id = await self.db.fetchval(ADD_USER, name, f"{name}@example.com", role)
@@ -129,6 +137,7 @@ async def measure_messages(bench: Bench, conversations: int, listeners: int, rat
     await asyncio.sleep(SAMPLE_SECONDS / 2)
     idle = (cpu_seconds(bench.pid) - idle) / (SAMPLE_SECONDS / 2)
     cpu, began, sent = cpu_seconds(bench.pid), time.monotonic(), 0
+    beneath = bench.cpu_beneath()
     while (passed := time.monotonic() - began) < SAMPLE_SECONDS:
         while sent < passed * rate:
             conversation_id, ws = senders[sent % len(senders)]
@@ -137,6 +146,9 @@ async def measure_messages(bench: Bench, conversations: int, listeners: int, rat
             sent += 1
         await asyncio.sleep(0.002)
     spent = cpu_seconds(bench.pid) - cpu - idle * SAMPLE_SECONDS
+    database, redis = (after - before for before, after in zip(beneath, bench.cpu_beneath(), strict=True))
+    print(f"a message, {listeners * 2} sockets listening: {spent / sent * 1000:.2f} ms of CPU in the instance,"
+          f" {database / sent * 1000:.2f} in PostgreSQL, {redis / sent * 1000:.3f} in Redis", flush=True)  # fmt: skip
     for task in drains:
         task.cancel()
     await asyncio.gather(*drains, return_exceptions=True)
@@ -154,11 +166,10 @@ async def run(folder: Path, idle: int) -> None:
     try:
         few = await measure_messages(bench, 20, 1, 100)
         many = await measure_messages(bench, 20, 10, 100)
-        print(f"a message by socket, 2 sockets listening: {few * 1000:.2f} ms of CPU")
-        print(
-            f"the same with 20 listening: {many * 1000:.2f} ms, so {(many - few) / 18 * 1e6:.0f} µs a delivery",
-            flush=True,
-        )
+        print(f"a delivery to one more socket: {(many - few) / 18 * 1e6:.0f} µs")
+        for table in ("messages", "notifications", "conversations"):
+            size = await bench.db.fetchval(SIZE.format(table=table))
+            print(f"{table}: {size} bytes a row, indexes included", flush=True)
         await measure_idle(bench, idle)
     finally:
         await bench.stop()

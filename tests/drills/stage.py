@@ -74,11 +74,11 @@ class Stage:
     async def set(self) -> None:
         self.urls = await asyncio.to_thread(self.servers.start)
         await asyncio.to_thread(migrate, self.urls.database_url)
-        socket_folder = self.urls.database_url.partition("host=")[2]
+        self.socket_folder = Path(self.urls.database_url.partition("host=")[2])
         password, _, address = self.urls.redis_url.partition("redis://:")[2].partition("@")
         redis_port = int(address.partition(":")[2].partition("/")[0])
         self.redis_direct = Redis.from_url(self.urls.redis_url, socket_timeout=2)
-        self.databases = [await TcpProxy(f"{socket_folder}/.s.PGSQL.5432").start() for _ in range(INSTANCES)]
+        self.databases = [await TcpProxy(str(self.socket_folder / ".s.PGSQL.5432")).start() for _ in range(INSTANCES)]
         self.redises = [await TcpProxy(("127.0.0.1", redis_port)).start() for _ in range(INSTANCES)]
         self.proxied = find_nginx() is not None
         self.port = free_port()
@@ -194,7 +194,8 @@ class Stage:
             while is_running(pid):
                 time.sleep(0.01)
         # A dead process that nobody has reaped yet would pass for a running server.
-        (self.servers.pgdata / "postmaster.pid").unlink(missing_ok=True)
+        for lock in (self.servers.pgdata / "postmaster.pid", self.socket_folder / ".s.PGSQL.5432.lock"):
+            lock.unlink(missing_ok=True)
 
     def start_postgres(self) -> None:
         assert ServerUrls(self.servers.start_postgres(), self.urls.redis_url) == self.urls
