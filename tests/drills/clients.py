@@ -178,7 +178,7 @@ class Client:
                 self.record.acknowledged[client_message_id] = content
                 return
             except (OSError, TimeoutError, websockets.WebSocketException, HTTPClientError) as error:
-                name = str(error) or type(error).__name__
+                name = (str(error) or type(error).__name__).partition(";")[0]
                 self.record.refusals[name] = self.record.refusals.get(name, 0) + 1
                 await asyncio.sleep(self.chance.uniform(*BACK_OFF_SECONDS))
 
