@@ -24,7 +24,7 @@ from handlers.endpoint import INFLUENCER, PUBLIC, endpoint
 from handlers.errors import ApiError
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, NotConfigured, VendorError, VendorRefused
-from services.oauth_states import STATE_SECONDS, State, StateError, StateExpired
+from services.oauth_states import STATE_SECONDS, State, StateError, StateExpired, verifier_identity
 from services.ownership import new_code
 from services.profiles import Profile
 from services.tiktok_oauth import Tokens, new_pkce_pair
@@ -46,10 +46,6 @@ BEGIN = """
     insert into oauth_states (id, user_id, session_id, verifier, expires_at)
     values ($1, $2, $3, $4, now() + make_interval(secs => $5))
 """
-
-
-def verifier_identity(state_id: str) -> str:
-    return f"oauth_states:{state_id}:verifier"
 
 
 class Begin(Handler):

@@ -1,13 +1,19 @@
 """Deletes what has served its time, a bounded piece at a time, so that no statement holds anything up."""
 
 import asyncpg
+import structlog
 
 from db.tiktok_tokens import LIST_REVOCATIONS, MAX_REVOKE_ATTEMPTS, revoke_queued
+from jobs.outbox import MAX_ATTEMPTS
 from jobs.run import Run
 from services.errors import VendorError
+from services.slots import Busy
+
+log = structlog.get_logger()
 
 SCHEDULE = "30 4 * * *"
 PARALLEL = 2
+BATCH_FILES = 20  # each may be a call to a vendor; a run that is stopped leaves so many files behind at most
 BATCH_ROWS = 1000  # a few milliseconds; requests get their turn in between
 
 
@@ -25,6 +31,12 @@ DELETE_ENDED_SESSIONS = oldest("sessions", "ended_at < now() - interval '1 day'"
 DELETE_SENT_MAILS = oldest("email_outbox", "sent_at < now() - interval '30 days'")
 DELETE_FAILED_MAILS = oldest("email_outbox", "failed_at < now() - interval '30 days'")
 
+# Their senders died at them, every time.
+ABANDON_MAILS = f"""
+    update email_outbox set failed_at = now(), payload = null, locked_until = null, last_error = 'every sender died'
+    where sent_at is null and failed_at is null and attempts >= {MAX_ATTEMPTS} and locked_until < now()
+"""
+
 DELETE_READ_NOTIFICATIONS = oldest("notifications", "is_read and updated_at < now() - interval '90 days'")
 
 DELETE_JOB_RUNS = oldest("job_runs", "status <> 'RUNNING' and started_at < now() - interval '90 days'")
@@ -35,6 +47,17 @@ DELETE_SCRAPES = oldest("scrape_runs", "finished_at < now() - interval '8 days'"
 DELETE_OAUTH_STATES = oldest("oauth_states", "expires_at < now()")
 
 DELETE_REVOCATIONS = oldest("token_revocations", f"attempts >= {MAX_REVOKE_ATTEMPTS}")
+
+# Uploaded and never sent. The row goes first: from then on no message can carry the file.
+DELETE_UNSENT_ATTACHMENTS = """
+    delete from attachments where url in (
+        select url from attachments a
+        where a.created_at < now() - interval '7 days'
+            and not exists (select from messages m where m.file_url = a.url)
+        limit $1
+    )
+    returning url
+"""
 
 DELETIONS = {
     "otps": DELETE_OTPS,
@@ -51,8 +74,10 @@ DELETIONS = {
 
 
 async def run(run: Run) -> None:
+    await run.db.execute(ABANDON_MAILS)
     await revoke_tokens(run)
     await delete_leftovers(run)
+    await delete_files(run)
 
 
 async def revoke_tokens(run: Run) -> None:
@@ -77,3 +102,19 @@ async def delete_leftovers(run: Run) -> None:
             await run.check()
             deleted = int((await run.db.execute(statement, BATCH_ROWS)).split()[-1])
             run.counts[name] += deleted
+
+
+async def delete_files(run: Run) -> None:
+    """Files of attachments that no message carries; one that cannot be deleted is left behind, and logged."""
+    while True:
+        await run.check()
+        rows = await run.db.fetch(DELETE_UNSENT_ATTACHMENTS, BATCH_FILES)
+        for row in rows:
+            try:
+                await run.tools.services.media.delete(row["url"])
+                run.counts["unsentAttachments"] += 1
+            except (VendorError, Busy, OSError) as error:
+                log.warning("a file was left behind", url=row["url"], error=repr(error))
+                run.counts["filesLeft"] += 1
+        if len(rows) < BATCH_FILES:
+            return

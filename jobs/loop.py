@@ -24,7 +24,7 @@ from services.schedule import Schedule
 log = structlog.get_logger()
 
 CHECK_SECONDS = 10.0  # how late a tick may be noticed
-STOP_SECONDS = 10.0  # items under way may end within this; then they are cut off
+STOP_SECONDS = 5.0  # items under way may end within this; then they are cut off
 FINISH_ATTEMPTS = 5  # to record an end while the database comes back; after that the lease runs out
 FINISH_RETRY_SECONDS = 1.0
 ERROR_CHARS = 300

@@ -30,6 +30,11 @@ class State(NamedTuple):
     session_id: str
 
 
+def verifier_identity(state_id: str) -> str:
+    """What the envelope of the PKCE verifier is bound to."""
+    return f"oauth_states:{state_id}:verifier"
+
+
 class OAuthStates:
     def __init__(self, settings: Settings) -> None:
         # A key of its own: no access token is a state, and no state an access token.

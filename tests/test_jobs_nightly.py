@@ -137,3 +137,43 @@ async def test_housekeeping_takes_many_in_small_bites(instance, db, monkeypatch)
     """)
     assert (await run_job(instance, housekeeping))["sentMails"] == 1234
     assert await db.fetchval("select count(*) from email_outbox") == 0
+
+
+ADD_ATTACHMENT = """
+    insert into attachments (url, conversation_id, uploader_id, file_name, file_size, message_type, created_at)
+    values ($1, $2, $3, 'x.png', 1, 'IMAGE', now() - make_interval(days => $4))
+"""
+
+ADD_MESSAGE = """
+    insert into messages (conversation_id, sender_id, seq, rev, content, message_type, file_url)
+    values ($1, $2, 1, 1, '', 'IMAGE', $3)
+"""
+
+
+async def test_housekeeping_deletes_files_that_were_never_sent(instance, people, db, monkeypatch):
+    monkeypatch.setattr(housekeeping, "BATCH_FILES", 2)
+    salon, sakura = await people.salon(), await people.influencer()
+    conversation = await people.connect(salon, sakura)
+    media = instance.services.media
+    urls = [await media.save("chat", b"picture", "image/png", "png") for _ in range(6)]
+    for url, days in zip(urls, (8, 8, 8, 8, 6, 8), strict=True):
+        await db.execute(ADD_ATTACHMENT, url, conversation, salon.id, days)
+    await db.execute(ADD_MESSAGE, conversation, salon.id, urls[5])
+    assert await run_job(instance, housekeeping) == {"unsentAttachments": 4}
+    assert set(await db.fetchval("select array_agg(url) from attachments")) == set(urls[4:])
+    kept = [bool(media.path_of(url.partition("/media/")[2])) for url in urls]
+    assert kept == [False] * 4 + [True] * 2
+
+
+async def test_a_file_that_cannot_be_deleted_stops_nobody(instance, people, db, monkeypatch):
+    salon, sakura = await people.salon(), await people.influencer()
+    conversation = await people.connect(salon, sakura)
+    for number in range(3):
+        await db.execute(ADD_ATTACHMENT, f"http://x/{number}", conversation, salon.id, 8)
+
+    async def delete(url):
+        if url.endswith("1"):
+            raise OSError("disk")
+
+    monkeypatch.setattr(instance.services.media, "delete", delete)
+    assert await run_job(instance, housekeeping) == {"unsentAttachments": 2, "filesLeft": 1}

@@ -1,0 +1,123 @@
+"""`python -m db.rotate_keys` encrypts everything anew with the current key: a program of its own, like server.py.
+
+Before it: put the key so far into ENCRYPTION_KEYS_OLD, a new one into ENCRYPTION_KEY, and restart every instance. After
+it, once it says that nothing is left, ENCRYPTION_KEYS_OLD may be emptied. It can be stopped and run again at any time,
+beside running instances: what is done is skipped, and what is in use at this moment is left to the next run.
+"""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from db.embedded import EmbeddedServers
+from db.outbox import payload_identity
+from db.pool import Database, DatabaseUnavailable
+from services.encryption import DecryptionFailed, Encryption
+from services.oauth_states import verifier_identity
+from services.tiktok_accounts import identity
+from settings import Settings, SettingsError, load_settings
+
+POOL_SIZE = 2
+BATCH_ROWS = 200
+
+# An account whose tokens are being refreshed is left alone: the refresh tells by the envelope that nothing has changed.
+FREE = "(refresh_claimed_until is null or refresh_claimed_until <= now())"
+
+
+class Column(NamedTuple):
+    """Where envelopes stand. `owner` is the column whose value they are bound to."""
+
+    table: str
+    name: str
+    owner: str
+    identity: Callable[[str], str]
+    condition: str = "true"
+
+    @property
+    def select(self) -> str:
+        return f"""
+            select id, {self.owner} as owner, {self.name} as envelope from {self.table}
+            where {self.name} is not null and ($1::uuid is null or id > $1) order by id limit $2
+        """
+
+    @property
+    def update(self) -> str:
+        return f"update {self.table} set {self.name} = $3 where id = $1 and {self.name} = $2 and {self.condition}"
+
+
+COLUMNS = (
+    Column("social_media_accounts", "access_token", "id", lambda id: identity(id, "access_token"), FREE),
+    Column("social_media_accounts", "refresh_token", "id", lambda id: identity(id, "refresh_token"), FREE),
+    Column("token_revocations", "access_token", "account_id", lambda id: identity(id, "access_token")),
+    Column("oauth_states", "verifier", "id", verifier_identity),
+    Column("email_outbox", "payload", "id", payload_identity),
+)
+
+
+async def rotate(database: Database, encryption: Encryption) -> Counter[str]:
+    """How many envelopes are `rotated`, were `current` already, are `in use`, and `unreadable` with any key."""
+    counts: Counter[str] = Counter()
+    for column in COLUMNS:
+        after = None
+        while rows := await database.fetch(column.select, after, BATCH_ROWS):
+            for row in rows:
+                outcome = await rotate_one(database, encryption, column, row["id"], row["owner"], row["envelope"])
+                counts[outcome] += 1
+            after = rows[-1]["id"]
+    return counts
+
+
+async def rotate_one(
+    database: Database, encryption: Encryption, column: Column, row_id: str, owner: str, envelope: bytes
+) -> str:
+    if not encryption.needs_rotation(envelope):
+        return "current"
+    try:
+        plaintext = encryption.decrypt(envelope, column.identity(owner))
+    except DecryptionFailed as error:
+        print(f"{column.table} {row_id} {column.name}: {error}", file=sys.stderr)
+        return "unreadable"
+    renewed = encryption.encrypt(plaintext, column.identity(owner))
+    changed = await database.execute(column.update, row_id, envelope, renewed)
+    return "rotated" if changed == "UPDATE 1" else "in use"
+
+
+async def run(url: str, settings: Settings) -> Counter[str]:
+    database = await Database.connect(url, POOL_SIZE)
+    try:
+        return await rotate(database, Encryption.from_settings(settings))
+    finally:
+        await database.close()
+
+
+def main() -> int:
+    servers = None
+    try:
+        settings = load_settings()
+        if settings.database_url is None:
+            servers = EmbeddedServers(settings.data_dir)
+            url = servers.start().database_url
+        else:
+            url = settings.database_url.get_secret_value()
+        counts = asyncio.run(run(url, settings))
+    except SettingsError as error:
+        print(f"These settings need to be mended:\n{error}", file=sys.stderr)
+        return 2
+    except DatabaseUnavailable as error:
+        print(f"The database does not answer: {error}. Run it again; what is done stays done.", file=sys.stderr)
+        return 1
+    finally:
+        if servers:
+            servers.stop()
+    print(f"{counts['rotated']} encrypted anew, {counts['current']} were so already")
+    if counts["in use"]:
+        print(f"{counts['in use']} are in use at this moment: run it again")
+    if counts["unreadable"]:
+        print(f"{counts['unreadable']} can be opened with none of the keys: see above")
+    return 1 if counts["in use"] or counts["unreadable"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+drop index attachments_created_at_idx;
