@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint routes migrate seed example clean cluster drills
+.PHONY: help run test check lint routes migrate seed example demo-vendors clean cluster drills
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ run: $(VENV)/.runtime  ## set everything up and serve on http://127.0.0.1:3000
 
 example: $(VENV)/.dev  ## two people sign up, connect and chat over two instances (ports 3001 and 3002)
 	@DATA_DIR=.data/example $(BIN)/python examples/two_instances.py
+
+demo-vendors: $(VENV)/.dev  ## Instagram, TikTok and the nightly jobs without keys, against stand-ins
+	@$(BIN)/python -m examples.demo_vendors
 
 test: $(VENV)/.dev  ## set everything up and run the whole suite
 	$(BIN)/python -m pytest

@@ -295,3 +295,46 @@ async def test_an_account_that_is_disconnected_while_it_is_synced_does_not_come_
     assert await db.fetchval("select count(*) from social_media_accounts") == 0
     assert await db.fetchval("select count(*) from social_media_posts") == 0
     assert apify.count(START) == 2
+
+
+def strange_profiles() -> list[tuple[str, dict]]:
+    profile = instagram_profile(person(SAKURA))
+    post = profile["latestPosts"][0]
+
+    def posts(**changes):
+        return profile | {"latestPosts": [post | changes]}
+
+    return [
+        ("half an emoji", posts(caption="ネイル\ud83d") | {"fullName": "さくら\ud83d", "biography": "\udc4d"}),
+        ("controls", posts(caption="a\x00b\x1b[31m") | {"fullName": "a\x00b", "biography": "\x07"}),
+        ("right to left", posts(caption="مرحبا #تجميل \u202e") | {"fullName": "שלום"}),
+        ("numbers beyond all bounds", posts(likesCount=10**40, commentsCount=1e308) | {"followersCount": 10**30}),
+        ("numbers as text", posts(likesCount="1.2M", commentsCount="-1") | {"followersCount": "48,200"}),
+        ("no numbers", posts(likesCount=None, commentsCount=float("nan"))),
+        ("endless", posts(caption="#美容" * 50_000, url="https://x.example/" + "a" * 50_000)),
+        ("links that are none", posts(url="javascript:alert(1)", displayUrl="data:text/html,x")),
+        ("dates that are none", posts(timestamp="0000-13-99T99:99:99Z")),
+        ("dates from afar", posts(timestamp="9999-12-31T23:59:59Z")),
+        ("deep", posts(caption={"a": [{"b": "c"}] * 100})),
+        ("ten thousand posts", profile | {"latestPosts": [post | {"id": str(n)} for n in range(10_000)]}),
+        ("posts that are none", profile | {"latestPosts": [None, 1, "x", [], {}, post]}),
+        ("SQL", posts(caption="'; drop table users; --") | {"fullName": "Robert'); drop table users; --"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "item"), strange_profiles(), ids=lambda value: value if isinstance(value, str) else ""
+)
+async def test_whatever_a_vendor_sends_is_stored_or_refused(api, people, apify, what, item):
+    """Never a 500, and never an answer that breaks the declared shape."""
+    apify.datasets[SAKURA] = [item]
+    sakura = await people.influencer()
+    answer = await api.post(CONNECT["instagram"], {"username": SAKURA}, sakura)
+    assert answer.status == 200, answer
+    shown = await api.get(f"/social-media/instagram/{answer.data['id']}", sakura)
+    assert shown.status == 200
+    assert len(shown.data["posts"]) <= 24
+    text = shown.raw.decode()
+    assert not any(bad in text for bad in ("\\u0000", "javascript:", "\\u001b"))
+    assert (await api.get("/social-media/accounts", sakura)).data[0]["id"] == answer.data["id"]
+    assert (await api.get(f"/social-media/instagram/profile/{SAKURA}", sakura)).status == 200
