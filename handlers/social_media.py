@@ -1,5 +1,6 @@
 """An influencer's Instagram and TikTok accounts: connecting, syncing, proving whose they are, disconnecting."""
 
+import asyncio
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, get_args
@@ -29,7 +30,7 @@ from handlers.base import Handler
 from handlers.endpoint import INFLUENCER, Paging, endpoint
 from handlers.errors import Conflict, NotFound
 from realtime.events import NotificationReceived
-from services.errors import NeedsReconnect
+from services.errors import NeedsReconnect, VendorTimeout
 from services.ownership import new_code, shows_code
 from services.profiles import Platform, Profile, read_username
 from services.rate_limit import Claim
@@ -230,10 +231,14 @@ class Verify(SocialHandler):
         """Looks at the profile as it is now; the numbers that come along are stored, code or no code."""
         platform, username = account["platform"], account["username"]
         code = await self.db.fetchval(ISSUE_CODE, account["id"], new_code())
-        found = await self.look(platform, username)
-        if found.started_at < account["asked_at"] and not shows_code(found.profile.biography, code):
-            # It was shared with somebody who asked earlier: the code may have been put there since.
-            found = await self.look(platform, username)
+        try:
+            async with asyncio.timeout(self.services.scrapes.timeout):
+                found = await self.look(platform, username)
+                if found.started_at < account["asked_at"] and not shows_code(found.profile.biography, code):
+                    # It was shared with somebody who asked earlier: the code may have been put there since.
+                    found = await self.look(platform, username)
+        except TimeoutError:
+            raise VendorTimeout("apify", "two looks in the time of one") from None
         proven = shows_code(found.profile.biography, code)
         async with self.db.transaction() as tx:
             if proven:
