@@ -31,7 +31,8 @@ demo-vendors: $(VENV)/.dev  ## Instagram, TikTok and the nightly jobs without ke
 	@$(BIN)/python -m examples.demo_vendors
 
 test: $(VENV)/.dev  ## set everything up and run the whole suite
-	$(BIN)/python -m pytest
+	@# A fixed hash seed, so that both workers collect the same tests in the same order.
+	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint test  ## what CI runs: linters, types, tests
 
