@@ -27,7 +27,7 @@ from tests.scrapes import GENEROUS, actors, scrape
 from tests.vendors.apify import TOKEN, Apify
 from tests.vendors.smtp import free_port
 
-GZIP_BOMB = gzip.compress(bytes(50_000_000))
+GZIP_BOMB = gzip.compress(bytes(50_000_000), mtime=0)
 START, POLL, READ = "POST .*/runs$", "GET /v2/actor-runs/", "GET /v2/datasets/"
 
 
