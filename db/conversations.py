@@ -144,7 +144,7 @@ MARK_READ = """
         update notifications n set is_read = true
         from messages m
         where n.user_id = $2 and n.conversation_id = $1 and n.type = 'NEW_MESSAGE' and not n.is_read
-            and m.id = n.message_id and m.seq <= $3::bigint
+            and m.conversation_id = $1 and m.id = n.message_id and m.seq <= $3::bigint
         returning n.id
     ), present as (
         select coalesce(mark.last_read_seq, p.last_read_seq) as seq, mark.last_read_seq is not null as moved,
@@ -225,7 +225,7 @@ FETCH_CHANGES = f"""
             select m.*, count(*) over () as behind,
                 sum(octet_length(m.content) + {FRAME_BYTES}) over (order by m.rev) as bytes
             from (
-                select * from messages m where m.conversation_id = c.id and m.rev > $3::bigint
+                select * from messages m where m.conversation_id = $1 and m.rev > $3::bigint
                 order by m.rev limit {CATCH_UP_MESSAGES + 1}
             ) m
         ) m
