@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint routes migrate seed example demo-vendors clean cluster drills
+.PHONY: help run test check lint routes migrate seed example demo-vendors clean cluster drills bench
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ FAULTS   ?= 28
 drills: $(VENV)/.dev  ## minutes of killing, freezing and cutting under load; then every promise is checked
 	$(BIN)/python -m tests.drills.rolling
 	$(BIN)/python -m tests.drills.run --seed $(SEED) --messages $(MESSAGES) --faults $(FAULTS) $(if $(KEEP),--keep)
+
+bench: $(VENV)/.dev  ## what sockets, messages, events and statements cost, for docs/scale.md; five minutes
+	@$(BIN)/python -m bench
 
 routes: $(VENV)/.runtime  ## the table of routes: method, path, access
 	@$(BIN)/python -m handlers

@@ -1,63 +1,146 @@
-"""What a published event costs Redis, by who listens: `python -m bench.pubsub`. Numbers for docs/scale.md."""
+"""What a published event costs Redis: one server by how many instances listen, then a cluster of three primaries with
+classic and with sharded pub/sub. `python -m bench.pubsub`; half a minute."""
 
+import argparse
 import asyncio
+import contextlib
 import tempfile
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from redis import asyncio as aioredis
 
-from bench.sockets import cpu_seconds
+from bench.kit import TEXT, Meter, tell
 from db.embedded import EmbeddedServers, stop_redis
+from realtime.events import Envelope, encode
+from tests.redis_cluster import Node, RedisCluster
 
-EVENTS = 40_000
-BATCH = 200
-FRAME = b"x" * 700
+EVENTS = 20_000
+BATCH = 200  # as realtime/speaker.py sends them
+CHANNELS = [f"encer:conversation:{number}" for number in range(BATCH)]
+# A message_sent as it goes over Redis: about 700 bytes.
+FRAME = encode("message_sent", {"content": TEXT, "more": "x" * 480})
+PACKED = Envelope(CHANNELS[0], FRAME, rev=7).pack("0" * 12, 10**6)
 
 
-async def measure(url: str, pid: int, subscribers: int) -> None:
-    """One channel a conversation; each is heard by `subscribers` connections, as by so many instances."""
-    redis = aioredis.Redis.from_url(url)
-    listening = [redis.pubsub() for _ in range(subscribers)]
-    for pubsub in listening:
-        await pubsub.subscribe(*(f"channel {n}" for n in range(BATCH)))
-    reading = [asyncio.create_task(read(pubsub)) for pubsub in listening]
-    before = cpu_seconds(pid)
+async def publish(nodes: Sequence[aioredis.Redis], commands: list[list[tuple[Any, ...]]]) -> None:
+    """Each node gets its commands, EVENTS / BATCH times over."""
     for _ in range(EVENTS // BATCH):
-        async with redis.pipeline(transaction=False) as pipeline:
-            for n in range(BATCH):
-                pipeline.publish(f"channel {n}", FRAME)
-            await pipeline.execute()
-    spent = (cpu_seconds(pid) - before) / EVENTS
-    print(
-        f"{subscribers} instances listen: {spent * 1e6:.1f} µs of CPU an event, {1 / spent:,.0f} events a second a core"
-    )
-    for task in reading:
-        task.cancel()
-    await asyncio.gather(*reading, return_exceptions=True)
+        for node, batch in zip(nodes, commands, strict=True):
+            async with node.pipeline(transaction=False) as pipeline:
+                for command in batch:
+                    pipeline.execute_command(*command)
+                await pipeline.execute()
+
+
+@contextlib.asynccontextmanager
+async def listening(url: str, command: str, channels: list[str]) -> AsyncIterator[None]:
+    """One connection of one instance."""
+    redis = aioredis.Redis.from_url(url, protocol=2)
+    connection = redis.connection_pool.make_connection()
+    await connection.connect()
+    for channel in channels:
+        await connection.send_command(command, channel)
+        await connection.read_response()
+
+    async def read() -> None:
+        while True:
+            await connection.read_response()
+
+    task = asyncio.create_task(read())
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await connection.disconnect(nowait=True)
     await redis.aclose()
 
 
-async def read(pubsub: aioredis.client.PubSub) -> None:
-    while True:
-        await pubsub.get_message(timeout=1)
-
-
-async def run(url: str) -> None:
-    redis = aioredis.Redis.from_url(url)
+async def one_server(url: str, rounds: int) -> None:
+    redis = aioredis.Redis.from_url(url, protocol=2)
     pid = int((await redis.info("server"))["process_id"])
+    floor: list[float] = []
+    costs: dict[int, list[float]] = {0: [], 1: [], 2: [], 4: []}
+    for _ in range(rounds):
+        with Meter(pid) as meter:
+            await publish([redis], [[("ECHO", PACKED)] * BATCH])
+        floor.append(meter.seconds / EVENTS * 1e6)
+        for listeners, cost in costs.items():
+            async with contextlib.AsyncExitStack() as stack:
+                for _ in range(listeners):
+                    await stack.enter_async_context(listening(url, "SUBSCRIBE", CHANNELS))
+                with Meter(pid) as meter:
+                    await publish([redis], [[("PUBLISH", channel, PACKED) for channel in CHANNELS]])
+                cost.append(meter.seconds / EVENTS * 1e6)
     await redis.aclose()
-    for subscribers in (0, 1, 2, 4):
-        await measure(url, pid, subscribers)
+    tell(f"ECHO of {len(PACKED)} bytes", floor, "µs of CPU")
+    for listeners, cost in costs.items():
+        tell(f"an event that {listeners} instances hear", cost, "µs of CPU", floor, "ECHO")
+
+
+async def cluster_of_three(cluster: RedisCluster, rounds: int) -> None:
+    """Two instances listen to every channel; the work of all three nodes, and of the bus between them."""
+    nodes = cluster.primaries
+    own = [[channel for channel in CHANNELS if cluster.owner(channel) is node] for node in nodes]
+    thirds = [CHANNELS[number::3] for number in range(3)]
+    # Classic: any node takes an event, and an instance listens at one node. Sharded: each channel has its node.
+    classic = [("SUBSCRIBE", [[CHANNELS], [CHANNELS], []]), ("PUBLISH", thirds)]
+    sharded = [("SSUBSCRIBE", [[channels, channels] for channels in own]), ("SPUBLISH", own)]
+    figures: dict[str, dict[str, list[float]]] = {}
+    for _ in range(rounds):
+        for name, ((subscribe, heard), (command, said)) in (("classic", classic), ("sharded", sharded)):
+            figure = figures.setdefault(name, {"all": [], "busiest": [], "bus": []})
+            async with contextlib.AsyncExitStack() as stack:
+                for node, instances in zip(nodes, heard, strict=True):
+                    for channels in instances:
+                        await stack.enter_async_context(listening(node.url, subscribe, channels))
+                used, bus = await work(nodes, command, said)
+            figure["all"].append(sum(used))
+            figure["busiest"].append(max(used))
+            figure["bus"].append(bus)
+    for name, figure in figures.items():
+        tell(f"{name}: an event, in all three nodes", figure["all"], "µs of CPU")
+        tell("  in the busiest", figure["busiest"], "µs of CPU")
+        tell("  messages between the nodes", figure["bus"], "an event")
+
+
+async def work(nodes: Sequence[Node], command: str, said: list[list[str]]) -> tuple[list[float], float]:
+    """µs of CPU an event in each node, and messages an event over the cluster's bus."""
+    pids = [node.process.pid for node in nodes if node.process]
+    clients = [aioredis.Redis.from_url(node.url, protocol=2) for node in nodes]
+    before = sum(bus_messages(node) for node in nodes)
+    with contextlib.ExitStack() as stack:
+        meters = [stack.enter_context(Meter(pid)) for pid in pids]
+        await publish(clients, [[(command, channel, PACKED) for channel in channels] for channels in said])
+        await asyncio.sleep(0.2)  # what is still on the bus
+    for client in clients:
+        await client.aclose()
+    bus = sum(bus_messages(node) for node in nodes) - before
+    return [meter.seconds / EVENTS * 1e6 for meter in meters], bus / EVENTS
+
+
+def bus_messages(node: Node) -> int:
+    state = node.state
+    return sum(int(state.get(f"cluster_stats_messages_{kind}_sent", 0)) for kind in ("publish", "publishshard"))
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="encer-bench-") as folder:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory(prefix="encer-bench-", ignore_cleanup_errors=True) as folder:
         url = EmbeddedServers(Path(folder)).start_redis(None)
         try:
-            uvloop.run(run(url))
+            uvloop.run(one_server(url, rounds))
         finally:
             stop_redis(url)
+        cluster = RedisCluster(Path(folder), replica=False)
+        try:
+            cluster.start()
+            uvloop.run(cluster_of_three(cluster, rounds))
+        finally:
+            cluster.stop()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A Redis cluster on this machine: three primaries that share the slots, and one replica that may take over."""
+"""A Redis cluster on this machine: three primaries that share the slots, and a replica that may take over."""
 
 import subprocess
 import time
@@ -63,9 +63,13 @@ class Node:
 
 
 class RedisCluster:
-    def __init__(self, folder: Path) -> None:
-        self.nodes = [Node(folder / f"redis-{number}") for number in range(PRIMARIES + 1)]
-        self.primaries, self.replica = self.nodes[:PRIMARIES], self.nodes[PRIMARIES]
+    def __init__(self, folder: Path, replica: bool = True) -> None:
+        self.nodes = [Node(folder / f"redis-{number}") for number in range(PRIMARIES + replica)]
+        self.primaries, self.replicas = self.nodes[:PRIMARIES], self.nodes[PRIMARIES:]
+
+    @property
+    def replica(self) -> Node:
+        return self.replicas[0]
 
     @property
     def url(self) -> str:
@@ -81,8 +85,9 @@ class RedisCluster:
         for node in self.nodes[1:]:
             node.ask("CLUSTER MEET", "127.0.0.1", self.nodes[0].port, self.nodes[0].bus_port)
         self.agree()
-        self.replica.ask("CLUSTER REPLICATE", self.primaries[-1].id)
-        wait_until(lambda: self.replica.redis.info("replication")["master_link_status"] == "up")
+        for replica in self.replicas:
+            replica.ask("CLUSTER REPLICATE", self.primaries[-1].id)
+            wait_until(lambda replica=replica: replica.redis.info("replication")["master_link_status"] == "up")
         self.agree()
 
     def stop(self) -> None:
@@ -94,7 +99,7 @@ class RedisCluster:
         """Wait until every node that runs sees all slots served and all nodes."""
         for node in self.nodes:
             if node.process:
-                wait_until(lambda node=node: is_complete(node.state))
+                wait_until(lambda node=node: is_complete(node.state, len(self.nodes)))
 
     def owner(self, channel: str) -> Node:
         """The node that serves this channel's slot, by the word of one that runs."""
@@ -112,8 +117,9 @@ class RedisCluster:
             node.ask("CLUSTER SETSLOT", key_slot(channel.encode()), "NODE", new.id)
 
 
-def is_complete(state: dict[str, str]) -> bool:
-    return (state["cluster_state"], state["cluster_slots_ok"], state["cluster_known_nodes"]) == ("ok", str(SLOTS), "4")
+def is_complete(state: dict[str, str], nodes: int) -> bool:
+    told = (state["cluster_state"], state["cluster_slots_ok"], state["cluster_known_nodes"])
+    return told == ("ok", str(SLOTS), str(nodes))
 
 
 def wait_until(done: Callable[[], bool]) -> None:

@@ -1,0 +1,18 @@
+"""All measurements, one after the other: `make bench`."""
+
+import subprocess
+import sys
+
+BENCHES = ("messages", "sockets", "pubsub", "presence", "database")
+
+
+def main() -> int:
+    for name in BENCHES:
+        print(f"\n== python -m bench.{name}", flush=True)
+        if code := subprocess.call([sys.executable, "-m", f"bench.{name}"]):
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

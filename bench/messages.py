@@ -1,0 +1,174 @@
+"""What a message costs: to take it by REST and by socket, to tell it here and on another instance, and beneath, in
+PostgreSQL and Redis. `python -m bench.messages`; about a minute."""
+
+import argparse
+import asyncio
+import tempfile
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+
+from bench.kit import TEXT, Floor, House, Http, Meter, Pair, Socket, tell
+
+SENDERS = 8  # at once: a busy instance, not an overloaded one
+MESSAGES = 400  # a round and kind
+SOCKETS = 10  # a side where many listen
+EVENTS = 2  # a message is one in its conversation's channel and one in the receiver's
+TOLD = 3  # frames a message for each socket a side: to both the message, to the receiver the notification
+MS, US = 1e3, 1e6
+Act = Callable[[int], Awaitable[None]]
+
+
+async def by_turns(act: Act) -> None:
+    """MESSAGES times, SENDERS at once; `act` gets the sender's number."""
+
+    async def send(sender: int) -> None:
+        for _ in range(MESSAGES // SENDERS):
+            await act(sender)
+
+    await asyncio.gather(*(send(sender) for sender in range(SENDERS)))
+
+
+class Bench:
+    def __init__(self, house: House, floor: Floor) -> None:
+        self.house = house
+        self.floor = floor
+        self.figures: dict[str, list[float]] = defaultdict(list)
+
+    async def prepare(self) -> None:
+        house, (here, there) = self.house, self.house.ports
+        self.quiet = [await house.pair() for _ in range(SENDERS)]  # nobody listens
+        self.heard = {(port, count): await self.audience(port, count) for port, count in audiences(here, there)}
+        self.posts = [await Http.open(here) for _ in range(SENDERS)]
+        self.bare_posts = [await Http.open(self.floor.port) for _ in range(SENDERS)]
+        self.sockets = [await Socket.open(here, pair.tokens[0]) for pair in self.quiet]
+        self.bare_sockets = [await Socket.open(self.floor.port) for _ in range(max(SENDERS, SOCKETS * TOLD))]
+
+    async def audience(self, port: int, count: int) -> tuple[list[Pair], list[Socket]]:
+        """Pairs with `count` joined sockets a side on that instance."""
+        pairs = [await self.house.pair() for _ in range(SENDERS)]
+        sockets = []
+        for pair in pairs:
+            for token in pair.tokens * count:
+                sockets.append(await Socket.open(port, token))
+                await sockets[-1].ask("join_conversation", {"conversationId": pair.conversation_id})
+        return pairs, sockets
+
+    def post(self, pairs: list[Pair]) -> Act:
+        def act(sender: int) -> Awaitable[None]:
+            pair = pairs[sender]
+            path = f"/api/v1/chat/conversations/{pair.conversation_id}/messages"
+            return self.posts[sender].post(path, {"content": TEXT}, pair.tokens[0])
+
+        return act
+
+    async def cost(self, pid: int, act: Act) -> float:
+        with Meter(pid) as meter:
+            await by_turns(act)
+        return meter.seconds / MESSAGES
+
+    async def told(self, pid: int, port: int, count: int) -> float:
+        """CPU a message of the process `pid`, while sockets on `port` hear it."""
+        pairs, sockets = self.heard[port, count]
+        before = sum(socket.frames for socket in sockets)
+        with Meter(pid) as meter:
+            await by_turns(self.post(pairs))
+            async with asyncio.timeout(20):
+                while sum(socket.frames for socket in sockets) - before < MESSAGES * count * TOLD:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        return meter.seconds / MESSAGES
+
+    async def round(self) -> None:
+        (here_pid, there_pid), (here, there) = self.house.pids, self.house.ports
+        note, bare = self.figures, self.floor.pid
+        note["bare post"].append(await self.cost(bare, lambda n: self.bare_posts[n].post("/post", {"content": TEXT})))
+        await self.beneath(here_pid)
+        note["bare echo"].append(await self.cost(bare, lambda n: self.bare_sockets[n].ask("echo", {"content": TEXT})))
+        for name, event, more in COMMANDS:
+            data = [{"conversationId": pair.conversation_id, **more} for pair in self.quiet]
+            act = lambda n, event=event, data=data: self.sockets[n].ask(event, data[n])  # noqa: E731
+            note[name].append(await self.cost(here_pid, act))
+        frames = SOCKETS * TOLD
+        echo = await self.cost(bare, lambda n: self.bare_sockets[n].ask("say", {"n": frames, "content": TEXT}))
+        note["bare write"].append((echo - note["bare echo"][-1]) / frames)
+        for where, pid, port, taken in (
+            ("here", here_pid, here, note["by rest"][-1]),
+            ("there", there_pid, there, 0.0),
+        ):
+            few, many = await self.told(pid, port, 1), await self.told(pid, port, SOCKETS)
+            each = (many - few) / (frames - TOLD)
+            note[f"a frame {where}"].append(each)
+            note[f"an event {where}"].append((few - taken - TOLD * each) / EVENTS)
+
+    async def beneath(self, pid: int) -> None:
+        """By REST, and what that costs PostgreSQL and Redis."""
+        house, note = self.house, self.figures
+        wal, traffic = await self.wal_bytes(), self.redis_bytes()
+        with Meter(children_of=house.postgres_pid) as postgres, Meter(house.redis_pid) as redis:
+            note["by rest"].append(await self.cost(pid, self.post(self.quiet)))
+        note["postgres"].append(postgres.seconds / MESSAGES)
+        note["redis"].append(redis.seconds / MESSAGES)
+        note["wal"].append((await self.wal_bytes() - wal) / MESSAGES)
+        note["redis in"].append((self.redis_bytes() - traffic) / MESSAGES)
+
+    async def wal_bytes(self) -> int:
+        return int(await self.house.db.fetchval("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
+
+    def redis_bytes(self) -> int:
+        return self.house.redis.info("stats")["total_net_input_bytes"]
+
+    def tell(self) -> None:
+        note = self.figures
+
+        def say(what: str, name: str, unit: str, scale: float, floor: str = "", of: str = "") -> None:
+            least = [value * scale for value in note[floor]] if floor else []
+            tell(what, [value * scale for value in note[name]], unit, least, of)
+
+        say("a message by REST", "by rest", "ms of CPU", MS, "bare post", "a bare Tornado POST")
+        say("  in PostgreSQL", "postgres", "ms of CPU", MS)
+        say("  written to its log", "wal", "bytes", 1)
+        say("  in Redis (limits, 2 events that nobody hears)", "redis", "ms of CPU", MS)
+        say("  sent to Redis", "redis in", "bytes", 1)
+        for name, _, _ in COMMANDS:
+            say(f"{name} by socket", name, "ms of CPU", MS, "bare echo", "a bare Tornado echo")
+        for where in ("here", "there"):
+            instance = "this instance" if where == "here" else "another instance"
+            say(f"an event that sockets of {instance} hear", f"an event {where}", "µs of CPU", US)
+            say("  and one frame to each of them", f"a frame {where}", "µs of CPU", US, "bare write", "a bare write")
+
+
+def audiences(here: int, there: int) -> list[tuple[int, int]]:
+    return [(port, count) for port in (here, there) for count in (1, SOCKETS)]
+
+
+COMMANDS = [
+    ("a message", "send_message", {"content": TEXT}),
+    ("a read mark", "mark_read", {"seq": 2**40}),
+    ("joining", "join_conversation", {}),
+    ("leaving", "leave_conversation", {}),
+]
+
+
+async def run(folder: Path, rounds: int) -> None:
+    async with House(folder, instances=2) as house, Floor() as floor:
+        bench = Bench(house, floor)
+        await bench.prepare()
+        await bench.round()  # warm: plans, caches, connections
+        bench.figures.clear()
+        for _ in range(rounds):
+            await bench.round()
+        bench.tell()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="encer-bench-", ignore_cleanup_errors=True) as folder:
+        uvloop.run(run(Path(folder), options.rounds))
+
+
+if __name__ == "__main__":
+    main()

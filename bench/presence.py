@@ -1,0 +1,63 @@
+"""What presence costs Redis, by how many instances there are: `python -m bench.presence`; some seconds."""
+
+import argparse
+import tempfile
+import uuid
+from pathlib import Path
+
+from redis import Redis
+
+from bench.kit import Meter, tell
+from db.embedded import EmbeddedServers, stop_redis
+from realtime.presence import DEAD_SECONDS, FRESH_SECONDS
+from realtime.presence_scripts import BEAT, INSTANCES, PRESENT, TELL
+
+FRIENDS = 50  # of a user: a new socket asks which of them are there
+BATCHES, BATCH_USERS = 100, 40
+
+
+def measure(redis: Redis, pid: int, instances: int, rounds: int) -> None:
+    """Everybody is on one instance; each of the others has to be looked at too."""
+    redis.flushdb()
+    names = [f"{number:012x}" for number in range(instances)]
+    for name in names:
+        redis.eval(BEAT, 1, INSTANCES, name, DEAD_SECONDS)
+    costs: dict[str, list[float]] = {"coming": [], "beat": [], "asking": []}
+    for _ in range(rounds):
+        batches = [[str(uuid.uuid4()) for _ in range(BATCH_USERS)] for _ in range(BATCHES)]
+        friends = [batch[number % BATCH_USERS] for number in range(FRIENDS) for batch in batches][:FRIENDS]
+        with Meter(pid) as meter:
+            for number, users in enumerate(batches):
+                pairs = [part for user in users for part in (user, 1)]
+                redis.eval(TELL, 1, INSTANCES, names[number % instances], FRESH_SECONDS, *pairs)
+        costs["coming"].append(meter.seconds / BATCHES / BATCH_USERS * 1e6)
+        with Meter(pid) as meter:
+            for number in range(BATCHES):
+                redis.eval(BEAT, 1, INSTANCES, names[number % instances], DEAD_SECONDS)
+        costs["beat"].append(meter.seconds / BATCHES * 1e6)
+        with Meter(pid) as meter:
+            for _ in range(BATCHES):
+                redis.eval(PRESENT, 1, INSTANCES, *friends)
+        costs["asking"].append(meter.seconds / BATCHES * 1e6)
+    tell(f"{instances} instances: a coming or a going", costs["coming"], "µs of CPU")
+    tell(f"  who of {FRIENDS} is there", costs["asking"], "µs of CPU")
+    tell("  a beat", costs["beat"], "µs of CPU")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory(prefix="encer-bench-", ignore_cleanup_errors=True) as folder:
+        url = EmbeddedServers(Path(folder)).start_redis(None)
+        try:
+            with Redis.from_url(url) as redis:
+                pid = int(redis.info("server")["process_id"])
+                for instances in (3, 30, 100):
+                    measure(redis, pid, instances, rounds)
+        finally:
+            stop_redis(url)
+
+
+if __name__ == "__main__":
+    main()
