@@ -30,7 +30,6 @@ from realtime.socket import TORNADO_SETTINGS
 from services import Services
 from services.draining import announce_closing, requests_end, stop_accepting
 from services.mail import sender_from_settings
-from services.rate_limit import REDIS_SECONDS
 from services.redis_client import connect_redis
 from settings import Settings, SettingsError, load_settings
 
@@ -56,7 +55,7 @@ class Instance:
 
     async def start(self) -> None:
         settings = self.settings
-        self.redis = connect_redis(self.urls.redis_url, settings.redis_sharded, REDIS_SECONDS)
+        self.redis = connect_redis(self.urls.redis_url, settings.redis_sharded, settings.redis_timeout.total_seconds())
         self.db = await Database.connect(self.urls.database_url, settings.database_pool_size)
         self.sessions = Sessions(self.db)
         self.services = Services.make(settings, self.redis, ScrapeRuns(self.db), TikTokTokens(self.db))

@@ -40,7 +40,7 @@ class Services:
             tokens=Tokens(settings),
             passwords=Passwords(settings.password_cost),
             otps=Otps(settings),
-            rate_limits=RateLimits(redis),
+            rate_limits=RateLimits(redis, settings.redis_timeout.total_seconds()),
             image_proxy=ImageProxy(settings.image_proxy_hosts),
             encryption=encryption,
             scrapes=make_scrapes(settings, scrape_runs),

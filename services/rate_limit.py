@@ -18,7 +18,6 @@ from settings import Limit
 
 log = structlog.get_logger()
 
-REDIS_SECONDS = 0.25  # longer than that, and a request is better counted here
 REST_SECONDS = 2.0  # after a failure Redis is left alone this long, so that an outage costs few requests a wait
 LOCAL_KEYS = 20_000  # about 4 MB; the least recently used counter gives way
 
@@ -89,8 +88,10 @@ class Verdict(NamedTuple):
 
 
 class RateLimits:
-    def __init__(self, redis: Any) -> None:
+    def __init__(self, redis: Any, redis_seconds: float) -> None:
+        """`redis_seconds`: when Redis takes longer than that, a request is better counted here."""
         self.redis = redis
+        self.redis_seconds = redis_seconds
         self.local = LocalCounters()
         self.rest_until = 0.0
 
@@ -123,7 +124,7 @@ class RateLimits:
             arguments += [limit.period, limit.hits, limit.burst or 0]
         if time.monotonic() >= self.rest_until:
             try:
-                async with asyncio.timeout(REDIS_SECONDS):
+                async with asyncio.timeout(self.redis_seconds):
                     keys = [key for key, _ in counted]
                     allowed, counters = await self.redis.eval(TAKE, len(keys), *keys, *arguments)
                     return bool(allowed), counters

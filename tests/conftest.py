@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -58,11 +59,13 @@ def servers(data_dir: Path) -> Iterator[ServerUrls]:
 
 @pytest.fixture(scope="session")
 def settings(data_dir: Path) -> Settings:
-    """Limits are off unless a test switches one on; passwords are cheap; no job runs unless a test runs it."""
+    """Limits are off unless a test switches one on; passwords are cheap; no job runs unless a test runs it; a busy
+    machine is not taken for a Redis that is away, but in the tests of that."""
     limits = {name: None for name in Settings.model_fields if name.startswith("limit_")}
     return load_settings(
         app_env="test", port=0, data_dir=data_dir, password_cost=4, frontend_url=["http://app.example.com"],
-        public_url="http://media.example.com", log_level="ERROR", jobs_enabled=False, **limits,
+        public_url="http://media.example.com", log_level="ERROR", jobs_enabled=False,
+        redis_timeout=timedelta(seconds=10), **limits,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from db.embedded import ServerUrls
 from server import Instance
-from settings import Limit
+from settings import Limit, Settings
 from tests.clients import Api
 from tests.drills.proxy import TcpProxy
 
@@ -30,8 +30,11 @@ def shaky(io_loop, settings, servers, proxy, instance) -> Instance:
     """An instance whose Redis is behind the proxy, with limits in force: they ask Redis for every request."""
     credentials = servers.redis_url.rpartition("@")[0]
     urls = ServerUrls(servers.database_url, f"{credentials}@127.0.0.1:{proxy.port}/0")
-    limits = {"limit_general": Limit(10_000, 900), "limit_message": Limit(10_000, 60, 10_000)}
-    shaky = Instance(settings.model_copy(update=limits), urls)
+    update = {
+        "limit_general": Limit(10_000, 900), "limit_message": Limit(10_000, 60, 10_000),
+        "redis_timeout": Settings.model_fields["redis_timeout"].default,
+    }  # fmt: skip
+    shaky = Instance(settings.model_copy(update=update), urls)
     io_loop.run_sync(shaky.start)
     yield shaky
     proxy.heal()

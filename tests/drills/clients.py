@@ -14,6 +14,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 ANSWER_SECONDS = 5.0
 HEARTBEAT_SECONDS = 2.0
 BACK_OFF_SECONDS = (0.1, 0.6)
+FAILURES = (OSError, TimeoutError, websockets.WebSocketException, HTTPClientError)
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Client:
         self.chance = chance
         self.position = 0  # everything up to this rev is known
         self.view: dict[int, dict[str, Any]] = {}  # seq -> the message as this client sees it
-        self.notified = 0  # the count of the last notification heard
+        self.notified = 0  # received messages that the conversation's notification has told of
         self.live = asyncio.Event()
         self.ws: Any = None
         self.waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -62,7 +63,7 @@ class Client:
 
     async def run(self) -> None:
         while True:
-            with suppress(OSError, TimeoutError, websockets.WebSocketException):
+            with suppress(*FAILURES):
                 await self.converse()
             self.live.clear()
             for future in self.waiting.values():
@@ -82,6 +83,7 @@ class Client:
         reading = asyncio.create_task(self.read())
         try:
             await self.join()
+            await self.read_notifications()
             self.live.set()
             while not reading.done():
                 await asyncio.wait({reading}, timeout=HEARTBEAT_SECONDS)
@@ -102,7 +104,7 @@ class Client:
             elif name in ("message_sent", "message_edited"):
                 self.see(name, data)
             elif name == "notification_received":
-                self.notified = json.loads(data["notification"]["metadata"])["count"]
+                self.note(data["notification"])
             elif name == "resync" and "conversationId" in data:  # of other things the server tells again by itself
                 rejoining = asyncio.ensure_future(self.rejoin())
                 rejoining.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen: retrieved
@@ -121,6 +123,15 @@ class Client:
         sent = self.record.sent_at.get(message["clientMessageId"])
         if name == "message_sent" and sent is not None and message["senderId"] != self.member.user_id:
             self.record.deliveries.append((self.record.now(), sent, self.member.conversation_id))
+
+    def note(self, notification: dict[str, Any]) -> None:
+        if notification["type"] == "NEW_MESSAGE":
+            self.notified = max(self.notified, json.loads(notification["metadata"])["count"])
+
+    async def read_notifications(self) -> None:
+        """What was told to nobody while this client was away."""
+        for notification in (await self.call("GET", "/notifications"))["data"]:
+            self.note(notification)
 
     async def join(self) -> None:
         data = {"conversationId": self.member.conversation_id, "after": self.position}
@@ -177,7 +188,7 @@ class Client:
                     self.record.violations.append(f"{client_message_id} was acknowledged as another message")
                 self.record.acknowledged[client_message_id] = content
                 return
-            except (OSError, TimeoutError, websockets.WebSocketException, HTTPClientError) as error:
+            except FAILURES as error:
                 name = (str(error) or type(error).__name__).partition(";")[0]
                 self.record.refusals[name] = self.record.refusals.get(name, 0) + 1
                 await asyncio.sleep(self.chance.uniform(*BACK_OFF_SECONDS))

@@ -40,15 +40,25 @@ class Findings:
         return not any((*broken, self.unexpected))
 
 
+async def count_notified(conn: asyncpg.Connection) -> dict[tuple[str, str], int]:
+    """(conversation, user) -> how many messages its notification counts."""
+    return {(row["conversation_id"], row["user_id"]): row["count"] for row in await conn.fetch(LIST_NOTIFICATIONS)}
+
+
 async def settle(conn: asyncpg.Connection, clients: list[Client]) -> float:
     """Wait until every client has caught up; how long that took. What has not by then is told by `check`."""
     began = time.monotonic()
     counters = {row["id"]: row["last_rev"] for row in await conn.fetch(LIST_COUNTERS)}
-    while time.monotonic() - began < SETTLE_SECONDS:
-        if all(
-            client.live.is_set() and client.position == counters[client.member.conversation_id] for client in clients
-        ):
-            break
+    counts = await count_notified(conn)
+
+    def is_settled(client: Client) -> bool:
+        here = client.member.conversation_id
+        return client.live.is_set() and (client.position, client.notified) == (
+            counters[here],
+            counts.get((here, client.member.user_id), 0),
+        )
+
+    while time.monotonic() - began < SETTLE_SECONDS and not all(map(is_settled, clients)):
         await asyncio.sleep(0.05)
     return time.monotonic() - began
 
@@ -70,7 +80,7 @@ async def check(conn: asyncpg.Connection, clients: list[Client], record: Record)
         messages = stored.get(row["id"], {})
         if list(messages) != list(range(1, row["last_rev"] + 1)) or row["last_seq"] != row["last_rev"]:
             findings.gaps.append(f"{row['id']}: {len(messages)} messages, counter at {row['last_rev']}")
-    counts = {(row["conversation_id"], row["user_id"]): row["count"] for row in await conn.fetch(LIST_NOTIFICATIONS)}
+    counts = await count_notified(conn)
     for client in clients:
         member = client.member
         messages = stored.get(member.conversation_id, {})
