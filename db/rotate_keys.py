@@ -51,6 +51,7 @@ COLUMNS = (
     Column("social_media_accounts", "access_token", "id", lambda id: identity(id, "access_token"), FREE),
     Column("social_media_accounts", "refresh_token", "id", lambda id: identity(id, "refresh_token"), FREE),
     Column("token_revocations", "access_token", "account_id", lambda id: identity(id, "access_token")),
+    Column("token_revocations", "refresh_token", "account_id", lambda id: identity(id, "refresh_token")),
     Column("oauth_states", "verifier", "id", verifier_identity),
     Column("email_outbox", "payload", "id", payload_identity),
 )

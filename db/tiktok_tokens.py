@@ -86,15 +86,17 @@ MAX_REVOKE_ATTEMPTS = 7  # a week of nights; TikTok's own expiry ends the rest
 REVOKE_SECONDS = 5.0  # somebody waits for the answer
 
 QUEUE_REVOCATIONS = """
-    insert into token_revocations (account_id, access_token)
-    select a.id, a.access_token from social_media_accounts a join influencers i on i.id = a.influencer_id
+    insert into token_revocations (account_id, access_token, refresh_token)
+    select a.id, a.access_token, a.refresh_token
+    from social_media_accounts a join influencers i on i.id = a.influencer_id
     where i.user_id = $1 and ($2::uuid is null or a.id = $2) and a.access_token is not null
     returning id
 """
 
 # Counted before it is tried: an attempt that kills its process counts too.
 TAKE_REVOCATION = """
-    update token_revocations set attempts = attempts + 1 where id = $1 returning account_id, access_token
+    update token_revocations set attempts = attempts + 1 where id = $1
+    returning account_id, access_token, refresh_token
 """
 
 END_REVOCATION = "delete from token_revocations where id = $1"
@@ -112,7 +114,7 @@ async def queue_revocations(tx: Queries, user_id: str, account_id: str | None = 
 
 
 class RevokesTokens(Protocol):
-    async def revoke(self, account_id: str, access_token: bytes) -> None: ...
+    async def revoke(self, account_id: str, access_token: bytes, refresh_token: bytes | None) -> None: ...
 
 
 async def revoke_queued(queries: Queries, accounts: RevokesTokens, revocation_id: str) -> bool:
@@ -120,7 +122,7 @@ async def revoke_queued(queries: Queries, accounts: RevokesTokens, revocation_id
     row = await queries.fetchrow(TAKE_REVOCATION, revocation_id)
     if row is None:
         return False
-    await accounts.revoke(row["account_id"], row["access_token"])
+    await accounts.revoke(row["account_id"], row["access_token"], row["refresh_token"])
     await queries.execute(END_REVOCATION, revocation_id)
     return True
 

@@ -106,10 +106,17 @@ class TikTokAccounts:
             raise NeedsReconnect(VENDOR, "disconnected while its tokens were refreshed")
         return tokens.access_token
 
-    async def revoke(self, account_id: str, access_token: bytes) -> None:
+    async def revoke(self, account_id: str, access_token: bytes, refresh_token: bytes | None) -> None:
         """Withdraw our access, as far as it still exists. Raises what keeps TikTok from being asked."""
-        with suppress(AccessTokenRefused):  # dead already
+        try:
             await self.oauth.revoke(self._open(account_id, "access_token", access_token))
+        except AccessTokenRefused:
+            if refresh_token is None:
+                return
+            # Only its hours may be over: the grant lives as long as the refresh token, and a fresh token ends it.
+            with suppress(AccessTokenRefused):  # dead already
+                tokens = await self.oauth.refresh(self._open(account_id, "refresh_token", refresh_token))
+                await self.oauth.revoke(tokens.access_token)
 
     async def discard(self, tokens: Tokens) -> None:
         """Give back a grant that cannot be used; best effort."""

@@ -207,7 +207,7 @@ async def test_tokens_are_revoked(api: Api, people: People, db: Database, instan
     account_id = await db.fetchval("select id from social_media_accounts")
     revoked = []
 
-    async def revoke(account_id: str, access_token: bytes) -> None:
+    async def revoke(account_id: str, access_token: bytes, refresh_token: bytes | None) -> None:
         revoked.append((account_id, access_token))
 
     monkeypatch.setattr(instance.services.tiktok, "revoke", revoke)

@@ -252,10 +252,22 @@ async def test_disconnecting_while_tiktok_is_away(api, people, tiktok, db, monke
     assert await db.fetchval("select count(*) from token_revocations") == 1
 
 
+async def test_disconnecting_long_after_the_last_sync_ends_the_grant_too(api, people, tiktok, db):
+    """An access token lives for hours, the grant for months."""
+    sakura = await people.influencer()
+    await connect_oauth(api, tiktok, sakura)
+    tiktok.expire_access_tokens()
+    assert (await api.delete("/social-media/tiktok", sakura)).status == 200
+    assert not tiktok.access_tokens
+    assert not tiktok.refresh_tokens
+    assert await db.fetchval("select count(*) from token_revocations") == 0
+
+
 async def test_disconnecting_what_tiktok_has_ended_already(api, people, tiktok, db):
     sakura = await people.influencer()
     await connect_oauth(api, tiktok, sakura)
     tiktok.expire_access_tokens()
+    tiktok.refresh_tokens.clear()
     assert (await api.delete("/social-media/tiktok", sakura)).status == 200
     assert await db.fetchval("select count(*) from token_revocations") == 0
 

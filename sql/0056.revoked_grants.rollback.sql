@@ -1,0 +1,1 @@
+alter table token_revocations drop column refresh_token;
