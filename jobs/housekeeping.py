@@ -4,7 +4,7 @@ import asyncpg
 import structlog
 
 from db.tiktok_tokens import LIST_REVOCATIONS, MAX_REVOKE_ATTEMPTS, revoke_queued
-from jobs.outbox import MAX_ATTEMPTS
+from jobs.outbox import MAX_SENDERS_LOST
 from jobs.run import Run
 from services.errors import VendorError
 from services.slots import Busy
@@ -34,7 +34,7 @@ DELETE_FAILED_MAILS = oldest("email_outbox", "failed_at < now() - interval '30 d
 # Their senders died at them, every time.
 ABANDON_MAILS = f"""
     update email_outbox set failed_at = now(), payload = null, locked_until = null, last_error = 'every sender died'
-    where sent_at is null and failed_at is null and attempts >= {MAX_ATTEMPTS} and locked_until < now()
+    where sent_at is null and failed_at is null and senders_lost + 1 >= {MAX_SENDERS_LOST} and locked_until < now()
 """
 
 DELETE_READ_NOTIFICATIONS = oldest("notifications", "is_read and updated_at < now() - interval '90 days'")

@@ -21,6 +21,7 @@ from db.pool import Database, DatabaseUnavailable
 from db.tasks import end
 from services.encryption import DecryptionFailed, Encryption
 from services.mail import Mail, PermanentMailError, Sender, TemplateError, TemporaryMailError, render
+from services.mail_templates import DECLARATIONS
 from services.metrics import MAILS
 
 log = structlog.get_logger()
@@ -31,20 +32,23 @@ CLAIM_SECONDS = 60.0  # well above the time that one attempt may take (services.
 NOTE_SECONDS = 25.0  # of those, for noting that a mail is out while the database is away
 NOTE_RETRY_SECONDS = 0.5
 STOP_SECONDS = 10.0  # mails that are on their way may arrive within this
-MAX_ATTEMPTS = 10  # also of senders that died at it: a mail that kills its sender is not sent for ever
+MAX_SENDERS_LOST = 10  # a mail that kills its senders, or is sent by each before it dies, is not sent for ever
+PATIENCE_HOURS = 72.0  # a used-up quota lasts a day, a mail server that is down perhaps a weekend
+CODE_PATIENCE_HOURS = 1.0  # a code is dead by then: its mail would only confuse
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 3600.0
 REASON_CHARS = 200
 
 CLAIM_MAIL = f"""
-    update email_outbox set attempts = attempts + 1, locked_until = now() + make_interval(secs => $1)
+    update email_outbox set attempts = attempts + 1, senders_lost = senders_lost + (locked_until is not null)::int,
+        locked_until = now() + make_interval(secs => $1)
     where id = (
         select id from email_outbox
-        where sent_at is null and failed_at is null and next_attempt_at <= now() and attempts < {MAX_ATTEMPTS}
-            and (locked_until is null or locked_until < now())
+        where sent_at is null and failed_at is null and next_attempt_at <= now()
+            and (locked_until is null or locked_until < now() and senders_lost + 1 < {MAX_SENDERS_LOST})
         order by next_attempt_at limit 1 for update skip locked
     )
-    returning id, recipient, template, payload, attempts
+    returning id, recipient, template, payload, attempts, extract(epoch from now() - created_at) / 3600 as hours
 """
 
 # True whoever says it: the mail is out.
@@ -115,8 +119,7 @@ class Outbox:
         try:
             await self.sender.send(self.compose(row), str(row["id"]))
         except TemporaryMailError as error:
-            outcome = "failed" if row["attempts"] >= MAX_ATTEMPTS else "retried"
-            await self.put_off(row, str(error))
+            outcome = await self.put_off(row, str(error))
         except (PermanentMailError, TemplateError, DecryptionFailed) as error:
             outcome = "failed"
             await self.db.execute(GIVE_UP, row["id"], row["attempts"], str(error)[:REASON_CHARS])
@@ -142,10 +145,12 @@ class Outbox:
         params: dict[str, Any] = orjson.loads(self.encryption.decrypt(row["payload"], payload_identity(row["id"])))
         return Mail(row["recipient"], *render(row["template"], params))
 
-    async def put_off(self, row: asyncpg.Record, reason: str) -> None:
-        if row["attempts"] >= MAX_ATTEMPTS:
+    async def put_off(self, row: asyncpg.Record, reason: str) -> str:
+        patience = CODE_PATIENCE_HOURS if "code" in DECLARATIONS[row["template"]].params else PATIENCE_HOURS
+        if row["hours"] > patience:
             await self.db.execute(GIVE_UP, row["id"], row["attempts"], reason[:REASON_CHARS])
-            return
+            return "failed"
         seconds = min(FIRST_RETRY_SECONDS * 2 ** (row["attempts"] - 1), LONGEST_RETRY_SECONDS)
         seconds *= random.uniform(0.8, 1.2)
         await self.db.execute(RETRY_LATER, row["id"], row["attempts"], seconds, reason[:REASON_CHARS])
+        return "retried"

@@ -6,7 +6,8 @@ least once, and a repetition can be told: SMTP repeats the Message-ID, Resend dr
 within 24 hours.
 
 A refusal of the mail itself (its recipient, its content) is permanent. A refusal of this server (login, sender
-address, API key, a wrong URL) is temporary: mails wait in the outbox until the operator has put it right.
+address, API key, a wrong URL) is temporary: mails wait in the outbox for the operator to put it right, as long as
+they are of use (jobs/outbox.py).
 """
 
 import asyncio
@@ -78,6 +79,8 @@ REFUSED_US = {
     HTTPStatus.NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED,
 }
+# Of a 422, which otherwise speaks of the mail.
+REFUSED_US_BY_NAME = {"invalid_from_address", "invalid_access"}
 TRY_LATER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -220,7 +223,8 @@ def check_answer(answer: HTTPResponse) -> None:
     name, message = read_refusal(answer.body)
     reason = one_line(f"Resend {answer.code}: {name} {message}", REASON_MAX)
     busy = answer.code == HTTPStatus.CONFLICT and name == "concurrent_idempotent_requests"
-    if 400 <= answer.code < 500 and not busy and answer.code not in REFUSED_US | TRY_LATER:
+    ours = answer.code in REFUSED_US or name in REFUSED_US_BY_NAME
+    if 400 <= answer.code < 500 and not (busy or ours or answer.code in TRY_LATER):
         raise PermanentMailError(reason)
     raise TemporaryMailError(reason)
 

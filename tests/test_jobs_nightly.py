@@ -104,6 +104,8 @@ PUT_LEFTOVERS = """
         ('new@example.com', 'verify', now() - interval '29 days', null),
         ('failed@example.com', 'verify', null, now() - interval '31 days'),
         ('waiting@example.com', 'verify', null, null);
+    insert into email_outbox (recipient, template, locked_until, senders_lost) values
+        ('deadly@example.com', 'verify', now() - interval '1 second', 9);
     insert into notifications (user_id, type, title, message, is_read, updated_at) values
         ($1, 'SYSTEM', 'old', 'x', true, now() - interval '91 days'),
         ($1, 'SYSTEM', 'new', 'x', true, now() - interval '89 days'),
@@ -124,7 +126,9 @@ async def test_housekeeping_deletes_what_has_served_its_time_and_nothing_else(in
     assert await db.fetchval("select array_agg(purpose) from otps") == ["RESET"]
     assert await db.fetchval("select count(*) from sessions") == 2  # her own, and the one ended 23 hours ago
     kept = await db.fetchval("select array_agg(recipient order by recipient) from email_outbox")
-    assert kept == ["new@example.com", "waiting@example.com"]
+    assert kept == ["deadly@example.com", "new@example.com", "waiting@example.com"]
+    given_up = await db.fetchval("select recipient from email_outbox where last_error = 'every sender died'")
+    assert given_up == "deadly@example.com"
     assert await db.fetchval("select array_agg(title order by title) from notifications") == ["new", "unread"]
     assert set(await db.fetchval("select array_agg(job) from job_runs")) == {"new", "housekeeping"}
 

@@ -55,6 +55,8 @@ async def test_resend_sends_once_when_the_answer_is_lost():
         (401, "restricted_api_key", TemporaryMailError),
         (403, "validation_error", TemporaryMailError),
         (404, "not_found", TemporaryMailError),
+        (422, "invalid_from_address", TemporaryMailError),
+        (422, "invalid_access", TemporaryMailError),
     ],
 )
 async def test_resend_refusals(status, name, error):

@@ -1,0 +1,1 @@
+alter table email_outbox drop column senders_lost;
