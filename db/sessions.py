@@ -100,17 +100,23 @@ class Sessions:
         self.ended: dict[str, float] = {}
         self.asked_at = float("-inf")  # when the feed last began an answer
         self.listeners: list[Callable[[Ended], Awaitable[None] | None]] = []
+        self.on_answer: Callable[[], None] = lambda: None  # after each answer, when all who have left are known
         self.task: asyncio.Task[None] | None = None
 
     def on_end(self, listener: Callable[[Ended], Awaitable[None] | None]) -> None:
         """Tell `listener` of every session that ends, on whichever instance, once."""
         self.listeners.append(listener)
 
+    @property
+    def fresh(self) -> bool:
+        """Whether the feed has answered so recently that whoever it did not name is still signed in."""
+        return time.monotonic() - self.asked_at < TRUST_SECONDS
+
     async def caller(self, session_id: str, user_id: str) -> Caller | None:
         """Who this session belongs to, or None if it has ended or its account is not active."""
         now = time.monotonic()
         caller, until = self.remembered.get(session_id, (None, 0.0))
-        if caller is not None and now < until and now - self.asked_at < TRUST_SECONDS:
+        if caller is not None and now < until and self.fresh:
             return caller if caller.id == user_id else None
         row = await self.database.fetchrow(LOAD_CALLER, session_id, user_id)
         if row is None:
@@ -154,6 +160,7 @@ class Sessions:
         self.asked_at = began
         forget = began - silence - 2 * OVERLAP_SECONDS
         self.ended = {session: seen for session, seen in self.ended.items() if seen > forget}
+        self.on_answer()
 
     async def _tell(self, ended: Ended) -> None:
         for listener in self.listeners:

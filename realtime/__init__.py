@@ -38,7 +38,7 @@ class Realtime:
         self.sessions = sessions
         self.tokens = tokens
         self.rate_limits = limits
-        self.hub = Hub(db)
+        self.hub = Hub(db, lambda: sessions.fresh)
         self.relay = Relay(redis_url, self.hub.deliver, settings.redis_sharded)
         self.hub.relay = self.relay
         self.relay.on_resume = self.hub.resync
@@ -50,6 +50,7 @@ class Realtime:
         self.leaving: set[Socket] = set()  # ended, and not yet closed by both sides
         self.draining = False
         sessions.on_end(self.end_session)
+        sessions.on_answer = self.hub.gate.open
 
     def publish(self, event: Event) -> None:
         self.publisher.publish(event)

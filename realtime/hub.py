@@ -13,6 +13,7 @@ from db.pool import Database, DatabaseUnavailable
 from realtime import channels
 from realtime.events import Envelope, encode
 from realtime.feeds import Feed, Listener
+from realtime.gate import Gate
 from realtime.inboxes import Inboxes
 
 log = structlog.get_logger()
@@ -32,8 +33,10 @@ class Channels(Protocol):
 
 
 class Hub:
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, fresh: Callable[[], bool] = lambda: True) -> None:
+        """`fresh`: whether it is known who is signed in (realtime/gate.py)."""
         self.db = db
+        self.gate = Gate(fresh, self._hand_on, lambda: self.resync("overflow"))
         self.relay: Channels | None = None
         self.users: dict[str, set[Listener]] = {}  # by channel
         self.inboxes = Inboxes(db)
@@ -86,7 +89,10 @@ class Hub:
 
     async def _fetch(self, conversation_id: str, after: int) -> Changes | None:
         async with self.catching_up:
-            return await fetch_changes(self.db, conversation_id, after)
+            changes = await fetch_changes(self.db, conversation_id, after)
+        if not self.gate.fresh():
+            raise DatabaseUnavailable("nobody knows who is signed in")
+        return changes
 
     def _forget(self, feed: Feed) -> None:
         if self.feeds.get(feed.channel) is feed:
@@ -97,6 +103,9 @@ class Hub:
 
     def deliver(self, envelope: Envelope) -> None:
         """Hand a frame to this instance's sockets; never waits."""
+        self.gate.take(envelope)
+
+    def _hand_on(self, envelope: Envelope) -> None:
         feed = self.feeds.get(envelope.channel)
         if feed is not None:
             feed.deliver(envelope)

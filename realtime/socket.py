@@ -168,6 +168,12 @@ class Socket(WebSocketHandler):
         if not self.user_id:
             await self._start(caller.id)
 
+    async def stay_signed_in(self) -> None:
+        """As for a request: asks the database when the feed of ended sessions has fallen silent."""
+        if await self.realtime.sessions.caller(self.session_id, self.user_id) is None:
+            self.end(ENDED, "session has ended")
+            raise CommandError("CLOSED", "The socket is closed")
+
     async def _start(self, user_id: str) -> None:
         hub = self.realtime.hub
         if len(hub.sockets_of(user_id)) >= SOCKETS_PER_USER:
@@ -230,6 +236,8 @@ class Socket(WebSocketHandler):
             content = command.data.model_validate_json(orjson.dumps(data), strict=True)
         except ValidationError as error:
             raise CommandError("VALIDATION_ERROR", "Some fields are not valid", details=list_faults(error)) from None
+        if command.signed_in:
+            await self.stay_signed_in()
         ack = await command.run(self, content)
         if ack is not None:
             self.acknowledge(ack, command.ack)

@@ -7,6 +7,9 @@ import time
 import pytest
 
 from db.embedded import ServerUrls
+from db.sessions import end_sessions
+from realtime.events import Envelope
+from realtime.gate import Gate
 from server import Instance
 from tests.clients import Api
 from tests.drills.proxy import TcpProxy
@@ -86,3 +89,52 @@ async def test_the_pool_is_whole_after_a_cut(shaky, proxy, people):
         answer.status for answer in await asyncio.gather(*(api.get("/notifications", hanako) for _ in range(30)))
     }
     assert statuses == {200}
+
+
+async def test_whoever_is_suspended_meanwhile_hears_nothing_of_an_instance_that_cannot_ask(
+    shaky, instance, proxy, api, people, db
+):
+    hanako, sakura = await people.influencer(), await people.salon()
+    conversation_id = await people.connect(hanako, sakura)
+    there, watching = await Api(shaky).socket(sakura), await Api(shaky).socket(hanako)
+    for socket in (there, watching):
+        await socket.join(conversation_id)
+    proxy.hold()
+    await end_sessions(db, sakura.id, "SUSPENDED")
+    async with asyncio.timeout(5):
+        while shaky.sessions.fresh:
+            await asyncio.sleep(0.01)
+    # She acts no more, by what needs no database either.
+    typed = await there.ask("typing_start", {"conversationId": conversation_id})
+    assert typed["data"]["code"] == "NOT_READY"
+    heard = shaky.realtime.relay.heard
+    told = heard.get(instance.realtime.relay.instance_id, 0)
+    await api.post(f"/chat/conversations/{conversation_id}/messages", {"content": "not for her"}, hanako)
+    async with asyncio.timeout(5):
+        while heard.get(instance.realtime.relay.instance_id, 0) < told + 2:  # its message and notification
+            await asyncio.sleep(0.01)
+    assert "message_sent" not in await there.heard()
+    proxy.heal()
+    assert (await watching.expect("message_sent"))["content"] == "not for her"
+    assert await there.close_code() == 4403
+    assert {"message_sent", "notification_received"}.isdisjoint(event["event"] for event in there.events)
+
+
+def test_what_is_held_back_keeps_its_order_and_has_a_bound(monkeypatch):
+    monkeypatch.setattr("realtime.gate.HELD_BYTES", 30)
+    fresh, told = [False], []
+    gate = Gate(lambda: fresh[0], lambda envelope: told.append(envelope.frame), lambda: told.append(b"resync"))
+    gate.take(Envelope("c", b"first"))
+    fresh[0] = True
+    gate.take(Envelope("c", b"second"))  # behind the one that waits
+    assert told == []
+    gate.open()
+    gate.take(Envelope("c", b"third"))
+    assert told == [b"first", b"second", b"third"]
+    fresh[0] = False
+    for _ in range(10):
+        gate.take(Envelope("c", b"much too much"))
+        assert gate.held_bytes <= 30
+    told.clear()
+    gate.open()
+    assert told[-1] == b"resync" and len(told) <= 3
