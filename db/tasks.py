@@ -13,10 +13,15 @@ async def end(*tasks: "asyncio.Task[Any] | None") -> None:
     cancellation that arrives together with its result, and the task would go on for ever.
     """
     living = {task for task in tasks if task is not None}
+    for task in living:
+        task.add_done_callback(see)
     while living:
         for task in living:
             task.cancel()
-        done, living = await asyncio.wait(living, timeout=AGAIN_SECONDS)
-        for task in done:
-            if not task.cancelled():
-                task.exception()  # seen: else it is reported when the task is collected
+        _, living = await asyncio.wait(living, timeout=AGAIN_SECONDS)
+
+
+def see(task: "asyncio.Task[Any]") -> None:
+    """Take note of what a task raised: else it is reported when the task is collected."""
+    if not task.cancelled():
+        task.exception()

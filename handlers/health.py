@@ -14,6 +14,8 @@ from handlers.endpoint import PUBLIC, endpoint
 STARTED = time.monotonic()
 READY_SECONDS = 2.0
 
+# Read once: a newer version that is unpacked in this folder for the next restart does not concern this process.
+MIGRATIONS = migration_ids()
 LIST_MIGRATIONS = "select migration_id from _yoyo_migration"
 
 
@@ -57,7 +59,7 @@ class Ready(Handler):
                 applied = {row["migration_id"] for row in await self.db.fetch(LIST_MIGRATIONS)}
         except (DatabaseUnavailable, TimeoutError):
             return False, False
-        return True, migration_ids() <= applied
+        return True, applied >= MIGRATIONS
 
 
 class Metrics(Handler):

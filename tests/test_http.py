@@ -188,12 +188,21 @@ async def test_health(api):
     health = (await api.get("/health")).body
     assert health["status"] == "ok"
     assert health["timestamp"].endswith("Z")
-    async with asyncio.timeout(2):  # a server that has just started has not heard itself through Redis yet
+    async with asyncio.timeout(10):  # a server that has just started has not heard itself through Redis yet
         while (await api.get("/health/ready")).body["status"] != "ok":
             pass
     assert (await api.get("/health/ready")).body["checks"] == {"database": True, "migrations": True, "redis": True}
     metrics = (await api.get("/metrics")).raw.decode()
     assert 'http_request_seconds_count{method="GET",route="/health",status="200"}' in metrics
+
+
+async def test_ready_asks_for_the_migrations_of_this_version(api, monkeypatch, tmp_path):
+    (tmp_path / "9999_of_tomorrow.sql").touch()
+    monkeypatch.setattr("db.migrate.FOLDER", tmp_path)  # a new version lies here already; this process is the old one
+    assert (await api.get("/health/ready")).body["checks"]["migrations"]
+    monkeypatch.setattr("handlers.health.MIGRATIONS", {"9999_of_tomorrow"})
+    answer = await api.http.fetch(f"{api.base}/health/ready", raise_error=False)
+    assert (answer.code, json.loads(answer.body)["checks"]["migrations"]) == (503, False)
 
 
 async def test_what_is_no_upgrade_is_answered_like_anything_else(api):

@@ -1,6 +1,7 @@
 """A task ends when it is told to, also when a library on its way swallows the word."""
 
 import asyncio
+import gc
 
 from db import tasks
 
@@ -23,10 +24,21 @@ async def test_a_cancellation_that_is_swallowed_is_repeated(monkeypatch):
     assert task.cancelled()
 
 
-async def test_what_a_task_raised_is_nobody_s_concern():
+async def test_what_a_task_raised_is_nobody_s_concern(io_loop):
+    told: list[object] = []
+    io_loop.asyncio_loop.set_exception_handler(lambda loop, context: told.append(context))
+
     async def fails() -> None:
         raise ValueError
 
-    task = asyncio.create_task(fails())
-    await tasks.end(task)
-    assert task.done()
+    failed, other = asyncio.create_task(fails()), asyncio.create_task(fails())
+    await asyncio.wait({failed, other})
+    await tasks.end(failed)
+    ending = asyncio.create_task(tasks.end(other))
+    await asyncio.sleep(0)
+    ending.cancel()  # who waits for the end may have to go first
+    await asyncio.wait({ending})
+    del failed, other, ending
+    gc.collect()
+    io_loop.asyncio_loop.set_exception_handler(None)
+    assert not told

@@ -35,6 +35,7 @@ class Run:
     status: str = "RUNNING"
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    timer: asyncio.TimerHandle | None = None  # what ends it at its time-out
 
     @property
     def dataset_id(self) -> str:
@@ -44,6 +45,8 @@ class Run:
         if self.status == "RUNNING":
             self.status = status
             self.ended.set()
+            if self.timer:
+                self.timer.cancel()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -162,7 +165,7 @@ class Apify(StandIn):
         self.started.set()
         behaviour = self.behaviours.get(run.username.lower())
         loop = asyncio.get_running_loop()
-        loop.call_later(run.timeout, run.end, "TIMED-OUT")
+        run.timer = loop.call_later(run.timeout, run.end, "TIMED-OUT")
         if behaviour != "never_ends":
             loop.call_later(self.run_seconds, run.end, STATUS.get(behaviour or "", "SUCCEEDED"))
 
