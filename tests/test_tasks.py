@@ -29,16 +29,19 @@ async def test_what_a_task_raised_is_nobody_s_concern(io_loop):
     io_loop.asyncio_loop.set_exception_handler(lambda loop, context: told.append(context))
 
     async def fails() -> None:
-        raise ValueError
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ValueError from None
 
-    failed, other = asyncio.create_task(fails()), asyncio.create_task(fails())
-    await asyncio.wait({failed, other})
-    await tasks.end(failed)
+    one, other = asyncio.create_task(fails()), asyncio.create_task(fails())
+    await asyncio.sleep(0)
+    await tasks.end(one)
     ending = asyncio.create_task(tasks.end(other))
     await asyncio.sleep(0)
     ending.cancel()  # who waits for the end may have to go first
-    await asyncio.wait({ending})
-    del failed, other, ending
+    await asyncio.wait({ending, other})
+    del one, other, ending
     gc.collect()
     io_loop.asyncio_loop.set_exception_handler(None)
     assert not told
