@@ -56,8 +56,11 @@ RENEW = """
     where id = $1 and attempt = $2 and state = 'RUNNING' returning true
 """
 
+# Who wakes up after being taken over need not end a run that the heir has found, and goes on with.
 NOTE_VENDOR_RUN = """
-    update scrape_runs set vendor_run_id = $3 where id = $1 and attempt = $2 and state = 'RUNNING' returning true
+    update scrape_runs set vendor_run_id = $3
+    where id = $1 and (attempt = $2 or vendor_run_id = $3) and state = 'RUNNING'
+    returning true
 """
 
 SUCCEED = """
@@ -132,7 +135,7 @@ class ScrapeRuns:
         return bool(await self.db.fetchval(RENEW, run.id, run.attempt, lease))
 
     async def note_vendor_run(self, run: StoredRun, vendor_run_id: str) -> bool:
-        """Account for what now costs money; False if somebody else has taken the run over."""
+        """Account for what now costs money; False if somebody else has taken over, and does not know of it."""
         return bool(await self.db.fetchval(NOTE_VENDOR_RUN, run.id, run.attempt, vendor_run_id))
 
     async def succeed(self, run: StoredRun, profile: str) -> datetime | None:

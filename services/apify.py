@@ -2,6 +2,7 @@
 
 A run costs money from the moment it starts. So a start is sent once and never repeated unless it surely was not
 taken; its id is told to the caller (`on_started`) before anything else happens, even if whoever asked hangs up;
+whoever goes on after somebody who may have died in between looks first for what the vendor has started (`since`);
 and the vendor itself is told to stop the run after the same time that we would wait for it.
 """
 
@@ -9,7 +10,8 @@ import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar
 
 import orjson
@@ -38,6 +40,9 @@ RETRY_SECONDS = 0.5  # doubled with each attempt
 MAX_DATASET_BYTES = 8 * 1024 * 1024  # a profile with its posts is 0.1–0.5 MB
 CLOSE_SECONDS = 10.0  # for starts under way when the server stops; the vendor ends what is cut off here
 ACCOUNT_SECONDS = 10.0  # for `on_started` to store the run's id; a run that cannot be accounted for is ended
+FOUND_RUNS = 30  # looked at when one was lost: an instance has 16 under way, and ours is among the first since then
+ALIVE: list[Any] = ["READY", "RUNNING", "SUCCEEDED"]  # those that ended badly are not worth going on with
+SKEW = timedelta(seconds=5)  # between the vendor's clock and that of `since`
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -73,15 +78,21 @@ class ApifyActors:
         return self._client is not None
 
     async def scrape(
-        self, actor_id: str, run_input: dict[str, Any], max_items: int, on_started: OnStarted | None = None
+        self,
+        actor_id: str,
+        run_input: dict[str, Any],
+        max_items: int,
+        on_started: OnStarted | None = None,
+        since: datetime | None = None,
     ) -> list[Any]:
         """Start a run, wait for it and return its first `max_items` items; EmptyDataset if there is none.
 
+        With `since`, a run for the same input that began after it is gone on with instead, if there is one.
         Cancelling this never loses a run: the start and `on_started` complete in the background, the run goes on,
         and `resume` can wait for it.
         """
         deadline = asyncio.get_running_loop().time() + self.timeout
-        start = self._in_background(self._start_and_tell(actor_id, run_input, max_items, on_started))
+        start = self._in_background(self._start_and_tell(actor_id, run_input, max_items, on_started, since))
         try:
             async with asyncio.timeout_at(deadline):
                 run = await asyncio.shield(start)
@@ -121,10 +132,17 @@ class ApifyActors:
         return self._client
 
     async def _start_and_tell(
-        self, actor_id: str, run_input: dict[str, Any], max_items: int, on_started: OnStarted | None
+        self,
+        actor_id: str,
+        run_input: dict[str, Any],
+        max_items: int,
+        on_started: OnStarted | None,
+        since: datetime | None,
     ) -> StartedRun:
-        run = await self._start(actor_id, run_input, max_items)
-        logger.info("apify_run_started", actor_id=actor_id, run_id=run.id)
+        run = await self._find(actor_id, run_input, since) if since else None
+        if run is None:
+            run = await self._start(actor_id, run_input, max_items)
+            logger.info("apify_run_started", actor_id=actor_id, run_id=run.id)
         if on_started:
             try:
                 async with asyncio.timeout(ACCOUNT_SECONDS):
@@ -146,6 +164,26 @@ class ApifyActors:
             return StartedRun(run.id, run.default_dataset_id)
 
         return await self._repeat(start, is_surely_not_started)
+
+    async def _find(self, actor_id: str, run_input: dict[str, Any], since: datetime) -> StartedRun | None:
+        """The run that somebody started for this input, and did not live to tell of."""
+
+        async def list_runs() -> Any:
+            runs = self._sdk.actor(actor_id).runs()
+            return await runs.list(
+                limit=FOUND_RUNS, status=ALIVE, started_after=since - SKEW, timeout=timedelta(seconds=CALL_SECONDS)
+            )
+
+        async def read_input(store_id: str) -> Any:
+            store = self._sdk.key_value_store(store_id)
+            return await store.get_record("INPUT", timeout=timedelta(seconds=CALL_SECONDS))
+
+        for run in (await self._repeat(list_runs, is_transient)).items:
+            record = await self._repeat(partial(read_input, run.default_key_value_store_id), is_transient)
+            if record and is_same_input(record["value"], run_input):
+                logger.info("apify_run_found", actor_id=actor_id, run_id=run.id)
+                return StartedRun(run.id, run.default_dataset_id)
+        return None
 
     async def _collect(self, run_id: str, max_items: int, deadline: float) -> list[Any]:
         try:
@@ -222,6 +260,13 @@ def new_client(token: str, api_url: str) -> ApifyClientAsync:
     return ApifyClientAsync.with_custom_http_client(
         token, api_url=api_url, api_public_url=api_url, http_client=transport
     )
+
+
+def is_same_input(stored: Any, ours: dict[str, Any]) -> bool:
+    """Whatever the capitals of a handle; the vendor may have put in what we have left out."""
+    if not isinstance(stored, dict):
+        return False
+    return all(str(stored.get(key)).lower() == str(value).lower() for key, value in ours.items())
 
 
 def parse(body: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
 from services.apify import ApifyActors, OnStarted
@@ -24,9 +25,12 @@ class PublicProfiles(ABC):
         self.actors = actors
         self.actor_id = actor_id
 
-    async def fetch(self, username: str, on_started: OnStarted | None = None) -> Profile:
-        """Scrape now: starts a paid run, whose id is told to `on_started` as soon as there is one."""
-        items = await self.actors.scrape(self.actor_id, self.run_input(username), self.max_items, on_started)
+    async def fetch(self, username: str, on_started: OnStarted | None = None, since: datetime | None = None) -> Profile:
+        """Scrape now: starts a paid run, whose id is told to `on_started` as soon as there is one.
+
+        With `since`, one that was started after it, and not told of, is gone on with.
+        """
+        items = await self.actors.scrape(self.actor_id, self.run_input(username), self.max_items, on_started, since)
         return self.visible(items, username)
 
     async def resume(self, run_id: str, username: str) -> Profile:

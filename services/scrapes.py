@@ -38,7 +38,7 @@ RUNNING = 16  # scrapes of one instance at once, its nightly sync included
 WAITING = 64  # a second's worth of the busiest hour; one more is asked to come back
 # What is so, whoever asks; everything else may be different the next time.
 DEFINITE_NAMES = [kind.__name__ for kind in (ProfileNotFound, EmptyDataset, ProfilePrivate)]
-# The vendor was away while its run went on: the run is left to be picked up, not paid for again.
+# The vendor was away while its run went on.
 PASSING = (VendorUnreachable, VendorRateLimited)
 
 
@@ -172,7 +172,7 @@ class Scrapes:
             if vendor_run_id:
                 profile = await profiles.resume(vendor_run_id, username)
             else:
-                profile = await profiles.fetch(username, note)
+                profile = await profiles.fetch(username, note, since=run.started_at if run.attempt > 1 else None)
             finished_at = await self.store.succeed(run, profile.model_dump_json())
             if finished_at is None:
                 raise RunLost("apify", "taken over while it ran")
@@ -181,7 +181,7 @@ class Scrapes:
             raise
         except VendorError as error:
             log.warning("scrape failed", platform=platform, run=vendor_run_id, error=str(error))
-            if vendor_run_id and (isinstance(error, PASSING) or type(error) is VendorUnavailable):
+            if is_open(error, vendor_run_id):
                 await self.store.let_go(run)
             else:
                 await self.store.fail(run, type(error).__name__)
@@ -215,6 +215,13 @@ class Scrapes:
             if run.state == "RUNNING" and left_alone:
                 raise RunLost("apify", "left alone by another instance")
         return read_result(run)
+
+
+def is_open(error: VendorError, vendor_run_id: str | None) -> bool:
+    """Whether a run may go on at the vendor: it is left to be picked up by the next caller, not paid for again."""
+    if vendor_run_id is None:  # it did not say whether it has started one
+        return isinstance(error, VendorUnavailable | VendorTimeout)
+    return isinstance(error, PASSING) or type(error) is VendorUnavailable
 
 
 def read_result(run: Any) -> Fetched:

@@ -79,6 +79,26 @@ async def test_a_killed_runner_is_replaced_and_nothing_is_paid_for_twice(api, in
     assert apify.aborted == []
 
 
+async def test_a_runner_that_is_killed_before_it_hears_of_its_runs_has_them_found(
+    api, instance, people, apify, db, runner
+):
+    """The starts are sent, and what the vendor answers finds nobody."""
+    await add_many(db, COUNT)
+    apify.fail("keep_answer", START, times=data_sync.PARALLEL)
+    assert (await runner.api(api).post("/admin/jobs/data_sync/run", user=await people.admin())).status == 202
+    async with asyncio.timeout(20):
+        while apify.runs_started < data_sync.PARALLEL:
+            await asyncio.sleep(0.01)
+    runner.kill()
+    assert not await db.fetchval("select count(vendor_run_id) from scrape_runs")
+    await db.execute(LEASE_ENDS)
+    await db.execute(SCRAPES_END)
+    await go_on(instance, db, apify)
+    assert (await db.fetchrow(RUN))["status"] == "SUCCEEDED"
+    assert await db.fetchval(DUE) == 0
+    assert apify.count(START) == COUNT
+
+
 async def test_a_frozen_runner_is_replaced_and_wakes_up_without_harm(api, instance, people, apify, db, runner):
     await begin(api, people, db, apify, runner)
     runner.freeze()

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
@@ -149,6 +150,60 @@ async def test_a_vendor_that_is_away_while_its_run_goes_on_is_not_paid_twice(api
     assert (await api.post(CONNECT, {"username": SAKURA}, sakura)).status == 502
     (run,) = await db.fetch(RUNS)
     assert (run["state"], run["vendor_run_id"]) == ("RUNNING", next(iter(apify.runs)))
+    assert (await api.post(CONNECT, {"username": SAKURA}, sakura)).status == 200
+    assert apify.count(START) == 1
+
+
+@pytest.mark.parametrize("platform", ["instagram", "tiktok"])
+async def test_a_start_whose_answer_was_lost_is_found_and_not_paid_twice(api, people, apify, db, platform):
+    one, two = await people.influencer(), await people.influencer()
+    path = CONNECT if platform == "instagram" else "/social-media/tiktok/connect-public"
+    await connect(api, two, "yuki.hairstyle", platform)  # another run that began meanwhile
+    apify.fail("lose_answer", START)
+    assert (await api.post(path, {"username": SAKURA}, one)).status == 502
+    (run,) = await db.fetch(f"{RUNS.split(' order')[0]} where username = $1", SAKURA)
+    assert (run["state"], run["vendor_run_id"]) == ("RUNNING", None)
+    assert (await api.post(path, {"username": SAKURA.upper()}, two)).status == 200
+    assert apify.count(START) == 2
+    run_id = await db.fetchval("select vendor_run_id from scrape_runs where username = $1", SAKURA)
+    assert apify.runs[run_id].username == SAKURA
+
+
+@pytest.mark.parametrize(
+    ("ended", "age_seconds"), [("FAILED", 0), ("ABORTED", 0), ("SUCCEEDED", 60)], ids=["failed", "aborted", "earlier"]
+)
+async def test_a_run_that_is_not_the_lost_one_is_not_taken_for_it(api, people, apify, db, ended, age_seconds):
+    sakura = await people.influencer()
+    apify.fail("lose_answer", START)
+    assert (await api.post(CONNECT, {"username": SAKURA}, sakura)).status == 502
+    (run,) = apify.runs.values()
+    run.status, run.started_at = ended, run.started_at - timedelta(seconds=age_seconds)
+    assert (await api.post(CONNECT, {"username": SAKURA}, sakura)).status == 200
+    assert apify.count(START) == 2
+
+
+async def test_who_wakes_up_does_not_end_the_run_that_its_heir_has_found(instance, db):
+    wanted = {"max_age": 3600, "max_no_age": 0, "definite": [], "requested_by": None}
+    store = ScrapeRuns(db)
+    frozen = await store.join("INSTAGRAM", SAKURA, 20, **wanted)
+    await db.execute(KILL)
+    heir = await store.join("INSTAGRAM", SAKURA, 20, **wanted)
+    assert not await store.note_vendor_run(frozen, "found")  # the heir has not looked yet: to be ended
+    assert await store.note_vendor_run(heir, "found")
+    assert await store.note_vendor_run(frozen, "found")
+    assert not await store.note_vendor_run(frozen, "another")
+    assert await db.fetchval("select vendor_run_id from scrape_runs") == "found"
+    assert await store.succeed(frozen, "{}") is None
+
+
+async def test_while_nobody_can_look_nothing_is_started(api, people, apify):
+    sakura = await people.influencer()
+    apify.fail("lose_answer", START)
+    assert (await api.post(CONNECT, {"username": SAKURA}, sakura)).status == 502
+    apify.fail("server_error", "GET .*/runs$", times=3)
+    assert (await api.post(CONNECT, {"username": SAKURA}, sakura)).status == 502
+    apify.fail("bad_gateway", "GET .*/INPUT$", times=3)
+    assert (await api.post(CONNECT, {"username": SAKURA}, sakura)).status == 502
     assert (await api.post(CONNECT, {"username": SAKURA}, sakura)).status == 200
     assert apify.count(START) == 1
 

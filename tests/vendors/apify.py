@@ -31,6 +31,7 @@ class Run:
     username: str
     timeout: int
     max_items: int
+    input: Any = None
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     status: str = "RUNNING"
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,6 +59,7 @@ class Run:
             "status": self.status,
             "statusMessage": f"vendor words about {self.username}",
             "meta": {"origin": "API", "userAgent": "stand-in"},
+            "usageTotalUsd": 0.01,
             "stats": {"restartCount": 0, "computeUnits": 0.01},
             "options": {"build": "latest", "timeoutSecs": self.timeout, "memoryMbytes": 1024, "diskMbytes": 2048},
             "buildId": "7sT5jcggjjA9fNcxF",
@@ -73,8 +75,29 @@ class Runs(Handler):
         if len(wanted) != 1:
             return self.answer(*refusal(400, "invalid-input", "exactly one profile, please"))
         run = Run(actor, wanted[0], int(self.get_argument("timeout", "300")), int(self.get_argument("maxItems", "999")))
+        run.input = self.body
         self.vendor.start(run)
         return self.answer(201, {"data": run.to_json()})
+
+    def get(self, actor: str) -> None:
+        """Oldest first, as Apify sorts them."""
+        limit, states = int(self.get_argument("limit", "1000")), self.get_argument("status", "").split(",")
+        after = datetime.fromisoformat(self.get_argument("startedAfter", "1970-01-01T00:00:00Z"))
+        found = [
+            run.to_json()
+            for run in self.vendor.runs.values()
+            if run.actor == actor and run.started_at >= after and (states == [""] or run.status in states)
+        ]
+        page = {"total": len(found), "offset": 0, "limit": limit, "desc": False, "count": len(found[:limit])}
+        return self.answer(200, {"data": page | {"items": found[:limit]}})
+
+
+class Input(Handler):
+    def get(self, store_id: str) -> None:
+        run = self.vendor.runs.get(store_id.removeprefix("store-"))
+        if run is None:
+            return self.answer(*refusal(404, "record-not-found", "Key-value store was not found"))
+        return self.answer(200, run.input)
 
 
 class OneRun(Handler):
@@ -138,6 +161,7 @@ class Apify(StandIn):
         ("/v2/actor-runs/([^/]+)", OneRun),
         ("/v2/actor-runs/([^/]+)/abort", Abort),
         ("/v2/datasets/([^/]+)/items", Items),
+        ("/v2/key-value-stores/([^/]+)/records/INPUT", Input),
         ("/demo/bio/([^/]+)", Bio),
     ]
 

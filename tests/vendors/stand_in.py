@@ -26,7 +26,10 @@ class Call(NamedTuple):
 
 
 class Failure:
-    """One of the vendor's `failures` by name, `hang`, `hang_up`, `lose_answer`, or an answer of one's own."""
+    """One of the vendor's `failures` by name, an answer of one's own, `hang` or `hang_up`.
+
+    `lose_answer` and `keep_answer` do what was asked for, and then break the connection or say nothing.
+    """
 
     def __init__(self, what: str | Answer, where: str, times: int) -> None:
         self.what, self.where, self.times = what, where, times
@@ -96,11 +99,12 @@ class Handler(RequestHandler):
         self.vendor.calls.append(Call(request.method, request.path, query, dict(request.headers), self.body))
         what = self.vendor.next_failure(request.method, request.path)
         self.loses_answer = what == "lose_answer"
+        self.keeps_answer = what == "keep_answer"
         if what == "hang":
             await self.vendor.let_go.wait()
         if what in ("hang", "hang_up"):
             self.hang_up()
-        elif what is not None and not self.loses_answer:
+        elif what is not None and not self.loses_answer and not self.keeps_answer:
             self.answer(*(self.vendor.failures[what] if isinstance(what, str) else what))
 
     def hang_up(self) -> None:
@@ -110,6 +114,9 @@ class Handler(RequestHandler):
     def answer(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         if self.loses_answer:
             return self.hang_up()
+        if self.keeps_answer:
+            self._auto_finish = False
+            return None
         self.set_status(status)
         for name, value in (headers or {}).items():
             self.set_header(name, value)
