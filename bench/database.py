@@ -15,7 +15,7 @@ import asyncpg
 import uvloop
 
 from bench.kit import TEXT, Meter, show, tell
-from db.conversations import COUNT_UNREAD, FETCH_CHANGES, LIST_MOVED, MARK_READ, SEND_MESSAGE
+from db.conversations import COUNT_UNREAD, FETCH_CHANGES, LIST_MARKED, LIST_MOVED, MARK_READ, SEND_MESSAGE
 from db.embedded import EmbeddedServers
 from db.migrate import migrate
 from db.pool import set_codecs
@@ -145,6 +145,8 @@ class Data:
                 LIST_MOVED, fixed(0.0), fixed(self.conversations)
             ),
             "  when many have": of(LIST_MOVED, fixed(60.0), fixed(self.conversations)),
+            "poll, 1.5 s: which read marks there moved; none": of(LIST_MARKED, fixed(0.0), fixed(self.conversations)),
+            "  when many have been": of(LIST_MARKED, fixed(60.0), fixed(self.conversations)),
             "poll, 1.5 s: who of 2,000 users has news; nobody": of(LIST_NOTICED, fixed(0.0), fixed(self.users)),
             "  when many have news": of(LIST_NOTICED, fixed(60.0), fixed(self.users)),
         }

@@ -266,6 +266,27 @@ async def list_moved(queries: Queries, seconds: float, joined: list[Any]) -> lis
     return [Moved(*row) for row in await queries.fetch(LIST_MOVED, seconds, joined)]
 
 
+# Read marks that have moved lately; they take no value of the conversation's counter.
+LIST_MARKED = """
+    select conversation_id, user_id, last_read_seq, iso(last_read_at),
+        extract(epoch from clock_timestamp() - last_read_at)::float8
+    from conversation_participants
+    where last_read_at > now() - make_interval(secs => $1) and conversation_id = any($2::uuid[])
+"""
+
+
+class Marked(NamedTuple):
+    conversation_id: str
+    user_id: str
+    seq: int
+    read_at: str
+    age: float  # seconds
+
+
+async def list_marked(queries: Queries, seconds: float, joined: list[Any]) -> list[Marked]:
+    return [Marked(*row) for row in await queries.fetch(LIST_MARKED, seconds, joined)]
+
+
 COUNT_UNREAD = """
     select (select count(*) from notifications where user_id = $1 and not is_read) as notifications,
         (select count(*) from conversation_participants p join messages m on m.conversation_id = p.conversation_id

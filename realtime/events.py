@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 from realtime import channels
 
 Notice = tuple[str, str, int]  # a notification's id, the moment of its last change, a checksum of its state
+Mark = tuple[str, int]  # a user, and the seq up to which they have read
 READ: Notice = ("", "", 0)  # some were read or deleted
 
 
@@ -25,11 +26,12 @@ class Envelope:
     author: str | None = None  # of a new message: who has stopped typing with it
     closes: bool = False  # whoever has joined the channel is removed from it
     notice: Notice | None = None  # the notification that it tells of, or READ
+    mark: Mark | None = None  # the read mark that it tells of
 
     def pack(self, instance_id: str, number: int) -> bytes:
         """For Redis: a line of JSON about the frame, then the frame as it goes to the sockets."""
         about = {"i": instance_id, "n": number, "r": self.rev, "x": self.except_user, "a": self.author,
-                 "c": self.closes, "o": self.notice}  # fmt: skip
+                 "c": self.closes, "o": self.notice, "m": self.mark}  # fmt: skip
         return orjson.dumps(about) + b"\n" + self.frame
 
     @classmethod
@@ -38,7 +40,8 @@ class Envelope:
         head, _, frame = packed.partition(b"\n")
         about = orjson.loads(head)
         notice = tuple(about["o"]) if about.get("o") else None
-        return cls(channel, frame, about["r"], about["x"], about["a"], about["c"], notice), about["i"], about["n"]
+        mark = tuple(about["m"]) if about.get("m") else None
+        return cls(channel, frame, about["r"], about["x"], about["a"], about["c"], notice, mark), about["i"], about["n"]
 
 
 def encode(name: str, data: Any, id: str | int | None = None) -> bytes:
@@ -110,7 +113,8 @@ class MessageRead(Event):
     read_at: str
 
     def envelopes(self) -> Iterator[Envelope]:
-        yield Envelope(channels.conversation(self.conversation_id), encode(self.name, self.data()))
+        mark = (str(self.user_id), self.seq)
+        yield Envelope(channels.conversation(self.conversation_id), encode(self.name, self.data()), mark=mark)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ database. So it does not matter whether Redis repeats, reorders or loses.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
 import structlog
 
-from db.conversations import Change, Changes
+from db.conversations import Change, Changes, Marked
 from db.pool import DatabaseUnavailable
 from realtime import channels
 from realtime.events import Envelope, MessageDeleted, MessageEdited, MessageSent, encode
@@ -63,6 +64,8 @@ class Feed:
         self.listeners: dict[Listener, int] = {}  # each with the rev up to which its join has told it
         self.joining: dict[Listener, list[tuple[int, FrameFor]]] = {}
         self.held: dict[int, FrameFor] = {}
+        self.since = time.monotonic()
+        self.marks: dict[str, int] = {}  # user -> the read mark that was told last; it only moves forward
         self.catching_up: asyncio.Task[None] | None = None
 
     @property
@@ -103,7 +106,16 @@ class Feed:
             self.held[envelope.rev] = lambda told: envelope.frame
             self.pass_on_held()
 
+    def lacks(self, mark: Marked, began: float) -> bool:
+        """Whether nobody has told of this read mark; marks that are older than the feed were for its sockets to ask."""
+        return began - mark.age >= self.since and mark.seq > self.marks.get(mark.user_id, 0)
+
     def tell_everyone(self, envelope: Envelope) -> None:
+        if envelope.mark:
+            user_id, seq = envelope.mark
+            if seq <= self.marks.get(user_id, 0):
+                return
+            self.marks[user_id] = seq
         for listener in list(self.listeners):
             if listener.user_id != envelope.except_user:
                 listener.send(envelope.frame)
@@ -145,6 +157,7 @@ class Feed:
         await asyncio.sleep(after_seconds)
         asked = after_seconds == 0  # by who knows that something is missing
         while self.position is not None and (asked or self.held):
+            heard = list(self.held)
             try:
                 changes = await self.fetch(self.conversation_id, self.position)
             except DatabaseUnavailable:
@@ -155,6 +168,8 @@ class Feed:
             CATCH_UPS.inc()
             self.apply(changes)
             asked = False
+            for rev in heard:  # the database, asked later, knows nothing of them: it was set back, say
+                self.held.pop(rev, None)
 
     def apply(self, changes: Changes) -> None:
         """Tell the state that the database had at `changes.last_rev`, as far as it has not arrived meanwhile."""

@@ -8,10 +8,10 @@ from typing import Protocol
 import structlog
 
 from db import tasks
-from db.conversations import Changes, fetch_changes, list_moved
+from db.conversations import Changes, fetch_changes, list_marked, list_moved
 from db.pool import Database, DatabaseUnavailable
 from realtime import channels
-from realtime.events import Envelope, encode
+from realtime.events import Envelope, Event, MessageRead, encode
 from realtime.feeds import Feed, Listener
 from realtime.gate import Gate
 from realtime.inboxes import Inboxes
@@ -153,13 +153,23 @@ class Hub:
         seconds = began - self.watched_at + OVERLAP_SECONDS
         joined = [feed.conversation_id for feed in self.feeds.values() if feed.position is not None]
         for start in range(0, len(joined), ASKED_AT_ONCE):
-            for moved in await list_moved(self.db, seconds, joined[start : start + ASKED_AT_ONCE]):
+            some = joined[start : start + ASKED_AT_ONCE]
+            for moved in await list_moved(self.db, seconds, some):
                 feed = self.feeds.get(channels.conversation(moved.conversation_id))
                 if feed and feed.position is not None and (moved.last_rev > feed.position or moved.closed):
                     feed.catch_up()
+            for mark in await list_marked(self.db, seconds, some):
+                feed = self.feeds.get(channels.conversation(mark.conversation_id))
+                if feed and feed.lacks(mark, began):
+                    self.tell(MessageRead(mark.conversation_id, mark.user_id, mark.seq, mark.read_at))
         for envelope in await self.inboxes.look(seconds):
             self.deliver(envelope)
         self.watched_at = began
+
+    def tell(self, event: Event) -> None:
+        """This instance's sockets alone."""
+        for envelope in event.envelopes():
+            self.deliver(envelope)
 
     async def _subscribe(self, channel: str) -> None:
         if self.relay:

@@ -1,9 +1,12 @@
 """A notification whose teller died between the commit and the telling arrives all the same, once."""
 
+import asyncio
 import json
+from unittest.mock import Mock
 
-from db.conversations import NewMessage, mark_read, send_message
-from realtime.events import NotificationReceived
+from db.conversations import Changes, NewMessage, mark_read, send_message
+from realtime.events import Envelope, MessageRead, NotificationReceived
+from realtime.feeds import Feed
 
 
 async def send_and_die(db, conversation_id, sender, content: str):
@@ -51,3 +54,45 @@ async def test_who_comes_later_is_told_by_ready_alone(other_instance, api, other
     assert socket.ready["unreadNotifications"] == 1
     await other_instance.realtime.hub.look()
     assert await socket.heard() == []
+
+
+async def test_a_read_mark_that_nobody_told_is_found_within_seconds(instance, api, other_api, people, db):
+    hanako, sakura = await people.influencer(), await people.salon()
+    conversation_id = await people.connect(hanako, sakura)
+    path = f"/chat/conversations/{conversation_id}/messages"
+    sockets = [await api.socket(hanako), await other_api.socket(hanako)]
+    for content in ("one", "two"):
+        await api.post(path, {"content": content}, hanako)
+    await mark_read(db, conversation_id, sakura.id, 1)  # before anybody has joined: theirs to ask for
+    for socket in sockets:
+        await socket.join(conversation_id)
+    mark = await mark_read(db, conversation_id, sakura.id, 2)
+    for socket in sockets:
+        told = await socket.expect("message_read")
+        assert (told["userId"], told["seq"], told["readAt"]) == (sakura.id, 2, mark.read_at)
+    # Whoever should have told comes to life and tells it late: it is no news.
+    instance.realtime.publish(MessageRead(conversation_id, sakura.id, mark.seq, mark.read_at))
+    await api.post(path, {"content": "three"}, hanako)  # comes behind it
+    for socket in sockets:
+        while (await socket.expect("message_sent"))["content"] != "three":
+            pass
+        assert (await socket.heard()).count("message_read") == 1
+
+
+async def test_news_that_the_database_does_not_know_is_asked_for_once():
+    """It was set back to a backup, say: what waits for the gap before it would be asked for over and over."""
+    asked: list[int] = []
+
+    async def fetch(conversation_id: str, after: int) -> Changes:
+        asked.append(after)
+        assert len(asked) < 5
+        return Changes(1, False, [], True)
+
+    feed = Feed("c", fetch, lambda feed: None)
+    listener = Mock(user_id="u")
+    feed.begin_join(listener)
+    feed.finish_join(listener, 1)
+    feed.deliver(Envelope("c", b"{}", rev=9))
+    assert feed.catching_up
+    await asyncio.wait_for(feed.catching_up, 5)
+    assert (asked, feed.held) == ([1], {})
