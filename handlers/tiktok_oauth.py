@@ -52,7 +52,8 @@ class Begin(Handler):
     @endpoint(INFLUENCER, returns=dict[str, str], top=("authUrl",))
     async def get(self) -> None:
         """Where to send the person, to let TikTok ask whether we may read their numbers; good for ten minutes."""
-        oauth, state_id, pkce = self.services.tiktok.oauth, str(uuid4()), new_pkce_pair()
+        oauth, state_id = self.services.tiktok.oauth, str(uuid4())
+        pkce = new_pkce_pair(oauth.redirect_uri)
         state = self.services.oauth_states.sign(State(state_id, self.caller.id, self.caller.session_id))
         auth_url = oauth.authorize_url(state, pkce.challenge)
         verifier = self.services.encryption.encrypt(pkce.verifier, verifier_identity(state_id))

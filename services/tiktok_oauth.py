@@ -10,7 +10,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple, Self
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -42,6 +42,7 @@ USER_FIELDS = (
 VIDEO_FIELDS = (
     "id,create_time,title,video_description,cover_image_url,share_url,like_count,comment_count,share_count,view_count"
 )
+DESKTOP_HOSTS = {"localhost", "127.0.0.1"}
 CALLBACK_PATH = "/api/v1/social-media/tiktok/oauth/callback"
 PAGE_SIZE = 20  # TikTok's maximum
 MAX_PAGES = 3  # enough for MAX_POSTS even if pages come back short of videos that were deleted
@@ -88,11 +89,14 @@ class PkcePair(NamedTuple):
     challenge: str
 
 
-def new_pkce_pair() -> PkcePair:
-    """RFC 7636, method S256."""
+def new_pkce_pair(redirect_uri: str) -> PkcePair:
+    """RFC 7636, method S256. Whom TikTok leads back to a loopback address, it takes for a desktop app, and of those it
+    wants the hash in hexadecimal: https://developers.tiktok.com/doc/login-kit-desktop."""
     verifier = secrets.token_urlsafe(48)
-    digest = hashlib.sha256(verifier.encode()).digest()
-    return PkcePair(verifier, base64.urlsafe_b64encode(digest).rstrip(b"=").decode())
+    hashed = hashlib.sha256(verifier.encode())
+    if urlsplit(redirect_uri).hostname in DESKTOP_HOSTS:
+        return PkcePair(verifier, hashed.hexdigest())
+    return PkcePair(verifier, base64.urlsafe_b64encode(hashed.digest()).rstrip(b"=").decode())
 
 
 class TikTokOAuth:

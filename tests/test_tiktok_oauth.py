@@ -1,5 +1,6 @@
 """TikTok Login Kit against a stand-in: the grant, its data, its end, and each way TikTok can fail."""
 
+import re
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -16,7 +17,7 @@ from services.tiktok import read_own_profile
 from services.tiktok_oauth import SCOPES, TikTokOAuth, Tokens, new_pkce_pair
 from settings import load_settings
 from tests.vendors.people import WRITTEN
-from tests.vendors.tiktok import CLIENT_KEY, CLIENT_SECRET, TikTok, s256
+from tests.vendors.tiktok import CLIENT_KEY, CLIENT_SECRET, TikTok, challenge
 
 REDIRECT = "http://127.0.0.1:3000/api/v1/social-media/tiktok/oauth/callback"
 SHORT = 0.4
@@ -28,16 +29,34 @@ def client(vendor: TikTok, secret: str | None = CLIENT_SECRET) -> TikTokOAuth:
 
 
 async def connect(vendor: TikTok, oauth: TikTokOAuth, username: str = SAKURA, granted: str | None = None) -> Tokens:
-    pkce = new_pkce_pair()
+    pkce = new_pkce_pair(oauth.redirect_uri)
     code = vendor.approve(oauth.authorize_url("state", pkce.challenge), username, granted)
     return await oauth.exchange(code, pkce.verifier)
 
 
-def test_pkce_pairs_are_those_of_the_standard():
-    pair = new_pkce_pair()
-    assert 43 <= len(pair.verifier) <= 128
-    assert pair.challenge == s256(pair.verifier)
-    assert len({new_pkce_pair().verifier for _ in range(50)}) == 50
+@pytest.mark.parametrize(
+    ("redirect_uri", "form"),
+    [
+        ("https://encer.example/api/v1/social-media/tiktok/oauth/callback", r"[A-Za-z0-9_-]{43}"),
+        ("https://localhost.encer.example/callback", r"[A-Za-z0-9_-]{43}"),
+        ("http://localhost:3000/callback", r"[0-9a-f]{64}"),
+        (REDIRECT, r"[0-9a-f]{64}"),
+    ],
+)
+def test_pkce_pairs_are_those_of_the_standard_for_the_web_and_tiktoks_own_for_the_desktop(redirect_uri, form):
+    pair = new_pkce_pair(redirect_uri)
+    assert re.fullmatch(r"[A-Za-z0-9._~-]{43,128}", pair.verifier)
+    assert re.fullmatch(form, pair.challenge)
+    assert pair.challenge == challenge(redirect_uri, pair.verifier)
+    assert len({new_pkce_pair(redirect_uri).verifier for _ in range(50)}) == 50
+
+
+@pytest.mark.parametrize("redirect_uri", [REDIRECT, "https://encer.example/callback"])
+async def test_a_code_is_exchanged_on_the_web_and_on_the_desktop(redirect_uri):
+    async with TikTok() as vendor:
+        oauth = TikTokOAuth(CLIENT_KEY, CLIENT_SECRET, redirect_uri, vendor.auth_url, vendor.url)
+        assert (await connect(vendor, oauth)).access_token
+        await oauth.close()
 
 
 def test_the_authorize_url_carries_everything(tmp_path):
@@ -117,7 +136,7 @@ async def test_not_configured_asks_nobody():
 
 async def test_a_code_works_once():
     async with TikTok() as vendor:
-        oauth, pkce = client(vendor), new_pkce_pair()
+        oauth, pkce = client(vendor), new_pkce_pair(REDIRECT)
         code = vendor.approve(oauth.authorize_url("state", pkce.challenge))
         await oauth.exchange(code, pkce.verifier)
         with pytest.raises(NeedsReconnect):
@@ -136,9 +155,9 @@ async def test_a_refresh_token_works_once():
 async def test_a_code_of_somebody_elses_browser_is_refused():
     async with TikTok() as vendor:
         oauth = client(vendor)
-        code = vendor.approve(oauth.authorize_url("state", new_pkce_pair().challenge))
+        code = vendor.approve(oauth.authorize_url("state", new_pkce_pair(REDIRECT).challenge))
         with pytest.raises(VendorRefused):
-            await oauth.exchange(code, new_pkce_pair().verifier)
+            await oauth.exchange(code, new_pkce_pair(REDIRECT).verifier)
 
 
 async def test_our_own_secret_is_wrong():

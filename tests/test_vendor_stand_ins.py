@@ -88,7 +88,7 @@ async def test_tiktoks_page_lets_one_allow_and_cancel():
     async with TikTok() as vendor:
         callback = "http://127.0.0.1:9/callback"
         oauth = TikTokOAuth(CLIENT_KEY, CLIENT_SECRET, callback, vendor.auth_url, vendor.url)
-        pkce = new_pkce_pair()
+        pkce = new_pkce_pair(callback)
         url = oauth.authorize_url('a"state', pkce.challenge)
         page = (await fetch(url)).body.decode()
         links = [link.replace("&amp;", "&") for link in re.findall('href="([^"]+)"', page)]

@@ -82,7 +82,7 @@ class Token(Handler):
             grant = self.vendor.codes.pop(form.get("code", ""), None)
             if grant is None or grant.redirect_uri != form.get("redirect_uri"):
                 return self.answer(*refusal(400, "invalid_grant"))
-            if grant.challenge != s256(form.get("code_verifier", "")):
+            if grant.challenge != challenge(grant.redirect_uri, form.get("code_verifier", "")):
                 return self.answer(*refusal(400, "invalid_request"))
         elif form.get("grant_type") == "refresh_token":
             grant = self.vendor.refresh_tokens.pop(form.get("refresh_token", ""), None)
@@ -230,5 +230,9 @@ class TikTok(StandIn):
         return (form.get("client_key"), form.get("client_secret")) == (CLIENT_KEY, CLIENT_SECRET)
 
 
-def s256(verifier: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+def challenge(redirect_uri: str, verifier: str) -> str:
+    """Of a web app as in RFC 7636; of a desktop app (only those may return to the loopback) in hexadecimal."""
+    digest = hashlib.sha256(verifier.encode()).digest()
+    if redirect_uri.startswith(("http://localhost:", "http://127.0.0.1:")):
+        return digest.hex()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
