@@ -1,5 +1,6 @@
 """Everything that wraps somebody else's code, made once at start and handed to handlers and jobs."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +54,7 @@ class Services:
         self.passwords.close()
         self.image_proxy.close()
         self.media.close()
-        await self.scrapes.close()
-        await self.tiktok.oauth.close()
+        await asyncio.gather(self.scrapes.close(), self.tiktok.close())
 
 
 def make_scrapes(settings: Settings, store: ScrapeStore) -> Scrapes:

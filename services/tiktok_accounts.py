@@ -4,6 +4,7 @@ A refresh token works once, so one caller at a time refreshes an account's token
 sees to that (db/tiktok_tokens.py).
 """
 
+import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import datetime
@@ -16,6 +17,8 @@ from services.errors import AccessTokenRefused, NeedsReconnect, VendorError
 from services.profiles import Profile
 from services.tiktok import read_own_profile
 from services.tiktok_oauth import VENDOR, TikTokOAuth, Tokens
+
+CLOSE_SECONDS = 10.0  # for tokens on their way when the server stops
 
 log = structlog.get_logger()
 
@@ -56,6 +59,7 @@ class TikTokAccounts:
         self.oauth = oauth
         self.encryption = encryption
         self.store = store
+        self._renewals: set[asyncio.Task[str]] = set()
 
     def seal(self, account_id: str, tokens: Tokens) -> SealedTokens:
         """For the row of this account."""
@@ -90,10 +94,19 @@ class TikTokAccounts:
             raise NeedsReconnect(VENDOR, f"new tokens are refused too: {error.detail}") from None
 
     async def refresh(self, account_id: str) -> str:
-        """New tokens for the account, both stored; answers the access token."""
+        """New tokens for the account, both stored; answers the access token.
+
+        Cancelling this loses nothing: what TikTok has granted is stored, for the old tokens are spent by then.
+        """
         held = await self.store.claim(account_id)
         if held is None:
             raise RefreshUnderWay
+        renewal = asyncio.create_task(self._renew(account_id, held))
+        self._renewals.add(renewal)
+        renewal.add_done_callback(self._renewed)
+        return await asyncio.shield(renewal)
+
+    async def _renew(self, account_id: str, held: Any) -> str:
         try:
             tokens = await self.oauth.refresh(self._open(account_id, "refresh_token", held.refresh_token))
             stored = await self.store.replace(account_id, held, self.seal(account_id, tokens))
@@ -105,6 +118,20 @@ class TikTokAccounts:
             await self.discard(tokens)
             raise NeedsReconnect(VENDOR, "disconnected while its tokens were refreshed")
         return tokens.access_token
+
+    def _renewed(self, renewal: asyncio.Task[str]) -> None:
+        self._renewals.discard(renewal)
+        if not renewal.cancelled():
+            renewal.exception()  # whoever asked may have gone: nobody else would retrieve it
+
+    async def close(self) -> None:
+        """Let the tokens that are on their way be stored, then release the connections."""
+        if self._renewals:
+            _, late = await asyncio.wait(self._renewals, timeout=CLOSE_SECONDS)
+            for renewal in late:
+                renewal.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self.oauth.close()
 
     async def revoke(self, account_id: str, access_token: bytes, refresh_token: bytes | None) -> None:
         """Withdraw our access, as far as it still exists. Raises what keeps TikTok from being asked."""

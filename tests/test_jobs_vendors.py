@@ -276,6 +276,32 @@ async def test_a_refresh_that_was_cut_short_goes_on_where_it_was(instance, other
     assert tiktok.count("POST") == 30
 
 
+async def test_tokens_that_are_granted_while_the_instance_stops_are_stored(instance, tiktok, db, monkeypatch):
+    monkeypatch.setattr("jobs.loop.STOP_SECONDS", 0.1)
+    await add_oauth(db, instance, tiktok, 1)
+    accounts = instance.services.tiktok
+    granted, answered, refresh = asyncio.Event(), asyncio.Event(), accounts.oauth.refresh
+
+    async def slow(token: str):
+        tokens = await refresh(token)
+        granted.set()
+        await answered.wait()
+        return tokens
+
+    monkeypatch.setattr(accounts.oauth, "refresh", slow)
+    loop = make_loop(instance, token_refresh.run, name="token_refresh")
+    await loop.check()
+    await granted.wait()
+    await loop.stop()
+    assert await db.fetchval("select status from job_runs") == "STOPPED"
+    closing = asyncio.create_task(accounts.close())
+    answered.set()
+    await closing
+    row = await db.fetchrow("select id, refresh_token, tokens_refreshed_at from social_media_accounts")
+    assert row["tokens_refreshed_at"] is not None
+    assert accounts._open(row["id"], "refresh_token", row["refresh_token"]) in tiktok.refresh_tokens
+
+
 async def test_two_runs_at_once_spend_no_token_twice(instance, other_instance, tiktok, db):
     """Of different instances, which cannot happen by the clock but after a runner froze."""
     await add_oauth(db, instance, tiktok, 30)
