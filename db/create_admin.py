@@ -14,7 +14,7 @@ import psycopg
 from pydantic import TypeAdapter, ValidationError
 
 from db.admins import add_admin
-from db.embedded import EmbeddedServers
+from db.embedded import database_of
 from db.fields import Email, Line, list_faults
 from db.migrate import migrate
 from db.pool import Database, DatabaseUnavailable
@@ -107,20 +107,12 @@ def ask_password(email: str) -> str:
 
 def store(admin: Admin, settings: Settings) -> None:
     """In the database of DATABASE_URL, or the packaged one; brought up to date if it is not."""
-    servers = None
-    if settings.database_url is None:
-        servers = EmbeddedServers(settings.data_dir)
-        url = servers.start().database_url
-    else:
-        url = settings.database_url.get_secret_value()
     try:
-        migrate(url)
-        asyncio.run(insert(admin, url, settings))
+        with database_of(settings) as url:
+            migrate(url)
+            asyncio.run(insert(admin, url, settings))
     except (DatabaseUnavailable, psycopg.OperationalError) as error:
         raise Refused(f"the database does not answer: {str(error).splitlines()[0]}") from None
-    finally:
-        if servers:
-            servers.stop()
 
 
 async def insert(admin: Admin, url: str, settings: Settings) -> None:

@@ -14,6 +14,8 @@ import socket
 import subprocess
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,8 @@ from typing import Any, TextIO
 
 from redis import Redis
 from redis.exceptions import RedisError
+
+from settings import Settings
 
 START_SECONDS = 60  # crash recovery of a large database may take that long
 STOP_SECONDS = 30
@@ -151,6 +155,19 @@ class EmbeddedServers:
         package.utils.ensure_prefix_permissions(folder)
         package.utils.ensure_prefix_permissions(package.bin)
         package.utils.ensure_folder_permissions(package.bin, 0o555)
+
+
+@contextmanager
+def database_of(settings: Settings) -> Iterator[str]:
+    """The database of DATABASE_URL, or the packaged one for as long as a command needs it."""
+    if settings.database_url:
+        yield settings.database_url.get_secret_value()
+        return
+    servers = EmbeddedServers(settings.data_dir)
+    try:
+        yield servers.start().database_url
+    finally:
+        servers.stop()
 
 
 def postgres_package() -> Any:

@@ -10,6 +10,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from yoyo import get_backend, read_migrations
 
+from db.embedded import database_of
+from settings import load_settings
+
 FOLDER = Path(__file__).parent.parent / "sql"
 # Any number that no one else uses: instances that start together take turns by it. (yoyo's own lock is a row that a
 # crash leaves behind; a session's advisory lock dies with the session.)
@@ -56,20 +59,8 @@ def migration_ids() -> set[str]:
 
 
 def main() -> None:
-    from db.embedded import EmbeddedServers
-    from settings import load_settings
-
-    settings = load_settings()
-    servers = None
-    url = settings.database_url.get_secret_value() if settings.database_url else None
-    if url is None:
-        servers = EmbeddedServers(settings.data_dir)
-        url = servers.start().database_url
-    try:
+    with database_of(load_settings()) as url:
         print(f"{migrate(url)} migrations applied")
-    finally:
-        if servers:
-            servers.stop()
 
 
 if __name__ == "__main__":

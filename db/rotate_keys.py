@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from db.embedded import EmbeddedServers
+from db.embedded import database_of
 from db.outbox import payload_identity
 from db.pool import Database, DatabaseUnavailable
 from services.encryption import DecryptionFailed, Encryption
@@ -94,24 +94,16 @@ async def run(url: str, settings: Settings) -> Counter[str]:
 
 
 def main() -> int:
-    servers = None
     try:
         settings = load_settings()
-        if settings.database_url is None:
-            servers = EmbeddedServers(settings.data_dir)
-            url = servers.start().database_url
-        else:
-            url = settings.database_url.get_secret_value()
-        counts = asyncio.run(run(url, settings))
+        with database_of(settings) as url:
+            counts = asyncio.run(run(url, settings))
     except SettingsError as error:
         print(f"These settings need to be mended:\n{error}", file=sys.stderr)
         return 2
     except DatabaseUnavailable as error:
         print(f"The database does not answer: {error}. Run it again; what is done stays done.", file=sys.stderr)
         return 1
-    finally:
-        if servers:
-            servers.stop()
     print(f"{counts['rotated']} encrypted anew, {counts['current']} were so already")
     if counts["in use"]:
         print(f"{counts['in use']} are in use at this moment: run it again")

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import psycopg
 
-from db.embedded import EmbeddedServers
+from db.embedded import database_of
 from db.migrate import migrate
 from db.pool import CONNECT_SECONDS, UNAVAILABLE, set_codecs
 from db.seed_people import Demonstration, influencer_email, salon_email
@@ -64,18 +64,9 @@ def tell(step: str) -> None:
 
 
 def fill(settings: Settings, scale: int) -> None:
-    servers = None
-    if settings.database_url is None:
-        servers = EmbeddedServers(settings.data_dir)
-        url = servers.start().database_url
-    else:
-        url = settings.database_url.get_secret_value()
-    try:
+    with database_of(settings) as url:
         migrate(url)
         asyncio.run(add_everybody(url, settings, scale))
-    finally:
-        if servers:
-            servers.stop()
 
 
 async def add_everybody(url: str, settings: Settings, scale: int) -> None:
