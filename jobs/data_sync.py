@@ -18,7 +18,7 @@ PARALLEL = 8  # scrapes at once: half of what an instance may have, the rest is 
 SHARED_SECONDS = 86_400.0  # what somebody has had fetched since yesterday is fresh enough
 
 LIST_DUE = """
-    select a.platform, a.username, a.connection, a.refresh_token, a.next_sync_at, a.id
+    select a.platform, a.username, a.connection, a.refresh_token, a.sync_failures, a.next_sync_at, a.id
     from social_media_accounts a join influencers i on i.id = a.influencer_id join users u on u.id = i.user_id
     where a.is_active and not a.needs_reconnect and a.next_sync_at <= $1 and a.connection = any ($2)
         and u.status = 'ACTIVE' and ($3::timestamptz is null or (a.next_sync_at, a.id) > ($3, $4::uuid))
@@ -56,7 +56,7 @@ class Sync:
             return "needsReconnect"
         except VendorError as error:
             self.run.note(error)
-            health.failed(error)
+            health.failed(error, failed_before=account["sync_failures"] > 0)
             if is_refusal_of_us(error):
                 return "leftDue"
             await put_off_sync(self.run.db, account["id"])

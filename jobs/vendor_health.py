@@ -2,7 +2,9 @@
 
 from services.errors import (
     AccessTokenRefused,
+    ActorFailed,
     NotConfigured,
+    UnreadableAnswer,
     VendorError,
     VendorRateLimited,
     VendorRefused,
@@ -12,6 +14,8 @@ from services.errors import (
 
 OUTAGE = 20  # failures in a row that may be the vendor's; more than a few bad accounts in a row make
 REFUSALS = 5  # refusals of *us* in a row: another one would not be different
+# The vendor took the order, and it came to nothing: the account may be at fault as well.
+OF_ONE_RUN = (ActorFailed, UnreadableAnswer, VendorTimeout)
 
 
 class VendorHealth:
@@ -26,9 +30,12 @@ class VendorHealth:
     def worked(self) -> None:
         self.outages = self.refusals = 0
 
-    def failed(self, error: VendorError) -> None:
+    def failed(self, error: VendorError, failed_before: bool = False) -> None:
+        """`failed_before`: the account did so the last time too."""
         if is_refusal_of_us(error):
             self.refusals += 1
+        elif failed_before and isinstance(error, OF_ONE_RUN):
+            pass  # says nothing of the vendor; nights after, such accounts come one after the other
         elif isinstance(error, VendorUnavailable | VendorTimeout | VendorRateLimited):
             self.outages += 1
         else:

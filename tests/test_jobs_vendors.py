@@ -96,6 +96,20 @@ async def test_a_vendor_that_is_away_is_not_asked_for_ever(instance, apify, db):
     assert apify.count(START) == counts["failed"]
 
 
+async def test_accounts_that_fail_every_night_one_after_the_other_stop_nobody(instance, apify, db):
+    """The night after, those that have failed are due at once, and before all others."""
+    failing = 2 * OUTAGE
+    await add_many(db, failing + 20)
+    apify.behaviours |= {f"many.{number}": ("failed", "timed_out", "nonsense")[number % 3]
+                         for number in range(1, failing + 1)}  # fmt: skip
+    await db.execute(
+        "update social_media_accounts set sync_failures = 1, next_sync_at = now() - interval '1 day'"
+        " where username = any ($1)",
+        list(apify.behaviours),
+    )
+    assert await run_job(instance, data_sync) == {"failed": failing, "synced": 20}
+
+
 async def test_a_token_that_expires_during_a_run(instance, api, people, tiktok, db):
     for number in range(6):
         await connect_oauth(api, tiktok, await people.influencer(), f"person.{number}")
