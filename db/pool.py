@@ -36,7 +36,6 @@ UNAVAILABLE = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a connection that died in the middle of a statement
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -63,6 +62,14 @@ def pack_id(id: Any) -> bytes:
 
 def unpack_id(packed: bytes) -> str:
     return str(UUID(packed))
+
+
+def is_dead(conn: Any) -> bool:
+    """Whether this connection of a pool, while it is in use, has died."""
+    try:
+        return conn.is_closed()
+    except asyncpg.InterfaceError:  # the pool has taken it back, as it does with dead ones
+        return True
 
 
 class Queries:
@@ -129,9 +136,19 @@ class Database(Queries):
         """A connection of the pool; everything that means “PostgreSQL is away” becomes DatabaseUnavailable."""
         try:
             async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
-                yield conn
+                try:
+                    yield conn
+                except asyncpg.InterfaceError as error:
+                    # Of a connection that has died as well as of arguments that do not fit, which is a defect of ours.
+                    if not is_dead(conn):
+                        raise
+                    raise DatabaseUnavailable(type(error).__name__) from error
         except UNAVAILABLE as error:
             raise DatabaseUnavailable(type(error).__name__) from error
+        except asyncpg.InterfaceError as error:
+            if self.pool.is_closing():
+                raise DatabaseUnavailable(type(error).__name__) from error
+            raise
 
     async def _ask(self, method: str, sql: str, *args: Any) -> Any:
         async with self.connection() as conn:
