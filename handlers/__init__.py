@@ -65,10 +65,15 @@ ROOT_ROOMS = (
 class UnknownRoute(Handler):
     """Whatever the table does not know: another path, or another method of a path."""
 
-    async def prepare(self) -> None:
-        if self.request.method != "OPTIONS":
-            await self.count_request(f"ip:{self.network}", None)
-            raise self.wrong_method() if self.request.allowed else NotFound()  # type: ignore[attr-defined]
+    async def admit(self) -> None:
+        await self.count_request(f"ip:{self.network}", None)
+        raise self.wrong_method() if self.request.allowed else NotFound()  # type: ignore[attr-defined]
+
+    async def refuse(self, *_: str) -> None:
+        assert self.refusal
+        raise self.refusal
+
+    get = head = post = put = patch = delete = refuse
 
 
 def make_table() -> Table:

@@ -46,6 +46,11 @@ log = structlog.get_logger()
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 MAX_QUERY_FIELDS = 100
+# Of a body that is refused, so much is read and dropped first: most clients read no answer before they have sent all,
+# and find the connection reset instead of a 401 or 413. Beyond it, what Tornado's own bound says is no JSON.
+DRAINED_BYTES = 16 * 1024 * 1024
+UNBOUNDED = 2**62
+MAX_LENGTH_DIGITS = 18
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS = "Authorization, Content-Type, X-Request-ID"
 EXPOSED_HEADERS = "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
@@ -63,6 +68,8 @@ class Handler(RequestHandler):
         self.application.running.add(self)
         self.received = bytearray()
         self.received_bytes = 0
+        self.max_bytes = JSON_BYTES
+        self.refusal: Exception | None = None  # to be told when the body is over
         self.reader: MultipartReader | None = None
         self.files: dict[str, list[UploadedFile]] = {}
 
@@ -106,8 +113,18 @@ class Handler(RequestHandler):
     async def prepare(self) -> None:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        self.request.connection.set_max_body_size(UNBOUNDED)  # type: ignore[union-attr]
         if self.request.method == "OPTIONS":
             return
+        try:
+            await self.admit()
+        except Exception as refusal:
+            if not self.is_sending():
+                raise
+            self.refusal = refusal
+
+    async def admit(self) -> None:
+        """Caller, limits, access and body size, or the failure that refuses the request."""
         declared: Endpoint = self.request.route.endpoint  # type: ignore[attr-defined]
         caller, refusal = await self.identify() if declared.access.roles is not None else (None, None)
         if caller:
@@ -163,10 +180,7 @@ class Handler(RequestHandler):
         content_type = self.request.headers.get("Content-Type", "")
         is_form = content_type.lower().startswith("multipart/form-data")
         self.max_bytes = declared.max_bytes if is_form else min(declared.max_bytes, JSON_BYTES)
-        length = self.request.headers.get("Content-Length", "0")
-        if not (length.isascii() and length.isdigit()):
-            raise BadRequest("The request is malformed", headers={"Connection": "close"})
-        if int(length) > self.max_bytes:
+        if self.announced() > self.max_bytes:
             raise TooLarge(self.max_bytes)
         if is_form:
             if not declared.files:
@@ -176,10 +190,32 @@ class Handler(RequestHandler):
             except Malformed as error:
                 raise BadRequest(str(error)) from None
 
+    def announced(self) -> int:
+        """How long the body is said to be; 0 for none, and for chunks."""
+        length = self.request.headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS):
+            raise BadRequest("The request is malformed", headers={"Connection": "close"})
+        return int(length)
+
+    def is_sending(self) -> bool:
+        """Whether a body follows that is worth reading to its end before its refusal is told. Who asks beforehand
+        (Expect) is told at once."""
+        headers = self.request.headers
+        try:
+            length = self.announced()
+        except BadRequest:
+            return False
+        if "Expect" in headers or length > DRAINED_BYTES:
+            self.set_header("Connection", "close")
+            return False
+        return length > 0 or "Transfer-Encoding" in headers
+
     def data_received(self, chunk: bytes) -> None:
         """Keep what fits. A fault is told when the method asks for its inputs: Tornado drops what is raised here."""
         self.received_bytes += len(chunk)
-        if self.received_bytes > self.max_bytes:
+        if self.received_bytes > DRAINED_BYTES:
+            self._handle_request_exception(self.refusal or TooLarge(self.max_bytes))
+        elif self.refusal or self.received_bytes > self.max_bytes:
             self.received.clear()
         elif self.reader is None:
             self.received += chunk
@@ -189,6 +225,8 @@ class Handler(RequestHandler):
 
     def inputs(self, declared: Endpoint) -> list[BaseModel]:
         """The body and the query, as far as the endpoint declares them, validated."""
+        if self.refusal:
+            raise self.refusal
         if self.received_bytes > self.max_bytes:
             raise TooLarge(self.max_bytes)
         inputs: list[BaseModel] = []

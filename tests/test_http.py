@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 
 import pytest
 from tornado.iostream import IOStream
@@ -65,11 +66,44 @@ async def test_wrong_media_types(api):
     assert (await api.post(LOGIN, {}, headers={"Content-Type": "application/json; charset=utf-8"})).status == 400
 
 
-async def test_a_length_that_is_no_number(api):
-    head = (
-        b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: abc\r\n\r\n"
-    )
-    assert (await exchange(api, head)).startswith(b"HTTP/1.1 400")
+@pytest.mark.parametrize("length", [b"abc", b"-5", b"9" * 5000], ids=["text", "negative", "endless"])
+async def test_a_length_that_is_no_number(api, length: bytes):
+    head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+    assert (await exchange(api, head + length + b"\r\n\r\n")).startswith(b"HTTP/1.1 400")
+
+
+REFUSED = {
+    "POST /profile/upload-picture": 401,
+    "POST /auth/login": 413,
+    "POST /nothing": 404,
+    "PUT /auth/login": 405,
+}
+
+
+@pytest.mark.parametrize("call", REFUSED)
+async def test_a_refusal_waits_for_the_end_of_the_body(api, call: str):
+    """Whoever is still sending would find the connection reset, and no answer."""
+    method, path = call.split()
+    stream: IOStream = await TCPClient().connect("127.0.0.1", api.instance.port)
+    head = f"{method} /api/v1{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {2**20}\r\n"
+    async with asyncio.timeout(10):
+        await stream.write(head.encode() + b"\r\n" + b"x" * (2**20 - 1))
+        assert not stream.closed()
+        await stream.write(b"x")
+        answer = await stream.read_until(b"\r\n\r\n")
+        assert int(answer.split()[1]) == REFUSED[call]
+        length = int(re.search(rb"Content-Length: (\d+)", answer)[1])
+        assert json.loads(await stream.read_bytes(length))["requestId"]
+        if b"Connection: close" not in answer:
+            await stream.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in await stream.read_until(b"\r\n\r\n")
+    stream.close()
+
+
+@pytest.mark.parametrize("header", [f"Content-Length: {2**34}", f"Content-Length: {2**20}\r\nExpect: 100-continue"])
+async def test_a_refusal_does_not_wait_for_what_nobody_wants(api, header: str):
+    answer = await exchange(api, f"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 413") and b"Connection: close" in answer
 
 
 async def test_head_is_get_without_the_body(api):
@@ -83,6 +117,21 @@ async def test_a_chunked_body_without_end_is_cut_off(api):
     head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = await exchange(api, head + chunk * 6 + b"0\r\n\r\n")
     assert b"413" in answer.split(b"\r\n")[0]
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "BODY_TOO_LARGE"
+
+
+@pytest.mark.parametrize("call", ["POST /auth/login", "GET /discovery/regions", "OPTIONS /auth/login"])
+async def test_a_body_larger_than_any_is_told_before_its_end(api, people, monkeypatch, call: str):
+    monkeypatch.setattr("handlers.base.DRAINED_BYTES", 2**20)
+    method, path = call.split()
+    token = (await people.influencer()).token
+    head = (
+        f"{method} /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n"
+    )
+    announced = b"40000000\r\n"  # 1 GiB, of which a little more comes than is waited for
+    answer = await exchange(api, head.encode() + announced + b"x" * (2**20 + 1))
+    assert answer.startswith(b"HTTP/1.1 413")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "BODY_TOO_LARGE"
 
 
