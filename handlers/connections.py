@@ -1,18 +1,19 @@
 """Connections between influencers and salons: asking, answering, withdrawing, ending, and how two stand."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from db.conversations import close_conversations, open_conversation
 from db.fields import Body, Id, Text
 from db.notifications import notify
-from db.shapes import AskedRequest, ConnectionState, ListedRequest, RequestUser, UserRef
+from db.shapes import AskedRequest, ConnectionState, ListedRequest, RequestStatus, RequestUser, UserRef
 from handlers.base import Handler
 from handlers.endpoint import MEMBER, NumberedPaging, endpoint
 from handlers.errors import BadRequest, Conflict, Forbidden, NotFound
-from handlers.paging import Cursor, page_of, window
+from handlers.paging import Cursor, key_or_latest, page_of, window
 from realtime.events import ConversationClosed, NotificationDeleted, NotificationReceived
 
 ASK_AGAIN_DAYS = 7
@@ -89,32 +90,46 @@ class AskToConnect(Handler):
 LISTED = ListedRequest.sql("r", sender=user_of_request(RequestUser, "s"), receiver=user_of_request(RequestUser, "t"))
 
 
-def list_requests(where: str) -> str:
-    """Newest first; `$1` is who reads, `$2` a status or null for all."""
+def list_requests(*sides: str) -> str:
+    """Newest first; `$1` is who reads, `$2` the statuses. Each side and status has its place in an index: a page takes
+    the newest of each, so it costs the same however many there are and however deep it is."""
+    newest = " union all ".join(
+        f"""(
+            select * from connection_requests r
+            where r.{side} = $1 and r.status = wanted.status and (r.created_at, r.id) < {key_or_latest("$3", "$4")}
+            order by r.created_at desc, r.id desc limit $5::bigint + $6
+        )"""
+        for side in sides
+    )
     return f"""
         select {LISTED}, r.created_at, r.id
-        from connection_requests r join users s on s.id = r.sender_id join users t on t.id = r.receiver_id
-        where {where} and ($2::text is null or r.status = $2)
-            and ($3::timestamptz is null or (r.created_at, r.id) < ($3, $4::uuid))
-        order by r.created_at desc, r.id desc limit $5 offset $6
+        from (
+            select r.* from unnest($2::text[]) wanted(status) cross join lateral ({newest}) r
+            order by r.created_at desc, r.id desc limit $5 offset $6
+        ) r join users s on s.id = r.sender_id join users t on t.id = r.receiver_id
+        order by r.created_at desc, r.id desc
     """
 
 
-def count_requests(where: str) -> str:
-    return f"select count(*) from connection_requests r where {where} and ($2::text is null or r.status = $2)"
+def count_requests(*sides: str) -> str:
+    return f"select count(*) from connection_requests where $1 in ({', '.join(sides)}) and status = any($2::text[])"
 
 
-SENT, RECEIVED, EITHER = "r.sender_id = $1", "r.receiver_id = $1", "(r.sender_id = $1 or r.receiver_id = $1)"
+SIDES = ("sender_id", "receiver_id")
 
-LIST_SENT, COUNT_SENT = list_requests(SENT), count_requests(SENT)
-LIST_RECEIVED, COUNT_RECEIVED = list_requests(RECEIVED), count_requests(RECEIVED)
-LIST_EITHER, COUNT_EITHER = list_requests(EITHER), count_requests(EITHER)
+LIST_SENT, COUNT_SENT = list_requests("sender_id"), count_requests("sender_id")
+LIST_RECEIVED, COUNT_RECEIVED = list_requests("receiver_id"), count_requests("receiver_id")
+LIST_EITHER, COUNT_EITHER = list_requests(*SIDES), count_requests(*SIDES)
 
-Status = Literal["PENDING", "ACCEPTED", "REJECTED"]
+STATUSES = get_args(RequestStatus)
 
 
 class ListQuery(NumberedPaging):
     status: Literal["PENDING", "ACCEPTED", "REJECTED", "ALL"] = "PENDING"
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        return STATUSES if self.status == "ALL" else (self.status,)
 
 
 class WebListQuery(NumberedPaging):
@@ -122,10 +137,10 @@ class WebListQuery(NumberedPaging):
 
 
 class RequestList(Handler):
-    async def list(self, select: str, count: str, status: Status | None, query: NumberedPaging) -> None:
+    async def list(self, select: str, count: str, statuses: Sequence[str], query: NumberedPaging) -> None:
         asked = window(query, BY_CREATION)
-        rows = await self.db.fetch(select, self.caller.id, status, *asked.key, asked.fetch, asked.offset)
-        total = await self.db.fetchval(count, self.caller.id, status) if asked.page else None
+        rows = await self.db.fetch(select, self.caller.id, statuses, *asked.key, asked.fetch, asked.offset)
+        total = await self.db.fetchval(count, self.caller.id, statuses) if asked.page else None
         self.reply_page(page_of(rows, asked, BY_CREATION, total))
 
 
@@ -133,32 +148,32 @@ class SentRequests(RequestList):
     @endpoint(MEMBER, query=ListQuery, returns=list[ListedRequest])
     async def get(self, query: ListQuery) -> None:
         """Requests that the caller sent; open ones unless `status` says otherwise."""
-        await self.list(LIST_SENT, COUNT_SENT, None if query.status == "ALL" else query.status, query)
+        await self.list(LIST_SENT, COUNT_SENT, query.statuses, query)
 
 
 class ReceivedRequests(RequestList):
     @endpoint(MEMBER, query=ListQuery, returns=list[ListedRequest])
     async def get(self, query: ListQuery) -> None:
         """Requests that the caller received; open ones unless `status` says otherwise."""
-        await self.list(LIST_RECEIVED, COUNT_RECEIVED, None if query.status == "ALL" else query.status, query)
+        await self.list(LIST_RECEIVED, COUNT_RECEIVED, query.statuses, query)
 
 
 class AcceptedRequests(RequestList):
     @endpoint(MEMBER, query=NumberedPaging, returns=list[ListedRequest])
     async def get(self, query: NumberedPaging) -> None:
         """Whom the caller is connected to."""
-        await self.list(LIST_EITHER, COUNT_EITHER, "ACCEPTED", query)
+        await self.list(LIST_EITHER, COUNT_EITHER, ["ACCEPTED"], query)
 
 
 class WebClientList(RequestList):
     @endpoint(MEMBER, query=WebListQuery, returns=list[ListedRequest])
     async def get(self, query: WebListQuery) -> None:
         """The web client's spelling of the three lists above, and of all requests together."""
-        lists: dict[str, tuple[str, str, Status | None]] = {
-            "incoming": (LIST_RECEIVED, COUNT_RECEIVED, "PENDING"),
-            "outgoing": (LIST_SENT, COUNT_SENT, "PENDING"),
-            "accepted": (LIST_EITHER, COUNT_EITHER, "ACCEPTED"),
-            "all": (LIST_EITHER, COUNT_EITHER, None),
+        lists: dict[str, tuple[str, str, Sequence[str]]] = {
+            "incoming": (LIST_RECEIVED, COUNT_RECEIVED, ["PENDING"]),
+            "outgoing": (LIST_SENT, COUNT_SENT, ["PENDING"]),
+            "accepted": (LIST_EITHER, COUNT_EITHER, ["ACCEPTED"]),
+            "all": (LIST_EITHER, COUNT_EITHER, STATUSES),
         }
         await self.list(*lists[query.type], query)
 

@@ -5,6 +5,11 @@ from uuid import uuid4
 
 import pytest
 
+ADD_REQUEST = """
+    insert into connection_requests (sender_id, receiver_id, status, created_at)
+    values ($1, $2, $3, now() + make_interval(mins => $4)) returning id
+"""
+
 
 @pytest.fixture
 def pair(io_loop, people):
@@ -173,8 +178,31 @@ async def test_pages_stay_stable_while_requests_come_in(api, people):
         names += [request["sender"]["name"] for request in page.data]
         cursor = page.body["pageInfo"]["nextCursor"]
     assert names == [f"Influencer {n}" for n in (4, 3, 2, 1, 0)]
-    for bad in ("limit=0", "limit=101", "limit=x", "page=0", "page=501", "cursor=nonsense", "cursor=W10"):
+    for bad in ("limit=0", "limit=101", "limit=x", "page=0", "page=501", "cursor=nonsense", "cursor=W10",
+                "page=1&cursor=nonsense"):  # fmt: skip
         assert (await api.get(f"/connections/requests/received?{bad}", sakura)).status == 400, bad
+
+
+async def test_both_sides_and_every_status_make_one_list(api, people, db):
+    sakura, ids = await people.salon(), []
+    for n in range(7):
+        pair = [sakura.id, (await people.influencer()).id][:: -1 if n % 2 else 1]
+        status = ("PENDING", "ACCEPTED", "REJECTED")[n % 3]
+        ids.append(await db.fetchval(ADD_REQUEST, *pair, status, n))
+    for query, expected in (
+        ("connections?type=all", ids), ("connections/accepted?", ids[1::3]),
+        ("connections/requests/sent?status=ALL", ids[::2]), ("connections/requests/received?status=PENDING", ids[3:4]),
+    ):  # fmt: skip
+        pages, cursor = [], ""
+        while cursor is not None:
+            answer = await api.get(f"/{query}&limit=2{cursor and f'&cursor={cursor}'}", sakura)
+            pages.append([request["id"] for request in answer.data])
+            cursor = answer.body["pageInfo"]["nextCursor"]
+        assert [id for page in pages for id in page] == expected[::-1]
+        for number, page in enumerate(pages, 1):
+            answer = await api.get(f"/{query}&limit=2&page={number}", sakura)
+            assert [request["id"] for request in answer.data] == page
+            assert answer.body["pagination"]["total"] == len(expected)
 
 
 async def test_daily_limit(api, people, limit):

@@ -8,12 +8,20 @@ import pytest
 from handlers.admin_connections import LIST_CONNECTIONS
 from handlers.admin_stats import LIST_ACTIVITIES
 from handlers.admin_users import LISTS
+from handlers.connections import LIST_EITHER, LIST_RECEIVED, LIST_SENT
 from handlers.notifications import LIST_NOTIFICATIONS
+
+OF_SENDER = "((sender_id = $1) AND (status = wanted.status) AND (ROW(created_at, id) < ROW("
+OF_RECEIVER = OF_SENDER.replace("sender", "receiver")
 
 SEEKS = {
     "connections": (LIST_CONNECTIONS, "(ROW(created_at, id) < ROW("),
     "activity logs": (LIST_ACTIVITIES, "(ROW(created_at, id) < ROW("),
     "notifications": (LIST_NOTIFICATIONS, "((user_id = $1) AND (ROW(updated_at, id) < ROW("),
+    "sent requests": (LIST_SENT, OF_SENDER),
+    "received requests": (LIST_RECEIVED, OF_RECEIVER),
+    "one's connections, asked": (LIST_EITHER, OF_SENDER),
+    "one's connections, answered": (LIST_EITHER, OF_RECEIVER),
     **{f"users by {sort} {order}": (LISTS[sort, order].later, seek)
        for sort, seek in (("createdAt", "(ROW(created_at, id) "), ("name", "(ROW(lower(name), id) "),
                           ("email", "(lower(email) "))
