@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from db.conversations import PREVIEW_CHARS, NewMessage, mark_read, open_conversation, send_message
-from db.fields import Body, Id, Line, Text, like
+from db.fields import BlankAsNone, Body, Id, Line, Text, like
 from db.pool import Transaction
 from db.shapes import (
     DELETED_MESSAGE,
@@ -22,7 +22,7 @@ from handlers.base import Handler
 from handlers.endpoint import MEMBER, NumberedPaging, Paging, endpoint
 from handlers.errors import Conflict, Forbidden, NotFound
 from handlers.files import FileHandler
-from handlers.paging import Cursor, page_of, window
+from handlers.paging import Cursor, key_or_latest, page_of, window
 from realtime.events import (
     MessageDeleted,
     MessageEdited,
@@ -37,7 +37,7 @@ BY_ACTIVITY = Cursor(datetime, Id)
 
 class ContactQuery(Paging):
     limit: int = Field(100, ge=1, le=100)
-    search: Annotated[str, Line(100)] | None = None
+    search: Annotated[Annotated[str, Line(100)] | None, BlankAsNone] = None
     role: Literal["INFLUENCER", "SALON"] | None = None
 
 
@@ -61,7 +61,7 @@ LIST_CONTACTS = f"""
     )
 }, u.active_at, u.id
     from contact u
-    where $4::timestamptz is null or (u.active_at, u.id) < ($4, $5::uuid)
+    where (u.active_at, u.id) < {key_or_latest("$4", "$5")}
     order by u.active_at desc, u.id desc limit $6
 """
 
@@ -81,7 +81,7 @@ LIST_CONVERSATIONS = f"""
     select {ListedConversation.sql("c", viewer="$1")}, coalesce(c.last_message_at, c.created_at), c.id
     from conversation_participants p join conversations c on c.id = p.conversation_id
     where p.user_id = $1
-        and ($2::timestamptz is null or (coalesce(c.last_message_at, c.created_at), c.id) < ($2, $3::uuid))
+        and (coalesce(c.last_message_at, c.created_at), c.id) < {key_or_latest("$2", "$3")}
     order by coalesce(c.last_message_at, c.created_at) desc, c.id desc limit $4
 """
 

@@ -30,8 +30,15 @@ def to_utc(time: datetime) -> datetime:
         raise ValueError("is out of range") from None
 
 
+def without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain NUL")
+    return text
+
+
 # A cursor can be made up: what a column could not hold is refused before PostgreSQL sees it.
 WITHIN_RANGE: dict[Any, Any] = {
+    str: Annotated[str, AfterValidator(without_nul)],
     datetime: Annotated[AwareDatetime, AfterValidator(to_utc)],
     int: Annotated[int, Field(ge=-(2**63), lt=2**63)],
 }
@@ -76,7 +83,9 @@ def window(query: Paging, cursor: Cursor) -> Window:
     page = query.page if isinstance(query, NumberedPaging) else None
     if page is not None and page * query.limit > MAX_NUMBERED_ROWS:
         raise Invalid([{"field": "page", "message": f"page times limit must be at most {MAX_NUMBERED_ROWS:,}"}])
-    key = cursor.decode(query.cursor if page is None else None)
+    key = cursor.decode(query.cursor)
+    if page is not None:
+        key = cursor.decode(None)
     return Window(key, query.limit, (page - 1) * query.limit if page else 0, page)
 
 
