@@ -3,25 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, ValidationError
 
 from services.apify import ApifyActors
 from services.errors import UnreadableAnswer
-from services.profiles import MAX_POSTS, Post, Profile, describe, engagement, hashtags, iso, same_username
+from services.profiles import MAX_POSTS, Profile, iso, same_username
 from services.public_profiles import PublicProfiles, complaint_of, explain_missing
-from services.vendor_fields import (
-    Bio,
-    Caption,
-    Count,
-    Identifier,
-    Link,
-    MediaType,
-    Moment,
-    Name,
-    VendorModel,
-    VendorPost,
-    readable_posts,
-)
+from services.vendor_fields import Link, MediaType, Name
+from services.vendor_profiles import VendorPost, VendorProfile, readable_posts, spelt
 from settings import Settings
 
 VENDOR = "apify/instagram"
@@ -30,31 +19,28 @@ PostList = Annotated[list[Any], BeforeValidator(lambda posts: posts if isinstanc
 
 
 class InstagramPost(VendorPost):
-    id: Identifier = Field(validation_alias=AliasChoices("id", "shortCode"))
-    type: Name = "Image"
-    product_type: Name = Field(None, validation_alias="productType")
-    caption: Caption = None
-    likes_count: Count = Field(0, validation_alias="likesCount")
-    comments_count: Count = Field(0, validation_alias="commentsCount")
-    views_count: Count = Field(0, validation_alias=AliasChoices("videoViewCount", "videoPlayCount"))
-    posted_at: Moment = Field(None, validation_alias="timestamp")
-    url: Link = None
-    display_url: Link = Field(None, validation_alias="displayUrl")
+    model_config = spelt(
+        id="id shortCode",
+        likes_count="likesCount",
+        comments_count="commentsCount",
+        views_count="videoViewCount videoPlayCount",
+        posted_at="timestamp",
+        display_url="displayUrl",
+        product_type="productType",
+    )
 
-    def to_post(self) -> Post:
+    type: Name = "Image"
+    product_type: Name = None
+    display_url: Link = None
+
+    @property
+    def media_type(self) -> MediaType:
         reel = self.type == "Video" and self.product_type == "clips"
-        return Post(
-            platform_post_id=self.id,
-            media_type="REEL" if reel else MEDIA_TYPES.get(self.type or "", "IMAGE"),
-            caption=self.caption,
-            url=self.url,
-            media_url=self.display_url,
-            likes_count=self.likes_count,
-            comments_count=self.comments_count,
-            views_count=self.views_count,
-            posted_at=self.posted_at,
-            hashtags=hashtags(self.caption),
-        )
+        return "REEL" if reel else MEDIA_TYPES.get(self.type or "", "IMAGE")
+
+    @property
+    def media_url(self) -> str | None:
+        return self.display_url
 
     def to_metadata(self) -> dict[str, Any]:
         return {
@@ -69,40 +55,22 @@ class InstagramPost(VendorPost):
         }
 
 
-class InstagramProfile(VendorModel):
-    id: Name = None
-    username: Identifier
-    full_name: Name = Field(None, validation_alias="fullName")
-    biography: Bio = None
-    picture: Link = Field(None, validation_alias=AliasChoices("profilePicUrlHD", "profilePicUrl"))
-    followers: Count = Field(validation_alias="followersCount")
-    following: Count = Field(0, validation_alias=AliasChoices("followsCount", "followingCount"))
-    posts_count: Count = Field(0, validation_alias="postsCount")
-    is_private: bool = Field(False, validation_alias=AliasChoices("private", "isPrivate"))
-    is_verified: bool = Field(False, validation_alias=AliasChoices("verified", "isVerified"))
-    latest_posts: PostList = Field([], validation_alias="latestPosts")
+class InstagramProfile(VendorProfile):
+    platform = "INSTAGRAM"
+    address = "https://www.instagram.com/{}/"
+    metadata_key = "recentPosts"
+    model_config = spelt(
+        display_name="fullName",
+        picture="profilePicUrlHD profilePicUrl",
+        followers="followersCount",
+        following="followsCount followingCount",
+        posts_count="postsCount",
+        is_verified="verified isVerified",
+        is_private="private isPrivate",
+        latest_posts="latestPosts",
+    )
 
-    def to_profile(self) -> Profile:
-        latest = readable_posts(InstagramPost, self.latest_posts, MAX_POSTS)
-        posts = [post.to_post() for post in latest]
-        return Profile(
-            platform="INSTAGRAM",
-            username=self.username,
-            platform_user_id=self.id,
-            display_name=self.full_name,
-            biography=self.biography,
-            profile_picture=self.picture,
-            profile_url=f"https://www.instagram.com/{self.username}/",
-            followers_count=self.followers,
-            following_count=self.following,
-            posts_count=self.posts_count,
-            engagement_rate=engagement(posts, self.followers),
-            is_verified_by_platform=self.is_verified,
-            is_private=self.is_private,
-            metadata=describe(self.biography, self.is_verified, posts)
-            | {"recentPosts": [post.to_metadata() for post in latest]},
-            posts=posts,
-        )
+    latest_posts: PostList = []
 
 
 class InstagramProfiles(PublicProfiles):
@@ -121,7 +89,8 @@ class InstagramProfiles(PublicProfiles):
         for item in profiles:
             if same_username(str(item["username"]), username):
                 try:
-                    return InstagramProfile.model_validate(item).to_profile()
+                    profile = InstagramProfile.model_validate(item)
                 except ValidationError as error:
                     raise UnreadableAnswer(VENDOR, str(error)) from None
+                return profile.to_profile(readable_posts(InstagramPost, profile.latest_posts, MAX_POSTS))
         raise explain_missing(VENDOR, items, username, others=bool(profiles))

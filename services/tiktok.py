@@ -3,24 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import ValidationError
 
 from services.apify import ApifyActors
 from services.errors import UnreadableAnswer
-from services.profiles import MAX_POSTS, Post, Profile, describe, engagement, hashtags, same_username
+from services.profiles import MAX_POSTS, Profile, same_username
 from services.public_profiles import PublicProfiles, complaint_of, explain_missing
-from services.vendor_fields import (
-    Bio,
-    Caption,
-    Count,
-    Identifier,
-    Link,
-    Moment,
-    Name,
-    VendorModel,
-    VendorPost,
-    readable_posts,
-)
+from services.vendor_fields import Link, MediaType, VendorModel
+from services.vendor_profiles import VendorPost, VendorProfile, readable_posts, spelt
 from settings import Settings
 
 VENDOR = "apify/tiktok"
@@ -28,47 +18,43 @@ API_VENDOR = "tiktok"
 
 
 class VideoMeta(VendorModel):
-    cover: Link = Field(None, validation_alias=AliasChoices("coverUrl", "originalCoverUrl"))
+    model_config = spelt(cover="coverUrl originalCoverUrl")
+
+    cover: Link = None
 
 
 class TikTokVideo(VendorPost):
     """A video in either spelling: the scraper's (`diggCount`) or the API's (`like_count`)."""
 
-    caption: Caption = Field(None, validation_alias=AliasChoices("text", "video_description", "title"))
-    url: Link = Field(None, validation_alias=AliasChoices("webVideoUrl", "share_url"))
-    video_meta: VideoMeta | None = Field(None, validation_alias="videoMeta")
+    model_config = spelt(
+        caption="text video_description title",
+        url="webVideoUrl share_url",
+        likes_count="diggCount like_count",
+        comments_count="commentCount comment_count",
+        shares_count="shareCount share_count",
+        views_count="playCount view_count",
+        posted_at="createTime createTimeISO create_time",
+        video_meta="videoMeta",
+        is_slideshow="isSlideshow",
+    )
+
+    video_meta: VideoMeta | None = None
     cover_image_url: Link = None
-    is_slideshow: bool = Field(False, validation_alias="isSlideshow")
-    likes_count: Count = Field(0, validation_alias=AliasChoices("diggCount", "like_count"))
-    comments_count: Count = Field(0, validation_alias=AliasChoices("commentCount", "comment_count"))
-    shares_count: Count = Field(0, validation_alias=AliasChoices("shareCount", "share_count"))
-    views_count: Count = Field(0, validation_alias=AliasChoices("playCount", "view_count"))
-    posted_at: Moment = Field(None, validation_alias=AliasChoices("createTime", "createTimeISO", "create_time"))
+    is_slideshow: bool = False
 
     @property
-    def cover(self) -> str | None:
-        return (self.video_meta and self.video_meta.cover) or self.cover_image_url
+    def media_type(self) -> MediaType:
+        return "CAROUSEL" if self.is_slideshow else "VIDEO"
 
-    def to_post(self) -> Post:
-        return Post(
-            platform_post_id=self.id,
-            media_type="CAROUSEL" if self.is_slideshow else "VIDEO",
-            caption=self.caption,
-            url=self.url,
-            media_url=self.cover,
-            likes_count=self.likes_count,
-            comments_count=self.comments_count,
-            shares_count=self.shares_count,
-            views_count=self.views_count,
-            posted_at=self.posted_at,
-            hashtags=hashtags(self.caption),
-        )
+    @property
+    def media_url(self) -> str | None:
+        return (self.video_meta and self.video_meta.cover) or self.cover_image_url
 
     def to_metadata(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "shareUrl": self.url,
-            "coverImageUrl": self.cover,
+            "coverImageUrl": self.media_url,
             "videoDescription": self.caption or "",
             "likesCount": self.likes_count,
             "commentsCount": self.comments_count,
@@ -77,43 +63,24 @@ class TikTokVideo(VendorPost):
         }
 
 
-class TikTokUser(VendorModel):
+class TikTokUser(VendorProfile):
     """A person in either spelling: the scraper's `authorMeta` or the API's user."""
 
-    id: Name = Field(None, validation_alias=AliasChoices("open_id", "id"))
-    username: Identifier = Field(validation_alias=AliasChoices("name", "username"))
-    display_name: Name = Field(None, validation_alias=AliasChoices("nickName", "display_name"))
-    biography: Bio = Field(None, validation_alias=AliasChoices("signature", "bio_description"))
-    picture: Link = Field(
-        None, validation_alias=AliasChoices("avatar", "originalAvatarUrl", "avatar_large_url", "avatar_url")
+    platform = "TIKTOK"
+    address = "https://www.tiktok.com/@{}"
+    metadata_key = "recentVideos"
+    model_config = spelt(
+        id="open_id id",
+        username="name username",
+        display_name="nickName display_name",
+        biography="signature bio_description",
+        picture="avatar originalAvatarUrl avatar_large_url avatar_url",
+        followers="fans follower_count",
+        following="following following_count",
+        posts_count="video video_count",
+        is_verified="verified is_verified",
+        is_private="privateAccount",
     )
-    followers: Count = Field(validation_alias=AliasChoices("fans", "follower_count"))
-    following: Count = Field(0, validation_alias=AliasChoices("following", "following_count"))
-    videos_count: Count = Field(0, validation_alias=AliasChoices("video", "video_count"))
-    is_verified: bool = Field(False, validation_alias=AliasChoices("verified", "is_verified"))
-    is_private: bool = Field(False, validation_alias="privateAccount")
-
-    def to_profile(self, items: Sequence[Any]) -> Profile:
-        videos = readable_posts(TikTokVideo, items, MAX_POSTS)
-        posts = [video.to_post() for video in videos]
-        return Profile(
-            platform="TIKTOK",
-            username=self.username,
-            platform_user_id=self.id,
-            display_name=self.display_name,
-            biography=self.biography,
-            profile_picture=self.picture,
-            profile_url=f"https://www.tiktok.com/@{self.username}",
-            followers_count=self.followers,
-            following_count=self.following,
-            posts_count=self.videos_count,
-            engagement_rate=engagement(posts, self.followers),
-            is_verified_by_platform=self.is_verified,
-            is_private=self.is_private,
-            metadata=describe(self.biography, self.is_verified, posts)
-            | {"recentVideos": [video.to_metadata() for video in videos]},
-            posts=posts,
-        )
 
 
 class TikTokProfiles(PublicProfiles):
@@ -145,9 +112,10 @@ def read_own_profile(user: dict[str, Any], videos: Sequence[Any]) -> Profile:
 
 def read_user(vendor: str, user: Any, videos: Sequence[Any]) -> Profile:
     try:
-        return TikTokUser.model_validate(user).to_profile(videos)
+        person = TikTokUser.model_validate(user)
     except ValidationError as error:
         raise UnreadableAnswer(vendor, str(error)) from None
+    return person.to_profile(readable_posts(TikTokVideo, videos, MAX_POSTS))
 
 
 def author_of(item: dict[str, Any]) -> dict[str, Any]:

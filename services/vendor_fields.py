@@ -5,12 +5,10 @@ Nothing that these let through can upset PostgreSQL (NUL, lone surrogates), JSON
 
 import math
 import re
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 MAX_COUNT = 2**53 - 1  # the largest whole number that JSON carries everywhere
 MAX_LINK_CHARS = 2048
@@ -96,20 +94,3 @@ class VendorModel(BaseModel):
         if isinstance(data, dict):
             return {key: value for key, value in data.items() if value is not None and value != ""}
         return data
-
-
-class VendorPost(VendorModel):
-    id: Identifier
-
-
-P = TypeVar("P", bound=VendorPost)
-
-
-def readable_posts(model: type[P], items: Sequence[Any], limit: int) -> list[P]:
-    """The posts that can be read, each id once: one broken post must not cost the whole profile."""
-    posts: dict[str, P] = {}
-    for item in items[:limit]:
-        with suppress(ValidationError):
-            post = model.model_validate(item)
-            posts.setdefault(post.id, post)
-    return list(posts.values())
