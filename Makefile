@@ -46,7 +46,7 @@ cluster: $(VENV)/.runtime  ## three instances behind nginx on one PostgreSQL and
 
 SEED     ?= 7
 MESSAGES ?= 10000
-FAULTS   ?= 28
+FAULTS   ?= 32
 drills: $(VENV)/.dev  ## minutes of killing, freezing and cutting under load; then every promise is checked
 	$(BIN)/python -m tests.drills.rolling
 	$(BIN)/python -m tests.drills.run --seed $(SEED) --messages $(MESSAGES) --faults $(FAULTS) $(if $(KEEP),--keep)

@@ -24,6 +24,8 @@ ENDED = 4403
 FLOOD = 4429
 GOING_AWAY = 1001
 RECONNECT_MS = (500, 5_000)  # spread over this long, so that a restart is no stampede
+RETURNING_A_SECOND = 700  # opening a socket costs 2 to 3 ms (docs/scale.md): two instances carry that beside their work
+RECONNECT_AT_LAST_MS = 15_000  # with any number of sockets; later, presence would tell that they have gone
 CLOSE_BATCH = 200
 CLOSE_PAUSE_SECONDS = 0.05
 GOODBYE_SECONDS = 2.0  # for the clients' side of the closing handshake
@@ -74,8 +76,10 @@ class Realtime:
     def announce_drain(self) -> None:
         """No new sockets; the open ones are told to come back elsewhere, each at another moment."""
         self.draining = True
+        soonest, latest = RECONNECT_MS
+        latest = min(max(latest, len(self.sockets) * 1000 // RETURNING_A_SECOND), RECONNECT_AT_LAST_MS)
         for socket in list(self.sockets):
-            socket.send(encode("going_away", {"reconnectAfterMs": random.randint(*RECONNECT_MS)}))
+            socket.send(encode("going_away", {"reconnectAfterMs": random.randint(soonest, latest)}))
 
     async def commands_end(self) -> None:
         """Wait until no socket's command is at work; bound it from outside."""

@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket as sockets
 import time
+from unittest.mock import Mock
 
 import pytest
 import websockets
@@ -129,3 +130,14 @@ async def test_newcomers_are_ignored_until_the_socket_is_closed():
         services.draining.ignore_newcomers(listening)
         with pytest.raises(TimeoutError):
             sockets.create_connection(listening.getsockname(), timeout=0.2)
+
+
+async def test_the_more_sockets_the_wider_their_return_is_spread(leaving, monkeypatch):
+    told: list[int] = []
+    sockets = 8_000 * [Mock(send=lambda frame: told.append(json.loads(frame)["data"]["reconnectAfterMs"]))]
+    monkeypatch.setattr(leaving.realtime, "sockets", sockets)
+    leaving.realtime.announce_drain()
+    sockets.clear()
+    assert min(told) >= 500
+    assert 10_000 < max(told) <= 8_000 / 0.7
+    await leaving.stop()

@@ -1,15 +1,18 @@
-"""What a careful client does: reconnects, joins with what it knows, sends again with the same clientMessageId."""
+"""What a careful client does: reconnects, joins with what it knows, and asks for what a join does not tell."""
 
 import asyncio
 import json
 import random
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import websockets
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+
+from db.shapes import DELETED_MESSAGE
 
 ANSWER_SECONDS = 5.0
 HEARTBEAT_SECONDS = 2.0
@@ -23,7 +26,10 @@ class Record:
 
     began: float = field(default_factory=time.monotonic)
     sent_at: dict[str, float] = field(default_factory=dict)  # clientMessageId -> first try
-    acknowledged: dict[str, str] = field(default_factory=dict)  # clientMessageId -> content
+    acknowledged: dict[str, str] = field(default_factory=dict)  # clientMessageId -> its content, as it was changed last
+    changes_tried: Counter[str] = field(default_factory=Counter)  # edits and deletions, by conversation
+    changes_acknowledged: Counter[str] = field(default_factory=Counter)
+    readings: int = 0
     deliveries: list[tuple[float, float, str]] = field(default_factory=list)  # when, sent when, conversation
     reconnects: list[float] = field(default_factory=list)
     refusals: dict[str, int] = field(default_factory=dict)
@@ -52,12 +58,23 @@ class Client:
         self.chance = chance
         self.position = 0  # everything up to this rev is known
         self.view: dict[int, dict[str, Any]] = {}  # seq -> the message as this client sees it
-        self.notified = 0  # received messages that the conversation's notification has told of
+        self.notices: dict[str, int] = {}  # notification -> how many messages it counts
+        self.partner_has_read = 0  # up to this seq, as far as this client knows
+        self.mine: dict[str, str] = {}  # clientMessageId -> id, of what was sent and not deleted
+        self.unedited: list[str] = []  # clientMessageIds of those
+        self.has_read = 0
         self.live = asyncio.Event()
+        self.looking: set[asyncio.Task[None]] = set()
         self.ws: Any = None
         self.waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.numbers = 0
         self.headers = {"Authorization": f"Bearer {member.token}"}
+        self.where = f"{member.user_id[:8]} in {member.conversation_id[:8]}"
+
+    @property
+    def notified(self) -> int:
+        """Received messages that notifications have told of."""
+        return sum(self.notices.values())
 
     # -- listening ---------------------------------------------------------------------------------------------------
 
@@ -83,7 +100,7 @@ class Client:
         reading = asyncio.create_task(self.read())
         try:
             await self.join()
-            await self.read_notifications()
+            await self.look_around()
             self.live.set()
             while not reading.done():
                 await asyncio.wait({reading}, timeout=HEARTBEAT_SECONDS)
@@ -101,37 +118,54 @@ class Client:
                 future = self.waiting.pop(event["id"], None)
                 if future and not future.done():
                     future.set_result(event)
-            elif name in ("message_sent", "message_edited"):
+            elif name in ("message_sent", "message_edited", "message_deleted"):
                 self.see(name, data)
+            elif name == "message_read" and data["userId"] == self.member.partner_id:
+                self.partner_has_read = max(self.partner_has_read, data["seq"])
             elif name == "notification_received":
                 self.note(data["notification"])
-            elif name == "resync" and "conversationId" in data:  # of other things the server tells again by itself
-                rejoining = asyncio.ensure_future(self.rejoin())
-                rejoining.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen: retrieved
+            elif name == "resync":
+                looking = asyncio.ensure_future(self.rejoin() if "conversationId" in data else self.look_around())
+                self.looking.add(looking)
+                looking.add_done_callback(self.has_looked)
+
+    def has_looked(self, task: asyncio.Task[None]) -> None:
+        """What a resync asked for could not be had: connect anew, and have it with that."""
+        self.looking.discard(task)
+        if not task.cancelled() and task.exception():
+            self.cut()
 
     def see(self, name: str, message: dict[str, Any]) -> None:
         seq, rev = message["seq"], message["rev"]
-        where = f"{self.member.user_id[:8]} in {self.member.conversation_id[:8]}"
         if rev <= self.position:
-            self.record.violations.append(f"{where}: rev {rev} told again after {self.position}")
+            self.record.violations.append(f"{self.where}: rev {rev} told again after {self.position}")
         if (name == "message_sent") == (seq in self.view):
             self.record.violations.append(
-                f"{where}: {name} of seq {seq}, which is {'' if seq in self.view else 'not '}known"
+                f"{self.where}: {name} of seq {seq}, which is {'' if seq in self.view else 'not '}known"
             )
         self.position = rev
+        if name == "message_deleted":
+            if seq not in self.view:
+                return
+            message = {**self.view[seq], "content": DELETED_MESSAGE, "isDeleted": True, "rev": rev}
         self.view[seq] = message
-        sent = self.record.sent_at.get(message["clientMessageId"])
-        if name == "message_sent" and sent is not None and message["senderId"] != self.member.user_id:
+        sent = self.record.sent_at.get(message["clientMessageId"]) if name == "message_sent" else None
+        if sent is not None and message["senderId"] != self.member.user_id:
             self.record.deliveries.append((self.record.now(), sent, self.member.conversation_id))
 
     def note(self, notification: dict[str, Any]) -> None:
         if notification["type"] == "NEW_MESSAGE":
-            self.notified = max(self.notified, json.loads(notification["metadata"])["count"])
+            count = json.loads(notification["metadata"])["count"]
+            self.notices[notification["id"]] = max(self.notices.get(notification["id"], 0), count)
 
-    async def read_notifications(self) -> None:
-        """What was told to nobody while this client was away."""
-        for notification in (await self.call("GET", "/notifications"))["data"]:
+    async def look_around(self) -> None:
+        """What was told to nobody while this client was away, and no join replays."""
+        for notification in (await self.call("GET", "/notifications?limit=100"))["data"]:
             self.note(notification)
+        for conversation in (await self.call("GET", "/chat/conversations"))["data"]:
+            for participant in conversation["participants"]:
+                if participant["userId"] == self.member.partner_id:
+                    self.partner_has_read = max(self.partner_has_read, participant["lastReadSeq"])
 
     async def join(self) -> None:
         data = {"conversationId": self.member.conversation_id, "after": self.position}
@@ -167,36 +201,20 @@ class Client:
         finally:
             self.waiting.pop(number, None)
 
-    # -- speaking ----------------------------------------------------------------------------------------------------
+    # -- speaking: acts.py says what -----------------------------------------------------------------------------------
 
-    async def send(self, client_message_id: str, content: str) -> None:
-        """Until it is acknowledged, by whichever way is open; always with the same id."""
-        self.record.sent_at[client_message_id] = self.record.now()
-        data = {"content": content, "clientMessageId": client_message_id}
-        while True:
-            try:
-                if self.live.is_set() and self.chance.random() < 0.6:
-                    there = {**data, "conversationId": self.member.conversation_id}
-                    answer = await self.ask("send_message", there)
-                    if answer["event"] == "error":
-                        raise OSError(answer["data"]["code"])
-                    message = answer["data"]["message"]
-                else:
-                    path = f"/chat/conversations/{self.member.conversation_id}/messages"
-                    message = (await self.call("POST", path, data))["data"]
-                if message["content"] != content or message["clientMessageId"] != client_message_id:
-                    self.record.violations.append(f"{client_message_id} was acknowledged as another message")
-                self.record.acknowledged[client_message_id] = content
-                return
-            except FAILURES as error:
-                name = (str(error) or type(error).__name__).partition(";")[0]
-                self.record.refusals[name] = self.record.refusals.get(name, 0) + 1
-                await asyncio.sleep(self.chance.uniform(*BACK_OFF_SECONDS))
+    async def command(self, event: str, data: dict[str, Any]) -> dict[str, Any]:
+        """As `ask`; an error is raised."""
+        answer = await self.ask(event, data)
+        if answer["event"] == "error":
+            raise OSError(answer["data"]["code"])
+        return answer["data"]
 
     async def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         request = HTTPRequest(
             f"{self.base}/api/v1{path}", method, {**self.headers, "Content-Type": "application/json"},
             None if body is None else json.dumps(body), request_timeout=ANSWER_SECONDS, connect_timeout=ANSWER_SECONDS,
+            allow_nonstandard_methods=True,
         )  # fmt: skip
         return json.loads((await self.http.fetch(request)).body)
 

@@ -21,10 +21,10 @@ def fault(make: Callable[[Stage, list[Client], random.Random], AsyncIterator[str
     return made
 
 
-def proxies_of(proxies: list[TcpProxy], chance: random.Random) -> tuple[list[TcpProxy], str]:
+def proxies_of(proxies: list[TcpProxy], chance: random.Random, one: str = "instance") -> tuple[list[TcpProxy], str]:
     """One instance's, or everybody's."""
     number = chance.randrange(len(proxies) + 1)
-    return (proxies, "everybody") if number == len(proxies) else ([proxies[number]], f"instance {number + 1}")
+    return (proxies, "everybody") if number == len(proxies) else ([proxies[number]], f"{one} {number + 1}")
 
 
 @fault
@@ -140,6 +140,26 @@ async def delay_PostgreSQL(stage: Stage, clients: list[Client], chance: random.R
     for proxy in proxies:
         proxy.delay_seconds = 0.1
     yield f"0.1 s later for {who}"
+    for proxy in proxies:
+        proxy.heal()
+
+
+@fault
+async def lose_clients(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
+    proxies, who = proxies_of(stage.fronts, chance, "third")
+    for proxy in proxies:
+        proxy.hold()
+    yield f"black hole for {who}"
+    for proxy in proxies:
+        proxy.heal()
+
+
+@fault
+async def delay_clients(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
+    proxies, who = proxies_of(stage.fronts, chance, "third")
+    for proxy in proxies:
+        proxy.delay_seconds = 0.3
+    yield f"0.3 s later for {who}"
     for proxy in proxies:
         proxy.heal()
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -11,14 +12,32 @@ from tests.drills.clients import Client, Record
 SETTLE_SECONDS = 40.0  # a half-open socket is noticed and replaced within this
 
 LIST_MESSAGES = """
-    select conversation_id::text, sender_id::text, seq, rev, client_message_id, content from messages
+    select conversation_id::text, sender_id::text, seq, rev, client_message_id, content,
+        is_edited, deleted_at is not null as is_deleted
+    from messages
     order by conversation_id, seq
 """
 LIST_COUNTERS = "select id::text, last_rev, last_seq from conversations"
 LIST_NOTIFICATIONS = """
-    select conversation_id::text, user_id::text, (metadata->>'count')::int as count from notifications
-    where type = 'NEW_MESSAGE'
+    select conversation_id::text, user_id::text, sum((metadata->>'count')::int)::int as count from notifications
+    where type = 'NEW_MESSAGE' group by 1, 2
 """
+LIST_MARKS = "select conversation_id::text, user_id::text, last_read_seq from conversation_participants"
+
+
+class Seen(NamedTuple):
+    """A message, as the database holds it or as a client does."""
+
+    sender_id: str
+    content: str
+    rev: int
+    is_edited: bool
+    is_deleted: bool
+
+    @classmethod
+    def by(cls, view: dict[str, Any]) -> "Seen":
+        deleted = view["isDeleted"]
+        return cls(view["senderId"], view["content"], view["rev"], view["isEdited"] and not deleted, deleted)
 
 
 @dataclass
@@ -31,31 +50,38 @@ class Findings:
     gaps: list[str] = field(default_factory=list)
     views: list[str] = field(default_factory=list)
     notifications: list[str] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
-        broken = (self.lost, self.doubled, self.gaps, self.views, self.notifications, self.violations)
+        broken = (self.lost, self.doubled, self.gaps, self.views, self.notifications, self.marks, self.violations)
         return not any((*broken, self.unexpected))
 
 
 async def count_notified(conn: asyncpg.Connection) -> dict[tuple[str, str], int]:
-    """(conversation, user) -> how many messages its notification counts."""
+    """(conversation, user) -> how many messages its notifications count."""
     return {(row["conversation_id"], row["user_id"]): row["count"] for row in await conn.fetch(LIST_NOTIFICATIONS)}
+
+
+async def list_marks(conn: asyncpg.Connection) -> dict[tuple[str, str], int]:
+    """(conversation, user) -> up to which seq that user has read."""
+    return {(row["conversation_id"], row["user_id"]): row["last_read_seq"] for row in await conn.fetch(LIST_MARKS)}
 
 
 async def settle(conn: asyncpg.Connection, clients: list[Client]) -> float:
     """Wait until every client has caught up; how long that took. What has not by then is told by `check`."""
     began = time.monotonic()
     counters = {row["id"]: row["last_rev"] for row in await conn.fetch(LIST_COUNTERS)}
-    counts = await count_notified(conn)
+    counts, marks = await count_notified(conn), await list_marks(conn)
 
     def is_settled(client: Client) -> bool:
         here = client.member.conversation_id
-        return client.live.is_set() and (client.position, client.notified) == (
+        return client.live.is_set() and (client.position, client.notified, client.partner_has_read) == (
             counters[here],
             counts.get((here, client.member.user_id), 0),
+            marks[here, client.member.partner_id],
         )
 
     while time.monotonic() - began < SETTLE_SECONDS and not all(map(is_settled, clients)):
@@ -68,28 +94,44 @@ async def check(conn: asyncpg.Connection, clients: list[Client], record: Record)
     rows = await conn.fetch(LIST_MESSAGES)
     findings.stored, findings.acknowledged = len(rows), len(record.acknowledged)
     by_id: dict[str, str] = {}
-    stored: dict[str, dict[int, tuple[str, str, int]]] = {}
+    stored: dict[str, dict[int, Seen]] = {}
     for row in rows:
         if row["client_message_id"] in by_id:
             findings.doubled.append(row["client_message_id"])
         by_id[row["client_message_id"]] = row["content"]
         messages = stored.setdefault(row["conversation_id"], {})
-        messages[row["seq"]] = (row["sender_id"], row["content"], row["rev"])
+        # How a message was before it was deleted is known to whoever was there.
+        edited = row["is_edited"] and not row["is_deleted"]
+        messages[row["seq"]] = Seen(row["sender_id"], row["content"], row["rev"], edited, row["is_deleted"])
     findings.lost = [key for key, content in record.acknowledged.items() if by_id.get(key) != content]
     for row in await conn.fetch(LIST_COUNTERS):
         messages = stored.get(row["id"], {})
-        if list(messages) != list(range(1, row["last_rev"] + 1)) or row["last_seq"] != row["last_rev"]:
+        if not is_gapless(messages, row, record):
             findings.gaps.append(f"{row['id']}: {len(messages)} messages, counter at {row['last_rev']}")
-    counts = await count_notified(conn)
+    counts, marks = await count_notified(conn), await list_marks(conn)
     for client in clients:
         member = client.member
         messages = stored.get(member.conversation_id, {})
-        seen = {seq: (view["senderId"], view["content"], view["rev"]) for seq, view in client.view.items()}
-        where = f"{member.user_id} in {member.conversation_id}"
-        if seen != messages or list(seen) != sorted(seen):
-            findings.views.append(f"{where}: sees {len(seen)}, stored {len(messages)}")
-        received = sum(sender != member.user_id for sender, _, _ in messages.values())
+        seen = {seq: Seen.by(view) for seq, view in client.view.items()}
+        differing = [seq for seq in seen.keys() | messages.keys() if seen.get(seq) != messages.get(seq)]
+        if differing:
+            findings.views.append(f"{client.where}: sees {len(seen)}, stored {len(messages)}, other {differing[:9]}")
+        received = sum(message.sender_id != member.user_id for message in messages.values())
         if counts.get((member.conversation_id, member.user_id), 0) != received or client.notified != received:
             told = f"{counts.get((member.conversation_id, member.user_id))} noted, {client.notified} told"
-            findings.notifications.append(f"{where}: {received} received, {told}")
+            findings.notifications.append(f"{client.where}: {received} received, {told}")
+        mine, theirs = (marks[member.conversation_id, user] for user in (member.user_id, member.partner_id))
+        if mine != client.has_read or theirs != client.partner_has_read:
+            known = f"{client.has_read} acknowledged, {client.partner_has_read} of {theirs} told"
+            findings.marks.append(f"{client.where}: stored {mine}, {known}")
     return findings
+
+
+def is_gapless(messages: dict[int, Seen], counter: asyncpg.Record, record: Record) -> bool:
+    """Each message has taken a value of the counter, and each change another one: no more and no less."""
+    changes = counter["last_rev"] - len(messages)
+    return (
+        record.changes_acknowledged[counter["id"]] <= changes <= record.changes_tried[counter["id"]]
+        and counter["last_seq"] == max(messages, default=0)
+        and counter["last_rev"] == max((message.rev for message in messages.values()), default=0)
+    )

@@ -18,6 +18,7 @@ def summary(findings: Findings, record: Record, struck: list[Struck], seconds: f
         "conversations with a gap": findings.gaps,
         "clients whose view differs from the database": findings.views,
         "clients told of another number of messages": findings.notifications,
+        "read marks lost, or not told to the other": findings.marks,
         "events told twice or out of order": findings.violations,
         "lines of the logs that tell of a defect": findings.unexpected,
     }
@@ -25,6 +26,7 @@ def summary(findings: Findings, record: Record, struck: list[Struck], seconds: f
         "",
         f"{findings.acknowledged:,} messages acknowledged, {findings.stored:,} stored;"
         f" {len(struck)} faults in {seconds:.0f} s",
+        f"{record.changes_acknowledged.total():,} edits and deletions, {record.readings:,} read marks",
         f"from first try to delivery: median {median(delays) * 1000:.0f} ms, p99 {percentiles[989]:.2f} s,"
         f" slowest {delays[-1]:.1f} s (faults included)",
         f"{len(record.reconnects)} reconnects; tries that had to be repeated: "
@@ -42,14 +44,15 @@ def summary(findings: Findings, record: Record, struck: list[Struck], seconds: f
 INTRODUCTION = """\
 # Reliability
 
-Three instances behind nginx, one PostgreSQL, one Redis. Clients talk in pairs, by socket and by REST, reconnect when
-they are cut off, join with the last `rev` they know, and repeat what was not acknowledged with the same
-`clientMessageId`. Meanwhile processes are killed (-9), stopped and frozen (SIGSTOP), and a TCP proxy before PostgreSQL
-and Redis cuts, delays and swallows, in a random order that its seed repeats. Afterwards the history is checked: what
-was acknowledged against what is stored, and what is stored against what each client saw.
+Three instances behind nginx, one PostgreSQL, one Redis. Clients talk in pairs, by socket and by REST: they send, edit,
+delete and read, reconnect when they are cut off, join with the last `rev` they know, and repeat what was not
+acknowledged, a message with the same `clientMessageId`. Meanwhile processes are killed (-9), stopped and frozen
+(SIGSTOP), and TCP proxies before nginx, PostgreSQL and Redis cut, delay and swallow, in a random order that its seed
+repeats. Afterwards the history is checked: what was acknowledged against what is stored, and what is stored against
+what each client saw.
 
-Reproduce it: `{command}` (add `KEEP=1` to write this page and the picture). Short versions of each fault are part of
-`make test`: `tests/test_resilience_*.py`.
+Reproduce it: `{command}` (add `KEEP=1` to write this page and the picture).
+Short versions of each fault are part of `make test`: `tests/test_resilience_*.py`.
 
 ```
 {text}

@@ -25,20 +25,28 @@ DEADLINE_SECONDS = 300.0
 
 
 async def request(client: Client, record: Record, outcomes: Counter[str], stopping: asyncio.Event) -> None:
-    """Post, list, and look at who one is, once each, until it is enough."""
+    """Post, edit what was posted, list: once each, until it is enough."""
     path = f"/chat/conversations/{client.member.conversation_id}/messages"
     while not stopping.is_set():
         client_message_id = str(uuid.uuid4())
-        body = {"content": "rolling", "clientMessageId": client_message_id}
         record.sent_at[client_message_id] = record.now()
-        for method, where, data in (("POST", path, body), ("GET", path + "?peek=true&limit=5", None)):
-            try:
-                await client.call(method, where, data)
-                outcomes[f"{method} fulfilled"] += 1
-                if data:
-                    record.acknowledged[client_message_id] = data["content"]
-            except (HTTPClientError, OSError, TimeoutError) as error:
-                outcomes[f"{method} failed: {error}"] += 1
+        try:
+            method = "POST"
+            body = {"content": "rolling", "clientMessageId": client_message_id}
+            message = (await client.call(method, path, body))["data"]
+            outcomes["POST fulfilled"] += 1
+            record.acknowledged[client_message_id] = "rolling"
+            method = "PATCH"
+            record.changes_tried[client.member.conversation_id] += 1
+            await client.call(method, f"/chat/messages/{message['id']}", {"content": "rolled"})
+            outcomes["PATCH fulfilled"] += 1
+            record.changes_acknowledged[client.member.conversation_id] += 1
+            record.acknowledged[client_message_id] = "rolled"
+            method = "GET"
+            await client.call(method, path + "?peek=true&limit=5")
+            outcomes["GET fulfilled"] += 1
+        except (HTTPClientError, OSError, TimeoutError) as error:
+            outcomes[f"{method} failed: {error}"] += 1
         await asyncio.sleep(client.chance.uniform(0, 2 * PAUSE_SECONDS))
 
 
@@ -73,7 +81,7 @@ async def drill(folder: Path) -> bool:
         for outcome, count in sorted(outcomes.items()):
             print(f"{count:6}  {outcome}")
         print(f"{len(record.reconnects):6}  sockets sent elsewhere")
-        for line in [*findings.lost, *findings.gaps, *findings.views, *findings.violations]:
+        for line in [*findings.lost, *findings.gaps, *findings.views, *findings.marks, *findings.violations]:
             print(f"        {line}")
         return findings.clean and not any("failed" in outcome for outcome in outcomes)
     finally:

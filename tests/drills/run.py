@@ -1,6 +1,6 @@
 """The drill: thousands of messages through three instances while everything fails; then every promise is checked.
 
-`make drills`, or `python -m tests.drills.run --seed 7 --messages 10000 --faults 28`
+`make drills`, or `python -m tests.drills.run --seed 7 --messages 10000 --faults 32`
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 import uvloop
 from tornado.httpclient import AsyncHTTPClient
 
+from tests.drills.acts import act
 from tests.drills.clients import Client, Record
 from tests.drills.faults import FAULTS
 from tests.drills.history import Findings, check
@@ -35,7 +36,7 @@ async def talk(client: Client, record: Record, wanted: int, enough: asyncio.Even
     number = 0
     while not enough.is_set() or len(record.acknowledged) < wanted:
         number += 1
-        await client.send(str(uuid.uuid4()), f"{number} 🌸 {client.member.user_id[:8]}")
+        await act(client, str(uuid.uuid4()), f"{number} 🌸 {client.member.user_id[:8]}")
         await asyncio.sleep(client.chance.uniform(0, 2 * pause))
 
 
@@ -118,7 +119,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--messages", type=int, default=10_000, help="at least so many are acknowledged")
-    parser.add_argument("--faults", type=int, default=28)
+    parser.add_argument("--faults", type=int, default=32)
     parser.add_argument("--pause", type=float, default=0.35, help="mean seconds between a client's messages")
     parser.add_argument("--keep", action="store_true", help="write docs/reliability.md and docs/reliability.svg")
     options = parser.parse_args()

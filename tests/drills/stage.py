@@ -69,6 +69,9 @@ class Stage:
         self.folder = folder
         self.servers = EmbeddedServers(folder / "data", options)
         self.cluster: Cluster | None = None
+        self.databases: list[TcpProxy] = []  # an instance each
+        self.redises: list[TcpProxy] = []
+        self.fronts: list[TcpProxy] = []  # a third of the clients each
         self.reviving: asyncio.Task[None] | None = None
 
     async def set(self) -> None:
@@ -94,13 +97,13 @@ class Stage:
             instance.environment["DATABASE_URL"] = f"postgresql://encer@127.0.0.1:{database.port}/encer"
             instance.environment["REDIS_URL"] = f"redis://:{password}@127.0.0.1:{redis.port}/0"
         await asyncio.to_thread(self.cluster.start)
+        doors = [self.port] * INSTANCES if self.proxied else ports
+        self.fronts = [await TcpProxy(("127.0.0.1", door)).start() for door in doors]
         self.reviving = asyncio.create_task(self.revive())
 
     def base(self, number: int) -> str:
-        """Where client `number` connects: nginx, or an instance each where there is no nginx."""
-        assert self.cluster
-        instances = self.cluster.instances
-        return f"http://127.0.0.1:{self.port if self.proxied else instances[number % len(instances)].port}"
+        """Where client `number` connects: a way to nginx, or to an instance each where there is no nginx."""
+        return f"http://127.0.0.1:{self.fronts[number % INSTANCES].port}"
 
     async def revive(self) -> None:
         """As systemd does."""
@@ -129,11 +132,11 @@ class Stage:
         if self.reviving:
             self.reviving.cancel()
             await asyncio.gather(self.reviving, return_exceptions=True)
-        for proxy in [*self.databases, *self.redises]:
+        for proxy in [*self.fronts, *self.databases, *self.redises]:
             proxy.heal()
         if self.cluster:
             await asyncio.to_thread(self.cluster.stop)
-        for proxy in [*self.databases, *self.redises]:
+        for proxy in [*self.fronts, *self.databases, *self.redises]:
             await proxy.stop()
         await asyncio.to_thread(self.servers.stop)
 

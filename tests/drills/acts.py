@@ -1,0 +1,109 @@
+"""What a client does, each act until it is acknowledged: an act that is tried again must not count twice."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tornado.httpclient import HTTPClientError
+
+from db.shapes import DELETED_MESSAGE
+from tests.drills.clients import BACK_OFF_SECONDS, FAILURES, Client
+
+# Of a hundred acts so many are these; the others send.
+EDITS, DELETIONS, READINGS = 6, 3, 6
+BY_SOCKET = 0.6  # of what goes both ways
+NEVER_FOR_TRYING_AGAIN = (400, 403, 404, 409)
+
+
+async def act(client: Client, client_message_id: str, content: str) -> None:
+    """One of them, by chance; where it cannot be, a message."""
+    turn = client.chance.randrange(100)
+    if turn < EDITS and client.unedited:
+        await edit(client)
+    elif EDITS <= turn < EDITS + DELETIONS and client.mine:
+        await delete(client)
+    elif EDITS + DELETIONS <= turn < EDITS + DELETIONS + READINGS and client.view:
+        await read(client)
+    else:
+        await send(client, client_message_id, content)
+
+
+async def until_acknowledged(client: Client, attempt: Callable[[], Awaitable[Any]]) -> Any:
+    record = client.record
+    while True:
+        try:
+            return await attempt()
+        except FAILURES as error:
+            name = (str(error) or type(error).__name__).partition(";")[0]
+            if isinstance(error, HTTPClientError) and error.code in NEVER_FOR_TRYING_AGAIN:
+                record.violations.append(f"{client.where}: {name}")
+                return None
+            record.refusals[name] = record.refusals.get(name, 0) + 1
+            await asyncio.sleep(client.chance.uniform(*BACK_OFF_SECONDS))
+
+
+async def send(client: Client, client_message_id: str, content: str) -> None:
+    """By whichever way is open; always with the same id."""
+    record, here = client.record, client.member.conversation_id
+    record.sent_at[client_message_id] = record.now()
+    data = {"content": content, "clientMessageId": client_message_id}
+
+    async def attempt() -> dict[str, Any]:
+        if client.live.is_set() and client.chance.random() < BY_SOCKET:
+            return (await client.command("send_message", {**data, "conversationId": here}))["message"]
+        return (await client.call("POST", f"/chat/conversations/{here}/messages", data))["data"]
+
+    message = await until_acknowledged(client, attempt)
+    if message is None:
+        return
+    if message["content"] != content or message["clientMessageId"] != client_message_id:
+        record.violations.append(f"{client_message_id} was acknowledged as another message")
+    record.acknowledged[client_message_id] = content
+    client.mine[client_message_id] = message["id"]
+    client.unedited.append(client_message_id)
+
+
+async def change(client: Client, method: str, client_message_id: str, content: str, body: Any = None) -> None:
+    """A change may be made by each attempt, acknowledged or not: each takes a value of the conversation's counter."""
+    record, here = client.record, client.member.conversation_id
+
+    async def attempt() -> bool:
+        record.changes_tried[here] += 1
+        await client.call(method, f"/chat/messages/{client.mine[client_message_id]}", body)
+        return True
+
+    if await until_acknowledged(client, attempt):
+        record.changes_acknowledged[here] += 1
+        record.acknowledged[client_message_id] = content
+
+
+async def edit(client: Client) -> None:
+    """Once a message: an attempt that arrives late would overwrite a second edit, as of any client that repeats."""
+    client_message_id = client.unedited.pop(client.chance.randrange(len(client.unedited)))
+    content = f"edited ✏️ {client_message_id}"
+    await change(client, "PATCH", client_message_id, content, {"content": content})
+
+
+async def delete(client: Client) -> None:
+    client_message_id = client.chance.choice(list(client.mine))
+    if client_message_id in client.unedited:
+        client.unedited.remove(client_message_id)
+    await change(client, "DELETE", client_message_id, DELETED_MESSAGE)
+    del client.mine[client_message_id]
+
+
+async def read(client: Client) -> None:
+    """Everything that this client has seen."""
+    seq = max(client.view)
+    message_id = client.view[seq]["id"]
+
+    async def attempt() -> bool:
+        if client.live.is_set() and client.chance.random() < BY_SOCKET:
+            await client.command("mark_read", {"conversationId": client.member.conversation_id, "seq": seq})
+        else:
+            await client.call("PATCH", f"/chat/messages/{message_id}/read")
+        return True
+
+    if await until_acknowledged(client, attempt):
+        client.has_read = max(client.has_read, seq)
+        client.record.readings += 1
