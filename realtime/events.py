@@ -27,11 +27,12 @@ class Envelope:
     closes: bool = False  # whoever has joined the channel is removed from it
     notice: Notice | None = None  # the notification that it tells of, or READ
     mark: Mark | None = None  # the read mark that it tells of
+    unread: int | None = None  # how many unread notifications it says there are
 
     def pack(self, instance_id: str, number: int) -> bytes:
         """For Redis: a line of JSON about the frame, then the frame as it goes to the sockets."""
         about = {"i": instance_id, "n": number, "r": self.rev, "x": self.except_user, "a": self.author,
-                 "c": self.closes, "o": self.notice, "m": self.mark}  # fmt: skip
+                 "c": self.closes, "o": self.notice, "m": self.mark, "u": self.unread}  # fmt: skip
         return orjson.dumps(about) + b"\n" + self.frame
 
     @classmethod
@@ -41,7 +42,8 @@ class Envelope:
         about = orjson.loads(head)
         notice = tuple(about["o"]) if about.get("o") else None
         mark = tuple(about["m"]) if about.get("m") else None
-        return cls(channel, frame, about["r"], about["x"], about["a"], about["c"], notice, mark), about["i"], about["n"]
+        told = (about["r"], about["x"], about["a"], about["c"], notice, mark, about.get("u"))
+        return cls(channel, frame, *told), about["i"], about["n"]
 
 
 def encode(name: str, data: Any, id: str | int | None = None) -> bytes:
@@ -179,7 +181,7 @@ class NotificationReceived(Event):
         row = orjson.dumps(self.notification)
         known = orjson.loads(row)
         notice = (known["id"], known["updatedAt"], zlib.crc32(row))
-        yield Envelope(channels.user(self.user_id), encode(self.name, data), notice=notice)
+        yield Envelope(channels.user(self.user_id), encode(self.name, data), notice=notice, unread=self.unread_count)
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ class NotificationsChanged(Event):
         data = {"notificationId": self.notification_id, "unreadCount": self.unread_count}
         if self.notification_id is None:
             data["all"] = True
-        yield Envelope(channels.user(self.user_id), encode(self.name, data), notice=READ)
+        yield Envelope(channels.user(self.user_id), encode(self.name, data), notice=READ, unread=self.unread_count)
 
 
 class NotificationRead(NotificationsChanged):

@@ -2,6 +2,9 @@
 
 A notification is known by its id and the moment of its last change. News that comes twice, or after newer news, is
 dropped; what the database holds and nobody brought is fetched (the instance that should have told died first, say).
+
+The count of unread ones that goes with the news is taken in the statement that makes it: of two at once neither counts
+the other. So what was told last is counted once more, and if it was wrong the client is told to look again.
 """
 
 import time
@@ -28,6 +31,11 @@ FETCH_NOTICES = f"""
     from notifications n where n.id = any($1::uuid[]) and not n.is_read
 """
 
+COUNT_UNREAD = """
+    select u.id, (select count(*) from notifications n where n.user_id = u.id and not n.is_read) as unread
+    from unnest($1::uuid[]) u(id)
+"""
+
 
 class Told(NamedTuple):
     stamp: str
@@ -43,6 +51,9 @@ class Inbox:
         self.since = time.monotonic()
         self.told: dict[str, Told] = {}
         self.read_at = float("-inf")  # when a notification_read or a deletion was last heard
+        self.unread: int | None = None  # the count that was told last; None once it has been found right
+        self.unread_at = 0.0
+        self.doubted = False  # it was wrong when looked at, but the right one may have been on its way
 
     def is_news(self, envelope: Envelope) -> bool:
         now = time.monotonic()
@@ -50,13 +61,24 @@ class Inbox:
             return True
         if envelope.notice == READ:
             self.read_at = now
-            return True
-        id, stamp, checksum = envelope.notice
-        told = self.told.get(id)
-        if told and (stamp < told.stamp or (stamp, checksum) == told[:2]):
-            return False
-        self.told[id] = Told(stamp, checksum, now)
+        else:
+            id, stamp, checksum = envelope.notice
+            told = self.told.get(id)
+            if told and (stamp < told.stamp or (stamp, checksum) == told[:2]):
+                return False
+            self.told[id] = Told(stamp, checksum, now)
+        self.unread, self.unread_at, self.doubted = envelope.unread, now, False
         return True
+
+    def was_told_wrong(self, unread: int, began: float) -> bool:
+        """Whether the count is wrong for the second time in a row, without news in between."""
+        if self.unread is None or self.unread_at >= began:
+            return False
+        if unread != self.unread and not self.doubted:
+            self.doubted = True
+            return False
+        wrong, self.unread = unread != self.unread, None
+        return wrong
 
     def lacks(self, row: Any, began: float) -> bool:
         changed_at = began - row["age"]
@@ -87,7 +109,7 @@ class Inboxes:
         return inbox is None or inbox.is_news(envelope)
 
     async def look(self, seconds: float) -> list[Envelope]:
-        """What has to be told, as far as it changed in the last `seconds`: one statement, and one more if need be."""
+        """What has to be told, as far as it changed in the last `seconds`: one statement, and two more if need be."""
         began = time.monotonic()
         users = [inbox.user_id for inbox in self.inboxes.values()]
         missing: list[str] = []
@@ -103,6 +125,7 @@ class Inboxes:
                         missing.append(row["id"])
         for inbox in self.inboxes.values():
             inbox.forget(began - seconds)
+        resyncs |= await self.find_miscounted(began)
         rows = await self.db.fetch(FETCH_NOTICES, missing) if missing else []
         received = [NotificationReceived(row["user_id"], row["notification"], row["unread_count"]) for row in rows]
         again = encode("resync", {"reason": "notifications"})
@@ -110,3 +133,14 @@ class Inboxes:
             *(envelope for event in received for envelope in event.envelopes()),
             *(Envelope(channels.user(user_id), again) for user_id in resyncs),
         ]
+
+    async def find_miscounted(self, began: float) -> set[str]:
+        """Users whose count was told wrong."""
+        counted = [inbox.user_id for inbox in self.inboxes.values() if inbox.unread is not None]
+        found: set[str] = set()
+        for start in range(0, len(counted), ASKED_AT_ONCE):
+            for row in await self.db.fetch(COUNT_UNREAD, counted[start : start + ASKED_AT_ONCE]):
+                inbox = self.inboxes.get(channels.user(row["id"]))
+                if inbox and inbox.was_told_wrong(row["unread"], began):
+                    found.add(row["id"])
+        return found

@@ -46,6 +46,19 @@ async def test_a_reading_that_nobody_told_makes_the_client_look_again(api, other
     assert (await socket.expect("resync")) == {"reason": "notifications"}
 
 
+async def test_a_count_that_missed_another_at_once_is_asked_for_again(instance, other_instance, other_api, people, db):
+    hanako, sakura = await people.influencer(), await people.salon()
+    conversation_id = await people.connect(hanako, sakura)
+    socket = await other_api.socket(sakura)
+    for count, resyncs in ((2, 1), (1, 1)):  # there is one; and when it is told right, nothing follows
+        _, notification, _ = (await send_and_die(db, conversation_id, hanako, f"told as {count}")).notice
+        instance.realtime.publish(NotificationReceived(sakura.id, notification, count))
+        assert (await socket.expect("notification_received"))["unreadCount"] == count
+        for _ in range(2):
+            await other_instance.realtime.hub.look()
+        assert (await socket.heard()).count("resync") == resyncs
+
+
 async def test_who_comes_later_is_told_by_ready_alone(other_instance, api, other_api, people, db):
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)
