@@ -1,6 +1,6 @@
 """`python -m db.rotate_keys` encrypts everything anew with the current key: a program of its own, like server.py.
 
-Before it: put the key so far into ENCRYPTION_KEYS_OLD, a new one into ENCRYPTION_KEY, and restart every instance. After
+Before it every instance knows both keys and encrypts with the new one: docs/operations.md says how to get there. After
 it, once it says that nothing is left, ENCRYPTION_KEYS_OLD may be emptied. It can be stopped and run again at any time,
 beside running instances: what is done is skipped, and what is in use at this moment is left to the next run.
 """

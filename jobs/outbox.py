@@ -19,7 +19,7 @@ import structlog
 from db.outbox import payload_identity
 from db.pool import Database, DatabaseUnavailable
 from db.tasks import end
-from services.encryption import DecryptionFailed, Encryption
+from services.encryption import DecryptionFailed, Encryption, UnknownKey
 from services.mail import Mail, PermanentMailError, Sender, TemplateError, TemporaryMailError, render
 from services.mail_templates import DECLARATIONS
 from services.metrics import MAILS
@@ -118,7 +118,7 @@ class Outbox:
         outcome = "sent"
         try:
             await self.sender.send(self.compose(row), str(row["id"]))
-        except TemporaryMailError as error:
+        except (TemporaryMailError, UnknownKey) as error:
             outcome = await self.put_off(row, str(error))
         except (PermanentMailError, TemplateError, DecryptionFailed) as error:
             outcome = "failed"

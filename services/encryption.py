@@ -33,6 +33,10 @@ def key_id(key: bytes) -> bytes:
     return hashlib.sha256(b"beautiful-encer key id\x00" + key).digest()[:KEY_ID_BYTES]
 
 
+class UnknownKey(DecryptionFailed):
+    """Another instance or program may have the key, or the operator: the value itself may be sound."""
+
+
 class Encryption:
     """Encrypts with the current key; decrypts with the current one and every old one."""
 
@@ -62,7 +66,7 @@ class Encryption:
         header, rest = envelope[:HEADER_BYTES], envelope[HEADER_BYTES:]
         cipher = self._ciphers.get(header[len(VERSION) :])
         if cipher is None:
-            raise DecryptionFailed("encrypted with a key that is not configured")
+            raise UnknownKey("encrypted with a key that is not configured")
         try:
             plaintext = cipher.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], bound_data(header, identity))
         except InvalidTag:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from services.encryption import DecryptionFailed, Encryption
-from services.errors import AccessTokenRefused, NeedsReconnect, VendorError
+from services.encryption import DecryptionFailed, Encryption, UnknownKey
+from services.errors import AccessTokenRefused, NeedsReconnect, VendorError, VendorUnavailable
 from services.profiles import Profile
 from services.tiktok import read_own_profile
 from services.tiktok_oauth import VENDOR, TikTokOAuth, Tokens
@@ -159,6 +159,9 @@ class TikTokAccounts:
     def _open(self, account_id: str, column: str, envelope: bytes) -> str:
         try:
             return self.encryption.decrypt(envelope, identity(account_id, column))
+        except UnknownKey:
+            # The operator's to mend; nobody is asked to connect again for a key that was forgotten in the settings.
+            raise VendorUnavailable(VENDOR, "a stored token is encrypted with a key that is not configured") from None
         except DecryptionFailed as error:
             log.error("tiktok token cannot be decrypted", account=account_id, reason=str(error))
             raise NeedsReconnect(VENDOR, "a stored token cannot be decrypted") from None

@@ -17,6 +17,7 @@ from db.outbox import queue_mail
 from db.pool import Database, DatabaseUnavailable
 from jobs import outbox as service
 from jobs.outbox import CODE_PATIENCE_HOURS, MARK_SENT, MAX_SENDERS_LOST, PATIENCE_HOURS, Outbox
+from services.encryption import Encryption
 from services.mail import Mail, PermanentMailError, SmtpSender, TemporaryMailError
 from tests.mails import FROM
 from tests.processes import server_process
@@ -153,6 +154,17 @@ async def test_what_will_never_go_is_given_up_at_once(own_db, encryption):
     refused, damaged = await own_db.fetch(LIST_MAILS)
     assert (refused["last_error"], refused["payload"]) == ("no such mailbox", None)
     assert damaged["failed_at"] is not None
+
+
+async def test_a_mail_of_an_instance_with_a_newer_key_is_left_to_those_that_have_it(own_db, encryption):
+    """While instances are restarted with another key, one by one."""
+    await queue(own_db, Encryption(bytes(32)), 1)
+    post = Post()
+    assert await Outbox(own_db, encryption, post).send_one()
+    assert post.taken == []
+    await own_db.execute(DUE_NOW)
+    assert await Outbox(own_db, Encryption(bytes(32)), post).send_one()
+    assert len(post.taken) == 1
 
 
 async def test_a_mail_that_is_out_is_noted_although_the_database_is_away(own_db, encryption, monkeypatch):

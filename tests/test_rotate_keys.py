@@ -10,8 +10,10 @@ import pytest
 
 from db.outbox import payload_identity, queue_mail
 from db.rotate_keys import COLUMNS, rotate
+from jobs import data_sync, housekeeping, token_refresh
 from services.encryption import DecryptionFailed, Encryption
 from services.tiktok_accounts import TikTokAccounts, identity
+from tests.jobs_kit import run_job
 from tests.social_kit import age, begin_oauth, come_back, connect_oauth, state_of
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +81,26 @@ async def test_before_the_rotation_both_keys_are_read(api, people, tiktok, db, u
     account = (await api.get("/social-media/accounts", sakura)).data[0]
     await age(db, 8)
     assert (await api.post("/social-media/tiktok/public/sync", {"accountId": account["id"]}, sakura)).status == 200
+
+
+async def test_a_key_that_was_forgotten_in_the_settings_is_nobodys_fault_but_the_operators(
+    api, instance, people, tiktok, db, use_keys
+):
+    use_keys(OLD)
+    sakura = await people.influencer()
+    await connect_oauth(api, tiktok, sakura)
+    account = (await api.get("/social-media/accounts", sakura)).data[0]
+    await age(db, 8)
+    use_keys(NEW)
+    assert (await api.post("/social-media/tiktok/public/sync", {"accountId": account["id"]}, sakura)).status == 502
+    assert await run_job(instance, data_sync) == {"failed": 1}
+    assert await run_job(instance, token_refresh) == {"leftDue": 1}
+    assert not await db.fetchval("select needs_reconnect from social_media_accounts")
+    assert (await api.delete("/social-media/tiktok", sakura)).status == 200
+    assert await run_job(instance, housekeeping) == {"revocationsLeft": 1}
+    use_keys(NEW, OLD)
+    assert await run_job(instance, housekeeping) == {"revoked": 1}
+    assert not tiktok.refresh_tokens
 
 
 async def test_a_rotation_that_was_stopped_goes_on(api, people, tiktok, db, use_keys, monkeypatch):
