@@ -1,5 +1,6 @@
 """Types of what clients send, for bodies, queries and frames alike."""
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args
@@ -22,12 +23,26 @@ from db.vocabularies import CATEGORIES, read_category, read_gender, read_region
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 LONG_TEXT_CONTROLS = "\n\t"
+UNSEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # categories of characters
+BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters by their category, but drawn as nothing
+
+
+def with_plain_newlines(value: Any) -> Any:
+    """Browsers write each newline of a form's text as CR LF."""
+    return value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else value
 
 
 def without_controls(text: str) -> str:
     """Refuse NUL and other control characters, but the newline and tab of long texts."""
     if any((char < " " and char not in LONG_TEXT_CONTROLS) or "\x7f" <= char <= "\x9f" for char in text):
         raise ValueError("must not contain control characters")
+    return text
+
+
+def with_something_to_see(text: str) -> str:
+    """A name of marks that nobody sees would be an empty one."""
+    if all(unicodedata.category(char) in UNSEEN or char in BLANK_LETTERS for char in text):
+        raise ValueError("must contain something to see")
     return text
 
 
@@ -57,6 +72,7 @@ class Text(GroupedMetadata):
     def __iter__(self) -> Iterator[Any]:
         yield StringConstraints(strip_whitespace=True, min_length=self.min, max_length=self.max)
         yield AfterValidator(without_controls)
+        yield BeforeValidator(with_plain_newlines)
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,8 @@ class Line(Text):
     def __iter__(self) -> Iterator[Any]:
         yield from super().__iter__()
         yield AfterValidator(on_one_line)
+        if self.min:
+            yield AfterValidator(with_something_to_see)
 
 
 def normalise_email(text: str) -> str:

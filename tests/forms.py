@@ -29,7 +29,8 @@ def encode_form(fields: list[tuple[str, str | File]]) -> bytes:
         head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'
         if isinstance(value, File):
             head += f'; filename="{value.name}"\r\nContent-Type: {value.content_type}'
-        data = value.data if isinstance(value, File) else value.encode()
+        # A browser writes each newline of a text as CR LF.
+        data = value.data if isinstance(value, File) else value.replace("\n", "\r\n").encode()
         parts.append(head.encode() + b"\r\n\r\n" + data + b"\r\n")
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 

@@ -14,7 +14,7 @@ from tests.clients import Answer, Api
 from tests.factories import People, Person
 from tests.forms import BAD_FILES, File, kept_files, name_of, picture, send_form
 
-HANAKO = {"bio": "美容 💄 と旅", "categories": ["Beauty", "tech"], "region": "Yokohama", "age": 27, "gender": "Female"}
+HANAKO = {"bio": "美容 💄\nと旅", "categories": ["Beauty", "tech"], "region": "Yokohama", "age": 27, "gender": "Female"}
 SAKURA = {"businessName": "サロン桜", "description": "Hair\nand nails", "preferredCategories": ["beauty", "FASHION"]}
 
 

@@ -134,6 +134,7 @@ async def test_a_form_with_numbers_lists_and_a_picture(api: Api, people: People,
     ("change", "field"),
     [
         ({"name": "x" * 101}, "name"), ({"name": 5}, "name"), ({"name": "a\nb"}, "name"), ({"age": 5}, "age"),
+        ({"name": "\u200b\ufeff\u202e"}, "name"), ({"name": "\u3164 \u2800"}, "name"), ({"bio": "a\0b"}, "bio"),
         ({"age": "x"}, "age"), ({"categories": ["x"]}, "categories.0"), ({"categories": "beauty,x"}, "categories.1"),
         ({"categories": ["beauty"] * 13}, "categories"), ({"categories": "["}, "categories"),
         ({"bio": {}}, "bio"), ({"bio": "x" * 2001}, "bio"),
