@@ -51,7 +51,7 @@ drills: $(VENV)/.dev  ## minutes of killing, freezing and cutting under load; th
 	$(BIN)/python -m tests.drills.rolling
 	$(BIN)/python -m tests.drills.run --seed $(SEED) --messages $(MESSAGES) --faults $(FAULTS) $(if $(KEEP),--keep)
 
-bench: $(VENV)/.dev  ## what sockets, messages, events and statements cost, for docs/scale.md; five minutes
+bench: $(VENV)/.dev  ## what sockets, messages, events and statements cost, for docs/scale.md; seven minutes
 	@$(BIN)/python -m bench
 
 routes: $(VENV)/.runtime  ## the table of routes: method, path, access
