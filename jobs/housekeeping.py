@@ -44,6 +44,9 @@ DELETE_JOB_RUNS = oldest("job_runs", "status <> 'RUNNING' and started_at < now()
 # Results are used for a week.
 DELETE_SCRAPES = oldest("scrape_runs", "finished_at < now() - interval '8 days'")
 
+# Of profiles that nobody has asked for again: whoever asks takes over, or gives them up.
+DELETE_LOST_SCRAPES = oldest("scrape_runs", "state = 'RUNNING' and started_at < now() - interval '8 days'")
+
 DELETE_OAUTH_STATES = oldest("oauth_states", "expires_at < now()")
 
 DELETE_REVOCATIONS = oldest("token_revocations", f"attempts >= {MAX_REVOKE_ATTEMPTS}")
@@ -68,6 +71,7 @@ DELETIONS = {
     "readNotifications": DELETE_READ_NOTIFICATIONS,
     "jobRuns": DELETE_JOB_RUNS,
     "scrapes": DELETE_SCRAPES,
+    "lostScrapes": DELETE_LOST_SCRAPES,
     "oauthStates": DELETE_OAUTH_STATES,
     "revocationsGivenUp": DELETE_REVOCATIONS,
 }

@@ -358,8 +358,11 @@ async def test_housekeeping_gives_up_in_the_end(instance, api, people, tiktok, d
 async def test_housekeeping_forgets_old_scrapes_and_sign_ins(instance, api, people, apify, tiktok, db):
     sakura = await people.influencer()
     await connect(api, sakura)
+    apify.fail("lose_answer", START)
+    await api.get("/social-media/instagram/profile/mika_skincare", sakura)
     await api.get("/social-media/tiktok/auth", sakura)
     assert await run_job(instance, housekeeping) == {}
     await age(db, 8.1)
+    await db.execute("update scrape_runs set started_at = started_at - interval '8.1 days'")
     await db.execute("update oauth_states set expires_at = now() - interval '1 second'")
-    assert await run_job(instance, housekeeping) == {"scrapes": 1, "oauthStates": 1}
+    assert await run_job(instance, housekeeping) == {"scrapes": 1, "lostScrapes": 1, "oauthStates": 1}

@@ -17,8 +17,8 @@ from tests.vendors.stand_in import Answer, Handler, StandIn
 
 CLIENT_KEY = "tiktok-test-key"
 CLIENT_SECRET = "tiktok-test-secret"
-ACCESS_SECONDS = 24 * 3600
-REFRESH_SECONDS = 365 * 24 * 3600
+ACCESS_SECONDS = 2 * 3600
+REFRESH_SECONDS = 180 * 24 * 3600
 MAX_COUNT = 20
 USER_SCOPES = {
     "user.info.profile": {"username", "bio_description", "profile_deep_link", "is_verified"},
