@@ -184,9 +184,9 @@ class Sync(SocialHandler):
             return found.profile, found.finished_at
         try:
             return await self.services.tiktok.fetch(account["id"]), datetime.now(UTC)
-        except NeedsReconnect:
+        except NeedsReconnect as error:
             async with self.db.transaction() as tx:
-                notice = await mark_needs_reconnect(tx, account["id"], account["refresh_token"])
+                notice = await mark_needs_reconnect(tx, account["id"], error.refused or account["refresh_token"])
                 if notice:
                     tx.after_commit(self.publish, NotificationReceived(*notice))
             raise

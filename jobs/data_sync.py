@@ -50,9 +50,9 @@ class Sync:
             profile, fetched_at = await self.fetch(account)
         except (RefreshUnderWay, Busy):
             return "skipped"
-        except NeedsReconnect:
+        except NeedsReconnect as error:
             health.worked()
-            await self.tell_owner(account)
+            await self.tell_owner(account["id"], error.refused or account["refresh_token"])
             return "needsReconnect"
         except VendorError as error:
             self.run.note(error)
@@ -81,9 +81,9 @@ class Sync:
             raise
         return "synced" if stored is not None else "skipped"
 
-    async def tell_owner(self, account: asyncpg.Record) -> None:
+    async def tell_owner(self, account_id: str, refresh_token: bytes | None) -> None:
         async with self.run.db.transaction() as tx:
-            notice = await mark_needs_reconnect(tx, account["id"], account["refresh_token"])
+            notice = await mark_needs_reconnect(tx, account_id, refresh_token)
             if notice:
                 tx.after_commit(self.run.tools.publish, NotificationReceived(*notice))
 

@@ -110,6 +110,8 @@ class AccessTokenRefused(VendorRefused):
 class NeedsReconnect(AccessTokenRefused):
     """The user's grant is gone: only the user can help, by connecting again."""
 
+    refused: bytes | None = None  # the sealed refresh token of the grant, where it is a newer one than the caller knows
+
 
 class ProfileNotFound(VendorError):
     status = 404

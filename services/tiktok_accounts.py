@@ -88,10 +88,13 @@ class TikTokAccounts:
             raise
         except AccessTokenRefused:
             access_token = await self.refresh(account_id)
+            held = await self.store.load(account_id)
         try:
             return await self._read(access_token)
         except AccessTokenRefused as error:
-            raise NeedsReconnect(VENDOR, f"new tokens are refused too: {error.detail}") from None
+            refusal = NeedsReconnect(VENDOR, f"new tokens are refused too: {error.detail}")
+            refusal.refused = held and held.refresh_token
+            raise refusal from None
 
     async def refresh(self, account_id: str) -> str:
         """New tokens for the account, both stored; answers the access token.

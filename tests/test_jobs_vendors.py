@@ -145,6 +145,23 @@ async def test_a_connection_that_was_withdrawn_is_told_once(instance, api, peopl
     await socket.close()
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_a_connection_whose_new_tokens_are_refused_too_is_told(instance, api, people, tiktok, db, by_hand):
+    sakura = await people.influencer()
+    await connect_oauth(api, tiktok, sakura)
+    await age(db, 8)
+    tiktok.fail("token_expired", "user/info", times=2)
+    if by_hand:
+        account_id = await db.fetchval("select id from social_media_accounts")
+        answer = await api.post("/social-media/tiktok/public/sync", {"accountId": account_id}, sakura)
+        assert (answer.status, answer.code) == (409, "NEEDS_RECONNECT")
+    else:
+        assert await run_job(instance, data_sync) == {"needsReconnect": 1}
+    assert (await api.get("/social-media/accounts", sakura)).data[0]["needsReconnect"] is True
+    (notification,) = (await api.get("/notifications", sakura)).data
+    assert notification["title"] == "Please connect TikTok again"
+
+
 async def test_without_keys_accounts_stay_due(instance, db):
     await add_many(db, 3)
     assert await run_job(instance, data_sync) == {}
