@@ -292,12 +292,13 @@ async def mark_needs_reconnect(tx: Transaction, account_id: str, refresh_token: 
     )  # fmt: skip
 
 
+# Only what is still due: a runner that was frozen may fail late at what its heir has synced.
 PUT_OFF = f"""
     update social_media_accounts
     set sync_failures = sync_failures + 1,
         next_sync_at = now() + least(interval '{BACK_OFF_HOURS} hours' * 2 ^ least(sync_failures, 20),
             interval '{SYNC_DAYS} days')
-    where id = $1
+    where id = $1 and next_sync_at <= now()
 """
 
 

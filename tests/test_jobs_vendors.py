@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from db.social_accounts import put_off_sync
 from jobs import data_sync, housekeeping, token_refresh
 from jobs.vendor_health import OUTAGE, REFUSALS
 from tests.jobs_kit import add_many, finished, make_loop, run_job
@@ -68,6 +69,13 @@ async def test_failures_are_put_off_for_longer_and_longer_and_stop_nobody(instan
     await db.execute("update social_media_accounts set next_sync_at = now() where sync_failures > 0")
     assert await run_job(instance, data_sync) == {"synced": 4}
     assert {row["sync_failures"] for row in await db.fetch(ACCOUNTS)} == {0}
+
+
+async def test_a_late_failure_does_not_put_off_what_another_runner_has_synced(api, people, apify, db):
+    account = await connect(api, await people.influencer())
+    before = dict(await db.fetchrow(ACCOUNTS))
+    await put_off_sync(db, account["id"])
+    assert dict(await db.fetchrow(ACCOUNTS)) == before
 
 
 async def test_a_vendor_that_refuses_us_is_not_asked_on_and_no_account_suffers(
