@@ -82,8 +82,8 @@ class Callback(Handler):
         """TikTok sends people back to this; always a redirect to the web client."""
         given = self.read_parameters()
         try:
-            async with asyncio.timeout(EXCHANGE_SECONDS):
-                await self.complete(given)
+            async with asyncio.timeout(EXCHANGE_SECONDS) as deadline:
+                await self.complete(given, deadline)
         except Refused as refusal:
             return self.send_back("error", str(refusal))
         except (HandleTaken, VendorError, TimeoutError, DatabaseUnavailable) as error:
@@ -95,7 +95,7 @@ class Callback(Handler):
         """A look at where it would lead must not use the code up."""
         self.send_back("error", "invalid_state")
 
-    async def complete(self, given: dict[str, str]) -> None:
+    async def complete(self, given: dict[str, str], deadline: asyncio.Timeout) -> None:
         state, verifier = await self.take_state(given.get("state", ""))
         if "error" in given or "code" not in given:
             raise Refused("denied" if given.get("error") == "access_denied" else "refused")
@@ -105,6 +105,9 @@ class Callback(Handler):
             if tokens.missing_scopes:
                 raise Refused("missing_permissions")
             profile = await tiktok.read(tokens)
+            deadline.reschedule(
+                None
+            )  # what stands in the database is not given back; its waits have bounds of their own
             await self.store(state.user_id, profile, tokens)
         except BaseException:
             await tiktok.discard(tokens)

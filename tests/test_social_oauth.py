@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from types import SimpleNamespace
 
 import jwt
 import pytest
@@ -292,6 +293,26 @@ async def test_another_tiktok_account_replaces_the_former_and_revokes_it(api, pe
     (account,) = (await api.get("/social-media/accounts", sakura)).data
     assert account["username"] == "yuki.hairstyle"
     assert [grant.username for grant in tiktok.access_tokens.values()] == ["yuki.hairstyle"]
+
+
+async def test_a_slow_revocation_of_the_former_account_does_not_cost_the_new_one(api, people, tiktok, db, monkeypatch):
+    deadlines = []
+
+    def timeout(seconds: float) -> asyncio.Timeout:
+        deadlines.append(asyncio.timeout(seconds))
+        return deadlines[-1]
+
+    async def takes_too_long(*_) -> None:
+        if deadlines[-1].when() is not None:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr("handlers.tiktok_oauth.asyncio", SimpleNamespace(timeout=timeout, Timeout=asyncio.Timeout))
+    monkeypatch.setattr("handlers.tiktok_oauth.revoke_now", takes_too_long)
+    sakura = await people.influencer()
+    await connect_oauth(api, tiktok, sakura)
+    assert await connect_oauth(api, tiktok, sakura, "yuki.hairstyle") == {"tiktok": "connected"}
+    assert "yuki.hairstyle" in {grant.username for grant in tiktok.access_tokens.values()}
+    assert len(deadlines) == 2
 
 
 async def test_a_public_account_becomes_an_oauth_account_and_the_reverse(api, people, tiktok, apify, db):
