@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from handlers.endpoint import Body, Endpoint, Query
+from handlers.endpoint import Body, Endpoint, NumberedPaging, Query
 from handlers.router import PARAMETER, Route, Table
 from realtime.commands import COMMANDS
 from realtime.event_shapes import EVENT_SHAPES
@@ -134,9 +134,10 @@ def request_content(declared: Endpoint, schemas: Schemas) -> Json:
 def answer(declared: Endpoint, schemas: Schemas) -> Json:
     if declared.produces != Endpoint.produces:
         return {"content": {declared.produces: {"schema": {"type": "string", "format": "binary"}}}}
-    properties: Json = {"success": {"const": True}, "message": {"type": "string"}}
-    if declared.returns is not None:
-        properties["data"] = schemas.of(declared.returns)
+    if declared.bare:
+        return {"content": {declared.produces: {"schema": schemas.of(declared.returns)}}}
+    data = {"type": "null"} if declared.returns is None else schemas.of(declared.returns)
+    properties: Json = {"success": {"const": True}, "data": data, "message": {"type": "string"}}
     for name in declared.top:
         properties[name] = {"description": "As in `data`"}
     if declared.data_as:
@@ -146,7 +147,14 @@ def answer(declared: Endpoint, schemas: Schemas) -> Json:
             "type": "object",
             "properties": {"nextCursor": {"type": ["string", "null"]}, "hasMore": {"type": "boolean"}},
         }
-    schema = {"type": "object", "required": ["success"], "properties": properties}
+    if declared.query and issubclass(declared.query, NumberedPaging):
+        counts = {name: {"type": "integer"} for name in ("page", "limit", "total", "totalPages")}
+        properties["pagination"] = {
+            "type": "object",
+            "description": "If `page` was asked for",
+            "properties": {**counts, "hasMore": {"type": "boolean"}},
+        }
+    schema = {"type": "object", "required": ["success", "data"], "properties": properties}
     return {"content": {"application/json": {"schema": schema}}}
 
 

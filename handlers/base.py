@@ -278,8 +278,9 @@ class Handler(RequestHandler):
 
     def reply(self, data: Any = None, *, message: str | None = None, status: int = 200, **top: Any) -> None:
         """`{"success": true, "data": …}`; JSON that PostgreSQL built goes out as it is, `top` at the top level."""
-        body = {"success": True, "data": data, "message": message, **top}
-        self.send({key: value for key, value in body.items() if value is not None}, status)
+        more = {"message": message, **top}
+        told = {key: value for key, value in more.items() if value is not None}
+        self.send({"success": True, "data": data, **told}, status)
 
     def reply_page(self, page: PageOf) -> None:
         self.reply(page.data, pageInfo=page.page_info, pagination=page.pagination)

@@ -1,6 +1,7 @@
 """The API description: OpenAPI, AsyncAPI, and a page to read and try it."""
 
 from functools import cache
+from typing import Any
 
 import orjson
 
@@ -31,7 +32,7 @@ assets = cache(read_assets)
 
 
 class OpenApi(Handler):
-    @endpoint(PUBLIC)
+    @endpoint(PUBLIC, returns=dict[str, Any], bare=True)
     async def get(self) -> None:
         """The REST API as OpenAPI 3.1."""
         self.describe(openapi(self.application.table, self.application.config.public_url))
@@ -42,14 +43,14 @@ class OpenApi(Handler):
 
 
 class AsyncApi(OpenApi):
-    @endpoint(PUBLIC)
+    @endpoint(PUBLIC, returns=dict[str, Any], bare=True)
     async def get(self) -> None:
         """The WebSocket as AsyncAPI 3.0."""
         self.describe(asyncapi(self.application.config.public_url))
 
 
 class Docs(Handler):
-    @endpoint(PUBLIC)
+    @endpoint(PUBLIC, produces="text/html")
     async def get(self) -> None:
         """The API description as a page."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
@@ -58,7 +59,7 @@ class Docs(Handler):
 
 
 class Asset(Handler):
-    @endpoint(PUBLIC)
+    @endpoint(PUBLIC, produces="text/*")
     async def get(self, name: str) -> None:
         """A file of that page."""
         content = START if name == "start.js" else assets().get(name)

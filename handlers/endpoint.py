@@ -58,6 +58,7 @@ class Endpoint:
     query: type[Query] | None = None
     returns: Any = None  # the type of `data`, for tests and the API description
     top: tuple[str, ...] = ()  # fields of `data` that stand at the top level too, where the web client reads them
+    bare: bool = False  # the answer is `returns` itself, without `success` and `data` around it
     data_as: str | None = None  # a name under which `data` as a whole stands at the top level too
     limit: str | None = None  # a setting's name (`limit_message`) beside the general one
     files: tuple[str, ...] = ()  # multipart file fields that are read

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from datetime import UTC, datetime
+from typing import Literal
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from db.migrate import migration_ids
 from db.pool import DatabaseUnavailable
+from db.shapes import Shape, Time
 from handlers.base import Handler
 from handlers.endpoint import PUBLIC, endpoint
 
@@ -19,8 +21,29 @@ MIGRATIONS = migration_ids()
 LIST_MIGRATIONS = "select migration_id from _yoyo_migration"
 
 
+class State(Shape):
+    status: Literal["ok"]
+
+
+class LongState(State):
+    message: str
+    timestamp: Time
+    uptime: float
+
+
+class Checks(Shape):
+    database: bool
+    migrations: bool
+    redis: bool
+
+
+class Readiness(Shape):
+    status: Literal["ok", "degraded", "not_ready", "draining"]
+    checks: Checks
+
+
 class Health(Handler):
-    @endpoint(PUBLIC, counted=False)
+    @endpoint(PUBLIC, counted=False, returns=LongState, bare=True)
     async def get(self) -> None:
         """The server answers."""
         self.send(
@@ -34,14 +57,14 @@ class Health(Handler):
 
 
 class Live(Handler):
-    @endpoint(PUBLIC, counted=False)
+    @endpoint(PUBLIC, counted=False, returns=State, bare=True)
     async def get(self) -> None:
         """The process runs; nothing else is asked."""
         self.send({"status": "ok"})
 
 
 class Ready(Handler):
-    @endpoint(PUBLIC, counted=False, statuses=(200, 503))
+    @endpoint(PUBLIC, counted=False, returns=Readiness, bare=True, statuses=(200, 503))
     async def get(self) -> None:
         """Whether to send requests here. Redis away is `degraded` but ready: nothing is lost, only slower to arrive."""
         database, migrations = await self.look_at_database()
@@ -63,7 +86,7 @@ class Ready(Handler):
 
 
 class Metrics(Handler):
-    @endpoint(PUBLIC, counted=False)
+    @endpoint(PUBLIC, counted=False, produces="text/plain")
     async def get(self) -> None:
         """Prometheus text; keep it from the public at the proxy."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)

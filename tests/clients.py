@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from fnmatch import fnmatch
 from typing import Any
 
 import websockets
@@ -82,16 +83,24 @@ class Api:
         route: Route | None = routes.get(method)
         if route is None or answer.status == 204:
             return
-        assert answer.status in route.endpoint.statuses, (answer.status, route)
-        for name in route.endpoint.top:
-            assert answer.body[name] == answer.body["data"][name], name
-        if route.endpoint.data_as:
-            assert answer.body[route.endpoint.data_as] == answer.body["data"]
-        if route.endpoint.returns is None:
-            json_answer = answer.headers.get("Content-Type", "").startswith("application/json")
-            assert not json_answer or "data" not in answer.body, f"{route.path} does not declare what it returns"
+        declared = route.endpoint
+        assert answer.status in declared.statuses, (answer.status, route)
+        if not answer.raw:
+            return
+        content_type = answer.headers.get("Content-Type", "").partition(";")[0]
+        assert fnmatch(content_type, declared.produces), (content_type, route)
+        if content_type != "application/json":
+            return
+        body = answer.body
+        for name in declared.top:
+            assert body[name] == body["data"][name], name
+        if declared.data_as:
+            assert body[declared.data_as] == body["data"]
+        told = body if declared.bare else body["data"]
+        if declared.returns is None:
+            assert told is None, f"{route.path} does not declare what it returns"
         else:
-            TypeAdapter(route.endpoint.returns).validate_json(json.dumps(answer.body["data"]), strict=True)
+            TypeAdapter(declared.returns).validate_json(json.dumps(told), strict=True)
 
     async def get(self, path: str, user: Person | None = None, **kwargs: Any) -> Answer:
         return await self.call("GET", path, None, user, **kwargs)

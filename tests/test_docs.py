@@ -42,3 +42,23 @@ async def test_the_page_needs_nothing_from_elsewhere(api):
         assert (await api.get(f"/docs/assets/{name}")).status == 200
     for name in ("..%2f..%2fsettings.py", "%2e%2e", "nothing.js"):
         assert (await api.get(f"/docs/assets/{name}")).status == 404
+
+
+async def test_answers_are_described_as_they_are(api):
+    """What of it tests/clients.py does not hold every answer to."""
+    described = (await api.get("/openapi.json")).body
+    calls = {
+        "salons": "/api/v1/discovery/salons get",
+        "deletion": "/api/v1/notifications/{id} delete",
+        "health": "/health get",
+    }
+    schemas = {}
+    for name, call in calls.items():
+        path, method = call.split()
+        [content] = described["paths"][path][method]["responses"]["200"]["content"].values()
+        schemas[name] = content["schema"]
+    assert schemas["salons"]["required"] == ["success", "data"]
+    assert schemas["salons"]["properties"].keys() >= {"pageInfo", "pagination", "data"}
+    assert schemas["deletion"]["properties"]["data"] == {"type": "null"}
+    name = schemas["health"]["$ref"].rpartition("/")[2]
+    assert set(described["components"]["schemas"][name]["required"]) == {"status", "message", "timestamp", "uptime"}
