@@ -106,7 +106,21 @@ async def test_connecting_while_another_proves_leaves_one_holder(api, other_api,
         assert await db.fetchval(active, handle) == 1
 
 
-async def test_a_code_put_there_while_an_older_scrape_runs_is_found(api, other_api, people, apify, db):
+def watch_joining(api, monkeypatch) -> asyncio.Event:
+    """Set once this instance takes part in a run, whoever carries that through."""
+    store, joined = api.instance.services.scrapes.store, asyncio.Event()
+    join = store.join
+
+    async def watched(*args, **kwargs):
+        run = await join(*args, **kwargs)
+        joined.set()
+        return run
+
+    monkeypatch.setattr(store, "join", watched)
+    return joined
+
+
+async def test_a_code_put_there_while_an_older_scrape_runs_is_found(api, other_api, people, apify, db, monkeypatch):
     """Verifying joins a run that began before the code was saved; it is not blamed for what that has seen."""
     sakura, other = await people.influencer(), await people.influencer()
     account = await connect(api, sakura)
@@ -116,10 +130,9 @@ async def test_a_code_put_there_while_an_older_scrape_runs_is_found(api, other_a
     older = asyncio.create_task(other_api.post("/social-media/instagram/connect", {"username": SAKURA}, other))
     await apify.started.wait()
     apify.started.clear()
+    joined = watch_joining(api, monkeypatch)
     verifying = asyncio.create_task(verify(api, sakura, account))
-    async with asyncio.timeout(5):
-        while not api.instance.services.scrapes.flights:
-            await asyncio.sleep(0)
+    await asyncio.wait_for(joined.wait(), 10)
     end_runs(apify)  # without the code
     assert (await older).status == 200
     await apify.started.wait()
@@ -129,7 +142,7 @@ async def test_a_code_put_there_while_an_older_scrape_runs_is_found(api, other_a
     assert apify.count(START) == 3
 
 
-async def test_a_code_that_the_older_scrape_has_seen_needs_no_other(api, other_api, people, apify, db):
+async def test_a_code_that_the_older_scrape_has_seen_needs_no_other(api, other_api, people, apify, db, monkeypatch):
     sakura, other = await people.influencer(), await people.influencer()
     account = await connect(api, sakura)
     await age(db, 1)
@@ -137,10 +150,9 @@ async def test_a_code_that_the_older_scrape_has_seen_needs_no_other(api, other_a
     apify.started.clear()
     older = asyncio.create_task(other_api.post("/social-media/instagram/connect", {"username": SAKURA}, other))
     await apify.started.wait()
+    joined = watch_joining(api, monkeypatch)
     verifying = asyncio.create_task(verify(api, sakura, account))
-    async with asyncio.timeout(5):
-        while not api.instance.services.scrapes.flights:
-            await asyncio.sleep(0)
+    await asyncio.wait_for(joined.wait(), 10)
     apify.bios[SAKURA] = account["verificationCode"]
     end_runs(apify)
     assert (await verifying).status == 200
