@@ -104,6 +104,23 @@ async def test_a_vendor_that_is_away_is_not_asked_for_ever(instance, apify, db):
     assert apify.count(START) == counts["failed"]
 
 
+async def test_a_plan_for_fewer_runs_than_workers_takes_longer_and_blames_nobody(instance, apify, db, monkeypatch):
+    monkeypatch.setattr(data_sync, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(data_sync, "BUSY_TRIES", 10_000)
+    await add_many(db, 3 * OUTAGE)
+    apify.max_running, apify.run_seconds = 2, 0.02
+    assert await run_job(instance, data_sync) == {"synced": 3 * OUTAGE}
+
+
+async def test_a_vendor_that_stays_busy_is_left_alone_and_blames_nobody(instance, apify, db, monkeypatch):
+    monkeypatch.setattr(data_sync, "BUSY_SECONDS", 0.0)
+    await add_many(db, 2 * OUTAGE)
+    apify.max_running = 0
+    assert await run_job(instance, data_sync, "FAILED") == {"leftDue": 2 * OUTAGE}
+    assert await db.fetchval(DUE) == 2 * OUTAGE
+    assert apify.count(START) <= (OUTAGE + data_sync.PARALLEL) * data_sync.BUSY_TRIES
+
+
 async def test_accounts_that_fail_every_night_one_after_the_other_stop_nobody(instance, apify, db):
     """The night after, those that have failed are due at once, and before all others."""
     failing = 2 * OUTAGE

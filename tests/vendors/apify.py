@@ -74,6 +74,8 @@ class Runs(Handler):
         wanted = self.body.get("usernames") or self.body.get("profiles") or []
         if len(wanted) != 1:
             return self.answer(*refusal(400, "invalid-input", "exactly one profile, please"))
+        if sum(run.status == "RUNNING" for run in self.vendor.runs.values()) >= self.vendor.max_running:
+            return self.answer(*self.vendor.failures["out_of_memory"])
         run = Run(actor, wanted[0], int(self.get_argument("timeout", "300")), int(self.get_argument("maxItems", "999")))
         run.input = self.body
         self.vendor.start(run)
@@ -168,6 +170,7 @@ class Apify(StandIn):
     def __init__(self, run_seconds: float = 0) -> None:
         super().__init__()
         self.run_seconds = run_seconds
+        self.max_running = 1000  # the plan's memory in runs
         self.behaviours = dict(BEHAVIOURS)
         self.datasets: dict[str, list[Any]] = {}
         self.bios: dict[str, str] = {}
