@@ -1,5 +1,6 @@
 """Fetches anew what is older than a week: public profiles by scraping, TikTok's own by its API."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import asyncpg
@@ -8,13 +9,16 @@ from db.social_accounts import mark_needs_reconnect, put_off_sync, sync_account
 from jobs.run import JobFailed, Run
 from jobs.vendor_health import VendorHealth, is_refusal_of_us
 from realtime.events import NotificationReceived
-from services.errors import NeedsReconnect, VendorError
+from services.errors import NeedsReconnect, VendorError, VendorRateLimited
 from services.profiles import Profile
 from services.slots import Busy
 from services.tiktok_accounts import RefreshUnderWay
 
 SCHEDULE = "0 3 * * *"
 PARALLEL = 8  # scrapes at once: half of what an instance may have, the rest is for people who wait
+BUSY_SECONDS = 15.0  # a vendor that has too much to do is asked again after about the time of a scrape
+BUSY_TRIES = 20  # five minutes of that; then the account is left for the next night
+LONGEST_WAIT_SECONDS = 60.0  # a vendor that wants more is left alone until the next night
 SHARED_SECONDS = 86_400.0  # what somebody has had fetched since yesterday is fresh enough
 
 LIST_DUE = """
@@ -47,7 +51,7 @@ class Sync:
         if health.trouble:
             return "leftDue"
         try:
-            profile, fetched_at = await self.fetch(account)
+            profile, fetched_at = await self.fetch_patiently(account)
         except (RefreshUnderWay, Busy):
             return "skipped"
         except NeedsReconnect as error:
@@ -57,12 +61,23 @@ class Sync:
         except VendorError as error:
             self.run.note(error)
             health.failed(error, failed_before=account["sync_failures"] > 0)
-            if is_refusal_of_us(error):
+            if is_refusal_of_us(error) or isinstance(error, VendorRateLimited):
                 return "leftDue"
             await put_off_sync(self.run.db, account["id"])
             return "failed"
         health.worked()
         return await self.store(account, profile, fetched_at)
+
+    async def fetch_patiently(self, account: asyncpg.Record) -> tuple[Profile, datetime]:
+        """A small plan takes fewer runs at once than we have workers: those beyond wait for the others' to end."""
+        for _ in range(BUSY_TRIES - 1):
+            try:
+                return await self.fetch(account)
+            except VendorRateLimited as error:
+                if (error.retry_after or 0) > LONGEST_WAIT_SECONDS:
+                    raise
+                await asyncio.sleep(max(BUSY_SECONDS, error.retry_after or 0))
+        return await self.fetch(account)
 
     async def fetch(self, account: asyncpg.Record) -> tuple[Profile, datetime]:
         if account["connection"] == "OAUTH":
