@@ -47,7 +47,7 @@ log = structlog.get_logger()
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 MAX_QUERY_FIELDS = 100
 # Of a body that is refused, so much is read and dropped first: most clients read no answer before they have sent all,
-# and find the connection reset instead of a 401 or 413. Beyond it, what Tornado's own bound says is no JSON.
+# and find the connection reset instead of a 401 or 413. Tornado's own bound, which says no JSON, is above all of ours.
 DRAINED_BYTES = 16 * 1024 * 1024
 UNBOUNDED = 2**62
 MAX_LENGTH_DIGITS = 18
@@ -69,7 +69,7 @@ class Handler(RequestHandler):
         self.received = bytearray()
         self.received_bytes = 0
         self.max_bytes = JSON_BYTES
-        self.refusal: Exception | None = None  # to be told when the body is over
+        self.refusal: Exception | None = None  # to be told when the request is over
         self.reader: MultipartReader | None = None
         self.files: dict[str, list[UploadedFile]] = {}
 
@@ -119,7 +119,8 @@ class Handler(RequestHandler):
         try:
             await self.admit()
         except Exception as refusal:
-            if not self.is_sending():
+            if not self.may_wait():
+                self.set_header("Connection", "close")
                 raise
             self.refusal = refusal
 
@@ -197,18 +198,13 @@ class Handler(RequestHandler):
             raise BadRequest("The request is malformed", headers={"Connection": "close"})
         return int(length)
 
-    def is_sending(self) -> bool:
-        """Whether a body follows that is worth reading to its end before its refusal is told. Who asks beforehand
-        (Expect) is told at once."""
-        headers = self.request.headers
+    def may_wait(self) -> bool:
+        """Whether a refusal waits until the whole request has been read: told before, Tornado closes the connection.
+        Who asks beforehand (Expect), or sends more than anybody reads, is told at once."""
         try:
-            length = self.announced()
+            return "Expect" not in self.request.headers and self.announced() <= DRAINED_BYTES
         except BadRequest:
             return False
-        if "Expect" in headers or length > DRAINED_BYTES:
-            self.set_header("Connection", "close")
-            return False
-        return length > 0 or "Transfer-Encoding" in headers
 
     def data_received(self, chunk: bytes) -> None:
         """Keep what fits. A fault is told when the method asks for its inputs: Tornado drops what is raised here."""

@@ -100,6 +100,19 @@ async def test_a_refusal_waits_for_the_end_of_the_body(api, call: str):
     stream.close()
 
 
+@pytest.mark.parametrize(("path", "status"), [("/profile/me", 401), ("/nothing", 404), ("/auth/login", 405)])
+async def test_a_refusal_leaves_the_connection_open(api, path: str, status: int):
+    """Closed without a word, whatever a proxy sends next on it is lost."""
+    stream: IOStream = await TCPClient().connect("127.0.0.1", api.instance.port)
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            await stream.write(f"GET /api/v1{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            answer = await stream.read_until(b"\r\n\r\n")
+            assert int(answer.split()[1]) == status
+            await stream.read_bytes(int(re.search(rb"Content-Length: (\d+)", answer)[1]))
+    stream.close()
+
+
 @pytest.mark.parametrize("header", [f"Content-Length: {2**34}", f"Content-Length: {2**20}\r\nExpect: 100-continue"])
 async def test_a_refusal_does_not_wait_for_what_nobody_wants(api, header: str):
     answer = await exchange(api, f"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
