@@ -210,6 +210,7 @@ class Handler(RequestHandler):
         """Keep what fits. A fault is told when the method asks for its inputs: Tornado drops what is raised here."""
         self.received_bytes += len(chunk)
         if self.received_bytes > DRAINED_BYTES:
+            self.set_header("Connection", "close")
             self._handle_request_exception(self.refusal or TooLarge(self.max_bytes))
         elif self.refusal or self.received_bytes > self.max_bytes:
             self.received.clear()

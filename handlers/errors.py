@@ -102,8 +102,7 @@ class TooLarge(ApiError):
     code = "BODY_TOO_LARGE"
 
     def __init__(self, max_bytes: int) -> None:
-        # The rest of the body is not read: the connection cannot be used again.
-        super().__init__(f"The request is larger than {max_bytes:,} bytes", headers={"Connection": "close"})
+        super().__init__(f"The request is larger than {max_bytes:,} bytes")
 
 
 class UnsupportedMediaType(ApiError):
