@@ -9,6 +9,7 @@ import websockets
 
 from db.pool import DatabaseUnavailable
 from db.sessions import end_sessions
+from realtime.socket import TORNADO_SETTINGS
 from settings import Limit
 from tests.clients import SocketClient
 from tests.factories import Person
@@ -266,3 +267,20 @@ async def test_a_resync_reaches_everybody_though_a_slow_reader_leaves(instance):
         await instance.realtime.hub.add_user(listener)
     instance.realtime.hub.resync("test")
     assert [len(listener.frames) for listener in listeners] == [1, 1, 1]
+
+
+async def test_a_peer_that_answers_no_ping_is_hung_up_on(instance, api, hanako, monkeypatch):
+    """As one that went into a tunnel: nothing tells that it has gone."""
+    assert 2 * TORNADO_SETTINGS["websocket_ping_interval"] + 5 <= 60  # a ping, its time-out, Tornado's wait to close
+    for name in ("websocket_ping_interval", "websocket_ping_timeout"):
+        monkeypatch.setitem(instance.app.settings, name, 0.2)
+    lost, lives = await api.socket(hanako), await api.socket(hanako)
+    ours = [socket for socket in instance.realtime.sockets if socket.user_id == hanako.id]
+    theirs = min(ours, key=lambda socket: socket.opened_at)
+    lost.ws.transport.pause_reading()
+    async with asyncio.timeout(10):
+        while not theirs.ws_connection.server_terminated:
+            assert (await lives.ask("ping"))["event"] == "pong"
+    lost.ws.transport.resume_reading()
+    assert await lost.close_code() == 1000
+    assert (await lives.ask("ping"))["event"] == "pong"
