@@ -1,6 +1,5 @@
 """The one base handler: request id, caller, limits, parsed input, answers and errors. It knows no noun."""
 
-import contextlib
 import re
 import uuid
 from typing import Any
@@ -17,7 +16,8 @@ from db.outbox import queue_mail
 from db.pool import Database, Transaction
 from db.sessions import Caller
 from handlers.application import App, network_of
-from handlers.endpoint import JSON_BYTES, Endpoint
+from handlers.bodies import DRAINED_BYTES, Body
+from handlers.endpoint import Endpoint
 from handlers.errors import (
     ApiError,
     BadRequest,
@@ -29,15 +29,12 @@ from handlers.errors import (
     NotAuthenticated,
     RateLimited,
     TooLarge,
-    UnsupportedMediaType,
     to_api_error,
 )
 from handlers.paging import PageOf
 from realtime.events import Event
 from services import Services
 from services.errors import VendorError
-from services.multipart import Form, Malformed, MultipartReader, UploadedFile
-from services.multipart import TooLarge as PartTooLarge
 from services.rate_limit import Claim
 from services.tokens import TokenError, TokenExpired
 from settings import Limit
@@ -46,11 +43,7 @@ log = structlog.get_logger()
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 MAX_QUERY_FIELDS = 100
-# Of a body that is refused, so much is read and dropped first: most clients read no answer before they have sent all,
-# and find the connection reset instead of a 401 or 413. Tornado's own bound, which says no JSON, is above all of ours.
-DRAINED_BYTES = 16 * 1024 * 1024
-UNBOUNDED = 2**62
-MAX_LENGTH_DIGITS = 18
+UNBOUNDED = 2**62  # for Tornado, which closes without a word: the bounds of a body are in handlers/bodies.py
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS = "Authorization, Content-Type, X-Request-ID"
 EXPOSED_HEADERS = "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
@@ -66,12 +59,8 @@ class Handler(RequestHandler):
 
     def initialize(self) -> None:
         self.application.running.add(self)
-        self.received = bytearray()
-        self.received_bytes = 0
-        self.max_bytes = JSON_BYTES
+        self.body = Body(self.request.headers)
         self.refusal: Exception | None = None  # to be told when the request is over
-        self.reader: MultipartReader | None = None
-        self.files: dict[str, list[UploadedFile]] = {}
 
     @property
     def db(self) -> Database:
@@ -119,10 +108,11 @@ class Handler(RequestHandler):
         try:
             await self.admit()
         except Exception as refusal:
-            if not self.may_wait():
+            if not self.body.is_worth_draining():
                 self.set_header("Connection", "close")
                 raise
             self.refusal = refusal
+            self.body.drain()
 
     async def admit(self) -> None:
         """Caller, limits, access and body size, or the failure that refuses the request."""
@@ -137,7 +127,7 @@ class Handler(RequestHandler):
                 raise refusal or NotAuthenticated()
             if caller.role not in declared.access.roles:
                 raise Forbidden()
-        self.expect_body(declared)
+        self.body.expect(declared)
 
     def wrong_method(self) -> MethodNotAllowed:
         return MethodNotAllowed(self.request.method, self.request.allowed)  # type: ignore[attr-defined]
@@ -175,92 +165,28 @@ class Handler(RequestHandler):
         if waits:
             raise RateLimited(max(1, *waits), *([error] if error else []))
 
-    # -- the body ----------------------------------------------------------------------------------------------------
-
-    def expect_body(self, declared: Endpoint) -> None:
-        content_type = self.request.headers.get("Content-Type", "")
-        is_form = content_type.lower().startswith("multipart/form-data")
-        self.max_bytes = declared.max_bytes if is_form else min(declared.max_bytes, JSON_BYTES)
-        if self.announced() > self.max_bytes:
-            raise TooLarge(self.max_bytes)
-        if is_form:
-            if not declared.files:
-                raise UnsupportedMediaType("Please send JSON")
-            try:
-                self.reader = MultipartReader(content_type, max_file_bytes=declared.max_bytes)
-            except Malformed as error:
-                raise BadRequest(str(error)) from None
-
-    def announced(self) -> int:
-        """How long the body is said to be; 0 for none, and for chunks."""
-        length = self.request.headers.get("Content-Length", "0")
-        if not (length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS):
-            raise BadRequest("The request is malformed", headers={"Connection": "close"})
-        return int(length)
-
-    def may_wait(self) -> bool:
-        """Whether a refusal waits until the whole request has been read: told before, Tornado closes the connection.
-        Who asks beforehand (Expect), or sends more than anybody reads, is told at once."""
-        try:
-            return "Expect" not in self.request.headers and self.announced() <= DRAINED_BYTES
-        except BadRequest:
-            return False
+    # -- what is sent ------------------------------------------------------------------------------------------------
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep what fits. A fault is told when the method asks for its inputs: Tornado drops what is raised here."""
-        self.received_bytes += len(chunk)
-        if self.received_bytes > DRAINED_BYTES:
+        self.body.feed(chunk)
+        if self.body.size > DRAINED_BYTES:
             self.set_header("Connection", "close")
-            self._handle_request_exception(self.refusal or TooLarge(self.max_bytes))
-        elif self.refusal or self.received_bytes > self.max_bytes:
-            self.received.clear()
-        elif self.reader is None:
-            self.received += chunk
-        else:
-            with contextlib.suppress(Malformed, PartTooLarge):  # the reader raises it again at the end
-                self.reader.feed(chunk)
+            self._handle_request_exception(self.refusal or TooLarge(self.body.max_bytes))
 
     def inputs(self, declared: Endpoint) -> list[BaseModel]:
         """The body and the query, as far as the endpoint declares them, validated."""
         if self.refusal:
             raise self.refusal
-        if self.received_bytes > self.max_bytes:
-            raise TooLarge(self.max_bytes)
+        self.body.check()
         inputs: list[BaseModel] = []
         try:
             if declared.body:
-                inputs.append(self.read_body(declared))
+                inputs.append(self.body.read(declared))
             if declared.query:
                 inputs.append(declared.query.model_validate(self.read_query()))
         except ValidationError as error:
             raise describe(error) from None
         return inputs
-
-    def read_body(self, declared: Endpoint) -> BaseModel:
-        assert declared.body
-        if self.reader is not None:
-            return declared.body.model_validate(self.read_form(declared))
-        content_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if self.received and content_type not in ("", "application/json"):
-            raise UnsupportedMediaType("Please send JSON")
-        # Strict: a number is not bent into a text, nor a text into a number.
-        return declared.body.model_validate_json(bytes(self.received) or b"{}", strict=True)
-
-    def read_form(self, declared: Endpoint) -> dict[str, Any]:
-        assert self.reader
-        try:
-            form: Form = self.reader.finish()
-        except PartTooLarge:
-            raise TooLarge(self.max_bytes) from None
-        except Malformed as error:
-            raise BadRequest(str(error)) from None
-        misplaced = {name: "is no field for a file" for name in form.files if name not in declared.files}
-        misplaced |= {name: "must be a file" for name in declared.files if "".join(form.fields.get(name, [])).strip()}
-        if misplaced:
-            raise Invalid([{"field": name, "message": fault} for name, fault in misplaced.items()])
-        self.files = form.files
-        given = {name: [value for value in values if value.strip()] for name, values in form.fields.items()}
-        return {name: values[0] if len(values) == 1 else values for name, values in given.items() if values}
 
     def read_query(self) -> dict[str, Any]:
         try:

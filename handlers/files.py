@@ -39,7 +39,7 @@ removals: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak ref
 class FileHandler(Handler):
     def file(self, name: str, max_bytes: int) -> UploadedFile | None:
         """The one file of this field, if it came."""
-        found = self.files.get(name)
+        found = self.body.files.get(name)
         if not found:
             return None
         if len(found[0].data) > max_bytes:
@@ -47,7 +47,7 @@ class FileHandler(Handler):
         return found[0]
 
     def required_file(self, name: str, max_bytes: int) -> UploadedFile:
-        if self.reader is None:
+        if self.body.form is None:
             raise UnsupportedMediaType("Please send the file as multipart/form-data")
         file = self.file(name, max_bytes)
         if file is None:

@@ -23,8 +23,8 @@ COMPOSITION = {
     "handlers/api_description.py": {"realtime.commands", "realtime.event_shapes"},
 }
 SHARED_HANDLERS = {
-    "api_description", "aliases", "application", "base", "codes", "endpoint", "errors", "files", "paging", "passwords",
-    "router",
+    "api_description", "aliases", "application", "base", "bodies", "codes", "endpoint", "errors", "files", "paging",
+    "passwords", "router",
 }  # fmt: skip
 
 
