@@ -193,6 +193,8 @@ def main() -> int:
             raise
         print(f"Port {settings.port} is taken; choose another one with PORT=…", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # while the packaged servers start; later ones are handled in `serve`
+        return 130
     finally:
         servers.stop()
     return 0

@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory(prefix="encer-bench-", ignore_cleanup_errors=True) as folder:
-        url = EmbeddedServers(Path(folder)).start_redis(None)
+        url = EmbeddedServers(Path(folder)).start_redis()
         try:
             uvloop.run(one_server(url, rounds))
         finally:

@@ -50,6 +50,7 @@ class EmbeddedServers:
         self.folder = folder.resolve()
         self.options = options
         self.lock: TextIO | None = None
+        self.redis_url: str | None = None
 
     def start(self) -> ServerUrls:
         """Start or find both servers and say where they are."""
@@ -71,31 +72,32 @@ class EmbeddedServers:
         self.lock = lock
         left_over = ServerUrls(**json.loads(note.read_text())) if note.exists() else None
         note.unlink(missing_ok=True)
-        urls = ServerUrls(self.start_postgres(), self.start_redis(left_over.redis_url if left_over else None))
+        self.redis_url = left_over.redis_url if left_over else None
+        urls = ServerUrls(self.start_postgres(), self.start_redis())
         draft = note.with_suffix(".draft")
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(asdict(urls)))
         draft.replace(note)
-        self.urls = urls
         return urls
 
     def stop(self) -> None:
-        """Stop both, if this process owns them."""
+        """Stop both, if this process owns them; also those that an interrupted `start` has started."""
         if self.lock is None:
             return
         (self.folder / "servers.json").unlink(missing_ok=True)
-        stop_redis(self.urls.redis_url)
-        self.pg_ctl("-m", "fast", "-w", "-t", str(STOP_SECONDS), "stop")
+        if self.redis_url:
+            stop_redis(self.redis_url)
+        if self.postgres_runs():
+            self.pg_ctl("-m", "fast", "-w", "-t", str(STOP_SECONDS), "stop")
         self.lock.close()
         self.lock = None
 
     def start_postgres(self) -> str:
         pgdata = self.pgdata
-        pgdata.mkdir(mode=0o700, exist_ok=True)
-        self.give_to_system_user(pgdata)
         if not (pgdata / "PG_VERSION").exists():
-            self.run("initdb", "-D", str(pgdata), "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", "encer")
-        if self.run("pg_ctl", "-D", str(pgdata), "status", check=False).returncode == 0:
+            self.make_postgres()
+        self.give_to_system_user(pgdata)
+        if self.postgres_runs():
             sockets = Path((pgdata / "postmaster.pid").read_text().splitlines()[4])
         else:
             sockets = postgres_package().utils.find_suitable_socket_dir(pgdata, Path(f"/tmp/encer-{os.getuid()}"))  # noqa: S108  socket paths must be short
@@ -107,11 +109,23 @@ class EmbeddedServers:
         )
         return f"postgresql://encer@/encer?host={sockets}"
 
-    def start_redis(self, left_over: str | None) -> str:
-        if left_over and redis_answers(left_over):
-            return left_over
+    def make_postgres(self) -> None:
+        """An empty cluster, whole or not at all: what an interrupted initdb leaves would stop every later start."""
+        draft = self.pgdata.with_suffix(".draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        self.give_to_system_user(draft)
+        self.run("initdb", "-D", str(draft), "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", "encer")
+        draft.rename(self.pgdata)
+
+    def postgres_runs(self) -> bool:
+        return self.run("pg_ctl", "-D", str(self.pgdata), "status", check=False).returncode == 0
+
+    def start_redis(self) -> str:
+        if self.redis_url and redis_answers(self.redis_url):
+            return self.redis_url
         port, password = free_port(), secrets.token_urlsafe(24)
-        url = f"redis://:{password}@127.0.0.1:{port}/0"
+        url = self.redis_url = f"redis://:{password}@127.0.0.1:{port}/0"
         config = self.folder / "redis.conf"
         config.touch(mode=0o600)
         # Nothing in Redis outlives a restart: events are caught up from PostgreSQL, limits start anew.

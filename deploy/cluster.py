@@ -113,16 +113,13 @@ class Instance:
 
 
 class Cluster:
-    """`proxied` False leaves nginx out; `urls` None starts the packaged servers under `folder`. Its methods block."""
+    """Servers at `ports`, and nginx at `port` unless that is None. Its methods block."""
 
-    def __init__(
-        self, folder: Path, ports: list[int], port: int | None, urls: ServerUrls | None = None, **environment: str
-    ) -> None:
+    def __init__(self, folder: Path, ports: list[int], port: int | None, urls: ServerUrls, **environment: str) -> None:
         self.folder = folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = port
-        self.servers = EmbeddedServers(self.folder / "data")
-        self.urls = urls or self.servers.start()
+        self.urls = urls
         public = f"http://127.0.0.1:{port or ports[0]}"
         own = {
             "DATABASE_URL": self.urls.database_url,
@@ -186,18 +183,14 @@ class Cluster:
             instance.signal(signal.SIGTERM)
         for instance in self.instances:
             instance.wait()
-        self.servers.stop()
 
 
 def say(text: str, to: TextIO = sys.stdout) -> None:
     print(text, file=to, flush=True)
 
 
-def run(cluster: Cluster) -> None:
-    """Until SIGINT or SIGTERM; SIGHUP restarts the instances one after the other."""
-    asked: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _: asked.append(received))
+def run(cluster: Cluster, asked: list[int]) -> None:
+    """Until it is asked for by SIGINT or SIGTERM; SIGHUP restarts the instances one after the other."""
     cluster.start()
     addresses = ", ".join(f"127.0.0.1:{instance.port}" for instance in cluster.instances)
     say(f"\n  Beautiful Encer listens on http://127.0.0.1:{cluster.port}: nginx before {addresses}")
@@ -223,17 +216,25 @@ def main() -> int:
         say(NO_NGINX, sys.stderr)
         return 1
     ports = [options.port + n for n in (1, 2, 3)] if options.port else [free_port() for _ in range(3)]
-    cluster = None
+    asked: list[int] = []  # signals; noted from the first moment on, so that whatever has been started is stopped
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: asked.append(received))
+    servers = EmbeddedServers(options.folder / "data")
     try:
-        cluster = Cluster(options.folder, ports, options.port or free_port())
-        run(cluster)
+        cluster = Cluster(options.folder, ports, options.port or free_port(), servers.start())
+        try:
+            run(cluster, asked)
+        finally:
+            say("  Stopping …")
+            cluster.stop()
     except ClusterError as error:
         say(str(error), sys.stderr)
         return 1
+    except subprocess.CalledProcessError:
+        if not asked:  # Ctrl-C reaches initdb and the like as well
+            raise
     finally:
-        if cluster:
-            say("  Stopping …")
-            cluster.stop()
+        servers.stop()
     return 0
 
 

@@ -1,0 +1,85 @@
+"""The packaged PostgreSQL and Redis: one owner, others find them, and no way of ending leaves a folder unusable."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from db.embedded import EmbeddedServers, ServerUrls, redis_answers
+from tests.processes import ROOT
+
+SECONDS = 40.0
+OWNER = """
+import sys
+from pathlib import Path
+from db.embedded import EmbeddedServers
+
+servers = EmbeddedServers(Path(sys.argv[1]), "-c fsync=off")
+try:
+    servers.start()
+    print("started", flush=True)
+    sys.stdin.read()
+finally:
+    servers.stop()
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="encer-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def own(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", OWNER, str(folder)]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+
+
+def started(owner: subprocess.Popen[bytes]) -> None:
+    assert owner.stdout
+    assert owner.stdout.readline() == b"started\n"
+
+
+def answer(urls: ServerUrls) -> bool:
+    with psycopg.connect(urls.database_url, connect_timeout=5) as conn:
+        return conn.execute("select 1").fetchone() == (1,) and redis_answers(urls.redis_url)
+
+
+def test_the_servers_are_found_by_others_and_outlive_a_killed_owner(folder):
+    owner = own(folder)
+    started(owner)
+    guest = EmbeddedServers(folder)
+    urls = guest.start()
+    assert answer(urls)
+    guest.stop()
+    assert answer(urls)  # they were not the guest's to stop
+    owner.kill()
+    owner.wait()
+    heir = EmbeddedServers(folder)
+    assert heir.start() == urls  # the same, with what they hold
+    heir.stop()
+    with pytest.raises(psycopg.OperationalError):
+        answer(urls)
+    assert not redis_answers(urls.redis_url)
+
+
+@pytest.mark.parametrize("moment", ["postgres.draft", "postgres/postmaster.pid", "redis.conf"])
+def test_a_start_that_is_interrupted_stops_no_later_one(folder, moment):
+    owner = own(folder)
+    deadline = time.monotonic() + SECONDS
+    while not (folder / moment).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    owner.send_signal(signal.SIGINT)
+    owner.communicate(timeout=SECONDS)
+    assert not (folder / "postgres" / "postmaster.pid").exists()
+    again = EmbeddedServers(folder, "-c fsync=off")
+    urls = again.start()
+    assert answer(urls)
+    again.stop()
