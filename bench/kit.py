@@ -197,11 +197,12 @@ class Socket:
 class Http:
     """One kept-alive connection, as nginx holds them."""
 
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
     @classmethod
     async def open(cls, port: int) -> "Http":
-        http = cls()
-        http.reader, http.writer = await asyncio.open_connection("127.0.0.1", port)
-        return http
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def post(self, path: str, body: Any, token: str = "") -> None:
         payload = json.dumps(body).encode()

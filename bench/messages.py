@@ -7,6 +7,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -143,7 +144,7 @@ def audiences(here: int, there: int) -> list[tuple[int, int]]:
     return [(port, count) for port in (here, there) for count in (1, SOCKETS)]
 
 
-COMMANDS = [
+COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
     ("a message", "send_message", {"content": TEXT}),
     ("a read mark", "mark_read", {"seq": 2**40}),
     ("joining", "join_conversation", {}),

@@ -85,11 +85,12 @@ async def cluster_of_three(cluster: RedisCluster, rounds: int) -> None:
     own = [[channel for channel in CHANNELS if cluster.owner(channel) is node] for node in nodes]
     thirds = [CHANNELS[number::3] for number in range(3)]
     # Classic: any node takes an event, and an instance listens at one node. Sharded: each channel has its node.
-    classic = [("SUBSCRIBE", [[CHANNELS], [CHANNELS], []]), ("PUBLISH", thirds)]
-    sharded = [("SSUBSCRIBE", [[channels, channels] for channels in own]), ("SPUBLISH", own)]
+    everything: list[list[list[str]]] = [[CHANNELS], [CHANNELS], []]
+    classic = ("SUBSCRIBE", everything, "PUBLISH", thirds)
+    sharded = ("SSUBSCRIBE", [[channels, channels] for channels in own], "SPUBLISH", own)
     figures: dict[str, dict[str, list[float]]] = {}
     for _ in range(rounds):
-        for name, ((subscribe, heard), (command, said)) in (("classic", classic), ("sharded", sharded)):
+        for name, (subscribe, heard, command, said) in (("classic", classic), ("sharded", sharded)):
             figure = figures.setdefault(name, {"all": [], "busiest": [], "bus": []})
             async with contextlib.AsyncExitStack() as stack:
                 for node, instances in zip(nodes, heard, strict=True):
@@ -121,7 +122,7 @@ async def work(nodes: Sequence[Node], command: str, said: list[list[str]]) -> tu
 
 
 def bus_messages(node: Node) -> int:
-    state = node.state
+    state = node.ask("CLUSTER INFO")
     return sum(int(state.get(f"cluster_stats_messages_{kind}_sent", 0)) for kind in ("publish", "publishshard"))
 
 

@@ -36,8 +36,10 @@ async def mailed_code(folder: Path, address: str) -> str:
         while True:
             for path in sorted(folder.glob("*.eml"), reverse=True):
                 mail = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-                if mail["To"] == address:
-                    return re.search(r"^\s+(\d{6})\s*$", mail.get_body(["plain"]).get_content(), re.MULTILINE)[1]
+                text = mail.get_body(["plain"])
+                code = re.search(r"^\s+(\d{6})\s*$", text.get_content() if text else "", re.MULTILINE)
+                if mail["To"] == address and code:
+                    return code[1]
             await asyncio.sleep(0.1)
 
 

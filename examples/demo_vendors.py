@@ -93,11 +93,11 @@ class Demo:
         return answer
 
     async def sign_up(self, name: str) -> str:
-        about = {"name": name, "email": f"{name.lower()}@example.com", "password": PASSWORD, "termsAccepted": True}
+        email = f"{name.lower()}@example.com"
+        about = {"name": name, "email": email, "password": PASSWORD, "termsAccepted": True}
         await self.call("POST", "/auth/signup/influencer", about, expect=201)
-        code = await mailed_code(self.mails, about["email"])
-        await self.call("POST", "/auth/verify-otp", {"email": about["email"], "otp": code})
-        return await self.sign_in(about["email"])
+        await self.call("POST", "/auth/verify-otp", {"email": email, "otp": await mailed_code(self.mails, email)})
+        return await self.sign_in(email)
 
     async def sign_in(self, email: str) -> str:
         login = await self.call("POST", "/auth/login", {"email": email, "password": PASSWORD})

@@ -31,7 +31,7 @@ TOKEN_PROTOCOL = "bearer."  # noqa: S105  a prefix
 SIGN_IN_SECONDS = 5.0
 HEARTBEAT_SECONDS = 25.0
 # For Tornado's application: heartbeats, and what it buffers of one frame. No compression: 164 KiB a socket.
-TORNADO_SETTINGS = {
+TORNADO_SETTINGS: dict[str, Any] = {
     "websocket_ping_interval": HEARTBEAT_SECONDS,
     "websocket_ping_timeout": HEARTBEAT_SECONDS,
     "websocket_max_message_size": 64 * 1024,

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,14 @@ class Node:
     def id(self) -> str:
         return self.ask("CLUSTER MYID").decode()
 
-    @property
-    def state(self) -> dict[str, str]:
-        return self.ask("CLUSTER INFO")
+    def sees_all(self, nodes: int) -> bool:
+        """All slots served, all nodes known."""
+        state = self.ask("CLUSTER INFO")
+        told = [state[name] for name in ("cluster_state", "cluster_slots_ok", "cluster_known_nodes")]
+        return told == ["ok", str(SLOTS), str(nodes)]
+
+    def is_linked(self) -> bool:
+        return self.redis.info("replication")["master_link_status"] == "up"
 
     def listeners(self, channel: str) -> int:
         """How many instances hear this channel through this node."""
@@ -87,7 +93,7 @@ class RedisCluster:
         self.agree()
         for replica in self.replicas:
             replica.ask("CLUSTER REPLICATE", self.primaries[-1].id)
-            wait_until(lambda replica=replica: replica.redis.info("replication")["master_link_status"] == "up")
+            wait_until(replica.is_linked)
         self.agree()
 
     def stop(self) -> None:
@@ -99,7 +105,7 @@ class RedisCluster:
         """Wait until every node that runs sees all slots served and all nodes."""
         for node in self.nodes:
             if node.process:
-                wait_until(lambda node=node: is_complete(node.state, len(self.nodes)))
+                wait_until(partial(node.sees_all, len(self.nodes)))
 
     def owner(self, channel: str) -> Node:
         """The node that serves this channel's slot, by the word of one that runs."""
@@ -115,11 +121,6 @@ class RedisCluster:
         new = next(node for node in self.primaries if node is not self.owner(channel))
         for node in [new, *(node for node in self.primaries if node is not new)]:
             node.ask("CLUSTER SETSLOT", key_slot(channel.encode()), "NODE", new.id)
-
-
-def is_complete(state: dict[str, str], nodes: int) -> bool:
-    told = (state["cluster_state"], state["cluster_slots_ok"], state["cluster_known_nodes"])
-    return told == ("ok", str(SLOTS), str(nodes))
 
 
 def wait_until(done: Callable[[], bool]) -> None:

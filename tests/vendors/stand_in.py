@@ -109,7 +109,7 @@ class Handler(RequestHandler):
 
     def hang_up(self) -> None:
         self._finished = True
-        self.request.connection.stream.close()
+        self.request.connection.stream.close()  # type: ignore[union-attr]
 
     def answer(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         if self.loses_answer:
