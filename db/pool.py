@@ -48,6 +48,16 @@ UNAVAILABLE = (
 )
 
 
+class PooledConnection(asyncpg.Connection):
+    """Between two users of a connection asyncpg resets its session, which is a second round trip after each statement.
+    Nothing of ours outlives its transaction (tests/guards/test_sql.py holds every statement to that)."""
+
+    __slots__ = ()
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 async def set_codecs(conn: asyncpg.Connection) -> None:
     """JSON that a statement builds arrives as a Fragment, which orjson writes into an answer or a frame as it is.
     Ids are text in Python, as they are on the wire, but binary to PostgreSQL, which would parse each: 2,000 of them in
@@ -120,6 +130,7 @@ class Database(Queries):
                     command_timeout=COMMAND_SECONDS,
                     server_settings=SERVER_SETTINGS,
                     init=set_codecs,
+                    connection_class=PooledConnection,
                 )
             )
         except UNAVAILABLE as error:
