@@ -1,6 +1,7 @@
 """Access and refresh tokens: HS256 JWTs by PyJWT. Whether their session still lives is the database's to say."""
 
 import time
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import jwt
 from settings import Settings
 
 ALGORITHM = "HS256"
+REMEMBERED = 10_000  # access tokens whose signature has been checked; about 1 KB each
 Kind = Literal["access", "refresh"]
 
 
@@ -37,6 +39,7 @@ class Tokens:
         self.refresh_secret = settings.jwt_refresh_secret.get_secret_value()
         self.access_seconds = int(settings.access_token_expires_in.total_seconds())
         self.refresh_seconds = int(settings.refresh_token_expires_in.total_seconds())
+        self._access_claims = lru_cache(REMEMBERED)(self._read_access)
 
     def access(self, user_id: str, role: str, session_id: str) -> str:
         claims = {"userId": user_id, "role": role, "sid": session_id}
@@ -48,6 +51,12 @@ class Tokens:
         return self._sign("refresh", claims, self.refresh_secret, self.refresh_seconds)
 
     def read_access(self, token: str) -> AccessClaims:
+        claims = self._access_claims(token)  # a token that is refused is not remembered
+        if claims.expires_at <= time.time():
+            raise TokenExpired
+        return claims
+
+    def _read_access(self, token: str) -> AccessClaims:
         claims = self._verify("access", token, self.access_secret)
         try:
             return AccessClaims(str(UUID(claims["userId"])), str(UUID(claims["sid"])), int(claims["exp"]))
