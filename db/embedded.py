@@ -7,6 +7,7 @@ finds them through the same folder. After a crash of the owner the next start ta
 import fcntl
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -15,7 +16,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,8 @@ from settings import Settings
 START_SECONDS = 60  # crash recovery of a large database may take that long
 STOP_SECONDS = 30
 POLL_SECONDS = 0.05
+PORTS = range(10_240, 32_768)  # below those of outgoing connections, which might take it before the server does
+TRIES = 100
 CREATE_DATABASE = (
     "select 'create database encer' where not exists (select from pg_database where datname = 'encer') \\gexec\n"
 )
@@ -230,6 +233,8 @@ def stop_redis(url: str) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    for port in random.sample(PORTS, TRIES):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"none of {TRIES} ports is free")
