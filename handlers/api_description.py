@@ -34,6 +34,10 @@ ERROR: Json = {
             "items": {"type": "object", "properties": {"field": {"type": "string"}, "message": {"type": "string"}}},
         },
         "retryAfter": {"type": "integer", "description": "Seconds, with 429"},
+        "attemptsLeft": {"type": "integer", "description": "Of a one-time code, with INVALID_OTP"},
+        "email": {"type": "string", "description": "Which address awaits its code, with EMAIL_NOT_VERIFIED"},
+        "verificationCode": {"type": "string", "description": "What the bio has to show, with CODE_NOT_FOUND"},
+        "reason": {"type": "string", "description": "For programs: what exactly a vendor failed at"},
     },
 }
 
@@ -142,6 +146,8 @@ def answer(declared: Endpoint, schemas: Schemas) -> Json:
         properties[name] = {"description": "As in `data`"}
     if declared.data_as:
         properties[declared.data_as] = {"description": "The same as `data`"}
+    for name, type in declared.beside.items():
+        properties[name] = schemas.of(type)
     if declared.query and "cursor" in declared.query.model_fields:
         properties["pageInfo"] = {
             "type": "object",
@@ -162,7 +168,7 @@ def asyncapi(public_url: str) -> Json:
     schemas = Schemas()
     messages: Json = {}
     for name, shape in EVENT_SHAPES.items():
-        messages[name] = frame(name, schemas.of(shape), inspect.getdoc(shape) or "")
+        messages[name] = frame(name, schemas.of(shape), shape.__doc__ or "")  # its own, none that is inherited
     for event, command in COMMANDS.items():
         messages[f"client.{event}"] = frame(event, schemas.of(command.data), inspect.getdoc(command.run) or "")
     channel = {"$ref": "#/channels/socket"}

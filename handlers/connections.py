@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, get_args
+from uuid import UUID
 
 from pydantic import Field
 
@@ -221,7 +222,7 @@ class AnswerRequest(Handler):
 
 
 class AcceptRequest(AnswerRequest):
-    @endpoint(MEMBER, returns=AskedRequest)
+    @endpoint(MEMBER, returns=AskedRequest, beside={"conversationId": UUID})
     async def patch(self, request_id: str) -> None:
         """Accept a request; the two can talk from now on."""
         await self.answer(request_id, "ACCEPTED", "CONNECTION_ACCEPTED", "Connection accepted", "accepted")

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -60,6 +60,7 @@ class Endpoint:
     top: tuple[str, ...] = ()  # fields of `data` that stand at the top level too, where the web client reads them
     bare: bool = False  # the answer is `returns` itself, without `success` and `data` around it
     data_as: str | None = None  # a name under which `data` as a whole stands at the top level too
+    beside: dict[str, Any] = field(default_factory=dict)  # what else may stand at the top level: names and types
     limit: str | None = None  # a setting's name (`limit_message`) beside the general one
     files: tuple[str, ...] = ()  # multipart file fields that are read
     max_bytes: int = JSON_BYTES  # of the whole body

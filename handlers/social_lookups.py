@@ -14,6 +14,7 @@ from services.scrapes import Fetched
 KNOWN_SECONDS = 7 * 86400.0
 UNKNOWN_SECONDS = 600.0  # that there is no such profile, or a private one, may change by the minute
 
+AGE = {"cached": bool, "cacheAge": int}
 BY_PLACE = Cursor(int)  # in a list that is fetched whole
 
 
@@ -55,21 +56,21 @@ def describe(found: Fetched) -> dict[str, Any]:
 
 
 class InstagramProfile(Lookup):
-    @endpoint(USER, returns=PublicProfile, data_as="profile")
+    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE)
     async def get(self, username: str) -> None:
         """A public Instagram profile; `cacheAge` in seconds."""
         await self.show("INSTAGRAM", username)
 
 
 class TikTokProfile(Lookup):
-    @endpoint(USER, returns=PublicProfile, data_as="profile")
+    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE)
     async def get(self, username: str) -> None:
         """A public TikTok profile; `cacheAge` in seconds."""
         await self.show("TIKTOK", username)
 
 
 class TikTokVideos(Lookup):
-    @endpoint(USER, query=Paging, returns=list[Video], data_as="videos")
+    @endpoint(USER, query=Paging, returns=list[Video], data_as="videos", beside=AGE)
     async def get(self, username: str, query: Paging) -> None:
         """The newest videos of a public TikTok profile."""
         asked = window(query, BY_PLACE)

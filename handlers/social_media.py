@@ -38,6 +38,8 @@ from services.scrapes import Fetched
 
 # A profile that somebody has just had fetched is as good as a new one, and free.
 SHARED_SECONDS = 3600.0
+CODE = {"verificationCode": str}
+AGE = {"cached": bool, "cacheAge": int}
 SYNC_LIMIT = "You can refresh your accounts by hand three times an hour; they are refreshed automatically every day"
 
 
@@ -144,7 +146,9 @@ class Connect(SocialHandler):
 class ConnectInstagram(Connect):
     platform = "INSTAGRAM"
 
-    @endpoint(INFLUENCER, body=InstagramHandle, returns=OwnAccount, data_as="account", limit="limit_connect")
+    @endpoint(
+        INFLUENCER, body=InstagramHandle, returns=OwnAccount, data_as="account", beside=CODE, limit="limit_connect"
+    )
     async def post(self, body: InstagramHandle) -> None:
         """Connect a public Instagram profile; `verificationCode` put into its bio proves that it is one's own."""
         await self.connect(body.username)
@@ -153,7 +157,7 @@ class ConnectInstagram(Connect):
 class ConnectTikTok(Connect):
     platform = "TIKTOK"
 
-    @endpoint(INFLUENCER, body=TikTokHandle, returns=OwnAccount, data_as="account", limit="limit_connect")
+    @endpoint(INFLUENCER, body=TikTokHandle, returns=OwnAccount, data_as="account", beside=CODE, limit="limit_connect")
     async def post(self, body: TikTokHandle) -> None:
         """Connect a public TikTok profile; `verificationCode` put into its bio proves that it is one's own."""
         await self.connect(body.username)
@@ -195,7 +199,7 @@ class Sync(SocialHandler):
 class SyncInstagram(Sync):
     platform = "INSTAGRAM"
 
-    @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account")
+    @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE)
     async def post(self, body: AccountId) -> None:
         """Fetch the numbers of an Instagram account anew, unless they are younger than 7 days."""
         self.services.scrapes.require()
@@ -205,7 +209,7 @@ class SyncInstagram(Sync):
 class SyncTikTok(Sync):
     platform = "TIKTOK"
 
-    @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account")
+    @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE)
     async def post(self, body: AccountId) -> None:
         """Fetch the numbers of a TikTok account anew, unless they are younger than 7 days."""
         if not self.services.tiktok.oauth.configured:
@@ -214,7 +218,7 @@ class SyncTikTok(Sync):
 
 
 class Verify(SocialHandler):
-    @endpoint(INFLUENCER, returns=OwnAccount, data_as="account")
+    @endpoint(INFLUENCER, returns=OwnAccount, data_as="account", beside={"isVerified": bool})
     async def post(self, account_id: str) -> None:
         """Fetch the profile now and look for the code in its bio; 409 CODE_NOT_FOUND if it is not there."""
         self.services.scrapes.require()
@@ -290,7 +294,7 @@ class Account(SocialHandler):
 class InstagramAccount(Account):
     platform = "INSTAGRAM"
 
-    @endpoint(INFLUENCER, returns=OwnAccountWithPosts, data_as="account")
+    @endpoint(INFLUENCER, returns=OwnAccountWithPosts, data_as="account", beside=AGE)
     async def get(self, account_id: str) -> None:
         """One's Instagram account with its newest posts, as last fetched; `cacheAge` in seconds."""
         await self.show(account_id)
@@ -304,7 +308,7 @@ class InstagramAccount(Account):
 class TikTokAccount(Account):
     platform = "TIKTOK"
 
-    @endpoint(INFLUENCER, returns=OwnAccountWithPosts, data_as="account")
+    @endpoint(INFLUENCER, returns=OwnAccountWithPosts, data_as="account", beside=AGE)
     async def get(self, account_id: str) -> None:
         """One's TikTok account with its newest posts, as last fetched; `cacheAge` in seconds."""
         await self.show(account_id)

@@ -9,6 +9,7 @@ import websockets
 from pydantic import TypeAdapter
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
+from handlers.api_description import ERROR
 from handlers.router import Route
 from realtime.event_shapes import EVENT_SHAPES
 from server import Instance
@@ -78,6 +79,7 @@ class Api:
             body = answer.body
             assert {"error", "message", "code", "requestId"} <= body.keys(), body
             assert isinstance(body["error"], str) and isinstance(body["message"], str), body
+            assert body.keys() <= ERROR["properties"].keys(), body
             return
         routes, _ = self.instance.app.table.root.find(path.strip("/").split("/"), [])
         route: Route | None = routes.get(method)
@@ -96,6 +98,11 @@ class Api:
             assert body[name] == body["data"][name], name
         if declared.data_as:
             assert body[declared.data_as] == body["data"]
+        if not declared.bare:
+            alike = {"success", "data", "message", "pageInfo", "pagination", declared.data_as, *declared.top}
+            assert body.keys() <= alike | declared.beside.keys(), (body.keys(), route)
+            for name in declared.beside.keys() & body.keys():
+                TypeAdapter(declared.beside[name]).validate_json(json.dumps(body[name]), strict=True)
         told = body if declared.bare else body["data"]
         if declared.returns is None:
             assert told is None, f"{route.path} does not declare what it returns"
