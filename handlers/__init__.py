@@ -28,7 +28,6 @@ from handlers import (
 from handlers.aliases import ALIASES
 from handlers.base import Handler
 from handlers.endpoint import PUBLIC, Endpoint
-from handlers.errors import NotFound
 from handlers.router import Route, Table
 from realtime.socket import Socket
 
@@ -67,7 +66,7 @@ class UnknownRoute(Handler):
 
     async def admit(self) -> None:
         await self.count_request(f"ip:{self.network}", None)
-        raise self.wrong_method() if self.request.allowed else NotFound()  # type: ignore[attr-defined]
+        raise self.no_route()
 
     async def refuse(self, *_: str) -> None:
         assert self.refusal

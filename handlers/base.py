@@ -27,6 +27,7 @@ from handlers.errors import (
     InvalidJson,
     MethodNotAllowed,
     NotAuthenticated,
+    NotFound,
     RateLimited,
     TooLarge,
     to_api_error,
@@ -129,8 +130,10 @@ class Handler(RequestHandler):
                 raise Forbidden()
         self.body.expect(declared)
 
-    def wrong_method(self) -> MethodNotAllowed:
-        return MethodNotAllowed(self.request.method, self.request.allowed)  # type: ignore[attr-defined]
+    def no_route(self) -> ApiError:
+        """Another method may lead somewhere from this path, or nothing does."""
+        allowed: list[str] = self.request.allowed  # type: ignore[attr-defined]
+        return MethodNotAllowed(self.request.method, allowed) if allowed else NotFound()
 
     async def identify(self) -> tuple[Caller | None, ApiError | None]:
         """Whose token this is, or why it is nobody's."""
@@ -241,7 +244,11 @@ class Handler(RequestHandler):
         status = error.status_code if isinstance(error, HTTPError) else None
         if isinstance(error, MissingArgumentError | HTTPInputError) or status == 400:
             return BadRequest("The request is malformed")
-        return self.wrong_method() if status == 405 else None
+        if status != 405:
+            return None
+        # A method that is unknown even to Tornado, which refuses it unprepared and may close without a word.
+        self.set_header("Connection", "close")
+        return self.no_route()
 
     def fail(self, error: ApiError) -> None:
         self.clear_header("Content-Type")
