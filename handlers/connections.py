@@ -262,7 +262,9 @@ class Request(Handler):
             found = await self.db.fetchrow(FIND_REQUEST, self.caller.id, request_id)
             if found is None:
                 raise NotFound("Connection request")
-            raise Conflict("Only your own open requests can be withdrawn")
+            if not found["sent"]:
+                raise Forbidden("Only the sender can withdraw a request")
+            raise Conflict("This request has been answered already")
         if withdrawn["notification_id"]:
             receiver_id, notification_id, unread = withdrawn["receiver_id"], withdrawn["notification_id"], withdrawn[3]
             self.publish(NotificationDeleted(receiver_id, notification_id, unread))

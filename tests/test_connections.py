@@ -91,7 +91,7 @@ async def test_withdraw(api, pair, db):
     request_id = (await api.post("/connections/request", {"receiverId": sakura.id}, hanako)).data["id"]
     watcher = await api.socket(sakura)
     assert (await api.delete(f"/connections/requests/{request_id}", stranger)).status == 404
-    assert (await api.delete(f"/connections/requests/{request_id}", sakura)).status == 409
+    assert (await api.delete(f"/connections/requests/{request_id}", sakura)).status == 403
     assert (await api.delete(f"/connections/requests/{request_id}", hanako)).status == 200
     assert (await watcher.expect("notification_deleted"))["unreadCount"] == 0
     assert await db.fetchval("select count(*) from notifications") == 0
