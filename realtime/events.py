@@ -28,11 +28,12 @@ class Envelope:
     notice: Notice | None = None  # the notification that it tells of, or READ
     mark: Mark | None = None  # the read mark that it tells of
     unread: int | None = None  # how many unread notifications it says there are
+    typing: bool | None = None  # whether `except_user` is typing
 
     def pack(self, instance_id: str, number: int) -> bytes:
         """For Redis: a line of JSON about the frame, then the frame as it goes to the sockets."""
         about = {"i": instance_id, "n": number, "r": self.rev, "x": self.except_user, "a": self.author,
-                 "c": self.closes, "o": self.notice, "m": self.mark, "u": self.unread}  # fmt: skip
+                 "c": self.closes, "o": self.notice, "m": self.mark, "u": self.unread, "t": self.typing}  # fmt: skip
         return orjson.dumps(about) + b"\n" + self.frame
 
     @classmethod
@@ -42,7 +43,7 @@ class Envelope:
         about = orjson.loads(head)
         notice = tuple(about["o"]) if about.get("o") else None
         mark = tuple(about["m"]) if about.get("m") else None
-        told = (about["r"], about["x"], about["a"], about["c"], notice, mark, about.get("u"))
+        told = (about["r"], about["x"], about["a"], about["c"], notice, mark, about.get("u"), about.get("t"))
         return cls(channel, frame, *told), about["i"], about["n"]
 
 
@@ -121,20 +122,24 @@ class MessageRead(Event):
 
 @dataclass(frozen=True)
 class Typing(Event):
+    typing: ClassVar[bool]
     conversation_id: str
     user_id: str
 
     def envelopes(self) -> Iterator[Envelope]:
         channel = channels.conversation(self.conversation_id)
-        yield Envelope(channel, encode(self.name, self.data()), except_user=str(self.user_id))
+        frame = encode(self.name, self.data())
+        yield Envelope(channel, frame, except_user=str(self.user_id), typing=self.typing)
 
 
 class UserTyping(Typing):
     name = "user_typing"
+    typing = True
 
 
 class UserStoppedTyping(Typing):
     name = "user_stopped_typing"
+    typing = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ import structlog
 from db.conversations import Change, Changes, Marked
 from db.pool import DatabaseUnavailable
 from realtime import channels
-from realtime.events import Envelope, MessageDeleted, MessageEdited, MessageSent, encode
+from realtime.events import Envelope, Event, MessageDeleted, MessageEdited, MessageSent, UserStoppedTyping, encode
+from realtime.typing import TypingHeard
 from services.metrics import CATCH_UPS
 
 log = structlog.get_logger()
@@ -54,8 +55,16 @@ def replay(conversation_id: str, change: Change, position: int, told: int) -> by
 
 
 class Feed:
-    def __init__(self, conversation_id: str, fetch: FetchChanges, on_close: Callable[["Feed"], None]) -> None:
+    def __init__(
+        self,
+        conversation_id: str,
+        fetch: FetchChanges,
+        on_close: Callable[["Feed"], None],
+        tell: Callable[[Event], None],
+    ) -> None:
+        """`tell`: the way of an event to this instance's sockets alone."""
         self.on_close = on_close
+        self.typing = TypingHeard(lambda user_id: tell(UserStoppedTyping(conversation_id, user_id)))
         self.closed = False
         self.conversation_id = conversation_id
         self.channel = channels.conversation(conversation_id)
@@ -94,8 +103,10 @@ class Feed:
     def leave(self, listener: Listener) -> None:
         self.joining.pop(listener, None)
         self.listeners.pop(listener, None)
-        if self.empty and self.catching_up:
-            self.catching_up.cancel()
+        if self.empty:
+            self.typing.clear()
+            if self.catching_up:
+                self.catching_up.cancel()
 
     # -- delivering --------------------------------------------------------------------------------------------------
 
@@ -116,6 +127,9 @@ class Feed:
             if seq <= self.marks.get(user_id, 0):
                 return
             self.marks[user_id] = seq
+        typist = envelope.except_user
+        if envelope.typing is not None and typist and not self.typing.is_news(typist, envelope.typing):
+            return
         for listener in list(self.listeners):
             if listener.user_id != envelope.except_user:
                 listener.send(envelope.frame)
@@ -128,6 +142,7 @@ class Feed:
         for listener in self.listeners:
             listener.left(self.conversation_id)
         self.listeners.clear()
+        self.typing.clear()
         self.on_close(self)
 
     def pass_on_held(self) -> None:

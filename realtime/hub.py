@@ -73,7 +73,7 @@ class Hub:
         channel = channels.conversation(conversation_id)
         feed = self.feeds.get(channel)
         if feed is None:
-            feed = self.feeds[channel] = Feed(conversation_id, self._fetch, self._forget)
+            feed = self.feeds[channel] = Feed(conversation_id, self._fetch, self._forget, self.tell)
         feed.begin_join(listener)
         await self._subscribe(channel)
         return feed

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from realtime.events import UserTyping
 from tests.clients import SocketClient
 
 
@@ -69,10 +70,11 @@ async def test_a_stranger_can_neither_join_nor_send_nor_type(stage, db):
     assert await db.fetchval("select count(*) from messages") == 0
 
 
-async def test_typing(stage, api):
+async def test_typing(stage, api, monkeypatch):
     where = {"conversationId": stage.conversation_id}
     second = await api.socket(stage.hanako)
     await second.join(stage.conversation_id)
+    monkeypatch.setattr("realtime.typing.REPEAT_SECONDS", 0)  # the instances tell one another, not their sockets
     for _ in range(3):
         await stage.hanako_socket.send("typing_start", where)
     assert await stage.sakura_socket.expect("user_typing") == {**where, "userId": stage.hanako.id}
@@ -100,6 +102,12 @@ async def test_typing_ends_with_the_message_on_leave_on_disconnect_and_by_itself
     await stage.sakura_socket.expect("user_typing")
     await stage.hanako_socket.close()
     await stage.sakura_socket.expect("user_stopped_typing")
+
+    monkeypatch.setattr("realtime.typing.LOST_SECONDS", 0.1)
+    for instance in (api.instance, other_api.instance):  # killed before it could tell of an end
+        instance.realtime.publish(UserTyping(stage.conversation_id, stage.hanako.id))
+        await stage.sakura_socket.expect("user_typing")
+        await stage.sakura_socket.expect("user_stopped_typing")
 
     monkeypatch.setattr("realtime.typing.TYPING_SECONDS", 0.05)
     back = await api.socket(stage.hanako)

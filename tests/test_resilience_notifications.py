@@ -101,7 +101,7 @@ async def test_news_that_the_database_does_not_know_is_asked_for_once():
         assert len(asked) < 5
         return Changes(1, False, [], True)
 
-    feed = Feed("c", fetch, lambda feed: None)
+    feed = Feed("c", fetch, lambda feed: None, lambda event: None)
     listener = Mock(user_id="u")
     feed.begin_join(listener)
     feed.finish_join(listener, 1)
