@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 import structlog
@@ -18,6 +18,7 @@ from db.pool import DatabaseUnavailable
 from realtime import Realtime
 from realtime.commands import COMMANDS, Command, CommandError
 from realtime.events import encode
+from realtime.frames import BadFrame, parse
 from realtime.presence import SOCKETS_PER_USER
 from realtime.send_queue import SendQueue
 from services.metrics import SOCKET_CLOSES, SOCKETS
@@ -36,7 +37,6 @@ TORNADO_SETTINGS: dict[str, Any] = {
     "websocket_ping_timeout": HEARTBEAT_SECONDS,
     "websocket_max_message_size": 64 * 1024,
 }
-MAX_ID_CHARS = 128
 EARLY_FRAMES = 100  # within the moment of signing in; `ready` counts what is unread in any case
 FLUSH_SECONDS = 1.0  # what is queued may still be written that long before a close
 
@@ -148,17 +148,20 @@ class Socket(WebSocketHandler):
         return next((part.removeprefix(TOKEN_PROTOCOL) for part in offered if part.startswith(TOKEN_PROTOCOL)), None)
 
     async def sign_in(self, token: str) -> None:
-        """Take the token for this socket, or close it: 4401 for a bad one, 4429 for one socket too many."""
+        """Take the token for this socket, or close it: 4401 for a bad one, 4403 for one whose session has ended, 4429
+        for one socket too many."""
         try:
             claims = self.realtime.tokens.read_access(token)
-            caller = await self.realtime.sessions.caller(claims.session_id, claims.user_id)
         except TokenError:
-            caller = None
+            claims = None
+        if claims is None or (self.user_id and self.user_id != claims.user_id):
+            error = CommandError("INVALID_TOKEN", "The token is bad or has expired")
+            self.dismiss(BAD_TOKEN, "token bad or expired", error)
+        caller = await self.realtime.sessions.caller(claims.session_id, claims.user_id)
         if self.closed:  # it was ended while the database was asked
             raise CommandError("CLOSED", "The socket is closed")
-        if caller is None or (self.user_id and self.user_id != caller.id):
-            self.end(BAD_TOKEN, "token bad or expired")
-            raise CommandError("INVALID_TOKEN", "The token is bad or has expired")
+        if caller is None:
+            self.dismiss(ENDED, "session has ended", CommandError("SESSION_ENDED", "Your session has ended"))
         self.clear_timer("sign_in")
         self.session_id = caller.session_id
         self.expires_at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(claims.expires_at))}.000Z"
@@ -171,14 +174,13 @@ class Socket(WebSocketHandler):
     async def stay_signed_in(self) -> None:
         """As for a request: asks the database when the feed of ended sessions has fallen silent."""
         if await self.realtime.sessions.caller(self.session_id, self.user_id) is None:
-            self.end(ENDED, "session has ended")
-            raise CommandError("CLOSED", "The socket is closed")
+            self.dismiss(ENDED, "session has ended", CommandError("SESSION_ENDED", "Your session has ended"))
 
     async def _start(self, user_id: str) -> None:
         hub = self.realtime.hub
         if len(hub.sockets_of(user_id)) >= SOCKETS_PER_USER:
-            self.end(FLOOD, "too many sockets")
-            raise CommandError("TOO_MANY", f"At most {SOCKETS_PER_USER} sockets a user")
+            error = CommandError("TOO_MANY", f"At most {SOCKETS_PER_USER} sockets a user")
+            self.dismiss(FLOOD, "too many sockets", error)
         self.user_id = user_id
         self.early = []  # what comes in meanwhile comes after `ready`
         await hub.add_user(self)
@@ -222,7 +224,12 @@ class Socket(WebSocketHandler):
             self.busy = False
 
     async def _handle(self, frame: str | bytes) -> None:
-        name, data = self._parse(frame)
+        try:
+            name, data, self.frame_id = parse(frame)
+        except BadFrame as bad:
+            self.frame_id = bad.id
+            self._within_rate(None)
+            raise
         command = COMMANDS.get(name)
         if not self._within_rate(command):
             if self.frame_id is not None:
@@ -242,29 +249,12 @@ class Socket(WebSocketHandler):
         if ack is not None:
             self.acknowledge(ack, command.ack)
 
-    def _parse(self, frame: str | bytes) -> tuple[str, Any]:
-        if isinstance(frame, bytes):
-            self._within_rate(None)
-            raise CommandError("INVALID_FRAME", "Frames are text, not binary")
-        try:
-            parsed = orjson.loads(frame)
-        except orjson.JSONDecodeError:
-            self._within_rate(None)
-            raise CommandError("INVALID_JSON", "The frame is not valid JSON") from None
-        if not isinstance(parsed, dict) or not isinstance(parsed.get("event"), str):
-            self._within_rate(None)
-            raise CommandError("INVALID_FRAME", "A frame is an object with an event and its data")
-        frame_id = parsed.get("id")
-        if isinstance(frame_id, str | int) and not isinstance(frame_id, bool) and len(str(frame_id)) <= MAX_ID_CHARS:
-            self.frame_id = frame_id
-        return parsed["event"], parsed.get("data") if parsed.get("data") is not None else {}
-
     def _within_rate(self, command: Command | None) -> bool:
         limit = self.realtime.settings.limit_socket_frames
         if limit is None or self.frames.count([("frames", limit)], 1)[0]:
             return True
         if command is None or not command.droppable:
-            self.end(FLOOD, "too many frames")
+            self.dismiss(FLOOD, "too many frames", CommandError("RATE_LIMITED", "Too many frames"))
         return False
 
     async def take(self, claim: Claim) -> None:
@@ -303,6 +293,13 @@ class Socket(WebSocketHandler):
         self.joined.discard(conversation_id)
 
     # -- the end -----------------------------------------------------------------------------------------------------
+
+    def dismiss(self, code: int, reason: str, error: CommandError) -> NoReturn:
+        """Close for what the frame in hand asks or lacks; if it came with an id, it is answered first."""
+        if self.frame_id is not None:
+            self.refuse(error)
+        self.end(code, reason)
+        raise error
 
     def end(self, code: int, reason: str) -> None:
         """Close with a code of the contract; what is queued is written first unless the reader is too slow."""

@@ -45,7 +45,7 @@ async def test_bad_tokens_are_told_after_the_upgrade(instance, api, hanako, chan
     by_header = await SocketClient.open(api, {"Authorization": f"Bearer {token}"})
     assert await by_header.close_code() == 4401
     by_frame = await SocketClient.open(api)
-    await by_frame.send("authenticate", {"token": token})
+    assert (await by_frame.ask("authenticate", {"token": token}))["data"]["code"] == "INVALID_TOKEN"
     assert await by_frame.close_code() == 4401
 
 
@@ -77,7 +77,8 @@ async def test_a_token_ends_and_can_be_renewed(instance, api, hanako, people):
     assert await ends.close_code() == 4401
     assert (await lives.ask("ping"))["event"] == "pong"
     stranger = await people.influencer()
-    await lives.send("authenticate", {"token": stranger.token})  # a socket keeps its user
+    refused = await lives.ask("authenticate", {"token": stranger.token})  # a socket keeps its user
+    assert refused["data"]["code"] == "INVALID_TOKEN"
     assert await lives.close_code() == 4401
 
 
@@ -91,7 +92,10 @@ async def test_a_suspended_user_hears_no_more(api, other_api, hanako, db):
     assert await there.close_code() == 4403
     assert time.monotonic() - began < 1
     assert (await other_api.get("/chat/contacts", hanako)).status == 401
-    assert await (await SocketClient.open(api, {"Authorization": f"Bearer {hanako.token}"})).close_code() == 4401
+    assert await (await SocketClient.open(api, {"Authorization": f"Bearer {hanako.token}"})).close_code() == 4403
+    by_frame = await SocketClient.open(other_api)
+    assert (await by_frame.ask("authenticate", {"token": hanako.token}))["data"]["code"] == "SESSION_ENDED"
+    assert await by_frame.close_code() == 4403
 
 
 @pytest.mark.parametrize(
@@ -134,9 +138,19 @@ async def test_an_answer_carries_the_id_it_was_asked_with(api, hanako):
         await socket.ws.send(json.dumps({"event": "ping", "id": asked}))
         await socket.ws.send(json.dumps({"event": "nonsense", "id": asked}))
         assert [(await socket.receive())["id"] for _ in range(2)] == [asked, asked]
-    for odd in (True, 1.5, {"a": 1}, "x" * 200, None):
-        await socket.ws.send(json.dumps({"event": "nonsense", "id": odd}))
+    for frame in ('"event": 5', '"event": "ping", "data": "\\ud83c"', '"event": "ping", "data": NaN'):
+        await socket.ws.send(f'{{{frame}, "id": "asked"}}')
+        answer = await socket.receive()
+        assert (answer["event"], answer["id"]) == ("error", "asked")
+    for odd in (True, 1.5, 10**30, {"a": 1}, "x" * 129):
+        await socket.ws.send(json.dumps({"event": "ping", "id": odd}))
+        refused = await socket.receive()
+        assert (refused["data"]["code"], "id" in refused) == ("INVALID_FRAME", False)
+    for odd in ('"\\ud83c"', "1" * 30 + ', "data": NaN'):
+        await socket.ws.send(f'{{"event": "ping", "id": {odd}}}')
         assert "id" not in await socket.receive()
+    await socket.ws.send('{"event": "nonsense", "id": null}')
+    assert "id" not in await socket.receive()
 
 
 async def test_frames_before_sign_in(api, hanako):
@@ -164,9 +178,12 @@ async def test_floods_end_but_surplus_typing_is_dropped(api, hanako, people, lim
         async with asyncio.timeout(0.3):
             await typist.ws.wait_closed()
     flood = await api.socket(hanako)
-    for _ in range(200):
-        await flood.send("ping")
+    for number in range(200):
+        await flood.send("ping", id=number)
     assert await flood.close_code() == 4429
+    *pongs, last = [frame for frame in flood.events if "id" in frame]
+    assert [frame["id"] for frame in pongs] == list(range(len(pongs)))
+    assert (last["id"], last["data"]["code"]) == (len(pongs), "RATE_LIMITED")
 
 
 async def test_ten_sockets_a_user(api, hanako, people):

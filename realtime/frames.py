@@ -1,0 +1,56 @@
+"""A client's frame, taken apart: which event, with what, and the id to answer by (contract §4)."""
+
+import json
+from typing import Any, NamedTuple
+
+import orjson
+
+from realtime.commands import CommandError
+
+MAX_ID_CHARS = 128
+
+
+class Frame(NamedTuple):
+    event: str
+    data: Any
+    id: str | int | None
+
+
+class BadFrame(CommandError):
+    """Its answer carries the frame's id, if that much could be read."""
+
+    def __init__(self, code: str, error: str, frame_id: str | int | None = None) -> None:
+        super().__init__(code, error)
+        self.id = frame_id
+
+
+def parse(frame: str | bytes) -> Frame:
+    """Raises BadFrame."""
+    if isinstance(frame, bytes):
+        raise BadFrame("INVALID_FRAME", "Frames are text, not binary")
+    try:
+        parsed = orjson.loads(frame)
+    except orjson.JSONDecodeError:
+        raise BadFrame("INVALID_JSON", "The frame is not valid JSON", salvage_id(frame)) from None
+    if not isinstance(parsed, dict):
+        raise BadFrame("INVALID_FRAME", "A frame is an object with an event and its data")
+    event, data, frame_id = parsed.get("event"), parsed.get("data"), parsed.get("id")
+    if frame_id is not None and not is_id(frame_id):
+        raise BadFrame("INVALID_FRAME", f"An id is a text of at most {MAX_ID_CHARS} characters or a whole number")
+    if not isinstance(event, str):
+        raise BadFrame("INVALID_FRAME", "A frame is an object with an event and its data", frame_id)
+    return Frame(event, {} if data is None else data, frame_id)
+
+
+def is_id(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= MAX_ID_CHARS
+
+
+def salvage_id(frame: str) -> str | int | None:
+    """Browsers send half an emoji, of a text that was cut there, as an escape that orjson refuses but json reads."""
+    try:
+        frame_id = json.loads(frame)["id"]
+        orjson.dumps(frame_id)  # as the answer will
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return frame_id if is_id(frame_id) else None
