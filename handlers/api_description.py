@@ -9,6 +9,7 @@ from handlers.endpoint import Body, Endpoint, NumberedPaging, Query
 from handlers.router import PARAMETER, Route, Table
 from realtime.commands import COMMANDS
 from realtime.event_shapes import EVENT_SHAPES
+from realtime.frames import MAX_ID_CHARS
 
 Json = dict[str, Any]
 REF = "#/components/schemas/{model}"
@@ -170,7 +171,9 @@ def asyncapi(public_url: str) -> Json:
     for name, shape in EVENT_SHAPES.items():
         messages[name] = frame(name, schemas.of(shape), shape.__doc__ or "")  # its own, none that is inherited
     for event, command in COMMANDS.items():
-        messages[f"client.{event}"] = frame(event, schemas.of(command.data), inspect.getdoc(command.run) or "")
+        needs_data = any(field.is_required() for field in command.data.model_fields.values())
+        description = inspect.getdoc(command.run) or ""
+        messages[f"client.{event}"] = frame(event, schemas.of(command.data), description, needs_data)
     channel = {"$ref": "#/channels/socket"}
 
     def refs(names: list[str]) -> list[Json]:
@@ -189,10 +192,11 @@ def asyncapi(public_url: str) -> Json:
     }
 
 
-def frame(name: str, data: Json, description: str) -> Json:
+def frame(name: str, data: Json, description: str, needs_data: bool = True) -> Json:
+    frame_id = {"type": ["string", "integer"], "maxLength": MAX_ID_CHARS}
     payload = {
         "type": "object",
-        "required": ["event"],
-        "properties": {"event": {"const": name}, "data": data, "id": {"type": ["string", "integer"]}},
+        "required": ["event", "data"] if needs_data else ["event"],
+        "properties": {"event": {"const": name}, "data": data, "id": frame_id},
     }
     return {"name": name, "title": name, "description": description, "payload": payload}

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from db import conversations
 from db.conversations import Changes, ConversationNotFound, ConversationReadOnly, NewMessage, UnknownAttachment
-from db.fields import Body, Id
+from db.fields import UUID_PATTERN, Body, Id
 from realtime.events import MessageRead, MessageSent, NotificationRead, NotificationReceived, encode
 from realtime.feeds import Feed, replay
 from services.rate_limit import Claim
@@ -49,7 +49,15 @@ class InConversation(Body):
     conversation_id: Id
 
 
+def or_bare_id(schema: dict[str, Any]) -> None:
+    described = dict(schema)
+    schema.clear()
+    schema["anyOf"] = [described, {"type": "string", "pattern": UUID_PATTERN}]
+
+
 class JoinConversation(InConversation):
+    model_config = ConfigDict(json_schema_extra=or_bare_id)
+
     after: int | None = Field(None, ge=0, lt=2**53)
 
     @model_validator(mode="before")
@@ -84,6 +92,7 @@ class Command:
 
 
 async def authenticate(socket: "Socket", data: Authenticate) -> Ack:
+    """Signs in, or renews before the token expires. Acknowledged with `{userId, expiresAt}`."""
     await socket.sign_in(data.token)
     return {"userId": socket.user_id, "expiresAt": socket.expires_at}
 
@@ -106,7 +115,10 @@ async def fetch_page(socket: "Socket", conversation_id: str, position: int | Non
 
 
 async def join_conversation(socket: "Socket", data: JoinConversation) -> None:
-    """Replays what came after `after`, acknowledges, then lets the conversation go live, without gap or repetition."""
+    """Replays what came after `after`, acknowledges, then lets the conversation go live, without gap or repetition.
+
+    Acknowledged with `{conversationId, lastRev, replayed, complete}`; not `complete`: nothing was replayed, fetch anew.
+    """
     conversation_id = data.conversation_id
     if conversation_id not in socket.joined and len(socket.joined) >= JOINED_CONVERSATIONS:
         raise CommandError("TOO_MANY", f"At most {JOINED_CONVERSATIONS} conversations can be joined at once")
@@ -135,6 +147,7 @@ async def join_conversation(socket: "Socket", data: JoinConversation) -> None:
 
 
 async def leave_conversation(socket: "Socket", data: InConversation) -> Ack:
+    """Acknowledged with `{}`, whether it had been joined or not."""
     conversation_id = data.conversation_id
     socket.realtime.typists.stop(conversation_id, socket.user_id)
     socket.realtime.hub.leave(socket, conversation_id)
@@ -143,6 +156,7 @@ async def leave_conversation(socket: "Socket", data: InConversation) -> Ack:
 
 
 async def typing_start(socket: "Socket", data: InConversation) -> Ack:
+    """In a conversation that this socket has joined. To be repeated while the user types: it ends after six seconds."""
     if data.conversation_id not in socket.joined:
         raise not_found()
     socket.realtime.typists.start(data.conversation_id, socket.user_id)
@@ -157,6 +171,7 @@ async def typing_stop(socket: "Socket", data: InConversation) -> Ack:
 
 
 async def send_message(socket: "Socket", data: SendMessage) -> Ack:
+    """Acknowledged with `{message}` once it is stored; the same `clientMessageId` again gets the first message."""
     realtime = socket.realtime
     await socket.take(Claim(f"user:{socket.user_id}", "limit_message", realtime.settings.limit_message))
     try:
@@ -174,6 +189,7 @@ async def send_message(socket: "Socket", data: SendMessage) -> Ack:
 
 
 async def mark_read(socket: "Socket", data: MarkRead) -> Ack:
+    """Everything up to `seq` is read. Acknowledged with `{unreadCount}`, that of the conversation."""
     realtime, user_id = socket.realtime, socket.user_id
     try:
         mark = await conversations.mark_read(realtime.db, data.conversation_id, user_id, data.seq)
@@ -187,6 +203,7 @@ async def mark_read(socket: "Socket", data: MarkRead) -> Ack:
 
 
 async def ping(socket: "Socket", data: Nothing) -> Ack:
+    """Answered with `pong`, with or without an `id`."""
     return {}
 
 

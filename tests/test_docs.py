@@ -24,6 +24,16 @@ async def test_asyncapi_describes_every_command_and_event(api):
     messages = (await api.get("/asyncapi.json")).body["channels"]["socket"]["messages"]
     assert messages.keys() == EVENT_SHAPES.keys() | {f"client.{name}" for name in COMMANDS}
     assert "pydantic" not in json.dumps(messages)  # whose docstring a shape without its own would inherit
+    needed = {name: message["payload"]["required"] for name, message in messages.items()}
+    assert (needed["ready"], needed["client.ping"]) == (["event", "data"], ["event"])
+    assert needed["client.join_conversation"] == ["event", "data"]
+
+
+async def test_asyncapi_knows_that_a_bare_id_joins(api):
+    messages = (await api.get("/asyncapi.json")).body["channels"]["socket"]["messages"]
+    by_object, bare = messages["client.join_conversation"]["payload"]["properties"]["data"]["anyOf"]
+    assert (by_object["required"], bare["type"]) == (["conversationId"], "string")
+    assert bare["pattern"] == by_object["properties"]["conversationId"]["pattern"]
 
 
 async def test_every_reference_leads_somewhere(api):

@@ -20,7 +20,7 @@ MAY_IMPORT = {
 COMPOSITION = {
     "handlers/__init__.py": {"realtime.socket"},
     "handlers/application.py": {"realtime"},
-    "handlers/api_description.py": {"realtime.commands", "realtime.event_shapes"},
+    "handlers/api_description.py": {"realtime.commands", "realtime.event_shapes", "realtime.frames"},
 }
 SHARED_HANDLERS = {
     "api_description", "aliases", "application", "base", "bodies", "codes", "endpoint", "errors", "files", "paging",
