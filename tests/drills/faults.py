@@ -6,6 +6,8 @@ import random
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 
 from tests.drills.clients import Client
 from tests.drills.proxy import TcpProxy
@@ -19,12 +21,6 @@ def fault(make: Callable[[Stage, list[Client], random.Random], AsyncIterator[str
     made = asynccontextmanager(make)
     FAULTS[make.__name__.replace("_", " ")] = made
     return made
-
-
-def proxies_of(proxies: list[TcpProxy], chance: random.Random, one: str = "instance") -> tuple[list[TcpProxy], str]:
-    """One instance's, or everybody's."""
-    number = chance.randrange(len(proxies) + 1)
-    return (proxies, "everybody") if number == len(proxies) else ([proxies[number]], f"{one} {number + 1}")
 
 
 @fault
@@ -73,34 +69,6 @@ async def freeze_Redis(stage: Stage, clients: list[Client], chance: random.Rando
 
 
 @fault
-async def cut_Redis(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
-    proxies, who = proxies_of(stage.redises, chance)
-    for proxy in proxies:
-        proxy.cut()
-    yield f"connections of {who} reset"
-
-
-@fault
-async def lose_Redis(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
-    proxies, who = proxies_of(stage.redises, chance)
-    for proxy in proxies:
-        proxy.hold()
-    yield f"black hole for {who}"
-    for proxy in proxies:
-        proxy.heal()
-
-
-@fault
-async def delay_Redis(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
-    proxies, who = proxies_of(stage.redises, chance)
-    for proxy in proxies:
-        proxy.delay_seconds = 0.2
-    yield f"0.2 s later for {who}"
-    for proxy in proxies:
-        proxy.heal()
-
-
-@fault
 async def kill_PostgreSQL(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
     await asyncio.to_thread(stage.kill_postgres)
     yield "kill -9"
@@ -117,56 +85,52 @@ async def freeze_PostgreSQL(stage: Stage, clients: list[Client], chance: random.
 
 
 @fault
-async def cut_PostgreSQL(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
-    proxies, who = proxies_of(stage.databases, chance)
-    for proxy in proxies:
-        proxy.cut()
-    yield f"connections of {who} reset"
-
-
-@fault
-async def lose_PostgreSQL(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
-    proxies, who = proxies_of(stage.databases, chance)
-    for proxy in proxies:
-        proxy.hold()
-    yield f"black hole for {who}"
-    for proxy in proxies:
-        proxy.heal()
-
-
-@fault
-async def delay_PostgreSQL(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
-    proxies, who = proxies_of(stage.databases, chance)
-    for proxy in proxies:
-        proxy.delay_seconds = 0.1
-    yield f"0.1 s later for {who}"
-    for proxy in proxies:
-        proxy.heal()
-
-
-@fault
-async def lose_clients(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
-    proxies, who = proxies_of(stage.fronts, chance, "third")
-    for proxy in proxies:
-        proxy.hold()
-    yield f"black hole for {who}"
-    for proxy in proxies:
-        proxy.heal()
-
-
-@fault
-async def delay_clients(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
-    proxies, who = proxies_of(stage.fronts, chance, "third")
-    for proxy in proxies:
-        proxy.delay_seconds = 0.3
-    yield f"0.3 s later for {who}"
-    for proxy in proxies:
-        proxy.heal()
-
-
-@fault
 async def cut_clients(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
     cut = chance.sample(clients, len(clients) // 2)
     for client in cut:
         client.cut()
     yield f"{len(cut)} sockets reset"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A way that connections take, with a proxy in it for each instance, or for each third of the clients."""
+
+    name: str
+    proxies: Callable[[Stage], list[TcpProxy]]
+    of: str
+    delay_seconds: float
+
+
+LINES = [
+    Line("Redis", lambda stage: stage.redises, "instance", 0.2),
+    Line("PostgreSQL", lambda stage: stage.databases, "instance", 0.1),
+    Line("clients", lambda stage: stage.fronts, "third", 0.3),
+]
+
+
+def disturb(line: Line, act: Callable[[TcpProxy], None], told: str) -> Fault:
+    """On one of the line's proxies, or on all of them."""
+
+    @asynccontextmanager
+    async def disturbed(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
+        proxies = line.proxies(stage)
+        number = chance.randrange(len(proxies) + 1)
+        chosen, who = (
+            (proxies, "everybody") if number == len(proxies) else ([proxies[number]], f"{line.of} {number + 1}")
+        )
+        for proxy in chosen:
+            act(proxy)
+        yield f"{told} {who}"
+        for proxy in chosen:
+            proxy.heal()
+
+    return disturbed
+
+
+for line in LINES:
+    FAULTS[f"lose {line.name}"] = disturb(line, TcpProxy.hold, "black hole for")
+    delay = partial(TcpProxy.delay, seconds=line.delay_seconds)
+    FAULTS[f"delay {line.name}"] = disturb(line, delay, f"{line.delay_seconds} s later for")
+    if line.name != "clients":  # of whom some are cut off above, wherever they are
+        FAULTS[f"cut {line.name}"] = disturb(line, TcpProxy.cut, "resets for")

@@ -41,6 +41,10 @@ class TcpProxy:
         """Swallow silently, as a dead network does."""
         self.passing.clear()
 
+    def delay(self, seconds: float) -> None:
+        """Whatever passes from now on arrives that much later."""
+        self.delay_seconds = seconds
+
     def heal(self) -> None:
         self.delay_seconds = 0.0
         self.refusing = False
