@@ -10,7 +10,8 @@ from redis.exceptions import ResponseError
 
 from realtime.events import Envelope
 from realtime.speaker import SEND_SECONDS, Batch, Speaker
-from realtime.subscriber import CONNECT_SECONDS, FAILURES, Subscriber
+from realtime.subscriber import CONNECT_SECONDS, Subscriber
+from services.redis_client import FAILURES
 
 TIMEOUTS: dict[str, Any] = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": SEND_SECONDS, "retry": None}
 

@@ -20,7 +20,7 @@ from db.pool import Database, DatabaseUnavailable
 from realtime.events import Event, UserOffline, UserOnline
 from realtime.feeds import Listener
 from realtime.presence_scripts import BEAT, INSTANCES, PRESENT, SWEEP, TELL
-from realtime.subscriber import FAILURES
+from services.redis_client import FAILURES
 
 log = structlog.get_logger()
 

@@ -21,7 +21,8 @@ from redis.crc import key_slot
 from db import tasks
 from realtime.events import Envelope
 from realtime.link import TIMEOUTS, Link
-from realtime.subscriber import CONNECT_SECONDS, FAILURES, RETRY_SECONDS
+from realtime.subscriber import CONNECT_SECONDS, RETRY_SECONDS
+from services.redis_client import FAILURES
 
 log = structlog.get_logger()
 

@@ -11,7 +11,8 @@ from redis.exceptions import ResponseError
 
 from db import tasks
 from realtime.events import Envelope
-from realtime.subscriber import FAILURES, RETRY_SECONDS
+from realtime.subscriber import RETRY_SECONDS
+from services.redis_client import FAILURES
 
 log = structlog.get_logger()
 

@@ -15,9 +15,10 @@ from itertools import islice
 from typing import Any
 
 import structlog
-from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from db import tasks
+from services.redis_client import FAILURES
 
 log = structlog.get_logger()
 
@@ -26,8 +27,6 @@ PING_SECONDS = 0.5
 SILENCE_SECONDS = 2.0  # without an answer the connection is taken for dead
 RETRY_SECONDS = (0.1, 0.5)  # convergence within 2 s leaves no room for more
 BATCH_CHANNELS = 500  # in one command, so that asking anew for 100,000 does not hold up Redis at a stroke
-
-FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 class Subscriber:

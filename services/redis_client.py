@@ -8,6 +8,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
+# Redis, or one node of it, is away, frozen or changing: for requests and for pub/sub alike.
 FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 

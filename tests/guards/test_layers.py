@@ -12,7 +12,15 @@ MAY_IMPORT = {
     "settings": set(),
     "services": {"services", "settings"},
     "db": {"db", "settings"},
-    "realtime": {"realtime", "db", "settings", "services.tokens", "services.rate_limit", "services.metrics"},
+    "realtime": {
+        "realtime",
+        "db",
+        "settings",
+        "services.tokens",
+        "services.rate_limit",
+        "services.metrics",
+        "services.redis_client",
+    },
     "handlers": {"handlers", "db", "services", "settings", "realtime.events", "realtime.publish"},
     "jobs": {"jobs", "db", "services", "settings", "realtime.events", "realtime.publish"},
 }
