@@ -1,7 +1,6 @@
 """The Tornado application: what every handler works with, client addresses, and one log line a request."""
 
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address, ip_network
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -15,6 +14,7 @@ from db.sessions import Sessions
 from handlers.router import Table
 from realtime import Realtime
 from services import Services
+from services.addresses import client_address, read_network
 from services.metrics import REQUEST_SECONDS
 from services.schedule import Schedule
 from settings import Settings
@@ -59,7 +59,7 @@ class App(Application):
         self.wake_outbox = wake_outbox
         self.jobs = jobs
         self.table = table
-        self.proxies = [ip_network(network, strict=False) for network in settings.trusted_proxies]
+        self.proxies = [read_network(network) for network in settings.trusted_proxies]
         self.draining = False
         self.running: WeakSet[RequestHandler] = WeakSet()  # requests; weakly, for those whose client has gone never end
         table.application = self
@@ -68,39 +68,11 @@ class App(Application):
         return self.table.find_handler(request, **kwargs)
 
     def client_ip(self, request: HTTPServerRequest) -> str:
-        """The peer's address, or the one a trusted proxy saw: the last of X-Forwarded-For that is no proxy of ours."""
-        address = request.remote_ip or "unknown"
-        forwarded = request.headers.get("X-Forwarded-For", "").split(",")
-        while forwarded and self.is_proxy(address):
-            candidate = forwarded.pop().strip()
-            if not is_address(candidate):
-                break
-            address = candidate
-        return address
+        """Return the client's address behind trusted proxies (services/addresses.py)."""
+        return client_address(request.remote_ip, request.headers.get("X-Forwarded-For", ""), self.proxies)
 
     def redis_is_heard(self) -> bool:
         return self.realtime.relay.healthy
-
-    def is_proxy(self, address: str) -> bool:
-        return is_address(address) and any(ip_address(address) in network for network in self.proxies)
-
-
-def network_of(address: str) -> str:
-    """An IPv4 address as it is; of IPv6 the /64 that one line has to itself."""
-    if not is_address(address):
-        return address
-    parsed = ip_address(address.partition("%")[0])
-    if parsed.version == 6 and parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(parsed) if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))
-
-
-def is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def log_request(handler: RequestHandler) -> None:

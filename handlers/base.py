@@ -15,7 +15,7 @@ from db.fields import list_faults
 from db.outbox import queue_mail
 from db.pool import Database, Transaction
 from db.sessions import Caller
-from handlers.application import App, network_of
+from handlers.application import App
 from handlers.bodies import DRAINED_BYTES, Body
 from handlers.endpoint import Endpoint
 from handlers.errors import (
@@ -35,6 +35,7 @@ from handlers.errors import (
 from handlers.paging import PageOf
 from realtime.events import Event
 from services import Services
+from services.addresses import network_of
 from services.errors import VendorError
 from services.rate_limit import Claim
 from services.tokens import TokenError, TokenExpired
@@ -77,7 +78,7 @@ class Handler(RequestHandler):
 
     @property
     def network(self) -> str:
-        """What a nameless caller is counted by: their address, of IPv6 the /64 that one line has to itself."""
+        """Rate-limit key of anonymous callers: the IPv4 address or the IPv6 /64."""
         return network_of(self.ip)
 
     @property

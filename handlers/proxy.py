@@ -30,7 +30,7 @@ class ProxiedImage(Handler):
             self.relaying.result()
 
     async def relay(self, url: str) -> None:
-        async with self.services.image_proxy.open(url, self.ip) as image:
+        async with self.services.image_proxy.open(url, self.network) as image:
             self.announce(image)
             if self.request.method == "HEAD":
                 await self.flush()

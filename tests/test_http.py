@@ -9,7 +9,7 @@ import pytest
 from tornado.iostream import IOStream
 from tornado.tcpclient import TCPClient
 
-from handlers.application import network_of
+from services.addresses import network_of
 from settings import Limit
 
 ORIGIN = "http://app.example.com"
