@@ -6,14 +6,13 @@ import shutil
 import subprocess
 import sys
 
-import pytest
-
 from deploy import cluster
 from deploy.cluster import ROOT, find_nginx, nginx_conf
 from realtime.socket import HEARTBEAT_SECONDS
 from server import MAX_BODY_BYTES, PROXY_IDLE_SECONDS, STOP_SECONDS
 from services.images import WORKER_TIMEOUT_SECONDS
 from services.media import CALL_SECONDS
+from tests.programs import needs_program
 
 NGINX = (ROOT / "deploy" / "nginx.conf").read_text()
 START_IN_PRODUCTION = """
@@ -65,7 +64,7 @@ def test_what_nginx_waits_for_fits_what_the_instances_take():
     assert f"stop_grace_period: {STOP_SECONDS + 10:.0f}s" in (ROOT / "deploy" / "compose.yaml").read_text()
 
 
-@pytest.mark.skipif(find_nginx() is None, reason="nginx is not installed")
+@needs_program("nginx", package="nginx")
 def test_nginx_takes_its_file(tmp_path):
     conf = tmp_path / "nginx.conf"
     conf.write_text(nginx_conf(tmp_path, 8080, [8081, 8082, 8083]))

@@ -1,0 +1,22 @@
+"""Programs of the machine that some tests need: skipped where one is missing, and required where CI installs them."""
+
+import os
+import shutil
+
+import pytest
+
+REQUIRED = "REQUIRE_REAL_PARTS"  # set by .ci/run, which installs the programs: then a missing one is an error
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, also where the PATH of an ordinary user leaves out the folders of servers."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def needs_program(name: str, package: str) -> pytest.MarkDecorator:
+    """Mark tests that run a real program: `@needs_program("nginx", package="nginx")`, or `pytestmark = …`."""
+    missing = find_program(name) is None
+    reason = f"{name} is missing: install the package {package}"
+    if missing and os.environ.get(REQUIRED):
+        raise RuntimeError(f"{reason}, or unset {REQUIRED} to skip the tests that need it")
+    return pytest.mark.skipif(missing, reason=reason)
