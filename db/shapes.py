@@ -2,9 +2,11 @@
 
 `Message.sql("m")` is an SQL expression that builds the shape's JSON from the row `m`; PostgreSQL's text goes to the
 client undecoded. A field reads the column of its own name unless it says otherwise with `Sql`, in which `{t}` is the
-row and `{viewer}` the id of whoever reads.
+row, `{viewer}` the id of the reader, and any other name in braces an alias of a row inside: it becomes `m__name`, so
+that it never hides the caller's alias, whatever that is.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
@@ -58,14 +60,13 @@ class Shape(BaseModel):
 
     @classmethod
     def row(cls, source: str, **given: str) -> str:
-        """The shape of the one row that `source` (`users u where …`) yields, or null: a scalar subquery."""
+        """The shape of the one row that `source` (`users {u} where …`) yields, or null: a scalar subquery."""
         return f"(select {cls.sql(source.split()[1], **given)} from {source})"
 
 
 def fill(expression: str, **values: str) -> str:
-    for key, value in values.items():
-        expression = expression.replace("{" + key + "}", value)
-    return expression
+    """Put the values in; what has none is an alias inside, made from `t`."""
+    return re.sub(r"\{(\w+)\}", lambda name: values.get(name[1], f"{values['t']}__{name[1]}"), expression)
 
 
 def field_sql(field: Any) -> str:
@@ -90,7 +91,7 @@ class SalonPicture(Shape):
     business_name: str | None
 
 
-INFLUENCER_PICTURE = Sql(Picture.row("influencers i where i.user_id = {t}.id"))
+INFLUENCER_PICTURE = Sql(Picture.row("influencers {i} where {i}.user_id = {t}.id"))
 
 
 class UserRef(Shape):
@@ -103,7 +104,7 @@ class UserRef(Shape):
 
 class CardUser(UserRef):
     influencer: Annotated[Picture | None, INFLUENCER_PICTURE]
-    salon: Annotated[SalonPicture | None, Sql(SalonPicture.row("salons s where s.user_id = {t}.id"))]
+    salon: Annotated[SalonPicture | None, Sql(SalonPicture.row("salons {s} where {s}.user_id = {t}.id"))]
 
 
 class RequestInfluencer(Shape):
@@ -120,12 +121,12 @@ class RequestSalon(Shape):
 
 class RequestUser(UserRef):
     influencer: Annotated[
-        RequestInfluencer | None, Sql(RequestInfluencer.row("influencers i where i.user_id = {t}.id"))
+        RequestInfluencer | None, Sql(RequestInfluencer.row("influencers {i} where {i}.user_id = {t}.id"))
     ]
-    salon: Annotated[RequestSalon | None, Sql(RequestSalon.row("salons s where s.user_id = {t}.id"))]
+    salon: Annotated[RequestSalon | None, Sql(RequestSalon.row("salons {s} where {s}.user_id = {t}.id"))]
 
 
-EMAIL_VERIFIED = Sql("(select v.email_verified_at is not null from users v where v.id = {t}.user_id)")
+EMAIL_VERIFIED = Sql("(select {u}.email_verified_at is not null from users {u} where {u}.id = {t}.user_id)")
 
 
 class Influencer(Shape):
@@ -177,8 +178,8 @@ class User(Shape):
 
 
 class FullUser(User):
-    influencer: Annotated[Influencer | None, Sql(Influencer.row("influencers i where i.user_id = {t}.id"))]
-    salon: Annotated[Salon | None, Sql(Salon.row("salons s where s.user_id = {t}.id"))]
+    influencer: Annotated[Influencer | None, Sql(Influencer.row("influencers {i} where {i}.user_id = {t}.id"))]
+    salon: Annotated[Salon | None, Sql(Salon.row("salons {s} where {s}.user_id = {t}.id"))]
 
 
 class SignedInUser(FullUser):
@@ -221,7 +222,7 @@ class SenderUser(Shape):
     id: UUID
     name: str = Field(min_length=1)
     influencer: Annotated[Picture | None, INFLUENCER_PICTURE]
-    salon: Annotated[Picture | None, Sql(Picture.row("salons s where s.user_id = {t}.id"))]
+    salon: Annotated[Picture | None, Sql(Picture.row("salons {s} where {s}.user_id = {t}.id"))]
 
 
 class Message(Shape):
@@ -241,7 +242,7 @@ class Message(Shape):
     deleted_at: Time | None
     created_at: Time
     updated_at: Time
-    sender: Annotated[SenderUser, Sql(SenderUser.row("users u where u.id = {t}.sender_id"))]
+    sender: Annotated[SenderUser, Sql(SenderUser.row("users {u} where {u}.id = {t}.sender_id"))]
 
 
 class Attachment(Shape):
@@ -255,15 +256,15 @@ class Attachment(Shape):
 
 # Two who are connected see each other's address; so does everyone their own.
 PARTNER = CardUser.row(
-    "users u where u.id = {t}.user_id",
-    email="case when u.id = {viewer} or exists (select from conversations k where k.id = {t}.conversation_id"
-    " and k.closed_at is null) then coalesce(u.email, '') else '' end",
+    "users {u} where {u}.id = {t}.user_id",
+    email="case when {u}.id = {viewer} or exists (select from conversations {c} where {c}.id = {t}.conversation_id"
+    " and {c}.closed_at is null) then coalesce({u}.email, '') else '' end",
 )
 # Messages of the other one, after the reader's mark, that are still there to be read.
 UNREAD_COUNT = Sql(
-    "(select count(*) from conversation_participants r join messages n on n.conversation_id = r.conversation_id"
-    " where r.conversation_id = {t}.id and r.user_id = {viewer} and n.seq > r.last_read_seq"
-    " and n.sender_id <> {viewer} and n.deleted_at is null)"
+    "(select count(*) from conversation_participants {p} join messages {m} on {m}.conversation_id = {p}.conversation_id"
+    " where {p}.conversation_id = {t}.id and {p}.user_id = {viewer} and {m}.seq > {p}.last_read_seq"
+    " and {m}.sender_id <> {viewer} and {m}.deleted_at is null)"
 )
 
 
@@ -287,16 +288,16 @@ class Conversation(Shape):
     participants: Annotated[
         list[Participant],
         Sql(
-            f"(select json_agg({Participant.sql('p', viewer='{viewer}')} order by p.user_id)"
-            " from conversation_participants p where p.conversation_id = {t}.id)"
+            f"(select json_agg({Participant.sql('{p}', viewer='{viewer}')} order by {{p}}.user_id)"
+            " from conversation_participants {p} where {p}.conversation_id = {t}.id)"
         ),
     ]
     other_user: Annotated[
         CardUser,
         Sql(
             CardUser.row(
-                "users o where o.id = case when {t}.low_id = {viewer} then {t}.high_id else {t}.low_id end",
-                email="case when {t}.closed_at is null then coalesce(o.email, '') else '' end",
+                "users {u} where {u}.id = case when {t}.low_id = {viewer} then {t}.high_id else {t}.low_id end",
+                email="case when {t}.closed_at is null then coalesce({u}.email, '') else '' end",
             )
         ),
     ]
@@ -307,8 +308,8 @@ class ListedConversation(Conversation):
     messages: Annotated[
         list[Message],
         Sql(
-            f"(select coalesce(json_agg({Message.sql('m')}), '[]') from messages m"
-            " where m.conversation_id = {t}.id and m.seq = {t}.last_seq)"
+            f"(select coalesce(json_agg({Message.sql('{m}')}), '[]') from messages {{m}}"
+            " where {m}.conversation_id = {t}.id and {m}.seq = {t}.last_seq)"
         ),
     ]
     is_connected: Annotated[bool, Sql("{t}.closed_at is null")]

@@ -9,7 +9,7 @@ from db.shapes import CardUser, ConnectionRequest, Influencer, Salon, Shape, Sql
 
 # The web client reads suspension from this field: it is true for accounts that are verified and active.
 IN_GOOD_STANDING = Sql(
-    "(select v.email_verified_at is not null and v.status = 'ACTIVE' from users v where v.id = {t}.user_id)"
+    "(select {u}.email_verified_at is not null and {u}.status = 'ACTIVE' from users {u} where {u}.id = {t}.user_id)"
 )
 
 
@@ -22,12 +22,14 @@ class AdminSalon(Salon):
 
 
 class AdminUser(User):
-    influencer: Annotated[AdminInfluencer | None, Sql(AdminInfluencer.row("influencers i where i.user_id = {t}.id"))]
-    salon: Annotated[AdminSalon | None, Sql(AdminSalon.row("salons s where s.user_id = {t}.id"))]
+    influencer: Annotated[
+        AdminInfluencer | None, Sql(AdminInfluencer.row("influencers {i} where {i}.user_id = {t}.id"))
+    ]
+    salon: Annotated[AdminSalon | None, Sql(AdminSalon.row("salons {s} where {s}.user_id = {t}.id"))]
 
 
 def card_of(side: str) -> Sql:
-    return Sql(CardUser.row(f"users u where u.id = {{t}}.{side}", email="coalesce(u.email, '')"))
+    return Sql(CardUser.row(f"users {{u}} where {{u}}.id = {{t}}.{side}", email="coalesce({u}.email, '')"))
 
 
 class AdminConnection(ConnectionRequest):

@@ -7,8 +7,8 @@ from db.shapes import ConnectionState, Gender, Shape, SocialAccount, Sql, Time, 
 
 # Of influencer `{t}`, the ones with the most followers first.
 ACTIVE_ACCOUNTS = Sql(
-    f"(select coalesce(json_agg({SocialAccount.sql('a')} order by a.followers_count desc, a.platform), '[]')"
-    " from social_media_accounts a where a.influencer_id = {t}.id and a.is_active)"
+    f"(select coalesce(json_agg({SocialAccount.sql('{a}')} order by {{a}}.followers_count desc, {{a}}.platform), '[]')"
+    " from social_media_accounts {a} where {a}.influencer_id = {t}.id and {a}.is_active)"
 )
 
 

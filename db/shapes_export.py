@@ -29,8 +29,8 @@ class ExportedAccount(AccountSettings):
     terms_accepted_at: Time | None
     onboarded_at: Time | None
     last_seen_at: Time | None
-    influencer: Annotated[Influencer | None, Sql(Influencer.row("influencers i where i.user_id = {t}.id"))]
-    salon: Annotated[Salon | None, Sql(Salon.row("salons s where s.user_id = {t}.id"))]
+    influencer: Annotated[Influencer | None, Sql(Influencer.row("influencers {i} where {i}.user_id = {t}.id"))]
+    salon: Annotated[Salon | None, Sql(Salon.row("salons {s} where {s}.user_id = {t}.id"))]
 
 
 class ExportedSocialAccount(SocialAccount):
@@ -61,8 +61,8 @@ class ExportedConnection(Shape):
     with_name: Annotated[
         str,
         Sql(
-            "(select o.name from users o"
-            " where o.id = case when {t}.sender_id = {viewer} then {t}.receiver_id else {t}.sender_id end)"
+            "(select {u}.name from users {u}"
+            " where {u}.id = case when {t}.sender_id = {viewer} then {t}.receiver_id else {t}.sender_id end)"
         ),
     ]
     created_at: Time
@@ -74,8 +74,8 @@ class ExportedConversation(Shape):
     with_name: Annotated[
         str,
         Sql(
-            "(select o.name from users o"
-            " where o.id = case when {t}.low_id = {viewer} then {t}.high_id else {t}.low_id end)"
+            "(select {u}.name from users {u}"
+            " where {u}.id = case when {t}.low_id = {viewer} then {t}.high_id else {t}.low_id end)"
         ),
     ]
     created_at: Time

@@ -36,11 +36,14 @@ class Job(Shape):
     timezone: str
     enabled: Annotated[bool, Field(description="whether this instance runs it by itself (JOBS_ENABLED)")]
     next_run_at: Time
-    running: Annotated[bool, Sql("exists (select from job_runs r where r.job = {t}.name and r.status = 'RUNNING')")]
+    running: Annotated[
+        bool, Sql("exists (select from job_runs {r} where {r}.job = {t}.name and {r}.status = 'RUNNING')")
+    ]
     last_runs: Annotated[
         list[JobRun],
         Sql(
-            f"coalesce((select json_agg({JobRun.sql('r')} order by r.started_at desc) from (select * from job_runs"
-            f" where job = {{t}}.name order by started_at desc limit {LAST_RUNS}) r), '[]')"
+            f"coalesce((select json_agg({JobRun.sql('{r}')} order by {{r}}.started_at desc)"
+            f" from (select * from job_runs {{q}} where {{q}}.job = {{t}}.name"
+            f" order by {{q}}.started_at desc limit {LAST_RUNS}) {{r}}), '[]')"
         ),
     ]

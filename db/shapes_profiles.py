@@ -8,8 +8,8 @@ from pydantic import Field
 from db.shapes import Influencer, RequestStatus, Role, Salon, Shape, SocialAccount, Sql, Time
 
 SOCIAL_ACCOUNTS = Sql(
-    f"(select coalesce(json_agg({SocialAccount.sql('a')} order by a.platform), '[]')"
-    " from social_media_accounts a where a.influencer_id = {t}.id and a.is_active)"
+    f"(select coalesce(json_agg({SocialAccount.sql('{a}')} order by {{a}}.platform), '[]')"
+    " from social_media_accounts {a} where {a}.influencer_id = {t}.id and {a}.is_active)"
 )
 
 
@@ -20,13 +20,15 @@ class OwnInfluencer(Influencer):
 class ProfileStats(Shape):
     """How many requests were ever sent and received, whatever came of them, and how many connections there are."""
 
-    sent_requests: Annotated[int, Sql("(select count(*) from connection_requests r where r.sender_id = {t}.id)")]
-    received_requests: Annotated[int, Sql("(select count(*) from connection_requests r where r.receiver_id = {t}.id)")]
+    sent_requests: Annotated[int, Sql("(select count(*) from connection_requests {r} where {r}.sender_id = {t}.id)")]
+    received_requests: Annotated[
+        int, Sql("(select count(*) from connection_requests {r} where {r}.receiver_id = {t}.id)")
+    ]
     connections: Annotated[
         int,
         Sql(
-            "(select count(*) from connection_requests r"
-            " where {t}.id in (r.sender_id, r.receiver_id) and r.status = 'ACCEPTED')"
+            "(select count(*) from connection_requests {r}"
+            " where {t}.id in ({r}.sender_id, {r}.receiver_id) and {r}.status = 'ACCEPTED')"
         ),
     ]
 
@@ -37,8 +39,8 @@ class Profile(Shape):
     email: Annotated[str, Sql("coalesce({t}.email, '')")]
     role: Role
     created_at: Time
-    influencer: Annotated[OwnInfluencer | None, Sql(OwnInfluencer.row("influencers i where i.user_id = {t}.id"))]
-    salon: Annotated[Salon | None, Sql(Salon.row("salons s where s.user_id = {t}.id"))]
+    influencer: Annotated[OwnInfluencer | None, Sql(OwnInfluencer.row("influencers {i} where {i}.user_id = {t}.id"))]
+    salon: Annotated[Salon | None, Sql(Salon.row("salons {s} where {s}.user_id = {t}.id"))]
     stats: Annotated[ProfileStats, Sql(ProfileStats.sql("{t}"))]
 
 
@@ -63,8 +65,8 @@ class ConnectionWith(Shape):
 
 
 BETWEEN = (
-    "least(r.sender_id, r.receiver_id) = least({t}.id, {viewer})"
-    " and greatest(r.sender_id, r.receiver_id) = greatest({t}.id, {viewer})"
+    "least({r}.sender_id, {r}.receiver_id) = least({t}.id, {viewer})"
+    " and greatest({r}.sender_id, {r}.receiver_id) = greatest({t}.id, {viewer})"
 )
 
 
@@ -76,19 +78,20 @@ class SeenProfile(Shape):
     email: Annotated[
         str,
         Sql(
-            "case when {t}.id = {viewer} or exists (select from users v where v.id = {viewer} and v.role = 'ADMIN')"
-            f" or exists (select from connection_requests r where {BETWEEN} and r.status = 'ACCEPTED')"
+            "case when {t}.id = {viewer}"
+            " or exists (select from users {v} where {v}.id = {viewer} and {v}.role = 'ADMIN')"
+            f" or exists (select from connection_requests {{r}} where {BETWEEN} and {{r}}.status = 'ACCEPTED')"
             " then coalesce({t}.email, '') else '' end"
         ),
     ]
     role: Role
     created_at: Time
     influencer: Annotated[
-        SeenInfluencer | None, Sql(SeenInfluencer.row("influencers i where i.user_id = {t}.id", viewer="{viewer}"))
+        SeenInfluencer | None, Sql(SeenInfluencer.row("influencers {i} where {i}.user_id = {t}.id", viewer="{viewer}"))
     ]
-    salon: Annotated[SeenSalon | None, Sql(SeenSalon.row("salons s where s.user_id = {t}.id", viewer="{viewer}"))]
+    salon: Annotated[SeenSalon | None, Sql(SeenSalon.row("salons {s} where {s}.user_id = {t}.id", viewer="{viewer}"))]
     connection_status: Annotated[
-        ConnectionWith | None, Sql(ConnectionWith.row(f"connection_requests r where {BETWEEN}", viewer="{viewer}"))
+        ConnectionWith | None, Sql(ConnectionWith.row(f"connection_requests {{r}} where {BETWEEN}", viewer="{viewer}"))
     ]
 
 

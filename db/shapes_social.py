@@ -38,9 +38,9 @@ class OwnAccountWithPosts(OwnAccount):
     posts: Annotated[
         list[SocialPost],
         Sql(
-            f"coalesce((select json_agg({SocialPost.sql('p')} order by p.posted_at desc nulls last, p.id) from"
-            " (select * from social_media_posts where account_id = {t}.id order by posted_at desc nulls last, id"
-            f" limit {SHOWN_POSTS}) p), '[]')"
+            f"coalesce((select json_agg({SocialPost.sql('{p}')} order by {{p}}.posted_at desc nulls last, {{p}}.id)"
+            " from (select * from social_media_posts {q} where {q}.account_id = {t}.id"
+            f" order by {{q}}.posted_at desc nulls last, {{q}}.id limit {SHOWN_POSTS}) {{p}}), '[]')"
         ),
     ]
 

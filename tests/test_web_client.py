@@ -211,3 +211,103 @@ async def test_an_alias_answers_as_its_canonical_route(api: Api, people, alias: 
         await people.instance.db.execute(EMPTY)
     assert answers[0] == answers[1]
     assert answers[0][0] < 400
+
+
+# -- contents of cards -----------------------------------------------------------------------------------------------
+
+INFLUENCER_PIC, SALON_PIC = "http://media.example.com/media/hanako.png", "http://media.example.com/media/sakura.png"
+PICTURES = {"influencers": INFLUENCER_PIC, "salons": SALON_PIC}
+
+
+def own(person: Person, **parts: Any) -> dict[str, Any]:
+    """What every card says of a person, whose address the reader may know."""
+    return {"id": person.id, "name": person.name, "email": person.email, "role": person.role, **parts}
+
+
+def request_card(person: Person) -> dict[str, Any]:
+    if person.role == "SALON":
+        salon = {"businessName": f"{person.name} K.K.", "profilePic": SALON_PIC, "description": "Hair and nails"}
+        return own(person, influencer=None, salon=salon)
+    influencer = {"profilePic": INFLUENCER_PIC, "bio": "I show what I wear", "categories": ["beauty", "fashion"]}
+    return own(person, influencer=influencer, salon=None)
+
+
+def card(person: Person) -> dict[str, Any]:
+    if person.role == "SALON":
+        return own(person, influencer=None, salon={"profilePic": SALON_PIC, "businessName": f"{person.name} K.K."})
+    return own(person, influencer={"profilePic": INFLUENCER_PIC}, salon=None)
+
+
+def author(person: Person) -> dict[str, Any]:
+    influencer, salon = (
+        ({"profilePic": INFLUENCER_PIC}, None) if person.role == "INFLUENCER" else (None, {"profilePic": SALON_PIC})
+    )
+    return {"id": person.id, "name": person.name, "influencer": influencer, "salon": salon}
+
+
+async def two_with_pictures(people, salon_asks: bool) -> tuple[Person, Person]:
+    """Who asks, and who is asked."""
+    influencer, salon = await people.influencer(), await people.salon()
+    for table, picture_url in PICTURES.items():
+        await people.instance.db.execute(f"update {table} set profile_pic = $1", picture_url)
+    return (salon, influencer) if salon_asks else (influencer, salon)
+
+
+both_directions = pytest.mark.parametrize("salon_asks", [True, False], ids=["salon asks", "influencer asks"])
+
+
+@both_directions
+async def test_lists_of_requests_show_both_sides(api: Api, people, salon_asks: bool):
+    sender, receiver = await two_with_pictures(people, salon_asks)
+    asked = (await api.post("/connections/request", {"receiverId": receiver.id}, sender)).data
+
+    async def check(reader: Person, paths: list[str], connected: bool) -> None:
+        for path in paths:
+            [row] = (await api.get(path, reader)).data
+            for side, person in (("sender", sender), ("receiver", receiver)):
+                known = connected or person is reader
+                assert row[side] == request_card(person) | ({} if known else {"email": ""}), (path, side)
+
+    await check(receiver, ["/connections/requests/received", "/connections?type=incoming", "/connections"], False)
+    await check(sender, ["/connections/requests/sent", "/connections?type=outgoing", "/connections?type=all"], False)
+    assert (await api.patch(f"/connections/requests/{asked['id']}/accept", None, receiver)).status == 200
+    for reader in (sender, receiver):
+        await check(reader, ["/connections/accepted", "/connections?type=accepted", "/connections?type=all"], True)
+    admin = await people.admin()
+    [row] = (await api.get("/admin/connections", admin)).data
+    assert (row["sender"], row["receiver"]) == (card(sender), card(receiver))
+
+
+@both_directions
+async def test_chat_shows_the_other_side(api: Api, people, salon_asks: bool):
+    one, other = await two_with_pictures(people, salon_asks)
+    conversation_id = await people.connect(one, other)
+    messages = f"/chat/conversations/{conversation_id}/messages"
+    assert (await api.post(messages, {"content": "hello"}, one)).data["sender"] == author(one)
+    for reader, partner in ((one, other), (other, one)):
+        [contact] = (await api.get("/chat/contacts", reader)).data
+        assert contact["user"] == card(partner)
+        assert contact["conversation"]["lastMessage"] == "hello"
+        [listed] = (await api.get("/chat/conversations", reader)).data
+        opened = (await api.get(f"/chat/conversations/{partner.id}", reader)).data
+        for conversation in (listed, opened):
+            assert conversation["otherUser"] == card(partner)
+            users = [participant["user"] for participant in conversation["participants"]]
+            assert sorted(users, key=lambda user: user["id"]) == sorted(
+                map(card, (one, other)), key=lambda user: user["id"]
+            )
+        assert [message["sender"] for message in listed["messages"]] == [author(one)]
+        assert [message["sender"] for message in (await api.get(messages, reader)).data] == [author(one)]
+
+
+@both_directions
+async def test_discovery_and_profiles_show_the_other_side(api: Api, people, salon_asks: bool):
+    reader, found = await two_with_pictures(people, salon_asks)
+    role = found.role.lower()
+    [seen] = (await api.get(f"/discovery/{role}s", reader)).data
+    profile = (await api.get(f"/profile/{found.id}", reader)).data
+    assert seen["user"] == own(found, email="")
+    expected = request_card(found)[role]
+    assert {name: seen[name] for name in expected} == {name: profile[role][name] for name in expected} == expected
+    own_profile = (await api.get("/profile/me", found)).data
+    assert {name: own_profile[role][name] for name in expected} == expected
