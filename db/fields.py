@@ -1,7 +1,7 @@
 """Types of what clients send, for bodies, queries and frames alike."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args
 
@@ -54,6 +54,14 @@ def on_one_line(text: str) -> str:
 
 def blank_to_none(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
+
+
+def group_by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Return the values of a query or form by name: several of one name are a list, and `name[]` counts as `name`."""
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name.removesuffix("[]"), []).append(value)
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
 
 
 def split_commas(value: Any) -> Any:
@@ -110,7 +118,7 @@ Region = Annotated[
     Word,
     AfterValidator(read_region),
     WithJsonSchema(
-        {"type": "string", "maxLength": 60, "description": "A Japanese prefecture or a two-letter country code"}
+        {"type": "string", "maxLength": 60, "description": "A Japanese prefecture or an ISO 3166-1 alpha-2 code"}
     ),
 ]
 Gender = Annotated[

@@ -3,7 +3,7 @@
 import re
 import uuid
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import orjson
 import structlog
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from tornado.httputil import HTTPInputError
 from tornado.web import HTTPError, MissingArgumentError, RequestHandler, stream_request_body
 
-from db.fields import list_faults
+from db.fields import group_by_name, list_faults
 from db.outbox import queue_mail
 from db.pool import Database, Transaction
 from db.sessions import Caller
@@ -196,10 +196,10 @@ class Handler(RequestHandler):
         try:
             # Tornado reads the request line as Latin-1; some clients send UTF-8 there without escaping it.
             text = self.request.query.encode("latin-1").decode()
-            parameters = parse_qs(text, keep_blank_values=False, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
+            parameters = parse_qsl(text, keep_blank_values=False, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
         except ValueError:
             raise Invalid([{"field": "query", "message": "is not valid UTF-8, or has too many fields"}]) from None
-        return {name: values[0] if len(values) == 1 else values for name, values in parameters.items()}
+        return group_by_name(parameters)
 
     # -- answers -----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from tornado.httputil import HTTPHeaders
 
+from db.fields import group_by_name
 from handlers.endpoint import JSON_BYTES, Endpoint
 from handlers.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
 from services.multipart import Form, Malformed, MultipartReader, UploadedFile
@@ -106,5 +107,4 @@ class Body:
         if misplaced:
             raise Invalid([{"field": name, "message": fault} for name, fault in misplaced.items()])
         self.files = form.files
-        given = {name: [value for value in values if value.strip()] for name, values in form.fields.items()}
-        return {name: values[0] if len(values) == 1 else values for name, values in given.items() if values}
+        return group_by_name((name, value) for name, values in form.fields.items() for value in values if value.strip())

@@ -71,7 +71,8 @@ async def test_a_form_without_a_picture(api: Api, newcomer: Person, db: Database
 @pytest.mark.parametrize(
     "categories",
     [[("categories", '["beauty","tech"]')], [("categories", "beauty, tech")],
-     [("categories", "beauty"), ("categories", "technology"), ("categories", "tech")]],
+     [("categories", "beauty"), ("categories", "technology"), ("categories", "tech")],
+     [("categories[]", "beauty"), ("categories[]", "tech")], [("categories[]", "beauty"), ("categories", "tech")]],
 )  # fmt: skip
 async def test_a_form_writes_a_list_in_several_ways(api: Api, newcomer: Person, categories):
     fields = [field for field in as_fields(HANAKO) if field[0] != "categories"]
