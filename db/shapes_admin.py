@@ -60,14 +60,14 @@ class UserCounts(Shape):
     verified: int
     unverified: int
     completed_onboarding: int
-    recent_signups: int
+    recent_signups: int = Field(description="In the last 30 days")
 
 
 class ConnectionCounts(Shape):
     total: int
     pending: int
     accepted: int
-    recent: int
+    recent: int = Field(description="Requests of the last 30 days")
 
 
 class AccountCounts(Shape):

@@ -21,7 +21,7 @@ from handlers.endpoint import ADMIN, NumberedPaging, endpoint
 from handlers.paging import Cursor, key_or_latest, page_of, window
 
 CHART_DAYS = 30
-RECENT_DAYS = 7
+RECENT_DAYS = 30
 
 # Admins and deleted accounts are no users here. Days begin at midnight UTC.
 SHOW_DASHBOARD = f"""

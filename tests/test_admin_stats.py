@@ -39,14 +39,16 @@ async def test_counts(api: Api, people: People, db: Database):
     admin, salon = await people.admin(), await people.salon()
     influencers = [await people.influencer(f"i{number}") for number in range(4)]
     conversation = await people.connect(influencers[0], salon)
-    for status, influencer in (("PENDING", influencers[1]), ("REJECTED", influencers[2])):
+    for status, influencer, days in (("PENDING", influencers[1], 29), ("REJECTED", influencers[2], 31)):
         await db.execute(
             "insert into connection_requests (sender_id, receiver_id, status, created_at) values ($1, $2, $3, $4)",
-            influencer.id, salon.id, status, datetime.now(UTC) - timedelta(days=8),
+            influencer.id, salon.id, status, datetime.now(UTC) - timedelta(days=days),
         )  # fmt: skip
     await api.post(f"/chat/conversations/{conversation}/messages", {"content": "hi"}, salon)
     await db.execute("update users set email_verified_at = null, onboarded_at = null where id = $1", influencers[1].id)
-    await db.execute("update users set created_at = now() - interval '8 days' where id = $1", influencers[2].id)
+    for person, days in ((influencers[1], 29), (influencers[2], 31)):  # “recent” means 30 days
+        created = datetime.now(UTC) - timedelta(days=days)
+        await db.execute("update users set created_at = $2 where id = $1", person.id, created)
     await db.execute("update users set status = 'SUSPENDED' where id = $1", influencers[2].id)
     await db.execute("update users set status = 'DELETED', email = null where id = $1", influencers[3].id)
     await db.execute("update sessions set rotated_at = now() - interval '2 days'")
@@ -62,7 +64,7 @@ async def test_counts(api: Api, people: People, db: Database):
     assert data["stats"] == {
         "users": {"total": 4, "influencers": 3, "salons": 1, "verified": 3, "unverified": 1, "completedOnboarding": 3,
                   "recentSignups": 3},
-        "connections": {"total": 3, "pending": 1, "accepted": 1, "recent": 1},
+        "connections": {"total": 3, "pending": 1, "accepted": 1, "recent": 2},
         "socialMedia": {"instagram": 2, "tiktok": 1, "total": 3},
         "messages": {"total": 1},
         "activeToday": 2,
