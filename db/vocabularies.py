@@ -1,10 +1,13 @@
 """The words that profiles and searches share: categories, regions and genders, and the other ways people write them.
 
-What is stored is a lower-case slug. Reading is lenient: case, accents, spaces and Japanese spellings do not matter.
+Categories and prefectures are stored as lower-case slugs, countries as upper-case codes. Reading is lenient: case,
+accents, spaces and Japanese spellings do not matter.
 """
 
 import re
 import unicodedata
+
+from db.countries import COUNTRIES
 
 CATEGORIES = (
     "beauty", "lifestyle", "fashion", "fitness", "food", "travel", "technology", "gaming", "wellness", "parenting",
@@ -47,20 +50,8 @@ CITIES = {
     "shinjuku": "tokyo", "harajuku": "tokyo", "ginza": "tokyo",
 }  # fmt: skip
 
-# ISO 3166-1 alpha-2
-COUNTRY_CODES = """
-    ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bl bm bn bo bq br bs bt bv bw by
-    bz ca cc cd cf cg ch ci ck cl cm cn co cr cu cv cw cx cy cz de dj dk dm do dz ec ee eg eh er es et fi fj fk
-    fm fo fr ga gb gd ge gf gg gh gi gl gm gn gp gq gr gs gt gu gw gy hk hm hn hr ht hu id ie il im in io iq ir
-    is it je jm jo jp ke kg kh ki km kn kp kr kw ky kz la lb lc li lk lr ls lt lu lv ly ma mc md me mf mg mh mk
-    ml mm mn mo mp mq mr ms mt mu mv mw mx my mz na nc ne nf ng ni nl no np nr nu nz om pa pe pf pg ph pk pl pm
-    pn pr ps pt pw py qa re ro rs ru rw sa sb sc sd se sg sh si sj sk sl sm sn so sr ss st sv sx sy sz tc td tf
-    tg th tj tk tl tm tn to tr tt tv tw tz ua ug um us uy uz va vc ve vg vi vn vu wf ws ye yt za zm zw
-"""
-COUNTRIES = frozenset(COUNTRY_CODES.split())
-
 REGION_ALIASES = {
-    **{japanese: slug for slug, japanese in PREFECTURES.items()}, **CITIES, "japan": "jp", "日本": "jp",
+    **{japanese: slug for slug, japanese in PREFECTURES.items()}, **CITIES, "japan": "JP", "日本": "JP",
 }  # fmt: skip
 
 # “Osaka-fu”, “Kanagawa Prefecture”, “神奈川県”, “横浜市” mean the place before it.
@@ -92,9 +83,9 @@ def read_category(text: str) -> str:
 def read_region(text: str) -> str:
     word = slug(text)
     for name in (word, REGION_SUFFIX.sub("", word)):
-        region = REGION_ALIASES.get(name, name)
-        if region in PREFECTURES or region in COUNTRIES:
-            return region
+        for region in (REGION_ALIASES.get(name, name), name.upper()):
+            if region in PREFECTURES or region in COUNTRIES:
+                return region
     raise ValueError("must be a Japanese prefecture or a two-letter country code")
 
 

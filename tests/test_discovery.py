@@ -122,7 +122,7 @@ def crowd(io_loop, people):
         await add(people, "Ai", "", "tokyo", ["beauty", "food"], "ai", 500, 9.5)
         await add(people, "Bo", "", "kanagawa", ["fitness"], "bo", 50_000, 1.25)
         await add(people, "Cy", "", "tokyo", ["technology"], "cy", 3_000_000_000, 0.4)
-        await add(people, "Di", "", "jp", ["pets", "food"])
+        await add(people, "Di", "", "JP", ["pets", "food"])
 
     io_loop.run_sync(fill)
 
@@ -252,7 +252,7 @@ async def test_addresses_and_connections(api, people, db):
 async def test_facets(api, crowd, people, sakura):
     admin, hanako = await people.admin(), await people.influencer("Late")
     assert (await api.get("/discovery/regions", sakura)).data == [
-        {"region": "tokyo", "count": 3}, {"region": "jp", "count": 1}, {"region": "kanagawa", "count": 1},
+        {"region": "tokyo", "count": 3}, {"region": "JP", "count": 1}, {"region": "kanagawa", "count": 1},
     ]  # fmt: skip
     categories = (await api.get("/discovery/categories", sakura)).data
     assert categories[:3] == [

@@ -101,7 +101,7 @@ async def test_a_salon_changes_all_of_its_fields(api: Api, people: People):
     salon = await people.salon()
     changes = {
         "businessName": "新しい名前", "description": "Line one\nline two 💇", "preferredCategories": ["food", "pets"],
-        "region": "jp", "website": "http://neu.example.jp", "establishedYear": 1900, "teamSize": 1, "phoneNo": "+81 3",
+        "region": "JP", "website": "http://neu.example.jp", "establishedYear": 1900, "teamSize": 1, "phoneNo": "+81 3",
         "operatingHours": "always", "instagramHandle": "a", "tiktokHandle": "b", "facebookPage": "https://fb.com/c",
     }  # fmt: skip
     answer = await api.patch("/profile/update", {**changes, "name": "Neu", "bio": "not mine"}, salon)

@@ -22,8 +22,8 @@ from db.vocabularies import (
         ("Tokyo", "tokyo"), (" TOKYO ", "tokyo"), ("東京都", "tokyo"), ("Tokyo-to", "tokyo"), ("京都", "kyoto"),
         ("京都府", "kyoto"), ("Hyōgo", "hyogo"), ("Osaka-fu", "osaka"), ("Kanagawa Prefecture", "kanagawa"),
         ("yokohama", "kanagawa"), ("横浜市", "kanagawa"), ("Nagoya", "aichi"), ("sapporo", "hokkaido"),
-        ("KOBE", "hyogo"), ("北海道", "hokkaido"), ("ＯＫＩＮＡＷＡ", "okinawa"), ("JP", "jp"), ("us", "us"),
-        ("Japan", "jp"), ("Kofu", "yamanashi"),
+        ("KOBE", "hyogo"), ("北海道", "hokkaido"), ("ＯＫＩＮＡＷＡ", "okinawa"), ("JP", "JP"), ("us", "US"),
+        ("Japan", "JP"), ("ｊｐ", "JP"), ("Kofu", "yamanashi"),
     ],
 )  # fmt: skip
 def test_regions(written: str, region: str):
