@@ -10,6 +10,7 @@ import jwt
 from settings import Settings
 
 ALGORITHM = "HS256"
+LEEWAY_SECONDS = 10  # instances' clocks differ: a token may come from one whose clock is ahead
 REMEMBERED = 10_000  # access tokens whose signature has been checked; about 1 KB each
 Kind = Literal["access", "refresh"]
 
@@ -76,11 +77,18 @@ class Tokens:
 
     def _verify(self, kind: Kind, token: str, secret: str) -> dict[str, Any]:
         try:
-            claims = jwt.decode(token, secret, algorithms=[ALGORITHM], options={"require": ["exp", "iat"]})
+            claims = jwt.decode(
+                token, secret, algorithms=[ALGORITHM], leeway=LEEWAY_SECONDS, options={"require": ["exp", "iat"]}
+            )
+            expired = (
+                int(claims["exp"]) <= time.time()
+            )  # PyJWT's leeway is for `iat` and `nbf`, but lengthens `exp` too
         except jwt.ExpiredSignatureError:
             raise TokenExpired from None
         except (jwt.InvalidTokenError, ValueError):
             raise TokenError from None
+        if expired:
+            raise TokenExpired
         if claims.get("typ") != kind:
             raise TokenError
         return claims
