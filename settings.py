@@ -203,6 +203,9 @@ class Settings(BaseSettings):
     jobs_timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
     jobs_enabled: bool = True
 
+    # Over all instances. A browser keeps one or two a tab; each may hold a MiB of frames that wait to be read.
+    sockets_per_user: int = Field(30, ge=1, le=1000)
+
     limit_general: RateLimit = Limit(1000, 900)
     limit_auth: RateLimit = Limit(5, 900)
     limit_auth_ip: RateLimit = Limit(50, 900)

@@ -47,7 +47,9 @@ class Realtime:
         self.publisher = Publisher(self.hub, self.relay)
         self.typists = Typists(self.publish)
         self.hub.on_author = self.typists.stop
-        self.presence = Presence(self.relay.redis, self.relay.instance_id, db, self.publish, self.end_newest)
+        self.presence = Presence(
+            self.relay.redis, self.relay.instance_id, db, self.publish, settings.sockets_per_user, self.end_newest
+        )
         self.sockets: set[Socket] = set()
         self.leaving: set[Socket] = set()  # ended, and not yet closed by both sides
         self.draining = False

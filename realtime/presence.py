@@ -32,7 +32,6 @@ REDIS_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 BATCH_USERS = 200
 TOLD_USERS = 1_000  # how many of a user's connections hear of it; the latest ones
-SOCKETS_PER_USER = 10
 
 # The users that $1 is connected to, the latest first.
 CONNECTED = f"""
@@ -58,13 +57,15 @@ class Presence:
         instance_id: str,
         db: Database,
         publish: Callable[[Event], None],
+        sockets_per_user: int,
         on_crowd: Callable[[str], None],
     ) -> None:
         self.redis = redis
         self.instance_id = instance_id
         self.db = db
         self.publish = publish
-        self.on_crowd = on_crowd  # called with a user who has more than SOCKETS_PER_USER sockets
+        self.sockets_per_user = sockets_per_user
+        self.on_crowd = on_crowd  # called with a user who has more sockets than that
         self.counts: dict[str, int] = {}  # user -> open sockets here; 0 during the grace
         self.graces: dict[str, asyncio.TimerHandle] = {}
         self.left_at: dict[str, float] = {}
@@ -168,7 +169,7 @@ class Presence:
                 if before and not elsewhere and self.came.pop(user_id, None) is None:
                     self.went[user_id] = left_at
             self.silent.discard(user_id)
-            if total > SOCKETS_PER_USER and self.counts.get(user_id):
+            if total > self.sockets_per_user and self.counts.get(user_id):
                 self.on_crowd(user_id)
 
     async def _run(self, script: str, *arguments: Any) -> Any:

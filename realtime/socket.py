@@ -19,7 +19,6 @@ from realtime import Realtime
 from realtime.commands import COMMANDS, Command, CommandError
 from realtime.events import encode
 from realtime.frames import BadFrame, parse
-from realtime.presence import SOCKETS_PER_USER
 from realtime.send_queue import SendQueue
 from services.metrics import SOCKET_CLOSES, SOCKETS
 from services.rate_limit import Claim, LocalCounters
@@ -177,9 +176,9 @@ class Socket(WebSocketHandler):
             self.dismiss(ENDED, "session has ended", CommandError("SESSION_ENDED", "Your session has ended"))
 
     async def _start(self, user_id: str) -> None:
-        hub = self.realtime.hub
-        if len(hub.sockets_of(user_id)) >= SOCKETS_PER_USER:
-            error = CommandError("TOO_MANY", f"At most {SOCKETS_PER_USER} sockets a user")
+        hub, allowed = self.realtime.hub, self.realtime.settings.sockets_per_user
+        if len(hub.sockets_of(user_id)) >= allowed:
+            error = CommandError("TOO_MANY", f"At most {allowed} sockets can be open at once; please close one first")
             self.dismiss(FLOOD, "too many sockets", error)
         self.user_id = user_id
         self.early = []  # what comes in meanwhile comes after `ready`

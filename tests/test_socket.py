@@ -186,10 +186,14 @@ async def test_floods_end_but_surplus_typing_is_dropped(api, hanako, people, lim
     assert (last["id"], last["data"]["code"]) == (len(pongs), "RATE_LIMITED")
 
 
-async def test_ten_sockets_a_user(api, hanako, people):
-    sockets = [await api.socket(hanako) for _ in range(10)]
-    eleventh = await SocketClient.open(api, {"Authorization": f"Bearer {hanako.token}"})
-    assert await eleventh.close_code() == 4429
+async def test_thirty_sockets_a_user(api, hanako, people):
+    sockets = [await api.socket(hanako) for _ in range(30)]
+    by_header = await SocketClient.open(api, {"Authorization": f"Bearer {hanako.token}"})
+    assert await by_header.close_code() == 4429
+    by_frame = await SocketClient.open(api)
+    refused = await by_frame.ask("authenticate", {"token": hanako.token})
+    assert (refused["data"]["code"], "At most 30" in refused["data"]["message"]) == ("TOO_MANY", True)
+    assert await by_frame.close_code() == 4429
     await sockets[0].close()
     await (await api.socket(await people.influencer())).heard()  # others are not held up
     async with asyncio.timeout(2):
