@@ -15,6 +15,7 @@ from tornado.netutil import bind_sockets
 from db.embedded import EmbeddedServers, ServerUrls
 from db.migrate import migrate
 from db.pool import Database
+from db.programs import ServersError
 from db.scrape_runs import ScrapeRuns
 from db.sessions import Sessions
 from db.tiktok_tokens import TikTokTokens
@@ -188,6 +189,9 @@ def main() -> int:
     embedded = settings.database_url is None or settings.redis_url is None
     try:
         uvloop.run(serve(settings, find_servers(settings, servers), embedded))
+    except ServersError as error:
+        print(error, file=sys.stderr)
+        return 1
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise

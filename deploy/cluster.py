@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from db.embedded import EmbeddedServers, ServerUrls, free_port  # noqa: E402
 from db.migrate import migrate  # noqa: E402
+from db.programs import ServersError  # noqa: E402
 
 PRODUCTION_PORTS = ("127.0.0.1:3001", "127.0.0.1:3002", "127.0.0.1:3003")
 START_SECONDS = 30.0
@@ -230,9 +231,10 @@ def main() -> int:
     except ClusterError as error:
         say(str(error), sys.stderr)
         return 1
-    except subprocess.CalledProcessError:
+    except ServersError as error:
         if not asked:  # Ctrl-C reaches initdb and the like as well
-            raise
+            say(str(error), sys.stderr)
+            return 1
     finally:
         servers.stop()
     return 0

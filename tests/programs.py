@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -20,3 +21,10 @@ def needs_program(name: str, package: str) -> pytest.MarkDecorator:
     if missing and os.environ.get(REQUIRED):
         raise RuntimeError(f"{reason}, or unset {REQUIRED} to skip the tests that need it")
     return pytest.mark.skipif(missing, reason=reason)
+
+
+def needs_namespace() -> pytest.MarkDecorator:
+    """Mark tests that show themselves another /etc; containers often refuse that, so .ci/run does not require it."""
+    mount = ["unshare", "-m", "mount", "--bind", "/etc", "/etc"]
+    allowed = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    return pytest.mark.skipif(not allowed, reason="root and a mount namespace are needed: unshare -m is refused")

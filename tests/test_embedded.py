@@ -11,7 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from db import embedded
 from db.embedded import EmbeddedServers, ServerUrls, redis_answers
+from db.programs import ServersError, run_program
 from tests.processes import ROOT
 
 SECONDS = 40.0
@@ -83,3 +85,26 @@ def test_a_start_that_is_interrupted_stops_no_later_one(folder, moment):
     urls = again.start()
     assert answer(urls)
     again.stop()
+
+
+def test_what_a_failing_program_prints_is_in_the_error(folder, monkeypatch):
+    with pytest.raises(ServersError, match=r"sh failed with status 3:\nwhy"):
+        run_program("sh", "-c", "echo why >&2; exit 3", timeout=SECONDS)
+    servers = EmbeddedServers(folder, "-c no_such_setting=on")
+    with pytest.raises(ServersError, match=r"initdb failed with status 1:\n(?s:.*)could not access directory"):
+        servers.run("initdb", "-D", "/dev/null/x")
+    try:
+        with pytest.raises(ServersError, match='unrecognized configuration parameter "no_such_setting"'):
+            servers.start()
+    finally:
+        servers.stop()
+    monkeypatch.setattr(embedded, "redis_binary", lambda: "/bin/false")
+    with pytest.raises(ServersError, match="false failed with status 1:\nIt printed nothing"):
+        servers.start_redis()
+
+
+def test_a_program_that_cannot_be_started_or_does_not_end_is_named():
+    with pytest.raises(ServersError, match=r"no-such-program cannot be started: .*No such file"):
+        run_program("no-such-program", timeout=SECONDS)
+    with pytest.raises(ServersError, match="sleep has not ended within 0 seconds"):
+        run_program("sleep", "60", timeout=0.01)

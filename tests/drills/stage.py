@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from redis.exceptions import RedisError
 
 from db.embedded import EmbeddedServers, ServerUrls, free_port, redis_answers, redis_binary
 from db.migrate import migrate
+from db.programs import run_program
 from deploy.cluster import Cluster, find_nginx
 from services.tokens import Tokens
 from settings import load_settings
@@ -172,7 +172,7 @@ class Stage:
         return int(self.redis_direct.info("server")["process_id"])
 
     def start_redis(self) -> None:
-        subprocess.run([redis_binary(), str(self.servers.folder / "redis.conf")], check=True, capture_output=True)
+        run_program(redis_binary(), self.servers.folder / "redis.conf", timeout=START_SECONDS)
         while not redis_answers(self.urls.redis_url):
             pass
 

@@ -1,0 +1,25 @@
+"""A program that fails says why: the product runs programs by `run_program`, which shows their own error text."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("db", "services", "realtime", "handlers", "jobs", "deploy", "examples")
+
+
+def hides_errors(call: ast.Call) -> bool:
+    """Whether this call of `subprocess` raises an error without the program's text."""
+    arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    name = ast.unparse(call.func)
+    return name.startswith("subprocess.check_") or (name == "subprocess.run" and arguments.get("check") == "True")
+
+
+def test_no_error_of_a_program_is_hidden():
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for room in PRODUCT
+        for path in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and hides_errors(node)
+    ]
+    assert found == []
