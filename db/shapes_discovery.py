@@ -1,8 +1,11 @@
-"""What discovery answers: profiles of the other role, and how many there are of a kind."""
+"""What discovery answers: profiles of the other role, counts of a kind, and the words of all vocabularies."""
 
 from typing import Annotated
 from uuid import UUID
 
+from pydantic import Field
+
+from db.error_codes import ErrorCode
 from db.shapes import ConnectionState, Gender, Shape, SocialAccount, Sql, Time, UserRef
 
 # Of influencer `{t}`, the ones with the most followers first.
@@ -52,3 +55,14 @@ class RegionCount(Shape):
 class CategoryCount(Shape):
     category: str
     count: int
+
+
+class Word(Shape):
+    slug: str = Field(description="What requests and answers carry")
+    name: str = Field(description="In English, for people")
+
+
+class Vocabularies(Shape):
+    regions: list[Word] = Field(description="Japanese prefectures from north to south, then countries by name")
+    categories: list[Word]
+    error_codes: list[ErrorCode] = Field(description="Every `code` of an error, of requests and socket frames alike")

@@ -94,3 +94,11 @@ def read_gender(text: str) -> str:
     if gender is None:
         raise ValueError("must be MALE, FEMALE, NON_BINARY or PREFER_NOT_TO_SAY")
     return gender
+
+
+# What people call these in English, by what is stored: prefectures from north to south, then countries by name.
+REGION_NAMES = {
+    **{prefecture: prefecture.title() for prefecture in PREFECTURES},
+    **dict(sorted(COUNTRIES.items(), key=lambda country: slug(country[1]))),
+}
+CATEGORY_NAMES = {category: category.title() for category in CATEGORIES}

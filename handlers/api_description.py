@@ -29,7 +29,7 @@ ERROR: Json = {
     "properties": {
         "error": {"type": "string", "description": "A brief name, helpful by itself"},
         "message": {"type": "string", "description": "A sentence for a person"},
-        "code": {"type": "string", "description": "For programs"},
+        "code": {"type": "string", "description": "For programs; GET /api/v1/discovery/vocabularies lists all codes"},
         "requestId": {"type": "string"},
         "details": {
             "type": "array",

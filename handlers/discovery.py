@@ -5,12 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from db.error_codes import ERROR_CODES
 from db.fields import BlankAsNone, Category, CommaList, Id, Line, Region
 from db.listings import COUNT_LISTINGS, ENGAGEMENT, FOLLOWERS, RECENT, WALK, WALK_NUMBERED, list_listings
 from db.shapes import ConnectionState, UserRef
-from db.shapes_discovery import CategoryCount, DiscoveredInfluencer, DiscoveredSalon, RegionCount
+from db.shapes_discovery import CategoryCount, DiscoveredInfluencer, DiscoveredSalon, RegionCount, Vocabularies
+from db.vocabularies import CATEGORY_NAMES, REGION_NAMES
 from handlers.base import Handler
-from handlers.endpoint import ADMIN, INFLUENCER, SALON, USER, NumberedPaging, endpoint
+from handlers.endpoint import ADMIN, INFLUENCER, PUBLIC, SALON, USER, NumberedPaging, endpoint
 from handlers.paging import Cursor, page_of, window
 
 GRID = 12  # how many the web client shows at once, when it asks for a page and not how long it is
@@ -136,9 +138,26 @@ class Categories(Handler):
         self.reply([row[0] for row in rows])
 
 
+VOCABULARIES = {
+    "regions": [{"slug": slug, "name": name} for slug, name in REGION_NAMES.items()],
+    "categories": [{"slug": slug, "name": name} for slug, name in CATEGORY_NAMES.items()],
+    "errorCodes": ERROR_CODES,
+}
+VOCABULARIES_SECONDS = 3600  # a new version of the server may add words
+
+
+class ListVocabularies(Handler):
+    @endpoint(PUBLIC, returns=Vocabularies, private=False)
+    async def get(self) -> None:
+        """List regions, categories and error codes, with English names for people."""
+        self.set_header("Cache-Control", f"public, max-age={VOCABULARIES_SECONDS}")
+        self.reply(VOCABULARIES)
+
+
 routes = [
     ("/discovery/influencers", Influencers),
     ("/discovery/salons", Salons),
     ("/discovery/regions", Regions),
     ("/discovery/categories", Categories),
+    ("/discovery/vocabularies", ListVocabularies),
 ]

@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 
 from db.conversations import ConversationNotFound, ConversationReadOnly, UnknownAttachment
+from db.error_codes import ErrorCode
 from db.pool import DatabaseUnavailable
 from db.profiles import ProfileNotFound
 from db.social_accounts import HandleTaken
@@ -21,7 +22,7 @@ class ApiError(Exception):
     """A failure that is told to the client as it stands. `error` and `message` must each help by themselves."""
 
     status = 400
-    code = "BAD_REQUEST"
+    code: ErrorCode = "BAD_REQUEST"
     error = "The request cannot be fulfilled"
 
     def __init__(
@@ -29,7 +30,7 @@ class ApiError(Exception):
         error: str | None = None,
         message: str | None = None,
         *,
-        code: str | None = None,
+        code: ErrorCode | None = None,
         details: list[dict[str, str]] | None = None,
         headers: dict[str, str] | None = None,
         **extra: Any,
@@ -77,7 +78,7 @@ class NotAuthenticated(ApiError):
 
 class Forbidden(ApiError):
     status = 403
-    code = "FORBIDDEN"
+    code: ErrorCode = "FORBIDDEN"  # subclasses say more
     error = "You are not allowed to do this"
 
 
@@ -113,7 +114,7 @@ class UnsupportedMediaType(ApiError):
 
 class Conflict(ApiError):
     status = 409
-    code = "CONFLICT"
+    code: ErrorCode = "CONFLICT"  # subclasses say more
     error = "This conflicts with the present state"
 
 
@@ -140,17 +141,12 @@ class Internal(ApiError):
     error = "Something went wrong on our side"
 
 
-# Of these statuses the contract knows one code each; which state of the vendor it was, `reason` tells.
-UPSTREAM_CODES = {404: "NOT_FOUND", 502: "UPSTREAM_FAILED", 503: "NOT_CONFIGURED", 504: "UPSTREAM_TIMEOUT"}
-
-
 class UpstreamFailed(ApiError):
     """What a vendor did, in the words that are meant for clients."""
 
     def __init__(self, error: VendorError) -> None:
         wait = {"Retry-After": str(max(1, math.ceil(error.retry_after)))} if error.retry_after else {}
-        code = UPSTREAM_CODES.get(error.status, error.code)
-        super().__init__(error.title, error.message, code=code, headers=wait, reason=error.code)
+        super().__init__(error.title, error.message, code=error.code, headers=wait, reason=error.reason)
         self.status = error.status
 
 

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from db import conversations
 from db.conversations import Changes, ConversationNotFound, ConversationReadOnly, NewMessage, UnknownAttachment
+from db.error_codes import ErrorCode
 from db.fields import UUID_PATTERN, Body, Id
 from realtime.events import MessageRead, MessageSent, NotificationRead, NotificationReceived, encode
 from realtime.feeds import Feed, replay
@@ -23,7 +24,7 @@ REPLAY_BYTES = 384 * 1024  # a page of a replay: with its escapes well below wha
 class CommandError(Exception):
     """Told to the client as an `error` frame."""
 
-    def __init__(self, code: str, error: str, **extra: Any) -> None:
+    def __init__(self, code: ErrorCode, error: str, **extra: Any) -> None:
         super().__init__(error)
         self.code = code
         self.extra = extra

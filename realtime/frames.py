@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from db.error_codes import ErrorCode
 from realtime.commands import CommandError
 
 MAX_ID_CHARS = 128
@@ -19,7 +20,7 @@ class Frame(NamedTuple):
 class BadFrame(CommandError):
     """Its answer carries the frame's id, if that much could be read."""
 
-    def __init__(self, code: str, error: str, frame_id: str | int | None = None) -> None:
+    def __init__(self, code: ErrorCode, error: str, frame_id: str | int | None = None) -> None:
         super().__init__(code, error)
         self.id = frame_id
 

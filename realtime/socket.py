@@ -13,6 +13,7 @@ from tornado.httputil import HTTPHeaders
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from db.conversations import count_unread
+from db.error_codes import ErrorCode
 from db.fields import list_faults
 from db.pool import DatabaseUnavailable
 from realtime import Realtime
@@ -111,7 +112,7 @@ class Socket(WebSocketHandler):
             self.set_header("Retry-After", "1")
             await self.refuse_upgrade(503, "NOT_READY", "This instance is going away; please connect again")
 
-    async def refuse_upgrade(self, status: int, code: str, error: str) -> None:
+    async def refuse_upgrade(self, status: int, code: ErrorCode, error: str) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("X-Content-Type-Options", "nosniff")

@@ -4,15 +4,18 @@
 `detail` (and in `str(error)`), for the log alone.
 """
 
+from db.error_codes import ErrorCode
+
 # A vendor's error page can be a whole HTML document; this much of it helps, more only fills the log.
 DETAIL_MAX_CHARS = 500
 
 
 class VendorError(Exception):
-    """Base of all of them. `status` is the HTTP status that our client gets, `code` the machine code."""
+    """Base of all of them. Our client gets `status`, `code` and, more exactly, `reason`."""
 
     status = 502
-    code = "UPSTREAM_FAILED"
+    code: ErrorCode = "UPSTREAM_FAILED"
+    reason = "UPSTREAM_FAILED"
     title = "The service did not answer properly"
     message = "The service behind this feature did not answer properly. Please try again later."
 
@@ -29,6 +32,7 @@ class NotConfigured(VendorError):
 
     status = 503
     code = "NOT_CONFIGURED"
+    reason = "NOT_CONFIGURED"
     title = "This feature is not set up"
     message = "This feature is not set up on this server."
 
@@ -40,7 +44,7 @@ class VendorUnavailable(VendorError):
 class VendorUnreachable(VendorUnavailable):
     """No connection, or it broke before an answer came."""
 
-    code = "UPSTREAM_UNREACHABLE"
+    reason = "UPSTREAM_UNREACHABLE"
     title = "The service cannot be reached"
     message = "The service behind this feature cannot be reached at the moment. Please try again later."
 
@@ -48,7 +52,7 @@ class VendorUnreachable(VendorUnavailable):
 class UnreadableAnswer(VendorUnavailable):
     """The vendor answered something that is not what it documents."""
 
-    code = "UPSTREAM_UNREADABLE"
+    reason = "UPSTREAM_UNREADABLE"
     title = "The service answered something unexpected"
     message = "The service behind this feature answered something unexpected. Please try again later."
 
@@ -56,7 +60,7 @@ class UnreadableAnswer(VendorUnavailable):
 class ActorFailed(VendorUnavailable):
     """The scrape started and ended without a result: failed, aborted, or unknown to the vendor by now."""
 
-    code = "UPSTREAM_RUN_FAILED"
+    reason = "UPSTREAM_RUN_FAILED"
     title = "The profile could not be read"
     message = "The profile could not be read this time. Please try again later."
 
@@ -66,6 +70,7 @@ class VendorTimeout(VendorError):
 
     status = 504
     code = "UPSTREAM_TIMEOUT"
+    reason = "UPSTREAM_TIMEOUT"
     title = "The service took too long"
     message = "The service behind this feature took too long to answer. Please try again later."
 
@@ -77,7 +82,7 @@ class ActorTimedOut(VendorTimeout):
 class VendorRateLimited(VendorError):
     """The vendor wants fewer calls; nothing was done."""
 
-    code = "UPSTREAM_BUSY"
+    reason = "UPSTREAM_BUSY"
     title = "The service is busy"
     message = "The service behind this feature is busy. Please try again in a few minutes."
 
@@ -85,7 +90,7 @@ class VendorRateLimited(VendorError):
 class VendorRefused(VendorError):
     """The vendor refuses *us*: our token, key or request. No user can help it, and trying again will not."""
 
-    code = "UPSTREAM_REFUSED"
+    reason = "UPSTREAM_REFUSED"
     title = "The service refused the request"
     message = "The service behind this feature refused the request. The operator has to look into it."
 
@@ -93,7 +98,7 @@ class VendorRefused(VendorError):
 class OutOfCredit(VendorRefused):
     """Our account at the vendor is used up."""
 
-    code = "UPSTREAM_PAUSED"
+    reason = "UPSTREAM_PAUSED"
     title = "This feature is paused"
     message = "This feature is paused for the moment. Please try again tomorrow."
 
@@ -103,6 +108,7 @@ class AccessTokenRefused(VendorRefused):
 
     status = 409
     code = "NEEDS_RECONNECT"
+    reason = "NEEDS_RECONNECT"
     title = "Please connect the account again"
     message = "The platform no longer accepts this connection. Please connect the account again."
 
@@ -115,7 +121,8 @@ class NeedsReconnect(AccessTokenRefused):
 
 class ProfileNotFound(VendorError):
     status = 404
-    code = "PROFILE_NOT_FOUND"
+    code = "NOT_FOUND"
+    reason = "PROFILE_NOT_FOUND"
     title = "Profile not found"
     message = "There is no profile with this username. Please check the spelling."
 
@@ -129,5 +136,6 @@ class EmptyDataset(ProfileNotFound):
 class ProfilePrivate(VendorError):
     status = 409
     code = "PROFILE_PRIVATE"
+    reason = "PROFILE_PRIVATE"
     title = "Profile is private"
     message = "This profile is private. Please make it public and try again."

@@ -9,6 +9,7 @@ import websockets
 from pydantic import TypeAdapter
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
+from db.error_codes import ERROR_CODES
 from handlers.api_description import ERROR
 from handlers.router import Route
 from realtime.event_shapes import EVENT_SHAPES
@@ -80,6 +81,7 @@ class Api:
             assert {"error", "message", "code", "requestId"} <= body.keys(), body
             assert isinstance(body["error"], str) and isinstance(body["message"], str), body
             assert body.keys() <= ERROR["properties"].keys(), body
+            assert body["code"] in ERROR_CODES, body
             return
         routes, _ = self.instance.app.table.root.find(path.strip("/").split("/"), [])
         route: Route | None = routes.get(method)

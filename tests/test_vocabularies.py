@@ -2,18 +2,22 @@
 
 import pytest
 
+from db.error_codes import ERROR_CODES
 from db.vocabularies import (
     CATEGORIES,
     CATEGORY_ALIASES,
+    CATEGORY_NAMES,
     CITIES,
     GENDERS,
     PREFECTURES,
     REGION_ALIASES,
+    REGION_NAMES,
     read_category,
     read_gender,
     read_region,
     slug,
 )
+from tests.clients import Api
 
 
 @pytest.mark.parametrize(
@@ -69,3 +73,21 @@ def test_every_alias_can_be_met_and_leads_somewhere():
     assert set(CITIES.values()) <= PREFECTURES.keys()
     for alias in (*CATEGORY_ALIASES, *REGION_ALIASES, *GENDERS):
         assert slug(alias) == alias
+
+
+def test_every_stored_word_is_read_as_itself():
+    assert len(REGION_NAMES) == 47 + 249
+    assert [read_region(region) for region in REGION_NAMES] == list(REGION_NAMES)
+    assert [read_category(category) for category in CATEGORY_NAMES] == list(CATEGORIES)
+
+
+async def test_anybody_reads_the_vocabularies(api: Api):
+    answer = await api.get("/discovery/vocabularies")
+    assert answer.headers["Cache-Control"] == "public, max-age=3600"
+    regions, categories = answer.data["regions"], answer.data["categories"]
+    assert regions[0] == {"slug": "hokkaido", "name": "Hokkaido"}
+    assert {"slug": "JP", "name": "Japan"} in regions and {"slug": "CI", "name": "Côte d’Ivoire"} in regions
+    assert [region["name"] for region in regions[47:50]] == ["Afghanistan", "Åland Islands", "Albania"]
+    assert categories[0] == {"slug": "beauty", "name": "Beauty"} and len(categories) == 12
+    assert answer.data["errorCodes"] == list(ERROR_CODES)
+    assert answer.data["errorCodes"] == sorted(answer.data["errorCodes"])

@@ -10,7 +10,7 @@ ROOMS = ("settings", "services", "db", "realtime", "handlers", "jobs", "server")
 
 MAY_IMPORT = {
     "settings": set(),
-    "services": {"services", "settings"},
+    "services": {"services", "settings", "db.error_codes"},
     "db": {"db", "settings"},
     "realtime": {
         "realtime",

@@ -1,0 +1,45 @@
+"""Error codes: every `code` that a failed request or a refused frame can carry (contract §1)."""
+
+from typing import Literal, get_args
+
+ErrorCode = Literal[
+    "ACCOUNT_SUSPENDED",
+    "BAD_REQUEST",
+    "BODY_TOO_LARGE",
+    "CLOSED",
+    "CODE_NOT_FOUND",
+    "CONFLICT",
+    "EMAIL_NOT_VERIFIED",
+    "EMAIL_TAKEN",
+    "FORBIDDEN",
+    "HANDLE_TAKEN",
+    "INTERNAL",
+    "INVALID_CREDENTIALS",
+    "INVALID_FILE",
+    "INVALID_FRAME",
+    "INVALID_JSON",
+    "INVALID_OTP",
+    "INVALID_TOKEN",
+    "METHOD_NOT_ALLOWED",
+    "NEEDS_RECONNECT",
+    "NOT_AUTHENTICATED",
+    "NOT_CONFIGURED",
+    "NOT_FOUND",
+    "NOT_READY",
+    "PROFILE_PRIVATE",
+    "RATE_LIMITED",
+    "SESSION_ENDED",
+    "TERMS_NOT_ACCEPTED",
+    "TOKEN_EXPIRED",
+    "TOO_MANY",
+    "UNKNOWN_EVENT",
+    "UNSUPPORTED_MEDIA_TYPE",
+    "UPGRADE_REQUIRED",
+    "UPSTREAM_FAILED",
+    "UPSTREAM_TIMEOUT",
+    "URL_REFUSED",
+    "VALIDATION_ERROR",
+    "WRONG_PASSWORD",
+]
+
+ERROR_CODES: tuple[ErrorCode, ...] = get_args(ErrorCode)
