@@ -14,7 +14,7 @@ MAKE = f"""#!/bin/sh
 cd "$2"
 echo "home $HOME"; echo "folder $PWD"; echo "required ${REQUIRED}"; echo "python $PYTHON"
 echo "kept $(ls -A "$HOME"; ls -d .env .venv .data .git 2>/dev/null)"
-"$PYTHON" -m pip config get global.index-url
+"$PYTHON" -m pip config list
 id embedded_postgres 2>&1
 cat
 echo "$@" | grep -q ' check$' && test -x .ci/run || exit 1
