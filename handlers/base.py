@@ -37,7 +37,7 @@ from realtime.events import Event
 from services import Services
 from services.addresses import network_of
 from services.errors import VendorError
-from services.rate_limit import Claim
+from services.rate_limit import Claim, Verdict
 from services.tokens import TokenError, TokenExpired
 from settings import Limit
 
@@ -158,8 +158,11 @@ class Handler(RequestHandler):
         return getattr(self.application.config, name)
 
     async def take(self, claims: list[Claim], error: str | None = None) -> None:
-        """Count a hit on all of these limits, or refuse with 429; the headers tell of the one that is nearest."""
-        verdicts = await self.services.rate_limits.take(claims)
+        """Count a hit on all of these limits, or refuse with 429."""
+        self.heed(await self.services.rate_limits.take(claims), error)
+
+    def heed(self, verdicts: list[Verdict], error: str | None = None) -> None:
+        """Refuse with 429 if a limit is exhausted; the headers describe the limit that is nearest to it."""
         if verdicts:
             tightest = min(verdicts, key=lambda verdict: (verdict.allowed, verdict.remaining))
             self.set_header("RateLimit-Limit", tightest.limit)

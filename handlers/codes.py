@@ -1,18 +1,14 @@
-"""What the public routes of sign-up and sign-in share: codes by mail, and counting of failed tries."""
+"""What the public routes of sign-up and sign-in share: codes by mail."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated
 
 from db.fields import Body, Email, Line
 from db.otps import Purpose, put_otp, try_otp
 from db.pool import Transaction
-from handlers.base import Handler
-from handlers.errors import ApiError, BadRequest
+from handlers.attempts import AttemptHandler
+from handlers.errors import BadRequest
 from services.otps import OTP_ATTEMPTS, OTP_MINUTES
 from services.rate_limit import Claim
-
-FAILURES = ("INVALID_CREDENTIALS", "INVALID_OTP", "INVALID_TOKEN")
 
 Code = Annotated[str, Line(20)]
 
@@ -25,26 +21,7 @@ class ByCode(ByEmail):
     otp: Code
 
 
-class CodeHandler(Handler):
-    @asynccontextmanager
-    async def attempt(self, email: str | None = None) -> AsyncIterator[None]:
-        """Count a failed try per e-mail and IP together, and per IP. It is taken beforehand, so that many tries at
-        once gain nothing, and given back if the try did not fail."""
-        claims = [Claim(f"auth:{self.network}", "limit_auth_ip", self.limit("limit_auth_ip"))]
-        if email:
-            claims.append(Claim(f"auth:{self.network}", f"limit_auth:{email}", self.limit("limit_auth")))
-        await self.take(claims, "Too many failed attempts; please try again later")
-        try:
-            yield
-        except ApiError as error:
-            if error.code not in FAILURES:
-                await self.services.rate_limits.give_back(claims)
-            raise
-        except Exception:
-            await self.services.rate_limits.give_back(claims)
-            raise
-        await self.services.rate_limits.give_back(claims)
-
+class CodeHandler(AttemptHandler):
     async def count_code_mail(self, email: str) -> None:
         claim = Claim(f"mail:{email}", "limit_otp_mail", self.limit("limit_otp_mail"))
         await self.take([claim], "Too many codes were requested")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from db.fields import Body, Line
 from db.pool import Transaction
 from db.sessions import end_sessions
-from handlers.base import Handler
+from handlers.attempts import AttemptHandler
 from handlers.errors import Forbidden, Invalid, NotAuthenticated
 from services.passwords import weakness
 from services.rate_limit import Claim
@@ -33,23 +33,16 @@ CHANGE_PASSWORD = """
 """  # noqa: S105
 
 
-class PasswordHandler(Handler):
+class PasswordHandler(AttemptHandler):
     async def check_password(self, password: str) -> Any:
-        """The caller's account, if the password is right. Wrong ones are counted as at sign-in: a stolen token guesses
-        no more often than anybody else. They are counted beforehand, so that many at once gain nothing."""
-        claims = [Claim(f"user:{self.caller.id}", "limit_auth", self.limit("limit_auth"))]
-        await self.take(claims, "Too many failed attempts; please try again later")
-        right = None
-        try:
+        """Return the caller's account if the password is right. Wrong ones are counted as at sign-in, so a stolen token
+        allows as many guesses as everybody has."""
+        async with self.counting_failures([Claim(f"user:{self.caller.id}", "limit_auth", self.limit("limit_auth"))]):
             account = await self.db.fetchrow(FIND_PASSWORD, self.caller.id)
             if account is None:
                 raise NotAuthenticated
-            right = await self.services.passwords.matches(password, account["password_hash"])
-        finally:
-            if right is not False:
-                await self.services.rate_limits.give_back(claims)
-        if not right:
-            raise WrongPassword
+            if not await self.services.passwords.matches(password, account["password_hash"]):
+                raise WrongPassword
         return account
 
     async def change_password(self, body: NewPassword) -> None:

@@ -13,7 +13,7 @@ from handlers.endpoint import PUBLIC, USER, endpoint
 from handlers.errors import Forbidden, NotAuthenticated, RateLimited
 from handlers.passwords import Password
 from services.otps import OTP_ATTEMPTS
-from services.tokens import TokenError
+from services.tokens import RefreshClaims, TokenError, TokenForged
 
 REFRESH_COOKIE = "refreshToken"
 REFRESH_PATH = "/api/v1/auth"
@@ -67,6 +67,10 @@ LOCK_LOGIN = "select id from users where id = $1 and password_hash = $2 and stat
 
 def wrong_credentials() -> NotAuthenticated:
     return NotAuthenticated("E-mail or password is wrong", code="INVALID_CREDENTIALS")
+
+
+def wrong_token() -> NotAuthenticated:
+    return NotAuthenticated("Please sign in again", code="INVALID_TOKEN")
 
 
 class Login(SignInHandler):
@@ -127,20 +131,27 @@ class RefreshTokens(SignInHandler):
     @endpoint(PUBLIC, body=Refresh, returns=TokenPair, top=("accessToken", "refreshToken", "expiresIn"))
     async def post(self, body: Refresh) -> None:
         """A new pair of tokens for a refresh token, from the body or the cookie; each works once."""
-        async with self.attempt():
-            try:
-                claims = self.services.tokens.read_refresh(body.refresh_token or self.cookie_token())
-            except TokenError:
-                raise NotAuthenticated("Please sign in again", code="INVALID_TOKEN") from None
-            seconds = self.services.tokens.refresh_seconds
-            session = await self.db.fetchrow(ROTATE, *claims, seconds)
-            if session is None:
-                session = await self.db.fetchrow(FIND_ROTATED, *claims, REUSE_GRACE_SECONDS)
-                if session is None or not session["in_grace"]:
-                    await self.revoke(claims.session_id if session else None)
-                    raise NotAuthenticated("Please sign in again", code="INVALID_TOKEN")
+        claims = await self.read_token(body)
+        seconds = self.services.tokens.refresh_seconds
+        session = await self.db.fetchrow(ROTATE, *claims, seconds)
+        if session is None:
+            session = await self.db.fetchrow(FIND_ROTATED, *claims, REUSE_GRACE_SECONDS)
+            if session is None or not session["in_grace"]:
+                await self.revoke(claims.session_id if session else None)
+                raise wrong_token()
         answer = self.hand_out_tokens(session["user_id"], session["role"], claims.session_id, session["generation"])
         self.reply(answer, **answer)
+
+    async def read_token(self, body: Refresh) -> RefreshClaims:
+        """Return what the refresh token says. Only a forged one counts as a failed attempt: pages of signed-out users
+        send none or a stale one, and other sites can make them do so."""
+        try:
+            return self.services.tokens.read_refresh(body.refresh_token or self.cookie_token())
+        except TokenForged:
+            async with self.attempt():
+                raise wrong_token() from None
+        except TokenError:
+            raise wrong_token() from None
 
     def cookie_token(self) -> str:
         """The cookie counts only for pages of ours: another site must not spend it."""

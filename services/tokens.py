@@ -1,6 +1,7 @@
 """Access and refresh tokens: HS256 JWTs by PyJWT. Whether their session still lives is the database's to say."""
 
 import time
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -16,7 +17,11 @@ Kind = Literal["access", "refresh"]
 
 
 class TokenError(Exception):
-    """The token is not one of ours, or not of this kind."""
+    """The token is absent, stale or of the other kind."""
+
+
+class TokenForged(TokenError):
+    """It is a JWT that none of our secrets has signed."""
 
 
 class TokenExpired(TokenError):
@@ -85,6 +90,8 @@ class Tokens:
             )  # PyJWT's leeway is for `iat` and `nbf`, but lengthens `exp` too
         except jwt.ExpiredSignatureError:
             raise TokenExpired from None
+        except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
+            raise (TokenError if self._is_ours(token) else TokenForged) from None
         except (jwt.InvalidTokenError, ValueError):
             raise TokenError from None
         if expired:
@@ -92,3 +99,12 @@ class Tokens:
         if claims.get("typ") != kind:
             raise TokenError
         return claims
+
+    def _is_ours(self, token: str) -> bool:
+        """Return whether one of our secrets has signed it: an access token in the place of a refresh token is a mistake
+        of the client, not a guess."""
+        for secret in (self.access_secret, self.refresh_secret):
+            with suppress(jwt.InvalidTokenError):
+                jwt.api_jws.PyJWS().decode(token, secret, algorithms=[ALGORITHM])
+                return True
+        return False

@@ -149,6 +149,16 @@ async def test_limits_are_counted_over_both_instances(stage, here, there, sharde
     assert [len(instance.services.rate_limits.local.counters) for instance in (here, there)] == [0, 0]
 
 
+async def test_attempts_are_counted_over_both_instances(stage, here, there, sharded, monkeypatch):
+    monkeypatch.setattr(sharded, "limit_auth_ip", Limit(50, 60))
+    monkeypatch.setattr(sharded, "limit_auth", Limit(3, 60))
+    hanako = await stage.people.influencer()
+    guess = {"email": hanako.email, "password": "a wrong guess"}
+    answers = await asyncio.gather(*(api.post("/auth/login", guess) for api in (stage.here, stage.there) * 3))
+    assert sorted(answer.status for answer in answers) == [401] * 3 + [429] * 3
+    assert [len(instance.services.rate_limits.local.counters) for instance in (here, there)] == [0, 0]
+
+
 async def test_a_slot_moves(stage, cluster):
     pair = await stage.pair_on(cluster.primaries[0])
     stays = await stage.pair_on(cluster.primaries[1])

@@ -31,8 +31,8 @@ COMPOSITION = {
     "handlers/api_description.py": {"realtime.commands", "realtime.event_shapes", "realtime.frames"},
 }
 SHARED_HANDLERS = {
-    "api_description", "aliases", "application", "base", "bodies", "codes", "endpoint", "errors", "files", "paging",
-    "passwords", "router",
+    "aliases", "api_description", "application", "attempts", "base", "bodies", "codes", "endpoint", "errors", "files",
+    "paging", "passwords", "router",
 }  # fmt: skip
 
 

@@ -1,0 +1,35 @@
+"""Counting of failed attempts at passwords, codes and tokens."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from handlers.base import Handler
+from handlers.errors import ApiError, RateLimited
+from services.rate_limit import GRANTED, WAIT_SECONDS, Claim
+
+FAILURES = ("INVALID_CREDENTIALS", "INVALID_OTP", "INVALID_TOKEN", "WRONG_PASSWORD")
+
+
+class AttemptHandler(Handler):
+    def attempt(self, email: str | None = None) -> AbstractAsyncContextManager[None]:
+        """Count the attempt if it fails: per e-mail and network together, and per network."""
+        claims = [Claim(f"auth:{self.network}", "limit_auth_ip", self.limit("limit_auth_ip"))]
+        if email:
+            claims.append(Claim(f"auth:{self.network}", f"limit_auth:{email}", self.limit("limit_auth")))
+        return self.counting_failures(claims)
+
+    @asynccontextmanager
+    async def counting_failures(self, claims: Sequence[Claim]) -> AsyncIterator[None]:
+        """Run an attempt that counts only if it fails. Attempts beyond the allowance wait for those in flight."""
+        reservation = await self.services.rate_limits.reserve(claims)
+        self.heed(reservation.verdicts, "Too many failed attempts; please try again later")
+        if reservation.state != GRANTED:  # those in flight hold all places
+            raise RateLimited(WAIT_SECONDS, "Too many attempts at once; please try again in a moment")
+        failed = False
+        try:
+            yield
+        except ApiError as error:
+            failed = error.code in FAILURES
+            raise
+        finally:
+            await self.services.rate_limits.settle(reservation, failed=failed)
