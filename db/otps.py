@@ -1,53 +1,77 @@
-"""One-time codes in the database: at most one alive per account and purpose, tries counted over all instances."""
+"""One-time codes: their bounds, wrong codes counted over all instances, and the codes that reset a password.
 
-from typing import Literal, NamedTuple
+Wrong codes are counted by address and purpose, for addresses with and without an account alike, so that `attemptsLeft`
+does not tell them apart. The counter is also the lock of an address: a transaction that issues or compares a code
+starts or locks the counter first, so that these transactions run one after the other.
+"""
 
-from db.pool import Queries
+from typing import Literal
+
+from db.pool import Queries, Transaction
 
 Purpose = Literal["VERIFY", "RESET"]
 
-PUT_OTP = """
+OTP_MINUTES = 10
+OTP_ATTEMPTS = 5
+
+START_ATTEMPTS = f"""
+    insert into otp_attempts (email, purpose, expires_at) values ($1, $2, now() + interval '{OTP_MINUTES} minutes')
+    on conflict (email, purpose) do update set attempts = 0, expires_at = excluded.expires_at
+"""
+
+# Without a code that was just issued, a counter starts with the first wrong code, and ends after the life of a code.
+LOCK_ATTEMPTS = f"""
+    insert into otp_attempts as a (email, purpose, expires_at)
+    values ($1, $2, now() + interval '{OTP_MINUTES} minutes')
+    on conflict (email, purpose) do update set
+        attempts = case when a.expires_at > now() then a.attempts else 0 end,
+        expires_at = case when a.expires_at > now() then a.expires_at else excluded.expires_at end
+"""
+
+COUNT_ATTEMPT = f"""
+    update otp_attempts set attempts = least(attempts + 1, {OTP_ATTEMPTS}) where email = $1 and purpose = $2
+    returning {OTP_ATTEMPTS} - attempts
+"""
+
+PUT_RESET_CODE = f"""
     insert into otps (user_id, purpose, code_hash, expires_at)
-    values ($1, $2, $3, now() + make_interval(mins => $4))
+    values ($1, 'RESET', $2, now() + interval '{OTP_MINUTES} minutes')
     on conflict (user_id, purpose) do update
     set code_hash = excluded.code_hash, attempts = 0, created_at = now(), expires_at = excluded.expires_at
 """
 
-# A right code dies by '-infinity', which every racing try sees once it has the row's lock; a wrong one is counted.
-TRY_OTP = """
+# A code that was used dies by '-infinity'; a wrong one is counted.
+TRY_RESET_CODE = f"""
     update otps o set
-        attempts = o.attempts + (o.code_hash <> $3)::int,
-        expires_at = case when o.code_hash = $3 and $5 then '-infinity' else o.expires_at end
+        attempts = o.attempts + (o.code_hash <> $2)::int,
+        expires_at = case when o.code_hash = $2 and $3 then '-infinity' else o.expires_at end
     from users u
     where u.id = o.user_id and lower(u.email) = $1 and u.status = 'ACTIVE'
-        and o.purpose = $2 and o.expires_at > now() and o.attempts < $4
-    returning o.user_id, o.code_hash = $3 as right, $4 - o.attempts as attempts_left
+        and o.purpose = 'RESET' and o.expires_at > now() and o.attempts < {OTP_ATTEMPTS}
+    returning case when o.code_hash = $2 then o.user_id end
 """
 
-OTP_ALIVE = (
-    "select exists (select from otps where user_id = $1 and purpose = $2 and expires_at > now() and attempts < $3)"
-)
+
+async def start_attempts(tx: Transaction, email: str, purpose: Purpose) -> None:
+    """Lock the counter of an address and start it again: a code is about to be issued, or would be for an account."""
+    await tx.execute(START_ATTEMPTS, email, purpose)
 
 
-class Try(NamedTuple):
-    user_id: str | None  # whose code it was, if it was right
-    attempts_left: int
+async def lock_attempts(tx: Transaction, email: str, purpose: Purpose) -> None:
+    """Lock the counter of an address: a code is about to be compared."""
+    await tx.execute(LOCK_ATTEMPTS, email, purpose)
 
 
-async def put_otp(queries: Queries, user_id: str, purpose: Purpose, digest: bytes, minutes: int) -> None:
-    """A new code; the one before it is dead."""
-    await queries.execute(PUT_OTP, user_id, purpose, digest, minutes)
+async def count_attempt(tx: Transaction, email: str, purpose: Purpose) -> int:
+    """Count a wrong code; return how many attempts are left."""
+    return await tx.fetchval(COUNT_ATTEMPT, email, purpose)
 
 
-async def try_otp(
-    queries: Queries, email: str, purpose: Purpose, digest: bytes, attempts: int, use: bool = True
-) -> Try:
-    """Compare; a right code is used up unless `use` is False, a wrong one costs an attempt."""
-    row = await queries.fetchrow(TRY_OTP, email, purpose, digest, attempts, use)
-    if row is None:
-        return Try(None, 0)
-    return Try(row["user_id"] if row["right"] else None, row["attempts_left"])
+async def put_reset_code(queries: Queries, user_id: str, digest: bytes) -> None:
+    """Store a new code; the one before it is dead."""
+    await queries.execute(PUT_RESET_CODE, user_id, digest)
 
 
-async def otp_alive(queries: Queries, user_id: str, purpose: Purpose, attempts: int) -> bool:
-    return await queries.fetchval(OTP_ALIVE, user_id, purpose, attempts)
+async def try_reset_code(tx: Transaction, email: str, digest: bytes, *, use: bool) -> str | None:
+    """Return the id of the account whose code this is, and use the code up if `use`; count a wrong one."""
+    return await tx.fetchval(TRY_RESET_CODE, email, digest, use)

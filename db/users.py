@@ -33,6 +33,9 @@ class DeletedUser(NamedTuple):
 # after the other.
 TAKE_TURN = "select pg_advisory_xact_lock(hashtext('delete_user'))"
 
+# Before the account: a transaction that compares codes locks in this order too.
+DELETE_ATTEMPTS = "delete from otp_attempts where email = (select lower(email) from users where id = $1)"
+
 # For update: nobody can add a row that refers to the account until it is gone.
 LOCK_ACCOUNT = "select name, email from users where id = $1 and status <> 'DELETED' for update"
 
@@ -71,6 +74,7 @@ DELETE_SCRAPES = """
 DELETE_TRACES = """
     with notification as (delete from notifications where user_id = $1),
         code as (delete from otps where user_id = $1),
+        sign_up as (delete from sign_ups where user_id = $1),
         view as (delete from profile_views where $1 in (viewed_id, viewer_id)),
         mail as (delete from email_outbox where lower(recipient) = lower($2)),
         state as (delete from oauth_states where user_id = $1),
@@ -120,6 +124,7 @@ async def delete_user(tx: Transaction, user_id: str) -> DeletedUser | None:
 
     The caller sees to what `DeletedUser` says once this has committed."""
     await tx.execute(TAKE_TURN)
+    await tx.execute(DELETE_ATTEMPTS, user_id)
     account = await tx.fetchrow(LOCK_ACCOUNT, user_id)
     if account is None:
         return None

@@ -14,6 +14,7 @@ from db.pool import Queries, Transaction
 from db.sessions import end_sessions
 from db.shapes import Role
 from db.shapes_admin import AdminUser
+from db.sign_ups import delete_sign_ups
 from handlers.endpoint import ADMIN, NumberedPaging, endpoint
 from handlers.errors import Conflict, Invalid, NotFound
 from handlers.files import FileHandler
@@ -273,12 +274,16 @@ ACTIVATE_USER = """
 class UnsuspendUser(UserHandler):
     @endpoint(ADMIN, returns=AdminUser)
     async def patch(self, user_id: str) -> None:
-        """Let a suspended or unverified account in: it is active and verified from now on."""
+        """Let a suspended or unverified account in: it is active and verified from now on.
+
+        Of an unverified account this confirms the newest sign-up; the others are deleted.
+        """
         async with self.db.transaction() as tx:
             activated = await tx.fetchrow(ACTIVATE_USER, user_id)
             if activated is None:
                 await self.show(tx, user_id)
                 raise Conflict("This account is active already")
+            await delete_sign_ups(tx, user_id)  # the account shows the newest one already
             # A login that overtook the suspension may have left a session, which must not wake up now.
             await end_sessions(tx, user_id, "SUSPENDED")
             await self.log(tx, "USER_ACTIVATED", describe("Activated", activated), user_id)

@@ -36,7 +36,10 @@ ERROR: Json = {
             "items": {"type": "object", "properties": {"field": {"type": "string"}, "message": {"type": "string"}}},
         },
         "retryAfter": {"type": "integer", "description": "Seconds, with 429"},
-        "attemptsLeft": {"type": "integer", "description": "Of a one-time code, with INVALID_OTP"},
+        "attemptsLeft": {
+            "type": "integer",
+            "description": "Of a one-time code, with INVALID_OTP; the same for addresses without an account",
+        },
         "email": {"type": "string", "description": "Which address awaits its code, with EMAIL_NOT_VERIFIED"},
         "verificationCode": {"type": "string", "description": "What the bio has to show, with CODE_NOT_FOUND"},
         "reason": {"type": "string", "description": "For programs: what exactly a vendor failed at"},

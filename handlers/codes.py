@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from db.fields import Body, Email, Line
-from db.otps import Purpose, put_otp, try_otp
+from db.otps import OTP_MINUTES, Purpose
 from db.pool import Transaction
+from db.sign_ups import SignUp
 from handlers.attempts import AttemptHandler
 from handlers.errors import BadRequest
-from services.otps import OTP_ATTEMPTS, OTP_MINUTES
 from services.rate_limit import Claim
 
 Code = Annotated[str, Line(20)]
@@ -26,23 +26,23 @@ class CodeHandler(AttemptHandler):
         claim = Claim(f"mail:{email}", "limit_otp_mail", self.limit("limit_otp_mail"))
         await self.take([claim], "Too many codes were requested")
 
-    async def send_code(self, tx: Transaction, user_id: str, email: str, purpose: Purpose, **params: str) -> None:
-        """Issue a code and queue its mail; the code before it is dead."""
+    def new_code(self, email: str, purpose: Purpose) -> tuple[str, bytes]:
+        """Return a new code, and its digest to store."""
         code = self.services.otps.new()
-        await put_otp(tx, user_id, purpose, self.services.otps.digest(email, purpose, code), OTP_MINUTES)
-        template = "verify" if purpose == "VERIFY" else "reset"
-        await self.mail(tx, email, template, code=code, minutes=str(OTP_MINUTES), **params)
+        return code, self.services.otps.digest(email, purpose, code)
 
-    async def use_code(self, tx: Transaction, body: ByCode, purpose: Purpose, use: bool = True) -> str | None:
-        """Whose code it is; None after a wrong one, which must be committed to count."""
-        digest = self.services.otps.digest(body.email, purpose, body.otp)
-        tried = await try_otp(tx, body.email, purpose, digest, OTP_ATTEMPTS, use)
-        self.attempts_left = tried.attempts_left
-        return tried.user_id
+    async def mail_sign_up_code(self, tx: Transaction, email: str, sign_up: SignUp, code: str) -> None:
+        """Queue the mail with the code of a sign-up; it says whose sign-up that is."""
+        signed_up_at = sign_up.created_at.strftime("%Y-%m-%d %H:%M UTC")
+        about = {"name": sign_up.name, "role": sign_up.role.lower(), "device": sign_up.device}
+        await self.mail(tx, email, "verify", code=code, minutes=str(OTP_MINUTES), signed_up_at=signed_up_at, **about)
 
     def tell(self, message: str, **fields: object) -> None:
         """A sentence and its fields, in `data` and at the top level."""
         self.reply({"message": message, **fields}, message=message, **fields)  # type: ignore[arg-type]
 
-    def wrong_code(self) -> BadRequest:
-        return BadRequest("The code is wrong or has expired", code="INVALID_OTP", attemptsLeft=self.attempts_left)
+    def wrong_code(self, attempts_left: int) -> BadRequest:
+        return BadRequest(
+            "The code is wrong or has expired", "Please check the code, or request a new one.",
+            code="INVALID_OTP", attemptsLeft=attempts_left,
+        )  # fmt: skip

@@ -5,14 +5,14 @@ from typing import Any
 from pydantic import Field
 
 from db.fields import Body, Email
-from db.otps import otp_alive
+from db.otps import start_attempts
 from db.sessions import END_SESSION, end_sessions, open_session
 from db.shapes import Shape, SignedInUser
+from db.sign_ups import find_by_password, has_living_code, renew_code
 from handlers.codes import CodeHandler
 from handlers.endpoint import PUBLIC, USER, endpoint
 from handlers.errors import Forbidden, NotAuthenticated, RateLimited
 from handlers.passwords import Password
-from services.otps import OTP_ATTEMPTS
 from services.tokens import RefreshClaims, TokenError, TokenForged
 
 REFRESH_COOKIE = "refreshToken"
@@ -54,9 +54,12 @@ class SignInHandler(CodeHandler):
         }
 
 
+# Until an address is verified, the passwords of its sign-ups count (db/sign_ups.py).
 FIND_LOGIN = f"""
-    select u.id, u.name, u.role, u.status, u.password_hash, u.email_verified_at is not null as verified,
-        u.terms_accepted_at is not null as terms_accepted, {SignedInUser.sql("u")} as body
+    select u.id, u.role, u.status, u.email_verified_at is not null as verified,
+        u.terms_accepted_at is not null as terms_accepted, {SignedInUser.sql("u")} as body,
+        case when u.email_verified_at is not null then array_remove(array[u.password_hash], null)
+            else array(select s.password_hash from sign_ups s where s.user_id = u.id) end as hashes
     from users u where lower(u.email) = $1 and u.status <> 'DELETED'
 """
 
@@ -79,34 +82,39 @@ class Login(SignInHandler):
         """Sign in with e-mail and password."""
         async with self.attempt(body.email):
             user = await self.db.fetchrow(FIND_LOGIN, body.email)
-            right = await self.services.passwords.matches(body.password, user and user["password_hash"])
-            if user is None or not right:
+            password_hash = await self.services.passwords.find(body.password, user["hashes"] if user else [])
+            if user is None or password_hash is None:
                 raise wrong_credentials()
             if user["status"] == "SUSPENDED":
                 raise Forbidden("Your account is suspended", "Please contact support.", code="ACCOUNT_SUSPENDED")
             if not user["verified"]:
-                await self.remind_of_code(user, body.email)
+                await self.remind_of_code(user["id"], password_hash, body.email)
                 raise Forbidden("Please verify your e-mail address first", code="EMAIL_NOT_VERIFIED", email=body.email)
             if not user["terms_accepted"]:
                 raise Forbidden("Please accept the terms first", code="TERMS_NOT_ACCEPTED")
         async with self.db.transaction() as tx:
-            if not await tx.fetchval(LOCK_LOGIN, user["id"], user["password_hash"]):
+            if not await tx.fetchval(LOCK_LOGIN, user["id"], password_hash):
                 raise wrong_credentials()
             seconds = self.services.tokens.refresh_seconds
             session_id = await open_session(tx, user["id"], seconds, self.ip, self.user_agent)
         answer = {**self.hand_out_tokens(user["id"], user["role"], session_id, 1), "user": user["body"]}
         self.reply(answer, **answer)
 
-    async def remind_of_code(self, user, email: str) -> None:
-        """Mail a new code if none is alive, as often as codes may be mailed at all."""
-        if await otp_alive(self.db, user["id"], "VERIFY", OTP_ATTEMPTS):
+    async def remind_of_code(self, user_id: str, password_hash: str, email: str) -> None:
+        """Mail a new code for the sign-up with this password if none is alive, as often as codes may be mailed."""
+        if await has_living_code(self.db, user_id, password_hash):
             return
         try:
             await self.count_code_mail(email)
         except RateLimited:  # what is told is that the address is not verified, with a mail or without
             return
+        code, digest = self.new_code(email, "VERIFY")
         async with self.db.transaction() as tx:
-            await self.send_code(tx, user["id"], email, "VERIFY", name=user["name"], role=user["role"].lower())
+            await start_attempts(tx, email, "VERIFY")
+            sign_up = await find_by_password(tx, user_id, password_hash)
+            if sign_up:
+                await renew_code(tx, sign_up.id, digest)
+                await self.mail_sign_up_code(tx, email, sign_up, code)
 
 
 # Whoever comes second with the same token finds another generation once it has the row's lock.

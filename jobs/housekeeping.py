@@ -23,6 +23,10 @@ def oldest(table: str, where: str, key: str = "id") -> str:
 
 
 DELETE_OTPS = oldest("otps", "expires_at < now()", "user_id, purpose")
+DELETE_OTP_ATTEMPTS = oldest("otp_attempts", "expires_at < now()", "email, purpose")
+
+# Their people have not asked for a code for a month; they can sign up again.
+DELETE_SIGN_UPS = oldest("sign_ups", "code_expires_at < now() - interval '30 days'")
 
 # Ended ones stay a day: every instance must have heard of them, and a re-used refresh token is still recognised.
 DELETE_EXPIRED_SESSIONS = oldest("sessions", "expires_at < now()")
@@ -64,6 +68,8 @@ DELETE_UNSENT_ATTACHMENTS = """
 
 DELETIONS = {
     "otps": DELETE_OTPS,
+    "otpAttempts": DELETE_OTP_ATTEMPTS,
+    "signUps": DELETE_SIGN_UPS,
     "expiredSessions": DELETE_EXPIRED_SESSIONS,
     "endedSessions": DELETE_ENDED_SESSIONS,
     "sentMails": DELETE_SENT_MAILS,

@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parent / "templates"
 # Longer than any honest value (a URL with a token is the longest); keeps a mail from carrying somebody's essay.
 PARAM_MAX = 500
 NAME_MAX = 80
+UNKNOWN = "unknown"
 
 LINE_BREAKS_AND_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # Overrides and isolates let a name turn around the text that follows it. Right-to-left letters need none of them.
@@ -29,11 +30,14 @@ LINK_JOINTS = re.compile(r"(?<=\w)([.．。｡]|://|:)(?=\S)")
 class Declaration(NamedTuple):
     subject: str
     params: frozenset[str]
+    optional: frozenset[str] = frozenset()  # instances of an earlier version queue the mail without them
 
 
 DECLARATIONS: dict[Template, Declaration] = {
     "verify": Declaration(
-        "Confirm your e-mail address for Beautiful Encer", frozenset({"name", "role", "code", "minutes"})
+        "Confirm your e-mail address for Beautiful Encer",
+        frozenset({"name", "role", "code", "minutes"}),
+        frozenset({"signed_up_at", "device"}),
     ),
     "reset": Declaration("Reset your Beautiful Encer password", frozenset({"name", "code", "minutes"})),
     "password_changed": Declaration("Your Beautiful Encer password was changed", frozenset({"name", "changed_at"})),
@@ -76,13 +80,14 @@ def render(template: Template, params: dict[str, str]) -> Content:
     """Write one mail. Raises TemplateError where a declared parameter is missing, blank or no text; ignores others."""
     if template not in DECLARATIONS:
         raise TemplateError(f"no mail is called {one_line(str(template), NAME_MAX)}")
-    subject, declared = DECLARATIONS[template]
-    given = {key: one_line(params[key]) for key in declared if isinstance(params.get(key), str)}
+    subject, declared, optional = DECLARATIONS[template]
+    given = {key: one_line(params[key]) for key in declared | optional if isinstance(params.get(key), str)}
     faults = sorted(key for key in declared if not given.get(key))
     if faults:
         raise TemplateError(f"{template} lacks {', '.join(faults)}")
     if not given.get("url", "https://").startswith(("https://", "http://")):
         raise TemplateError(f"{template}: url must be http or https")
+    given |= {key: UNKNOWN for key in optional if not given.get(key)}
     given["name"] = unlinked(given["name"])
     if "role" in given:
         given["role"] = given["role"].lower()

@@ -6,9 +6,6 @@ import secrets
 
 from settings import Settings, decode_encryption_key
 
-OTP_MINUTES = 10
-OTP_ATTEMPTS = 5
-
 
 class Otps:
     def __init__(self, settings: Settings) -> None:
@@ -21,3 +18,7 @@ class Otps:
 
     def digest(self, email: str, purpose: str, code: str) -> bytes:
         return hmac.digest(self.key, f"{email}:{purpose}:{code}".encode(), "sha256")
+
+    def salt(self, email: str) -> bytes:
+        """The salt seed of an address: passwords of all its sign-ups can be compared in one run of bcrypt."""
+        return hmac.digest(self.key, f"{email}:SALT".encode(), "sha256")

@@ -1,6 +1,8 @@
 """Password hashes by bcrypt, in a small pool of threads of their own so that no request but the asking one waits."""
 
 import asyncio
+import hmac
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
@@ -27,19 +29,30 @@ class Passwords:
         # Compared with when there is no account, so that its absence takes as long as a wrong password.
         self.nobody = bcrypt.hashpw(b"nobody", bcrypt.gensalt(cost)).decode()
 
-    async def hash(self, password: str) -> str:
-        hashed = await self._in_thread(bcrypt.hashpw, password.encode(), bcrypt.gensalt(self.cost))
+    async def hash(self, password: str, salt_seed: bytes | None = None) -> str:
+        """Return the bcrypt hash. Hashes of one `salt_seed` have the same salt, so that `find` can compare them all."""
+        salt = bcrypt.gensalt(self.cost) if salt_seed is None else self._salt(salt_seed)
+        hashed = await self._in_thread(bcrypt.hashpw, password.encode(), salt)
         return hashed.decode()
+
+    def _salt(self, seed: bytes) -> bytes:
+        # bcrypt's alphabet contains the hexadecimal digits; its 22nd character holds two bits only. 84 bits of a keyed
+        # hash are enough to keep the salts of addresses apart.
+        return f"$2b${self.cost:02d}${seed.hex()[:21]}.".encode()
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
         """Whether they belong together; takes as long when there is no hash."""
-        known = password_hash is not None
+        return await self.find(password, [password_hash] if password_hash else []) is not None
+
+    async def find(self, password: str, hashes: Sequence[str]) -> str | None:
+        """Return the one of `hashes`, which have one salt, that belongs to this password. bcrypt runs once, however
+        many there are, also for none: the time does not tell."""
         # A longer password was never accepted; its first 72 bytes must not pass for it.
         fits = len(password.encode()) <= MAX_BYTES
-        same = await self._in_thread(
-            bcrypt.checkpw, password.encode()[:MAX_BYTES], (password_hash or self.nobody).encode()
-        )
-        return same and known and fits
+        salt = hashes[0] if hashes else self.nobody
+        hashed = await self._in_thread(bcrypt.hashpw, password.encode()[:MAX_BYTES], salt.encode())
+        same = [each for each in hashes if hmac.compare_digest(each.encode(), hashed)]
+        return same[0] if same and fits else None
 
     async def _in_thread(self, work, *args: bytes):
         if self.waiting >= WAITING:

@@ -17,6 +17,7 @@ from server import Instance
 from settings import Settings, load_settings
 from tests.clients import Api
 from tests.factories import People
+from tests.mailbox import Mailbox
 from tests.social_kit import wire_apify, wire_tiktok
 from tests.vendors.apify import Apify
 from tests.vendors.tiktok import TikTok
@@ -28,7 +29,8 @@ FAST_POSTGRES = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 EMPTY = """
     delete from attachments; delete from notifications; delete from messages; delete from conversation_participants;
     delete from conversations; delete from connection_requests; delete from activity_logs; delete from email_outbox;
-    delete from job_runs; delete from scrape_runs; delete from token_revocations; delete from users;
+    delete from job_runs; delete from scrape_runs; delete from token_revocations; delete from otp_attempts;
+    delete from users;
 """
 
 
@@ -122,6 +124,11 @@ def other_api(other_instance: Instance) -> Api:
 @pytest.fixture
 def people(instance: Instance) -> People:
     return People(instance)
+
+
+@pytest.fixture
+def mailbox(instance: Instance, db: Database) -> Mailbox:
+    return Mailbox(instance.settings.data_dir / "mail", db)
 
 
 @pytest.fixture

@@ -95,6 +95,12 @@ async def test_two_runs_at_once_remind_once(instance, other_instance, people, db
 PUT_LEFTOVERS = """
     insert into otps (user_id, purpose, code_hash, expires_at)
         values ($1, 'VERIFY', 'x', now() - interval '1 second'), ($1, 'RESET', 'x', now() + interval '1 minute');
+    insert into otp_attempts (email, purpose, expires_at) values
+        ('old@example.com', 'VERIFY', now() - interval '1 second'),
+        ('new@example.com', 'VERIFY', now() + interval '1 minute');
+    insert into sign_ups (user_id, network, device, name, role, password_hash, code_hash, code_expires_at) values
+        ($1, 'old', 'x', 'x', 'SALON', 'x', 'x', now() - interval '31 days'),
+        ($1, 'new', 'x', 'x', 'SALON', 'x', 'x', now() - interval '29 days');
     insert into sessions (user_id, expires_at, ended_at, end_reason) values
         ($1, now() - interval '1 second', null, null),
         ($1, now() + interval '1 day', now() - interval '25 hours', 'LOGGED_OUT'),
@@ -120,10 +126,13 @@ async def test_housekeeping_deletes_what_has_served_its_time_and_nothing_else(in
     sakura = await people.influencer()
     await db.execute(PUT_LEFTOVERS.replace("$1", f"'{sakura.id}'"))
     assert await run_job(instance, housekeeping) == {
-        "otps": 1, "expiredSessions": 1, "endedSessions": 1, "sentMails": 1, "failedMails": 1, "readNotifications": 1,
+        "otps": 1, "otpAttempts": 1, "signUps": 1,
+        "expiredSessions": 1, "endedSessions": 1, "sentMails": 1, "failedMails": 1, "readNotifications": 1,
         "jobRuns": 1,
     }  # fmt: skip
     assert await db.fetchval("select array_agg(purpose) from otps") == ["RESET"]
+    assert await db.fetchval("select array_agg(email) from otp_attempts") == ["new@example.com"]
+    assert await db.fetchval("select array_agg(network) from sign_ups") == ["new"]
     assert await db.fetchval("select count(*) from sessions") == 2  # her own, and the one ended 23 hours ago
     kept = await db.fetchval("select array_agg(recipient order by recipient) from email_outbox")
     assert kept == ["deadly@example.com", "new@example.com", "waiting@example.com"]

@@ -5,7 +5,10 @@ import pytest
 from services.mail import TemplateError, render
 from services.mail_templates import DECLARATIONS, PARAM_MAX
 
-VERIFY = {"name": "山田 花子", "role": "SALON", "code": "012345", "minutes": "10"}
+VERIFY = {
+    "name": "山田 花子", "role": "SALON", "code": "012345", "minutes": "10", "signed_up_at": "2031-02-03 04:05 UTC",
+    "device": "Safari on iPhone",
+}  # fmt: skip
 PARAMS = {
     "verify": VERIFY,
     "reset": {"name": "Anna", "code": "987654", "minutes": "10"},
@@ -54,7 +57,14 @@ def test_the_verification_mail_names_who_signed_up():
     content = render("verify", VERIFY)
     assert "Name: 山田 花子\n    Role: salon\n" in content.text
     assert "<strong><bdi>山田 花子</bdi></strong>" in content.html
+    assert "    Time: 2031-02-03 04:05 UTC\n    Device: Safari on iPhone\n" in content.text
+    assert "If this was another person, do not enter the code" in content.text
     assert "012345" not in content.subject  # subjects end up in the logs of relays
+
+
+def test_a_verification_mail_of_an_earlier_version_is_sent_too():
+    content = render("verify", {key: value for key, value in VERIFY.items() if key not in ("signed_up_at", "device")})
+    assert "Time: unknown\n    Device: unknown\n" in content.text
 
 
 def test_html_is_escaped_and_text_is_not():
