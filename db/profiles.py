@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError
 
+from db.decode import decode_json
 from db.fields import Body, Category, Gender, Line, Region, Text
 from db.pool import Queries, Transaction
 
@@ -24,10 +25,7 @@ def read_list(value: Any) -> Any:
         return value
     if not value.lstrip().startswith("["):
         return [part for part in value.split(",") if part.strip()]
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        raise ValueError("is not valid JSON") from None
+    return decode_json(value)
 
 
 def distinct(words: list[str]) -> list[str]:

@@ -24,7 +24,6 @@ from handlers.errors import (
     Forbidden,
     Internal,
     Invalid,
-    InvalidJson,
     MethodNotAllowed,
     NotAuthenticated,
     NotFound,
@@ -192,7 +191,7 @@ class Handler(RequestHandler):
             if declared.query:
                 inputs.append(declared.query.model_validate(self.read_query()))
         except ValidationError as error:
-            raise describe(error) from None
+            raise Invalid(list_faults(error)) from None
         return inputs
 
     def read_query(self) -> dict[str, Any]:
@@ -280,9 +279,3 @@ class Handler(RequestHandler):
     def on_finish(self) -> None:
         self.application.running.discard(self)
         structlog.contextvars.clear_contextvars()
-
-
-def describe(error: ValidationError) -> ApiError:
-    if any(fault["type"] == "json_invalid" for fault in error.errors(include_url=False, include_context=False)):
-        return InvalidJson()
-    return Invalid(list_faults(error))

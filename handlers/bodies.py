@@ -3,9 +3,11 @@
 import contextlib
 from typing import Any
 
+import orjson
 from pydantic import BaseModel
 from tornado.httputil import HTTPHeaders
 
+from db.decode import decode_json
 from db.fields import group_by_name
 from handlers.endpoint import JSON_BYTES, Endpoint
 from handlers.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
@@ -92,8 +94,9 @@ class Body:
         kind = self.content_type.partition(";")[0].strip().lower()
         if self.content and kind not in ("", "application/json"):
             raise UnsupportedMediaType("Please send JSON")
+        content = decode_json(bytes(self.content) or b"{}")
         # Strict: a number is not bent into a text, nor a text into a number.
-        return declared.body.model_validate_json(bytes(self.content) or b"{}", strict=True)
+        return declared.body.model_validate_json(orjson.dumps(content), strict=True)
 
     def read_form(self, reader: MultipartReader, declared: Endpoint) -> dict[str, Any]:
         try:

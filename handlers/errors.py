@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 
 from db.conversations import ConversationNotFound, ConversationReadOnly, UnknownAttachment
+from db.decode import NotJson, TooDeep
 from db.error_codes import ErrorCode
 from db.pool import DatabaseUnavailable
 from db.profiles import ProfileNotFound
@@ -180,6 +181,10 @@ def to_api_error(error: BaseException) -> ApiError | None:
     """What to tell the client of this failure; None if it is a defect of ours."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, NotJson):
+        return InvalidJson()
+    if isinstance(error, TooDeep):
+        return Invalid([{"field": "", "message": f"The body {error}"}])
     if isinstance(error, ConversationNotFound):
         return NotFound("Conversation")
     if isinstance(error, ConversationReadOnly):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from db.decode import NotJson, TooDeep, decode_json
 from db.error_codes import ErrorCode
 from realtime.commands import CommandError
 
@@ -30,8 +31,10 @@ def parse(frame: str | bytes) -> Frame:
     if isinstance(frame, bytes):
         raise BadFrame("INVALID_FRAME", "Frames are text, not binary")
     try:
-        parsed = orjson.loads(frame)
-    except orjson.JSONDecodeError:
+        parsed = decode_json(frame)
+    except TooDeep as error:
+        raise BadFrame("VALIDATION_ERROR", f"The frame {error}", id_of(error.shallow)) from None
+    except NotJson:
         raise BadFrame("INVALID_JSON", "The frame is not valid JSON", salvage_id(frame)) from None
     if not isinstance(parsed, dict):
         raise BadFrame("INVALID_FRAME", "A frame is an object with an event and its data")
@@ -50,8 +53,13 @@ def is_id(value: Any) -> bool:
 def salvage_id(frame: str) -> str | int | None:
     """Browsers send half an emoji, of a text that was cut there, as an escape that orjson refuses but json reads."""
     try:
-        frame_id = json.loads(frame)["id"]
-        orjson.dumps(frame_id)  # as the answer will
-    except (ValueError, TypeError, LookupError, RecursionError):
+        parsed = json.loads(frame)
+        orjson.dumps(id_of(parsed))  # as the answer will
+    except (ValueError, TypeError, RecursionError):
         return None
+    return id_of(parsed)
+
+
+def id_of(parsed: Any) -> str | int | None:
+    frame_id = parsed.get("id") if isinstance(parsed, dict) else None
     return frame_id if is_id(frame_id) else None

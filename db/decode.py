@@ -1,0 +1,53 @@
+"""JSON that clients send, in bodies, frames and fields of forms: decoded in one place, within one depth."""
+
+import re
+from typing import Any
+
+import orjson
+
+MAX_DEPTH = 64  # objects and lists inside each other; what we read needs four
+TOO_DEEP = f"must not nest objects and lists more than {MAX_DEPTH} deep"
+# A text, or brackets that open or close side by side.
+TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]+|[\]}]+', re.DOTALL)
+
+
+class NotJson(ValueError):
+    pass
+
+
+class TooDeep(ValueError):
+    """`shallow` is what was decoded, with null in place of what is too deep."""
+
+    def __init__(self, shallow: Any) -> None:
+        super().__init__(TOO_DEEP)
+        self.shallow = shallow
+
+
+def decode_json(text: str | bytes) -> Any:
+    """Return the decoded value; raises NotJson or TooDeep."""
+    text = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    kept = cut_deeper(text) if text.count(b"[") + text.count(b"{") > MAX_DEPTH else text
+    try:
+        value = orjson.loads(kept)
+    except orjson.JSONDecodeError as error:
+        raise NotJson("is not valid JSON") from error
+    if kept is not text:
+        raise TooDeep(value)
+    return value
+
+
+def cut_deeper(text: bytes) -> bytes:
+    """Return the text with null for each object or list below MAX_DEPTH, or the text itself if there is none."""
+    kept: list[bytes] = []
+    depth = start = 0
+    for token in TOKEN.finditer(text):
+        opens, brackets = text[token.start()] in b"[{", token.end() - token.start()
+        if opens:
+            if depth <= MAX_DEPTH < depth + brackets:
+                kept += [text[start : token.start() + MAX_DEPTH - depth], b"null"]
+            depth += brackets
+        elif text[token.start()] in b"]}":
+            if depth - brackets <= MAX_DEPTH < depth:
+                start = token.start() + depth - MAX_DEPTH
+            depth -= brackets
+    return b"".join([*kept, text[start:]]) if kept else text
