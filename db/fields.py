@@ -23,6 +23,8 @@ from db.vocabularies import CATEGORIES, read_category, read_gender, read_region
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 LONG_TEXT_CONTROLS = "\n\t"
+JOINTS = {"Zs", "Pd", "Cf"}  # categories of characters: spaces, dashes, invisible marks
+HYPHENS = "\u2212\u30fc\uff70"  # the minus sign, and what a Japanese keyboard writes for a hyphen
 UNSEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # categories of characters
 BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters by their category, but drawn as nothing
 
@@ -50,6 +52,18 @@ def on_one_line(text: str) -> str:
     if "\n" in text or "\t" in text:
         raise ValueError("must not contain line breaks or tabs")
     return text
+
+
+def with_plain_digits(value: Any) -> Any:
+    """Read the decimal digits of every script and width as 0 to 9, as they come from people's keyboards."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return "".join(str(unicodedata.decimal(char, char)) for char in value)
+
+
+def without_joints(code: str) -> str:
+    """Skip the spaces and hyphens that people put between the digits of a code, and marks that nobody sees."""
+    return "".join(char for char in code if unicodedata.category(char) not in JOINTS and char not in HYPHENS)
 
 
 def blank_to_none(value: Any) -> Any:
@@ -110,6 +124,11 @@ Email = Annotated[
 Id = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
 BlankAsNone = BeforeValidator(blank_to_none)
 CommaList = BeforeValidator(split_commas)
+
+# Of every number of a form or query, beside its bounds: `Annotated[int, Field(ge=1), Digits]`.
+Digits = BeforeValidator(with_plain_digits)
+Code = Annotated[str, Line(40), AfterValidator(without_joints), AfterValidator(with_plain_digits)]
+PhoneNo = Annotated[str, Line(30), AfterValidator(with_plain_digits)]
 
 # Read leniently, kept as one word (db/vocabularies.py). Nothing that long is one of them.
 Word = Annotated[str, StringConstraints(max_length=60)]

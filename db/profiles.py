@@ -8,7 +8,7 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError
 
 from db.decode import decode_json
-from db.fields import Body, Category, Gender, Line, Region, Text
+from db.fields import Body, Category, Digits, Gender, Line, PhoneNo, Region, Text
 from db.pool import Queries, Transaction
 
 FIRST_YEAR = 1900
@@ -60,17 +60,16 @@ def check_year(year: int) -> int:
 
 
 Name = Annotated[str, Line(100)]
-PhoneNo = Annotated[str, Line(30)]
 Bio = Annotated[str, Text(2000)]
 Categories = Annotated[
     list[Category], Field(min_length=1, max_length=MAX_CATEGORIES), BeforeValidator(read_list), AfterValidator(distinct)
 ]
-Age = Annotated[int, Field(ge=13, le=120)]
+Age = Annotated[int, Field(ge=13, le=120), Digits]
 BusinessName = Annotated[str, Line(120)]
 Description = Annotated[str, Text(5000)]
 Website = Annotated[str, Line(MAX_WEBSITE_CHARS), AfterValidator(check_website)]
-Year = Annotated[int, AfterValidator(check_year)]
-TeamSize = Annotated[int, Field(ge=1, le=MAX_TEAM)]
+Year = Annotated[int, AfterValidator(check_year), Digits]
+TeamSize = Annotated[int, Field(ge=1, le=MAX_TEAM), Digits]
 Hours = Annotated[str, Text(500)]
 Handle = Annotated[str, Line(100)]
 Page = Annotated[str, Line(300), AfterValidator(check_page)]

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field
 from pydantic.alias_generators import to_camel
 
 from db.activity_logs import Action, Actor, log_activity
-from db.fields import BlankAsNone, Body, Email, Id, Line, Region, Text, like
+from db.fields import BlankAsNone, Body, Email, Id, Line, PhoneNo, Region, Text, like
 from db.pool import Queries, Transaction
 from db.sessions import end_sessions
 from db.shapes import Role
@@ -84,7 +84,7 @@ class UserQuery(NumberedPaging):
 class Details(Body):
     """What an admin may write of a profile; a role's profile takes what it has a column for. `''` clears."""
 
-    phone_no: Annotated[Annotated[str, Line(30)] | None, BlankAsNone] = Field(
+    phone_no: Annotated[PhoneNo | None, BlankAsNone] = Field(
         None, validation_alias=AliasChoices("phoneNumber", "phoneNo")
     )
     bio: Annotated[Annotated[str, Text(2000)] | None, BlankAsNone] = None

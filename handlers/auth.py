@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AliasChoices, Field
 
-from db.fields import BlankAsNone, Body, Email, Line
+from db.fields import BlankAsNone, Body, Email, Line, PhoneNo
 from db.otps import OTP_MINUTES, count_attempt, lock_attempts, put_reset_code, start_attempts, try_reset_code
 from db.pool import Transaction
 from db.sessions import end_sessions
@@ -24,7 +24,7 @@ class SignUp(Body):
     name: Annotated[str, Line(100)]
     email: Email
     password: Password
-    phone_no: Annotated[Annotated[str, Line(30)] | None, BlankAsNone] = None
+    phone_no: Annotated[PhoneNo | None, BlankAsNone] = None
     terms_accepted: Literal[True] = Field(validation_alias=AliasChoices("termsAccepted", "acceptTerms"))
 
 

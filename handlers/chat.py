@@ -3,8 +3,6 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from db.conversations import PREVIEW_CHARS, NewMessage, mark_read, open_conversation, send_message
 from db.fields import BlankAsNone, Body, Id, Line, Text, like
 from db.pool import Transaction
@@ -19,7 +17,7 @@ from db.shapes import (
     Shape,
 )
 from handlers.base import Handler
-from handlers.endpoint import MEMBER, NumberedPaging, Paging, endpoint
+from handlers.endpoint import MEMBER, NumberedPaging, PageSize, Paging, Seq, endpoint
 from handlers.errors import Conflict, Forbidden, NotFound
 from handlers.files import FileHandler
 from handlers.paging import Cursor, key_or_latest, page_of, window
@@ -36,7 +34,7 @@ BY_ACTIVITY = Cursor(datetime, Id)
 
 
 class ContactQuery(Paging):
-    limit: int = Field(100, ge=1, le=100)
+    limit: PageSize = 100
     search: Annotated[Annotated[str, Line(100)] | None, BlankAsNone] = None
     role: Literal["INFLUENCER", "SALON"] | None = None
 
@@ -128,9 +126,9 @@ class ConversationWith(Handler):
 
 
 class MessageQuery(NumberedPaging):
-    limit: int = Field(50, ge=1, le=100)
-    before: int | None = Field(None, ge=0, lt=2**53)
-    after: int | None = Field(None, ge=0, lt=2**53)
+    limit: PageSize = 50
+    before: Seq | None = None
+    after: Seq | None = None
     peek: bool = False
 
     @property
@@ -162,7 +160,7 @@ LIST_MESSAGES_AFTER = f"""
 
 COUNT_MESSAGES = "select count(*) from messages where conversation_id = $1"
 
-BY_SEQ = Cursor(Literal["before", "after"], Annotated[int, Field(ge=0, lt=2**53)])
+BY_SEQ = Cursor(Literal["before", "after"], Seq)
 
 
 class Messages(Handler):

@@ -1,16 +1,12 @@
 """What the public routes of sign-up and sign-in share: codes by mail."""
 
-from typing import Annotated
-
-from db.fields import Body, Email, Line
+from db.fields import Body, Code, Email
 from db.otps import OTP_MINUTES, Purpose
 from db.pool import Transaction
 from db.sign_ups import SignUp
 from handlers.attempts import AttemptHandler
 from handlers.errors import BadRequest
 from services.rate_limit import Claim
-
-Code = Annotated[str, Line(20)]
 
 
 class ByEmail(Body):

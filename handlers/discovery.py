@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from db.error_codes import ERROR_CODES
-from db.fields import BlankAsNone, Category, CommaList, Id, Line, Region
+from db.fields import BlankAsNone, Category, CommaList, Digits, Id, Line, Region
 from db.listings import COUNT_LISTINGS, ENGAGEMENT, FOLLOWERS, RECENT, WALK, WALK_NUMBERED, list_listings
 from db.shapes import ConnectionState, UserRef
 from db.shapes_discovery import CategoryCount, DiscoveredInfluencer, DiscoveredSalon, RegionCount, Vocabularies
@@ -16,7 +16,7 @@ from handlers.endpoint import ADMIN, INFLUENCER, PUBLIC, SALON, USER, NumberedPa
 from handlers.paging import Cursor, page_of, window
 
 GRID = 12  # how many the web client shows at once, when it asks for a page and not how long it is
-Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1), Digits]
 SHOWN_TO = {"SALON": ["INFLUENCER"], "INFLUENCER": ["SALON"], "ADMIN": ["INFLUENCER", "SALON"]}
 
 

@@ -3,12 +3,12 @@
 import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from db.fields import Body
+from db.fields import Body, Digits
 
 JSON_BYTES = 256 * 1024  # the longest text field is 5,000 characters; this leaves room for escapes
 
@@ -38,17 +38,21 @@ class Query(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")
 
 
+PageSize = Annotated[int, Field(ge=1, le=100), Digits]
+Seq = Annotated[int, Field(ge=0, lt=2**53), Digits]
+
+
 class Paging(Query):
     """`limit` and `cursor` of every list (contract §1)."""
 
-    limit: int = Field(20, ge=1, le=100)
+    limit: PageSize = 20
     cursor: str | None = Field(None, max_length=400)
 
 
 class NumberedPaging(Paging):
     """Lists that also take `page` for the web client."""
 
-    page: int | None = Field(None, ge=1)
+    page: Annotated[int, Field(ge=1), Digits] | None = None
 
 
 @dataclass(frozen=True)

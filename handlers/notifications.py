@@ -2,12 +2,10 @@
 
 from datetime import datetime
 
-from pydantic import Field
-
 from db.fields import Id
 from db.shapes import Notification, UnreadNotifications
 from handlers.base import Handler
-from handlers.endpoint import USER, Paging, endpoint
+from handlers.endpoint import USER, PageSize, Paging, endpoint
 from handlers.errors import NotFound
 from handlers.paging import Cursor, key_or_latest, page_of, window
 from realtime.events import NotificationDeleted, NotificationRead
@@ -25,7 +23,7 @@ class NotificationHandler(Handler):
 
 
 class ListQuery(Paging):
-    limit: int = Field(50, ge=1, le=100)
+    limit: PageSize = 50
 
 
 LIST_NOTIFICATIONS = f"""

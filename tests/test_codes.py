@@ -105,3 +105,32 @@ async def test_a_deleted_account_leaves_no_counter(api, people: People, db: Data
     await try_code(api, "/auth/verify-otp", UNKNOWN)
     assert (await api.delete(f"/admin/users/{person.id}", admin)).status == 200
     assert [row["email"] for row in await db.fetch("select email from otp_attempts")] == [UNKNOWN]
+
+
+# -- as people type them ---------------------------------------------------------------------------------------------
+
+SPELLINGS = {
+    "full-width": lambda code: code.translate({ord(str(n)): chr(0xFF10 + n) for n in range(10)}),
+    "Arabic": lambda code: code.translate({ord(str(n)): chr(0x660 + n) for n in range(10)}),
+    "a space": lambda code: f"{code[:3]} {code[3:]}",
+    "a hyphen": lambda code: f"{code[:3]}-{code[3:]}",
+    "a full-width hyphen": lambda code: f"{code[:3]}－{code[3:]}",
+    "a Japanese keyboard's hyphen": lambda code: f"{code[:3]}ー{code[3:]}",
+    "an ideographic space": lambda code: f"　{code[:3]}　{code[3:]}　",
+    "single digits": lambda code: " ".join(code),
+    "dashes": lambda code: "–".join(code),
+    "an invisible mark": lambda code: f"\u200b{code}\u200e",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+async def test_codes_are_read_as_people_type_them(api, people: People, db: Database, mailbox: Mailbox, spelling: str):
+    new = {"name": "Hanako", "email": "hanako@example.com", "password": "a long enough one", "termsAccepted": True}
+    assert (await api.post("/auth/signup/salon", new)).status == 201
+    typed = SPELLINGS[spelling](await mailbox.code())
+    assert (await try_code(api, "/auth/verify-otp", new["email"], typed)).status == 200
+    assert (await api.post("/auth/forgot-password", {"email": new["email"]})).status == 200
+    typed = SPELLINGS[spelling](await mailbox.code())
+    for route in ("/auth/verify-forgot-otp", "/auth/reset-password"):
+        assert (await try_code(api, route, new["email"], typed)).status == 200, route
+    assert await db.fetchval("select max(attempts) from otp_attempts") == 0  # none was taken for a wrong one
