@@ -20,7 +20,8 @@ Errors are JSON for every status: `{error, message, code, requestId, details?}`;
 person by themselves, `code` is for programs. A list takes `limit` and `cursor` and answers `pageInfo`; those with
 `page` also answer `pagination`. Times are UTC with milliseconds; ids are UUIDs; unknown fields of a body are ignored;
 in PATCH and PUT an absent field is unchanged and `null` clears. A list in a query is written as `name=a,b`, as a
-repeated `name` or as a repeated `name[]`.
+repeated `name` or as a repeated `name[]`. HEAD is answered like GET without a body; where GET changes something, HEAD
+checks sign-in, role and input alone, and answers 200.
 """
 
 ERROR: Json = {

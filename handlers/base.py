@@ -268,9 +268,13 @@ class Handler(RequestHandler):
         self.finish()
 
     async def head(self, *ids: str) -> None:
-        """As GET; Tornado leaves the body out."""
-        answer = self.get(*ids)
-        if answer is not None:
+        """Answer as GET; Tornado leaves the body out. A GET that acts is not run: only its checks are."""
+        declared: Endpoint = self.request.route.endpoint  # type: ignore[attr-defined]
+        if declared.acts:
+            self.inputs(declared)
+            self.clear_header("Content-Type")
+            await self.flush()  # before Tornado adds a Content-Length of 0, which GET would not have
+        elif answer := self.get(*ids):
             await answer
 
     def compute_etag(self) -> None:

@@ -3,10 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from db.conversations import NewMessage, mark_read, open_conversation, send_message
+from db.conversations import PREVIEW_CHARS, NewMessage, mark_read, open_conversation, send_message
 from db.fields import BlankAsNone, Body, Id, Line, Text, like
 from db.pool import Transaction
-from db.previews import preview
 from db.shapes import (
     DELETED_MESSAGE,
     CardUser,
@@ -111,7 +110,7 @@ HOLD_CONNECTION = """
 
 
 class ConversationWith(Handler):
-    @endpoint(MEMBER, returns=Conversation)
+    @endpoint(MEMBER, returns=Conversation, acts=True)
     async def get(self, other_id: str) -> None:
         """The conversation with a user one is connected to."""
         conversation = await self.db.fetchval(FIND_CONVERSATION, self.caller.id, other_id)
@@ -165,7 +164,7 @@ BY_SEQ = Cursor(Literal["before", "after"], Seq)
 
 
 class Messages(Handler):
-    @endpoint(MEMBER, query=MessageQuery, returns=list[Message])
+    @endpoint(MEMBER, query=MessageQuery, returns=list[Message], acts=True)
     async def get(self, conversation_id: str, query: MessageQuery) -> None:
         """Messages from old to new. The newest page marks what it shows as read, unless `peek=true`."""
         asked = window(query, BY_SEQ)
@@ -224,10 +223,10 @@ EDIT_MESSAGE = f"""
         returning m.*
     ), conversation as (
         update conversations c set last_rev = m.rev, updated_at = clock_timestamp(),
-            last_message = case when m.seq = c.last_seq then $3 else c.last_message end
+            last_message = case when m.seq = c.last_seq then left($2, {PREVIEW_CHARS}) else c.last_message end
         from message m where c.id = m.conversation_id
     ), notification as (
-        update notifications n set message = $3 from message m where n.message_id = m.id
+        update notifications n set message = left($2, {PREVIEW_CHARS}) from message m where n.message_id = m.id
     )
     select {Message.sql("m")} as body, m.rev from message m
 """
@@ -267,7 +266,7 @@ class OneMessage(FileHandler):
         """Change the text of one's own message."""
         async with self.db.transaction() as tx:
             conversation_id = await self.lock(tx, message_id)
-            edited = await tx.fetchrow(EDIT_MESSAGE, message_id, edit.content, preview(edit.content))
+            edited = await tx.fetchrow(EDIT_MESSAGE, message_id, edit.content)
             if edited is None:
                 raise Conflict("A deleted message cannot be edited")
             tx.after_commit(self.publish, MessageEdited(conversation_id, edited["rev"], edited["body"]))

@@ -134,7 +134,7 @@ VIEW_PROFILE = f"""
 
 
 class ProfileOf(Handler):
-    @endpoint(USER, returns=SeenProfile)
+    @endpoint(USER, returns=SeenProfile, acts=True)
     async def get(self, user_id: str) -> None:
         """What others see of a user, and how the caller stands with them."""
         row = await self.db.fetchrow(VIEW_PROFILE, self.caller.id, user_id)

@@ -20,6 +20,7 @@ from handlers.endpoint import Endpoint
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 UUID = re.compile(UUID_PATTERN)
 PARAMETER = re.compile(r"\{(\w+)(?::(str))?\}")
+ABSOLUTE_FORM = re.compile(r"\Ahttps?://[^/]*", re.IGNORECASE)  # of a request's target, RFC 9112 §3.2.2
 
 
 @dataclass(frozen=True)
@@ -87,22 +88,19 @@ class Table(Router):
         self.root.add(route.path.strip("/").split("/"), route)
 
     def add_alias(self, method: str, path: str, canonical_method: str, canonical_path: str) -> None:
-        """Another spelling of a route: the same handler, called as if the canonical one had been asked."""
+        """Add another spelling of a route. For another verb, a subclass of the handler gives the method that name."""
         target = next(r for r in self.routes if (r.method, r.path) == (canonical_method, canonical_path))
-        self.add(Route(method, path, target.handler, target.endpoint, alias_of=target))
+        run = getattr(target.handler, canonical_method.lower())
+        handler = type(target.handler.__name__, (target.handler,), {method.lower(): run})
+        self.add(Route(method, path, handler, target.endpoint, alias_of=target))
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         assert self.application is not None
-        routes, values = self.root.find(request.path.strip("/").split("/"), [])
+        path = ABSOLUTE_FORM.sub("", request.path).strip("/")
+        routes, values = self.root.find(path.split("/"), [])
         route = routes.get("GET" if request.method == "HEAD" else request.method or "")
-        if route is not None:
-            if route.alias_of:
-                request.method = route.alias_of.method
-            handler = route.handler
-        else:
-            handler = self.not_found
         delegate = self.application.get_handler_delegate(
-            request, handler, path_args=[value.encode() for value in values]
+            request, route.handler if route else self.not_found, path_args=[value.encode() for value in values]
         )
         request.route = route  # type: ignore[attr-defined]
         request.allowed = sorted(routes.keys() | ({"HEAD"} if "GET" in routes else set()))  # type: ignore[attr-defined]

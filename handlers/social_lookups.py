@@ -56,21 +56,21 @@ def describe(found: Fetched) -> dict[str, Any]:
 
 
 class InstagramProfile(Lookup):
-    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE)
+    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True)
     async def get(self, username: str) -> None:
         """A public Instagram profile; `cacheAge` in seconds."""
         await self.show("INSTAGRAM", username)
 
 
 class TikTokProfile(Lookup):
-    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE)
+    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True)
     async def get(self, username: str) -> None:
         """A public TikTok profile; `cacheAge` in seconds."""
         await self.show("TIKTOK", username)
 
 
 class TikTokVideos(Lookup):
-    @endpoint(USER, query=Paging, returns=list[Video], data_as="videos", beside=AGE)
+    @endpoint(USER, query=Paging, returns=list[Video], data_as="videos", beside=AGE, acts=True)
     async def get(self, username: str, query: Paging) -> None:
         """The newest videos of a public TikTok profile."""
         asked = window(query, BY_PLACE)

@@ -49,7 +49,7 @@ BEGIN = """
 
 
 class Begin(Handler):
-    @endpoint(INFLUENCER, returns=dict[str, str], top=("authUrl",))
+    @endpoint(INFLUENCER, returns=dict[str, str], top=("authUrl",), acts=True)
     async def get(self) -> None:
         """Where to send the person, to let TikTok ask whether we may read their numbers; good for ten minutes."""
         oauth, state_id = self.services.tiktok.oauth, str(uuid4())
@@ -77,7 +77,7 @@ class Refused(Exception):
 class Callback(Handler):
     """Whatever happens, the person lands on a page of the web client that says so."""
 
-    @endpoint(PUBLIC, statuses=(302,))
+    @endpoint(PUBLIC, statuses=(302,), acts=True)
     async def get(self) -> None:
         """TikTok sends people back to this; always a redirect to the web client."""
         given = self.read_parameters()
@@ -90,10 +90,6 @@ class Callback(Handler):
             log.warning("tiktok sign-in failed", error=f"{type(error).__name__} {error}")
             return self.send_back("error", reason_of(error))
         return self.send_back("connected")
-
-    async def head(self, *_: str) -> None:
-        """A look at where it would lead must not use the code up."""
-        self.send_back("error", "invalid_state")
 
     async def complete(self, given: dict[str, str], deadline: asyncio.Timeout) -> None:
         state, verifier = await self.take_state(given.get("state", ""))

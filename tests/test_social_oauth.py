@@ -187,7 +187,7 @@ async def test_odd_callbacks_are_redirects_too(api, tiktok, monkeypatch, limit):
         "?state=" + "x" * 5000,
     ):
         assert landed(await api.get(CALLBACK + query))["tiktok"] == "error"
-    assert landed(await api.call("HEAD", CALLBACK)) == {"tiktok": "error", "reason": "invalid_state"}
+    assert (await api.call("HEAD", CALLBACK)).status == 200
     limit("limit_general", Limit(1, 900))
     assert [landed(await api.get(CALLBACK))["reason"] for _ in range(2)] == ["invalid_state", "rate_limited"]
 
