@@ -23,7 +23,8 @@ from db.embedded import EmbeddedServers, ServerUrls, free_port  # noqa: E402
 from db.migrate import migrate  # noqa: E402
 from db.programs import ServersError  # noqa: E402
 
-PRODUCTION_PORTS = ("127.0.0.1:3001", "127.0.0.1:3002", "127.0.0.1:3003")
+SERVER_OPTIONS = "max_fails=2 fail_timeout=5s"
+PRODUCTION_SERVERS = "".join(f"        server 127.0.0.1:{port} {SERVER_OPTIONS};\n" for port in (3001, 3002, 3003))
 START_SECONDS = 30.0
 STOP_SECONDS = 50.0  # an instance gives itself 40
 POLL_SECONDS = 0.1
@@ -47,9 +48,8 @@ def find_nginx() -> str | None:
 def nginx_conf(folder: Path, port: int, instances: list[int]) -> str:
     """The production file with what differs on this machine; every substitution must find its place."""
     text = (ROOT / "deploy" / "nginx.conf").read_text()
-    ports = [(production, f"127.0.0.1:{mine}") for production, mine in zip(PRODUCTION_PORTS, instances, strict=True)]
     for production, mine in [
-        *ports,
+        (PRODUCTION_SERVERS, "".join(f"        server 127.0.0.1:{one} {SERVER_OPTIONS};\n" for one in instances)),
         ("listen 80;", f"listen 127.0.0.1:{port};"),
         ("/run/nginx.pid", f"{folder}/nginx.pid"),
         ("/var/log/nginx", str(folder)),
@@ -60,6 +60,22 @@ def nginx_conf(folder: Path, port: int, instances: list[int]) -> str:
             raise ClusterError(f"deploy/nginx.conf no longer holds {production!r}")
         text = text.replace(production, mine)
     return text
+
+
+def start_nginx(folder: Path, port: int, instances: list[int]) -> subprocess.Popen[bytes]:
+    """Start nginx at `port` before these instances; its files go into `folder`. Raises ClusterError."""
+    program = find_nginx()
+    if program is None:
+        raise ClusterError(NO_NGINX)
+    conf = folder / "nginx.conf"
+    conf.write_text(nginx_conf(folder, port, instances))
+    # As root, nginx' workers would be another user, who may not enter the folder.
+    directives = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
+    command = [program, "-c", str(conf), "-e", str(folder / "error.log"), "-g", directives]
+    tested = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=START_SECONDS)
+    if tested.returncode != 0:
+        raise ClusterError(tested.stderr)
+    return subprocess.Popen(command, start_new_session=True)
 
 
 class Instance:
@@ -145,18 +161,7 @@ class Cluster:
             self.start_nginx(self.port)
 
     def start_nginx(self, port: int) -> None:
-        program = find_nginx()
-        if program is None:
-            raise ClusterError(NO_NGINX)
-        conf = self.folder / "nginx.conf"
-        conf.write_text(nginx_conf(self.folder, port, [instance.port for instance in self.instances]))
-        # As root, nginx' workers would be another user, who may not enter the folder.
-        directives = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
-        command = [program, "-c", str(conf), "-e", str(self.folder / "error.log"), "-g", directives]
-        tested = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=START_SECONDS)
-        if tested.returncode != 0:
-            raise ClusterError(tested.stderr)
-        self.nginx = subprocess.Popen(command, start_new_session=True)
+        self.nginx = start_nginx(self.folder, port, [instance.port for instance in self.instances])
 
     def revive(self) -> list[int]:
         """Start again whatever has died; the numbers of those."""

@@ -107,6 +107,18 @@ class TooLarge(ApiError):
         super().__init__(f"The request is larger than {max_bytes:,} bytes")
 
 
+class HeadersTooLarge(ApiError):
+    status = 431
+    code = "HEADERS_TOO_LARGE"
+    error = "The headers of the request are too large; please send shorter ones"
+
+
+class RequestTimeout(ApiError):
+    status = 408
+    code = "REQUEST_TIMEOUT"
+    error = "The request did not arrive completely in time; please send it again"
+
+
 class UnsupportedMediaType(ApiError):
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"

@@ -1,6 +1,7 @@
 """Every error code is declared in one place (mypy checks that), and none is declared that nothing answers."""
 
 import ast
+import re
 from pathlib import Path
 
 from db.error_codes import ERROR_CODES
@@ -16,6 +17,17 @@ def texts() -> set[str]:
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
+def codes_of_nginx() -> set[str]:
+    """The codes of errors that nginx answers itself."""
+    block = (ROOT / "deploy" / "nginx.conf").read_text().partition("map $status $error_code {")[2].partition("}")[0]
+    return set(re.findall(r"\b([A-Z_]+);", block))
+
+
+def test_nginx_answers_declared_codes():
+    assert codes_of_nginx() - set(ERROR_CODES) == set()
+    assert len(codes_of_nginx()) > 10
+
+
 def test_every_declared_code_is_answered_somewhere():
-    assert set(ERROR_CODES) - texts() == set()
+    assert set(ERROR_CODES) - texts() - codes_of_nginx() == set()
     assert len(set(ERROR_CODES)) == len(ERROR_CODES)
