@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 import uvloop
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from db.embedded import EmbeddedServers, ServerUrls
@@ -21,6 +20,7 @@ from db.sessions import Sessions
 from db.tiktok_tokens import TikTokTokens
 from handlers import make_table
 from handlers.application import App
+from handlers.http_server import Server
 from jobs.first_admin import check_first_admin, make_first_admin
 from jobs.loop import JobLoop
 from jobs.outbox import Outbox
@@ -37,7 +37,7 @@ from settings import Settings, SettingsError, load_settings
 log = structlog.get_logger()
 
 MAX_BODY_BYTES = 16 * 1024 * 1024  # the largest upload is 10 MiB; each endpoint has its own, lower bound
-MAX_HEADER_BYTES = 32 * 1024
+MAX_HEADER_BYTES = 96 * 1024  # above what nginx passes on: 4 × 16 KiB, a few headers of its own, 1 KiB
 IDLE_SECONDS = 75.0  # keep-alive; above nginx' own, so that it never meets a closing connection
 BODY_SECONDS = 60.0
 NOTICE_SECONDS = 1.0  # between “not ready” and no new connections: what a load balancer takes to look
@@ -75,7 +75,7 @@ class Instance:
         self.realtime.start()
         self.outbox.start()
         self.jobs.start()
-        self.http = HTTPServer(
+        self.http = Server(
             self.app,
             max_body_size=MAX_BODY_BYTES,
             max_buffer_size=MAX_BODY_BYTES,

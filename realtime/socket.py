@@ -10,6 +10,7 @@ import orjson
 import structlog
 from pydantic import ValidationError
 from tornado.httputil import HTTPHeaders
+from tornado.web import RequestHandler, stream_request_body
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from db.conversations import count_unread
@@ -53,9 +54,9 @@ TOO_SLOW = 4508
 def asks_for_a_websocket(headers: HTTPHeaders) -> bool:
     return (
         headers.get("Upgrade", "").lower() == "websocket"
-        and "upgrade" in headers.get("Connection", "").lower()
+        and "upgrade" in [part.strip() for part in headers.get("Connection", "").lower().split(",")]
         and headers.get("Sec-WebSocket-Version") == "13"
-        and "Sec-WebSocket-Key" in headers
+        and bool(headers.get("Sec-WebSocket-Key"))
     )
 
 
@@ -67,6 +68,7 @@ class Protocol(WebSocketProtocol13):
         super()._abort()
 
 
+@stream_request_body  # otherwise Tornado keeps a whole body before it asks who is there
 class Socket(WebSocketHandler):
     """One client. Its queue is the only way out; nothing that it does or omits holds up anybody else."""
 
@@ -76,6 +78,7 @@ class Socket(WebSocketHandler):
         self.session_id: Any = None
         self.expires_at = ""
         self.joined: set[str] = set()
+        self.has_body = False
         self.closed = False
         self.busy = False
         self.present = False  # whether presence counts it
@@ -99,18 +102,33 @@ class Socket(WebSocketHandler):
         protocol = super().get_websocket_protocol()
         return Protocol(self, False, protocol.params) if isinstance(protocol, WebSocketProtocol13) else protocol
 
-    async def prepare(self) -> None:
-        """Before the upgrade: Tornado would ask check_origin of other hosts' origins alone."""
+    async def get(self, *_: str) -> None:
+        """Upgrade, or say why not. A body has arrived before, up to Tornado's bound, and nothing has kept it."""
         origin = self.request.headers.get("Origin")
-        if origin is not None and not self.check_origin(origin):
+        if origin is not None and not self.check_origin(origin):  # Tornado asks it about other hosts' origins alone
             await self.refuse_upgrade(403, "FORBIDDEN", "This origin may not connect")
-        elif not asks_for_a_websocket(self.request.headers):
+        elif not asks_for_a_websocket(self.request.headers) or self.has_body or self.request.method != "GET":
             self.set_header("Upgrade", "websocket")
             self.set_header("Sec-WebSocket-Version", "13")
-            await self.refuse_upgrade(426, "UPGRADE_REQUIRED", "Please connect with a WebSocket, version 13")
+            error = "Please connect with a WebSocket, version 13, by a GET without a body"
+            await self.refuse_upgrade(426, "UPGRADE_REQUIRED", error)
         elif self.realtime.draining:  # a proxy tries the next instance
             self.set_header("Retry-After", "1")
             await self.refuse_upgrade(503, "NOT_READY", "This instance is going away; please connect again")
+        else:
+            await super().get()
+
+    head = get
+
+    def data_received(self, chunk: bytes) -> None:
+        self.has_body = True
+
+    def on_connection_close(self) -> None:
+        """Before the upgrade, only the wait for the body ends: there is no socket yet that could close."""
+        if self.ws_connection is None:
+            RequestHandler.on_connection_close(self)
+        else:
+            super().on_connection_close()
 
     async def refuse_upgrade(self, status: int, code: ErrorCode, error: str) -> None:
         self.set_status(status)
