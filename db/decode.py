@@ -1,6 +1,7 @@
 """JSON that clients send, in bodies, frames and fields of forms: decoded in one place, within one depth."""
 
 import re
+from codecs import BOM_UTF8
 from typing import Any
 
 import orjson
@@ -24,8 +25,9 @@ class TooDeep(ValueError):
 
 
 def decode_json(text: str | bytes) -> Any:
-    """Return the decoded value; raises NotJson or TooDeep."""
+    """Return the decoded value; raises NotJson or TooDeep. A byte order mark is skipped (RFC 8259 §8.1)."""
     text = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    text = text.removeprefix(BOM_UTF8)
     kept = cut_deeper(text) if text.count(b"[") + text.count(b"{") > MAX_DEPTH else text
     try:
         value = orjson.loads(kept)

@@ -35,7 +35,9 @@ class Body:
     # -- before it arrives -------------------------------------------------------------------------------------------
 
     def expect(self, declared: Endpoint) -> None:
-        """Refuse what is too large by its own word, or a form where none is taken."""
+        """Refuse what is too large by its own word or compressed, or a form where none is taken."""
+        if "Content-Encoding" in self.headers:
+            raise UnsupportedMediaType("Please send the body without Content-Encoding")
         is_form = self.content_type.lower().startswith("multipart/form-data")
         self.max_bytes = declared.max_bytes if is_form else min(declared.max_bytes, JSON_BYTES)
         if self.announced() > self.max_bytes:

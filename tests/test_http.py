@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import gzip
 import json
 import re
+from codecs import BOM_UTF8, BOM_UTF16_LE
 
 import pytest
 from tornado.iostream import IOStream
@@ -11,6 +13,8 @@ from tornado.tcpclient import TCPClient
 
 from services.addresses import network_of
 from settings import Limit
+from tests.factories import PASSWORD
+from tests.forms import BOUNDARY, File, encode_form, picture
 
 ORIGIN = "http://app.example.com"
 LOGIN = "/auth/login"
@@ -60,6 +64,37 @@ async def test_odd_bodies(api, raw, status, code):
     answer = await api.post(LOGIN, raw=raw)
     assert (answer.status, answer.code) == (status, code)
     assert (await api.get("/health")).status == 200
+
+
+async def test_a_byte_order_mark_before_json_is_skipped(api, people):
+    user = await people.salon()
+    body = {"email": user.email, "password": PASSWORD}
+    assert (await api.post(LOGIN, raw=BOM_UTF8 + json.dumps(body).encode())).status == 200
+    for bad in (BOM_UTF8, BOM_UTF8 * 2 + b"{}", BOM_UTF16_LE + "{}".encode("utf-16-le")):
+        assert (await api.post(LOGIN, raw=bad)).code == "INVALID_JSON"
+    socket = await api.socket(user)
+    await socket.ws.send("\ufeff" + json.dumps({"event": "ping", "id": 1}))
+    await socket.expect("pong")
+    await socket.close()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity", "", "x"])
+async def test_encoded_bodies_are_refused(api, people, encoding):
+    sent = {"raw": gzip.compress(b"{}"), "headers": {"Content-Encoding": encoding}}
+    form_type = f"multipart/form-data; boundary={BOUNDARY}"
+    form = {
+        "raw": encode_form([("profilePic", File(picture()))]),
+        "headers": {**sent["headers"], "Content-Type": form_type},
+    }
+    user = await people.salon()
+    for answer in (
+        await api.post(LOGIN, **sent),
+        await api.put("/profile/update", user=user, **sent),
+        await api.patch("/notifications/read-all", user=user, **sent),
+        await api.post("/profile/upload-picture", user=user, **form),
+    ):
+        assert (answer.status, answer.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert (await api.put("/profile/update", **sent)).status == 401
 
 
 async def test_wrong_media_types(api):
