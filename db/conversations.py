@@ -33,9 +33,9 @@ class NewMessage(Body):
     @model_validator(mode="after")
     def check_not_empty(self) -> "NewMessage":
         if not self.content and not self.file_url:
-            raise ValueError("a message needs content or a file")
+            raise ValueError("A message needs content or a file")
         if self.message_type != "TEXT" and not self.file_url:
-            raise ValueError("only a message with a file is an IMAGE or a FILE")
+            raise ValueError("Only a message with a file can be an IMAGE or a FILE")
         return self
 
 

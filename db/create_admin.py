@@ -15,7 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from db.admins import add_admin
 from db.embedded import database_of
-from db.fields import Email, Line, list_faults
+from db.faults import predicate
+from db.fields import Email, Line
 from db.migrate import migrate
 from db.pool import Database, DatabaseUnavailable
 from services.passwords import Passwords, weakness
@@ -86,7 +87,7 @@ def checked(kind: TypeAdapter[str], what: str, value: str) -> str:
     try:
         return kind.validate_python(value)
     except ValidationError as error:
-        raise Refused(f"{what} {list_faults(error)[0]['message']}") from None
+        raise Refused(f"{what} {predicate(error.errors()[0])}") from None
 
 
 def need_terminal(what: str) -> None:

@@ -13,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     StringConstraints,
-    ValidationError,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
@@ -44,7 +43,7 @@ def without_controls(text: str) -> str:
 def with_something_to_see(text: str) -> str:
     """A name of marks that nobody sees would be an empty one."""
     if all(unicodedata.category(char) in UNSEEN or char in BLANK_LETTERS for char in text):
-        raise ValueError("must contain something to see")
+        raise ValueError("must contain a visible character")
     return text
 
 
@@ -113,7 +112,7 @@ def normalise_email(text: str) -> str:
     try:
         checked = validate_email(text.strip(), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError:
-        raise ValueError("is not a valid e-mail address") from None
+        raise ValueError("is not a valid e-mail address, such as name@example.com") from None
     return checked.normalized.lower()
 
 
@@ -156,11 +155,3 @@ def like(search: str | None) -> str | None:
     if search is None:
         return None
     return "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-
-
-def list_faults(error: ValidationError) -> list[dict[str, str]]:
-    """Every bad field by its name on the wire, with a sentence, and without what was sent."""
-    return [
-        {"field": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"].removeprefix("Value error, ")}
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
-    ]

@@ -19,6 +19,7 @@ from handlers.endpoint import ADMIN, NumberedPaging, endpoint
 from handlers.errors import Conflict, Invalid, NotFound
 from handlers.files import FileHandler
 from handlers.paging import Cursor, Window, page_of, window
+from handlers.passwords import ChosenPassword
 from services.passwords import weakness
 
 SortBy = Literal["createdAt", "name", "email"]
@@ -100,7 +101,7 @@ class Details(Body):
 class NewUser(Details):
     name: Annotated[str, Line(100)]
     email: Email
-    password: Annotated[str, Line(200)]
+    password: ChosenPassword
     role: Literal["INFLUENCER", "SALON"]
 
 

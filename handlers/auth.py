@@ -15,7 +15,7 @@ from db.sign_ups import NewSignUp, add_sign_up, confirm_by_code, count_wrong_cod
 from handlers.codes import ByCode, ByEmail, CodeHandler
 from handlers.endpoint import PUBLIC, endpoint
 from handlers.errors import EmailTaken, Invalid
-from handlers.passwords import Password
+from handlers.passwords import ChosenPassword
 from services.devices import kind_of_device
 from services.passwords import weakness
 
@@ -23,7 +23,7 @@ from services.passwords import weakness
 class SignUp(Body):
     name: Annotated[str, Line(100)]
     email: Email
-    password: Password
+    password: ChosenPassword
     phone_no: Annotated[PhoneNo | None, BlankAsNone] = None
     terms_accepted: Literal[True] = Field(validation_alias=AliasChoices("termsAccepted", "acceptTerms"))
 
@@ -45,7 +45,7 @@ class ResendCode(ByEmail):
 
 
 class ResetPassword(ByCode):
-    new_password: Password
+    new_password: ChosenPassword
 
 
 class SignedUp(Shape):

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from tornado.httputil import HTTPInputError
 from tornado.web import HTTPError, MissingArgumentError, RequestHandler, stream_request_body
 
-from db.fields import group_by_name, list_faults
+from db.faults import fault, list_faults
+from db.fields import group_by_name
 from db.outbox import queue_mail
 from db.pool import Database, Transaction
 from db.sessions import Caller
@@ -200,7 +201,7 @@ class Handler(RequestHandler):
             text = self.request.query.encode("latin-1").decode()
             parameters = parse_qsl(text, keep_blank_values=False, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
         except ValueError:
-            raise Invalid([{"field": "query", "message": "is not valid UTF-8, or has too many fields"}]) from None
+            raise Invalid([fault("query", "is not valid UTF-8, or has too many fields")]) from None
         return group_by_name(parameters)
 
     # -- answers -----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from tornado.httputil import HTTPHeaders
 
 from db.decode import decode_json
+from db.faults import fault
 from db.fields import group_by_name
 from handlers.endpoint import JSON_BYTES, Endpoint
 from handlers.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
@@ -107,9 +108,9 @@ class Body:
             raise TooLarge(self.max_bytes) from None
         except Malformed as error:
             raise BadRequest(str(error)) from None
-        misplaced = {name: "is no field for a file" for name in form.files if name not in declared.files}
+        misplaced = {name: "does not take a file" for name in form.files if name not in declared.files}
         misplaced |= {name: "must be a file" for name in declared.files if "".join(form.fields.get(name, [])).strip()}
         if misplaced:
-            raise Invalid([{"field": name, "message": fault} for name, fault in misplaced.items()])
+            raise Invalid([fault(name, predicate) for name, predicate in misplaced.items()])
         self.files = form.files
         return group_by_name((name, value) for name, values in form.fields.items() for value in values if value.strip())

@@ -46,7 +46,7 @@ class InfluencerSearch(Search):
     def check_range(cls, most: int | None, info: ValidationInfo) -> int | None:
         least = info.data.get("min_followers")
         if most is not None and least is not None and most < least:
-            raise ValueError("must not be below minFollowers")
+            raise ValueError("must not be less than the minimum")
         return most
 
 

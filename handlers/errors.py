@@ -8,6 +8,7 @@ import asyncpg
 from db.conversations import ConversationNotFound, ConversationReadOnly, UnknownAttachment
 from db.decode import NotJson, TooDeep
 from db.error_codes import ErrorCode
+from db.faults import Fault, fault
 from db.pool import DatabaseUnavailable
 from db.profiles import ProfileNotFound
 from db.social_accounts import HandleTaken
@@ -17,6 +18,8 @@ from services.images import BadImage, UnsupportedMedia
 from services.passwords import TooBusy
 from services.slots import Busy
 from services.tiktok_accounts import RefreshUnderWay
+
+MAX_SENTENCES = 5  # of the message of a failed validation; `details` has them all
 
 
 class ApiError(Exception):
@@ -32,7 +35,7 @@ class ApiError(Exception):
         message: str | None = None,
         *,
         code: ErrorCode | None = None,
-        details: list[dict[str, str]] | None = None,
+        details: list[Fault] | None = None,
         headers: dict[str, str] | None = None,
         **extra: Any,
     ) -> None:
@@ -56,19 +59,15 @@ class InvalidJson(ApiError):
     error = "The request body is not valid JSON"
 
 
-def sentence_of(fault: dict[str, str]) -> str:
-    """Of a field, or (without one) of the body as a whole."""
-    return f"{fault['field']}: {fault['message']}" if fault["field"] else fault["message"]
-
-
 class Invalid(ApiError):
-    """Failed validation: every bad field is listed."""
+    """Failed validation: every bad field is listed, each with a sentence (db/faults.py)."""
 
     code = "VALIDATION_ERROR"
     error = "Some fields are not valid"
 
-    def __init__(self, details: list[dict[str, str]]) -> None:
-        super().__init__(sentence_of(details[0]), "; ".join(sentence_of(d) for d in details[:5]), details=details)
+    def __init__(self, details: list[Fault]) -> None:
+        sentences = [each["message"] for each in details[:MAX_SENTENCES]]
+        super().__init__(sentences[0], ". ".join(sentences), details=details)
 
 
 class NotAuthenticated(ApiError):
@@ -202,7 +201,7 @@ def to_api_error(error: BaseException) -> ApiError | None:
     if isinstance(error, ConversationReadOnly):
         return Forbidden("You are no longer connected; this conversation is read-only")
     if isinstance(error, UnknownAttachment):
-        return Invalid([{"field": "fileUrl", "message": "must come from an upload to this conversation"}])
+        return Invalid([fault("fileUrl", "must come from an upload to this conversation")])
     if isinstance(error, UrlRefused):
         return BadRequest(str(error), code="URL_REFUSED")
     if isinstance(error, HandleTaken):

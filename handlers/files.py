@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from db.faults import fault
 from db.pool import DatabaseUnavailable, Transaction
 from db.tiktok_tokens import revoke_now
 from db.users import DeletedUser, delete_user
@@ -51,7 +52,7 @@ class FileHandler(Handler):
             raise UnsupportedMediaType("Please send the file as multipart/form-data")
         file = self.file(name, max_bytes)
         if file is None:
-            raise Invalid([{"field": name, "message": "is required"}])
+            raise Invalid([fault(name, "is required")])
         return file
 
     async def optional_picture(self, name: str) -> AcceptedFile | None:

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError
 
+from db.faults import fault
 from handlers.endpoint import NumberedPaging, Paging
 from handlers.errors import Invalid
 
@@ -63,7 +64,7 @@ class Cursor:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
             return self.key.validate_json(raw)
         except (binascii.Error, ValueError, ValidationError):
-            raise Invalid([{"field": "cursor", "message": "is not a cursor of this list"}]) from None
+            raise Invalid([fault("cursor", "is not a cursor of this list; please start at the first page")]) from None
 
 
 class Window(NamedTuple):
@@ -82,7 +83,7 @@ class Window(NamedTuple):
 def window(query: Paging, cursor: Cursor) -> Window:
     page = query.page if isinstance(query, NumberedPaging) else None
     if page is not None and page * query.limit > MAX_NUMBERED_ROWS:
-        raise Invalid([{"field": "page", "message": f"page times limit must be at most {MAX_NUMBERED_ROWS:,}"}])
+        raise Invalid([fault("page", f"is too high: page times limit must be at most {MAX_NUMBERED_ROWS:,}")])
     key = cursor.decode(query.cursor)
     if page is not None:
         key = cursor.decode(None)

@@ -8,16 +8,16 @@ from db.pool import Transaction
 from db.sessions import end_sessions
 from handlers.attempts import AttemptHandler
 from handlers.errors import Forbidden, Invalid, NotAuthenticated
-from services.passwords import weakness
+from services.passwords import MAX_BYTES, weakness
 from services.rate_limit import Claim
 
-# Long passwords are refused by `weakness`, with its own sentence; this only bounds what is read.
-Password = Annotated[str, Line(200)]
+Password = Annotated[str, Line(200)]  # to be compared; one that is too long is a wrong one
+ChosenPassword = Annotated[str, Line(MAX_BYTES)]  # `weakness` checks the rest
 
 
 class NewPassword(Body):
     current_password: Password
-    new_password: Password
+    new_password: ChosenPassword
 
 
 class WrongPassword(Forbidden):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from db.faults import fault
 from db.shapes_social import PublicProfile, Video
 from handlers.base import Handler
 from handlers.endpoint import USER, Paging, endpoint
@@ -26,7 +27,7 @@ class Lookup(Handler):
         try:
             username = read_username(platform, text)
         except ValueError as error:
-            raise Invalid([{"field": "username", "message": str(error)}]) from None
+            raise Invalid([fault("username", str(error))]) from None
         known = await scrapes.known(platform, username, max_age=KNOWN_SECONDS, max_no_age=UNKNOWN_SECONDS)
         if known:
             return known

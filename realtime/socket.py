@@ -15,7 +15,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketP
 
 from db.conversations import count_unread
 from db.error_codes import ErrorCode
-from db.fields import list_faults
+from db.faults import list_faults
 from db.pool import DatabaseUnavailable
 from realtime import Realtime
 from realtime.commands import COMMANDS, Command, CommandError

@@ -70,7 +70,7 @@ class Passwords:
 def weakness(password: str, email: str) -> str | None:
     """Why this password is not accepted, as a sentence, or None."""
     if not MIN_BYTES <= len(password.encode()) <= MAX_BYTES:
-        return f"Password must be {MIN_BYTES} to {MAX_BYTES} bytes long"
+        return f"Password must be {MIN_BYTES} to {MAX_BYTES} bytes long; a Japanese character has 3 bytes"
     if password.strip().lower() == email.strip().lower():
         return "Password must not be your e-mail address"
     if password.lower() in COMMON:

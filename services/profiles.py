@@ -64,11 +64,14 @@ class Profile(BaseModel):
         return self.username
 
 
+NAMES: dict[Platform, str] = {"INSTAGRAM": "Instagram", "TIKTOK": "TikTok"}
+
+
 def read_username(platform: Platform, text: str) -> str:
     """A handle as people type it, `@` and all; ValueError if the platform can have no such handle."""
     username = re.sub(r"^[@＠]", "", text.strip())
     if not re.fullmatch(USERNAMES[platform], username):
-        raise ValueError(f"is no {platform.title()} username")
+        raise ValueError(f"is not a valid {NAMES[platform]} username")
     return username
 
 

@@ -351,4 +351,4 @@ async def test_a_fault_of_a_body_as_a_whole_is_a_sentence(api, people):
     salon, influencer = await people.salon(), await people.influencer()
     conversation_id = await people.connect(salon, influencer)
     answer = await api.post(f"/chat/conversations/{conversation_id}/messages", {}, salon)
-    assert answer.body["message"] == "a message needs content or a file"
+    assert answer.body["message"] == "A message needs content or a file"
