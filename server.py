@@ -1,19 +1,26 @@
 """Composition root: settings → migrations → pools → application → jobs → graceful stop. Nothing imports it."""
 
+import sys
+
+from services.logs import complain, configure_logs, start_logs, text_or_json, write_out
+
+if __name__ == "__main__":
+    start_logs()  # before all other imports: what they warn about has the format of all other lines
+
 import asyncio
 import errno
-import logging
 import signal
-import sys
-from typing import Any
+import socket
 
+import psycopg
 import structlog
 import uvloop
 from tornado.netutil import bind_sockets
 
+from db.connect import CannotConnect, reason_of, wait_for_database
 from db.embedded import EmbeddedServers, ServerUrls
 from db.migrate import migrate
-from db.pool import Database
+from db.pool import Database, DatabaseUnavailable
 from db.programs import ServersError
 from db.scrape_runs import ScrapeRuns
 from db.sessions import Sessions
@@ -21,7 +28,7 @@ from db.tiktok_tokens import TikTokTokens
 from handlers import make_table
 from handlers.application import App
 from handlers.http_server import Server
-from jobs.first_admin import check_first_admin, make_first_admin
+from jobs.first_admin import first_admin_faults, make_first_admin
 from jobs.loop import JobLoop
 from jobs.outbox import Outbox
 from jobs.run import Tools
@@ -30,9 +37,10 @@ from realtime import Realtime
 from realtime.socket import TORNADO_SETTINGS
 from services import Services
 from services.draining import announce_closing, requests_end, stop_accepting
-from services.mail import sender_from_settings
+from services.mail import sender_faults, sender_from_settings
+from services.media import media_faults
 from services.redis_client import connect_redis
-from settings import Settings, SettingsError, load_settings
+from settings import Settings, SettingsError, load_settings, url_of
 
 log = structlog.get_logger()
 
@@ -44,6 +52,19 @@ NOTICE_SECONDS = 1.0  # between “not ready” and no new connections: what a l
 PROXY_IDLE_SECONDS = 5.0  # above the proxy's own keep-alive to us (deploy/nginx.conf: 4 s), so that it closes, not we
 REQUESTS_SECONDS = 20.0  # requests and commands that run may end within this, once a stop was asked for
 STOP_SECONDS = 40.0  # for all of it; below what systemd and compose allow before they kill
+
+
+class CannotListen(Exception):
+    """The text is a sentence for operators."""
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    try:
+        return bind_sockets(port, host)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CannotListen(f"Port {port} is taken; choose another one with PORT=…") from None
+        raise CannotListen(f"HOST and PORT cannot be listened on: {reason_of(error)}. Choose others.") from None
 
 
 class Instance:
@@ -61,7 +82,8 @@ class Instance:
         self.sessions = Sessions(self.db)
         self.services = Services.make(settings, self.redis, ScrapeRuns(self.db), TikTokTokens(self.db))
         await make_first_admin(self.db, self.services.passwords, settings)
-        self.outbox = Outbox(self.db, self.services.encryption, sender_from_settings(settings))
+        self.sender = sender_from_settings(settings)
+        self.outbox = Outbox(self.db, self.services.encryption, self.sender)
         self.realtime = Realtime(
             settings, self.urls.redis_url, self.db, self.sessions, self.services.tokens, self.services.rate_limits
         )
@@ -83,7 +105,7 @@ class Instance:
             idle_connection_timeout=IDLE_SECONDS,
             body_timeout=BODY_SECONDS,
         )
-        sockets = bind_sockets(settings.port, settings.host)
+        sockets = listen(settings.host, settings.port)
         self.port = sockets[0].getsockname()[1]
         self.http.add_sockets(sockets)
 
@@ -113,34 +135,14 @@ class Instance:
         await self.redis.aclose()
 
 
-def configure_logs(settings: Settings) -> None:
-    renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    if settings.log_format == "json":
-        renderer = structlog.processors.JSONRenderer()
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
-
-
 def print_welcome(instance: Instance, embedded: bool) -> None:
     settings = instance.settings
-    mails = "your mail server"
-    if not settings.resend_api_key and not settings.email_host:
-        mails = f"this console, and files in {settings.data_dir / 'mail'}"
+    url = url_of(settings.host, instance.port)
     data = f"packaged PostgreSQL and Redis under {settings.data_dir}" if embedded else "DATABASE_URL and REDIS_URL"
-    print(f"\n  Beautiful Encer listens on http://{settings.host}:{instance.port}")
-    print(f"  Mails land in: {mails}")
-    print(f"  Data: {data}")
-    print("  Stop with Ctrl-C\n", flush=True)
+    listens = f"Beautiful Encer listens on {url}"
+    mails = instance.sender.destination
+    lines = ["", f"  {listens}", f"  Mails go to: {mails}", f"  Data: {data}", "  Stop with Ctrl-C", ""]
+    write_out(text_or_json("\n".join(lines), listens, url=url, mails=mails, data=data))
 
 
 async def serve(settings: Settings, urls: ServerUrls, embedded: bool) -> None:
@@ -148,6 +150,9 @@ async def serve(settings: Settings, urls: ServerUrls, embedded: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    await wait_for_database(urls.database_url, stopping)
+    if stopping.is_set():
+        return
     await asyncio.to_thread(migrate, urls.database_url)
     instance = Instance(settings, urls)
     await instance.start()
@@ -179,23 +184,21 @@ def find_servers(settings: Settings, packaged: EmbeddedServers) -> ServerUrls:
 
 def main() -> int:
     try:
-        settings = load_settings()
-        check_first_admin(settings)
+        settings = load_settings(first_admin_faults, sender_faults, media_faults)
     except SettingsError as error:
-        print(f"These settings need to be mended:\n{error}", file=sys.stderr)
+        complain("Invalid settings:", str(error).splitlines())
         return 2
-    configure_logs(settings)
+    configure_logs(settings.log_format, settings.log_level)
     servers = EmbeddedServers(settings.data_dir)
     embedded = settings.database_url is None or settings.redis_url is None
     try:
         uvloop.run(serve(settings, find_servers(settings, servers), embedded))
-    except ServersError as error:
-        print(error, file=sys.stderr)
+    except (ServersError, CannotConnect, CannotListen) as error:
+        complain(str(error))
         return 1
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        print(f"Port {settings.port} is taken; choose another one with PORT=…", file=sys.stderr)
+    except (DatabaseUnavailable, psycopg.OperationalError) as error:  # it has gone since it was waited for
+        reason = reason_of(error.__cause__ or error)
+        complain(f"The database has stopped the start: {reason}. Start the server again when it works.")
         return 1
     except KeyboardInterrupt:  # while the packaged servers start; later ones are handled in `serve`
         return 130

@@ -8,26 +8,34 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cached_property
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
+    AnyHttpUrl,
     BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from db.address import Address, check_redis_address
+
 UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 SECRET_MIN_BYTES = 32
+HTTP_URL = TypeAdapter(AnyHttpUrl)
+HOST_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
+IMAGE_HOST = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]", re.ASCII)
 GENERATED_SECRETS = ("jwt_access_secret", "jwt_refresh_secret", "encryption_key")
 # Where TikTok's and Instagram's pictures live; the image proxy relays from no other host.
 IMAGE_HOSTS = (
@@ -37,13 +45,13 @@ IMAGE_HOSTS = (
 
 
 def parse_duration(value: Any) -> timedelta:
-    """Read `15m`, `7d`, `100s`, `250ms` or a number of seconds."""
+    """Read `15m`, `7d`, `100s` or `250ms`. A number alone is refused: people mean minutes as often as seconds."""
     if isinstance(value, timedelta):
         return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", str(value).strip())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(value).strip())
     if match is None:
-        raise ValueError("must look like 15m, 7d or 100s")
-    seconds = float(match[1]) * UNIT_SECONDS[match[2] or "s"]
+        raise ValueError("must be a number and a unit (ms, s, m, h or d), for example 15m, 7d or 100s")
+    seconds = float(match[1]) * UNIT_SECONDS[match[2]]
     if not 0 < seconds <= 366 * 86400:
         raise ValueError("must be above zero and at most a year")
     return timedelta(seconds=seconds)
@@ -74,23 +82,71 @@ def split_list(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def check_networks(networks: list[str]) -> list[str]:
-    for network in networks:
-        ip_network(network, strict=False)
-    return networks
+def read_url(text: str) -> AnyHttpUrl:
+    """Raises ValueError, whose text holds nothing of the value."""
+    try:
+        url = HTTP_URL.validate_python(text)
+    except ValidationError:
+        url = None
+    if url is None or not re.fullmatch(r"https?://[^\s\\]+", text, re.IGNORECASE):  # pydantic is lenient
+        raise ValueError("must be a complete address, for example https://example.com")
+    if url.username or url.password:
+        raise ValueError("must not contain a user or a password")
+    if "*" in (url.host or ""):
+        raise ValueError("must not contain *: name each address")
+    return url
+
+
+def check_origin(text: str) -> str:
+    """Return scheme, host and port as browsers write them in `Origin`."""
+    if text == "*":
+        raise ValueError("must not be *: name each origin, for example https://app.example.com")
+    origin = str(read_url(text)).removesuffix("/")
+    if origin.count("/") != 2 or "?" in origin or "#" in origin:
+        raise ValueError("must be a scheme, a host and perhaps a port, without a path")
+    return origin
+
+
+def check_address(text: str) -> str:
+    """Kept as written: TikTok compares its redirect URI with the registered one."""
+    if "?" in text or "#" in text:
+        raise ValueError("must not contain a query or a fragment")
+    read_url(text)
+    return text
+
+
+def check_image_host(text: str) -> str:
+    host = text.lower().removeprefix(".")
+    if not IMAGE_HOST.fullmatch(host):
+        raise ValueError("must be a domain, for example cdninstagram.com, without *, scheme, port or path")
+    return host
+
+
+def check_host(text: str) -> str:
+    """An IP address or a name to listen on; IPv6 may stand in brackets."""
+    host = text.removeprefix("[").removesuffix("]")
+    try:
+        ip_address(host)
+    except ValueError:
+        if not HOST_NAME.fullmatch(host):
+            raise ValueError("must be an IP address or a host name, without a port") from None
+    return host
+
+
+def check_network(text: str) -> str:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("must be an IP address or a network, for example 10.0.0.0/8") from None
+    return text
 
 
 def check_timezone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError("is no time zone name") from None
+        raise ValueError("must be the name of a time zone, for example Asia/Tokyo") from None
     return name
-
-
-def check_encryption_key(secret: SecretStr) -> SecretStr:
-    decode_encryption_key(secret.get_secret_value())
-    return secret
 
 
 def decode_encryption_key(text: str) -> bytes:
@@ -104,20 +160,36 @@ def decode_encryption_key(text: str) -> bytes:
     return key
 
 
-def check_secret(secret: SecretStr) -> SecretStr:
-    if len(secret.get_secret_value().encode()) < SECRET_MIN_BYTES:
+def check_secret(text: str) -> None:
+    if len(text.encode()) < SECRET_MIN_BYTES:
         raise ValueError(f"must be at least {SECRET_MIN_BYTES} bytes")
-    return secret
+
+
+def within(check: Callable[[str], object]) -> AfterValidator:
+    """Apply `check`, which raises ValueError, to what is in a secret."""
+
+    def look(secret: SecretStr) -> SecretStr:
+        check(secret.get_secret_value())
+        return secret
+
+    return AfterValidator(look)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 RateLimit = Annotated[Limit | None, BeforeValidator(parse_limit)]
 CommaList = Annotated[list[str], NoDecode, BeforeValidator(split_list)]
-Networks = Annotated[list[str], NoDecode, BeforeValidator(split_list), AfterValidator(check_networks)]
-Secret = Annotated[SecretStr, AfterValidator(check_secret)]
-EncryptionKey = Annotated[SecretStr, AfterValidator(check_encryption_key)]
+Networks = Annotated[list[Annotated[str, AfterValidator(check_network)]], NoDecode, BeforeValidator(split_list)]
+Origin = Annotated[str, AfterValidator(check_origin)]
+Origins = Annotated[list[Origin], NoDecode, BeforeValidator(split_list), Field(min_length=1)]
+ImageHosts = Annotated[list[Annotated[str, AfterValidator(check_image_host)]], NoDecode, BeforeValidator(split_list)]
+Secret = Annotated[SecretStr, within(check_secret)]
+EncryptionKey = Annotated[SecretStr, within(decode_encryption_key)]
+DatabaseUrl = Annotated[SecretStr, within(Address.parse)]
+RedisUrl = Annotated[SecretStr, within(check_redis_address)]
 EncryptionKeys = Annotated[list[EncryptionKey], NoDecode, BeforeValidator(split_list)]
-Url = Annotated[str, AfterValidator(lambda url: url.rstrip("/")), Field(pattern=r"^https?://")]
+Url = Annotated[str, AfterValidator(check_address)]
+VendorUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]
+Check = Callable[[Mapping[str, Any]], list[str]]  # takes settings as they are written, returns `NAME: fault` lines
 
 
 class SettingsError(Exception):
@@ -125,17 +197,22 @@ class SettingsError(Exception):
 
 
 def describe_faults(error: ValidationError) -> list[str]:
-    return [
-        f"{'.'.join(str(part) for part in fault['loc']).upper()}: {fault['msg'].removeprefix('Value error, ')}"
-        for fault in error.errors(include_input=False, include_url=False)
-    ]
+    faults = []
+    for fault in error.errors(include_input=False, include_url=False):
+        name, *entry = fault["loc"]
+        of_list = f"entry {int(entry[0]) + 1} " if entry else ""
+        faults.append(f"{str(name).upper()}: {of_list}{fault['msg'].removeprefix('Value error, ')}")
+    return faults
 
 
-def production_faults(values: dict[str, Any]) -> list[str]:
+def production_faults(values: Mapping[str, Any]) -> list[str]:
     """What development may leave out, production must say."""
+    if values.get("app_env") != "production":
+        return []
     needed = ("database_url", "redis_url", "public_url", "frontend_url")
     faults = [f"{name.upper()}: is required in production" for name in needed if not values.get(name)]
-    faults += [f"{name.upper()}: cannot be off in production" for name, value in values.items() if value == "off"]
+    limits = [name for name in values if name.startswith("limit_")]
+    faults += [f"{name.upper()}: cannot be off in production" for name in limits if values[name] == "off"]
     if str(values.get("password_cost", 12)) in map(str, range(12)):
         faults.append("PASSWORD_COST: must be at least 12 in production")
     return faults
@@ -145,18 +222,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     port: int = Field(3000, ge=0, le=65535)
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(check_host)] = "127.0.0.1"
     app_env: Literal["development", "production", "test"] = "development"
-    public_url: str = Field("", pattern=r"^(https?://[^/]+)?$")
-    frontend_url: CommaList = ["http://localhost:5173"]
+    public_url: Annotated[str, AfterValidator(lambda url: url and check_origin(url))] = ""  # HOST and PORT
+    frontend_url: Origins = ["http://localhost:5173"]
     data_dir: Path = Path(".data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
     trusted_proxies: Networks = []
 
-    database_url: SecretStr | None = None
+    database_url: DatabaseUrl | None = None
     database_pool_size: int = Field(10, ge=2, le=200)
-    redis_url: SecretStr | None = None
+    redis_url: RedisUrl | None = None
     redis_sharded: bool = False
     # What a request waits for Redis at most; then it goes on without. Contract: no send is slower than 0.5 s for it.
     redis_timeout: Duration = timedelta(milliseconds=250)
@@ -173,32 +250,33 @@ class Settings(BaseSettings):
     admin_email: str | None = None
     admin_password: SecretStr | None = None
 
+    email_sender: Literal["resend", "smtp", "console"] | None = None  # without it, what the others allow
     email_from: str = "Beautiful Encer <no-reply@localhost>"
     email_host: str | None = None
     email_port: int = Field(587, ge=1, le=65535)
     email_user: str | None = None
     email_pass: SecretStr | None = None
     resend_api_key: SecretStr | None = None
-    resend_api_url: Url = "https://api.resend.com"
+    resend_api_url: VendorUrl = "https://api.resend.com"
 
     cloudinary_cloud_name: str | None = None
     cloudinary_api_key: str | None = None
     cloudinary_api_secret: SecretStr | None = None
-    cloudinary_upload_prefix: Url = "https://api.cloudinary.com"
+    cloudinary_upload_prefix: VendorUrl = "https://api.cloudinary.com"
 
     apify_api_token: SecretStr | None = None
-    apify_api_url: Url = "https://api.apify.com"
+    apify_api_url: VendorUrl = "https://api.apify.com"
     apify_actor_id: str = "apify/instagram-profile-scraper"
     apify_tiktok_actor_id: str = "clockworks/tiktok-scraper"
     scrape_timeout: Duration = timedelta(seconds=100)
 
     tiktok_client_key: str | None = None
     tiktok_client_secret: SecretStr | None = None
-    tiktok_redirect_uri: str | None = None
-    tiktok_auth_url: Url = "https://www.tiktok.com/v2/auth/authorize"
-    tiktok_api_url: Url = "https://open.tiktokapis.com"
+    tiktok_redirect_uri: Url | None = None
+    tiktok_auth_url: VendorUrl = "https://www.tiktok.com/v2/auth/authorize"
+    tiktok_api_url: VendorUrl = "https://open.tiktokapis.com"
 
-    image_proxy_hosts: CommaList = IMAGE_HOSTS.split(",")
+    image_proxy_hosts: ImageHosts = IMAGE_HOSTS.split(",")
 
     jobs_timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
     jobs_enabled: bool = True
@@ -221,7 +299,8 @@ class Settings(BaseSettings):
     @classmethod
     def report_every_fault(cls, values: dict[str, Any], validate: ModelWrapValidatorHandler["Settings"]) -> "Settings":
         """One error that names every bad or missing setting, not the first one alone."""
-        faults = production_faults(values) if values.get("app_env") == "production" else []
+        checks: tuple[Check, ...] = (production_faults, *values.pop("checks", ()))
+        faults = [fault for check in checks for fault in check(values)]
         try:
             settings = validate(values)
         except ValidationError as error:
@@ -230,7 +309,7 @@ class Settings(BaseSettings):
             faults.append("REDIS_SHARDED: needs REDIS_URL to name a node of a Redis cluster")
         if faults:
             raise SettingsError("\n".join(faults))
-        settings.public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+        settings.public_url = settings.public_url or url_of(settings.host, settings.port)
         return settings
 
     @property
@@ -240,12 +319,24 @@ class Settings(BaseSettings):
     @cached_property
     def origins(self) -> frozenset[str]:
         """Web origins that may call with credentials and open sockets."""
-        return frozenset(url.rstrip("/") for url in self.frontend_url)
+        return frozenset(self.frontend_url)
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Read the settings; outside production, make up the missing secrets once and keep them in DATA_DIR."""
-    return Settings(**{**generated_secrets(overrides), **overrides})
+def url_of(host: str, port: int) -> str:
+    """IPv6 stands in brackets, its zone after an escaped percent sign (RFC 6874)."""
+    return f"http://[{host.replace('%', '%25')}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def load_settings(*checks: Check, **overrides: Any) -> Settings:
+    """Read the settings; outside production, make up the missing secrets once and keep them in DATA_DIR.
+
+    `checks` find faults that only upper layers know. Raises SettingsError, which names every fault."""
+    try:
+        return Settings(**{**generated_secrets(overrides), **overrides, "checks": checks})
+    except UnicodeDecodeError:
+        raise SettingsError(".env: must be a text in UTF-8") from None
+    except OSError as error:  # .env, or DATA_DIR with the secrets
+        raise SettingsError(f"DATA_DIR and .env: must be accessible ({type(error).__name__})") from None
 
 
 class Environment(BaseSettings):

@@ -1,7 +1,10 @@
 """The first admin, made at start from ADMIN_EMAIL and ADMIN_PASSWORD if there is none; no password is built in."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from db.admins import add_first_admin, has_admin
 from db.fields import Email
@@ -15,10 +18,11 @@ NAME = "Administrator"
 EMAIL: TypeAdapter[str] = TypeAdapter(Email)
 
 
-def check_first_admin(settings: Settings) -> None:
-    """Raises SettingsError that says what is wrong with the two settings, and no value of either."""
+def first_admin_faults(values: Mapping[str, Any]) -> list[str]:
+    """Name what is wrong with the two settings as they are written, and no value of either."""
     faults = []
-    email, password = settings.admin_email, settings.admin_password
+    email, secret = values.get("admin_email"), values.get("admin_password")
+    password = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
     if password is not None and email is None:
         faults.append("ADMIN_EMAIL: is needed with ADMIN_PASSWORD")
     if email is not None and password is None:
@@ -28,9 +32,15 @@ def check_first_admin(settings: Settings) -> None:
             EMAIL.validate_python(email)
         except ValidationError:
             faults.append("ADMIN_EMAIL: is not a valid e-mail address")
-    fault = weakness(password.get_secret_value(), email or "") if password is not None else None
+    fault = weakness(password, email or "") if password is not None else None
     if fault:
         faults.append(f"ADMIN_PASSWORD: {fault}")
+    return faults
+
+
+def check_first_admin(settings: Settings) -> None:
+    """Raises SettingsError, which names what is wrong with the two settings."""
+    faults = first_admin_faults(dict(settings))
     if faults:
         raise SettingsError("\n".join(faults))
 

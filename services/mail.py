@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import os
 import ssl
-import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email import policy
@@ -31,6 +31,7 @@ import orjson
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.iostream import UnsatisfiableReadError
 
+from services.logs import text_or_json, write_out
 from services.mail_messages import (
     Mail,
     MailError,
@@ -59,9 +60,11 @@ __all__ = [
     "TemplateError",
     "TemporaryMailError",
     "render",
+    "sender_faults",
     "sender_from_settings",
 ]
 
+SENDER_NEEDS = {"resend": "resend_api_key", "smtp": "email_host"}  # in the order in which they are chosen
 TLS_PORT = 465
 # One mail in all, whatever the other side does; a relay that scans mails takes seconds, not minutes.
 SEND_TIMEOUT = 30.0
@@ -263,9 +266,12 @@ class ConsoleSender:
         path = write_file(self.folder, message, message_id)
         rule = "─" * 72
         lines = [rule, f"Mail to {message['To']}, kept in {path}"]
+        fields = {"to": str(message["To"]), "file": str(path)}
         if self.show:
-            lines += [f"Subject: {message['Subject']}", "", clean_body(mail.text).rstrip()]
-        write_out("\n".join([*lines, rule]))
+            text = clean_body(mail.text).rstrip()
+            lines += [f"Subject: {message['Subject']}", "", text]
+            fields |= {"subject": str(message["Subject"]), "text": text}
+        write_out(text_or_json("\n".join([*lines, rule]), "mail", **fields))
 
 
 def write_file(folder: Path, message: EmailMessage, message_id: str) -> Path:
@@ -285,21 +291,45 @@ def write_file(folder: Path, message: EmailMessage, message_id: str) -> Path:
     return path
 
 
-def write_out(text: str) -> None:
-    """Print, also to a terminal that knows no Japanese."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+def choose_sender(values: Mapping[str, Any]) -> str:
+    """Return EMAIL_SENDER; without it, what the other settings allow. `values` are settings by name."""
+    able = (sender for sender, setting in SENDER_NEEDS.items() if values.get(setting))
+    return values.get("email_sender") or next(able, "console")
+
+
+def sender_faults(values: Mapping[str, Any]) -> list[str]:
+    """Check the settings of mails at start, as they are written (settings.load_settings)."""
+    faults = []
+    production = values.get("app_env") == "production"
+    sender, text = choose_sender(values), values.get("email_from")
+    needed = SENDER_NEEDS.get(sender)
+    if needed and not values.get(needed):
+        faults.append(f"{needed.upper()}: is required by EMAIL_SENDER={sender}")
+    if production and sender == "console" and not values.get("email_sender"):
+        faults.append(
+            "EMAIL_SENDER: is required in production. Set RESEND_API_KEY or EMAIL_HOST, or EMAIL_SENDER=console to "
+            "send no mail at all"
+        )
+    if production and not text:
+        faults.append("EMAIL_FROM: is required in production")
+    try:
+        if text:
+            parse_from(text)
+    except ValueError as error:
+        faults.append(f"EMAIL_FROM: {error}")
+    return faults
 
 
 def sender_from_settings(settings: Settings) -> Sender:
-    """Resend if there is a key for it, else SMTP if there is a host, else the console. Raises SettingsError."""
+    """Return the sender that the settings choose. Raises SettingsError."""
     try:
         sender = parse_from(settings.email_from)
     except ValueError as error:
         raise SettingsError(f"EMAIL_FROM: {error}") from None
-    if settings.resend_api_key:
+    chosen = choose_sender(dict(settings))
+    if chosen == "resend" and settings.resend_api_key:
         return ResendSender(settings.resend_api_url, settings.resend_api_key.get_secret_value(), sender)
-    if settings.email_host:
+    if chosen == "smtp" and settings.email_host:
         password = settings.email_pass.get_secret_value() if settings.email_pass else None
         return SmtpSender(settings.email_host, settings.email_port, sender, settings.email_user, password)
     return ConsoleSender(settings.data_dir / "mail", sender, show=not settings.production)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -40,6 +40,7 @@ ID = r"(?:influencer-profiles|salon-profiles|chat)/[0-9a-f]{32}"  # 128 random b
 NAME = re.compile(rf"{ID}\.(?:{'|'.join(MEDIA_TYPES)})")
 
 VENDOR = "Cloudinary"
+CLOUDINARY = ("cloudinary_cloud_name", "cloudinary_api_key", "cloudinary_api_secret")  # its settings
 CONNECT_SECONDS = 5
 READ_SECONDS = 20  # the SDK's own 60 s are longer than anybody waits
 CALL_SECONDS = 30  # all tries to connect, the upload and the answer
@@ -62,13 +63,20 @@ class MediaStore(Protocol):
         """Let go of the threads; a call that goes on ends by its own time-outs."""
 
 
+def media_faults(values: Mapping[str, Any]) -> list[str]:
+    """Check the settings of Cloudinary at start, by name (settings.load_settings): all of them or none."""
+    missing = [name.upper() for name in CLOUDINARY if not values.get(name)]
+    return (
+        [f"{name}: is required when Cloudinary is used" for name in missing] if len(missing) < len(CLOUDINARY) else []
+    )
+
+
 def media_from_settings(settings: Settings) -> MediaStore:
+    faults = media_faults(dict(settings))
+    if faults:
+        raise SettingsError("\n".join(faults))
     local = LocalMedia(settings.data_dir / "media", settings.public_url)
-    needed = ("cloudinary_cloud_name", "cloudinary_api_key", "cloudinary_api_secret")
-    missing = [name.upper() for name in needed if not getattr(settings, name)]
-    if missing and len(missing) < len(needed):
-        raise SettingsError("\n".join(f"{name}: is required when Cloudinary is used" for name in missing))
-    return local if missing else CloudinaryMedia(settings, local)
+    return CloudinaryMedia(settings, local) if settings.cloudinary_cloud_name else local
 
 
 def new_name(folder: Folder, extension: str) -> str:

@@ -95,6 +95,13 @@ def test_resend_comes_before_smtp_before_the_console(tmp_path):
     assert resend.destination == "Resend at api.resend.com"
 
 
+def test_email_sender_chooses_among_what_there_is(tmp_path):
+    both = {"email_host": "mail.example.com", "resend_api_key": "re_x"}
+    smtp_sender = sender_from_settings(settings(tmp_path, email_sender="smtp", **both))
+    console = sender_from_settings(settings(tmp_path, email_sender="console", **both))
+    assert (type(smtp_sender), type(console)) == (SmtpSender, ConsoleSender)
+
+
 def test_a_bad_sender_address_is_said_at_start(tmp_path):
     with pytest.raises(SettingsError, match="EMAIL_FROM: must look like"):
         sender_from_settings(settings(tmp_path, email_from="Encer"))

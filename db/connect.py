@@ -1,0 +1,163 @@
+"""Opening connections to PostgreSQL by asyncpg: several hosts, keep-alive, poolers, and a server that starts later."""
+
+import asyncio
+import os
+import socket
+import ssl
+import time
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+import structlog
+
+from db.address import Address
+
+log = structlog.get_logger()
+
+CONNECT_SECONDS = 3.0  # to one host, or to all of them where the address says nothing
+START_SECONDS = 30.0  # a database that is started together with this server is there by then
+RETRY_SECONDS = 0.5
+# Another host, or the same one later, may take the connection.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InternalClientError,  # also: no host is a primary
+)
+SESSION = {"application_name": "beautiful-encer", "timezone": "UTC"}  # poolers keep these two for each client
+LIMITS = {
+    "jit": "off",  # compiling costs more than any of our statements
+    "statement_timeout": "5000",
+    "lock_timeout": "3000",
+    "idle_in_transaction_session_timeout": "10000",
+}
+# The same for one transaction: behind a pooler the next one may run in another session.
+LOCAL_LIMITS = "; ".join(f"set local {name} = '{value}'" for name, value in LIMITS.items())
+# libpq's names of keep-alive options; 0 leaves the system's value.
+SOCKET_OPTIONS = {
+    "keepalives_idle": "TCP_KEEPIDLE",
+    "keepalives_interval": "TCP_KEEPINTVL",
+    "keepalives_count": "TCP_KEEPCNT",
+    "tcp_user_timeout": "TCP_USER_TIMEOUT",
+}
+
+
+class CannotConnect(Exception):
+    """The text is a sentence for operators, without any part of the address."""
+
+
+class Connector:
+    """Opens connections to `address`, for a pool too (`asyncpg.create_pool(connect=connector)`).
+
+    asyncpg itself gives all hosts one time-out, so that a host that is silent keeps it from the next one."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.first = 0  # the host to begin with: the last one that answered
+        given = address.number("connect_timeout")
+        self.seconds = float(given or CONNECT_SECONDS / len(address.hosts))
+
+    async def __call__(self, *_: Any, **options: Any) -> Any:
+        """Return a connection to the first host that takes it. Raises the error of the last one."""
+        for _ in self.address.hosts[1:]:
+            with suppress(*AWAY):
+                return await self._open(options)
+        return await self._open(options)
+
+    async def _open(self, options: dict[str, Any]) -> Any:
+        host, port = self.address.hosts[self.first]
+        try:
+            conn = await asyncpg.connect(
+                **self.address.for_asyncpg(), host=host, port=port, timeout=self.seconds, **options
+            )
+        except BaseException:  # also when a request gives up waiting: its next try begins with another host
+            self.first = (self.first + 1) % len(self.address.hosts)
+            raise
+        if not host.startswith("/"):
+            keep_alive(conn, self.address)
+        return conn
+
+
+def keep_alive(conn: Any, address: Address) -> None:
+    """Set what libpq sets by itself. asyncpg has no public access to its socket."""
+    if address.number("keepalives") == 0:
+        return
+    connected = conn._transport.get_extra_info("socket")
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, option in SOCKET_OPTIONS.items():
+        value = address.number(name)
+        if value and hasattr(socket, option):  # each system has some of them
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+async def has_pooler(connector: Connector) -> bool:
+    """Whether a pooler such as pgbouncer gives the transactions of a connection to different sessions: it makes up the
+    process id that it tells its clients."""
+    conn = await connector(statement_cache_size=0)
+    try:
+        return conn.get_server_pid() != await conn.fetchval("select pg_backend_pid()")
+    finally:
+        await conn.close()
+
+
+async def session_options(connector: Connector) -> dict[str, Any]:
+    """Return arguments for `connector`: what is set once a session where sessions are kept."""
+    address = connector.address
+    pooled = await has_pooler(connector) if address.pgbouncer is None else address.pgbouncer
+    settings = {**SESSION, **({} if pooled else LIMITS), **address.session}
+    cached = 0 if pooled else address.number("statement_cache_size")
+    return {"server_settings": settings} | ({} if cached is None else {"statement_cache_size": cached})
+
+
+async def wait_for_database(url: str, stopping: asyncio.Event, seconds: float = START_SECONDS) -> None:
+    """Return when PostgreSQL answers, or when the server is to stop. Raises CannotConnect."""
+    connector = Connector(Address.parse(url))
+    began = time.monotonic()
+    waits = False
+    while not stopping.is_set():
+        try:
+            await ask(connector)
+            return
+        except Exception as error:
+            reason = reason_of(error)
+            if not isinstance(error, AWAY) or isinstance(error, ssl.SSLError):  # it is there and says no
+                raise CannotConnect(f"The database refuses the connection: {reason}. Check DATABASE_URL.") from None
+            if time.monotonic() - began > seconds:
+                raise CannotConnect(
+                    f"The database does not answer: {reason}. The server has waited {seconds:g} seconds for it. "
+                    "Check DATABASE_URL and whether PostgreSQL runs."
+                ) from None
+            if not waits:
+                log.warning("waiting for the database", reason=reason, seconds=seconds)
+            waits = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), RETRY_SECONDS)
+
+
+async def ask(connector: Connector) -> None:
+    """Connect and ask once: a pooler takes connections also while PostgreSQL is away."""
+    conn = await connector(statement_cache_size=0)
+    try:
+        await conn.execute("select 1", timeout=CONNECT_SECONDS)
+    finally:
+        await conn.close(timeout=CONNECT_SECONDS)
+
+
+def reason_of(error: BaseException) -> str:
+    """Say what happened without the error's own text, which may hold parts of the address."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted ({error.verify_message.partition(',')[0]})"
+    if isinstance(error, socket.gaierror):
+        return "the name of its host is not known"
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return "wrong user or password"
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return "it has no database of this name"
+    if type(error) is ConnectionError:  # asyncpg's
+        return "it does not offer TLS"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)
+    return type(error).__name__

@@ -1,0 +1,96 @@
+"""Log lines of this server, of libraries, of warnings and of what nobody caught, in one format on stderr.
+
+With LOG_FORMAT=json every line on stdout and stderr is one JSON object, from start to exit.
+"""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+import structlog
+from dotenv import dotenv_values
+
+log = structlog.get_logger()
+
+STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True)
+LIBRARIES_LEVEL = logging.WARNING
+
+
+class Format:
+    """The format in force; logging is global to a process, and so is this."""
+
+    json = False
+
+
+def start_logs() -> None:
+    """Log in the format of LOG_FORMAT before the settings are read: reading them may fail."""
+    logging.disable()  # .env is read again with the settings; what is wrong with it is logged then
+    found: dict[str, str | None] = {}
+    with suppress(OSError, UnicodeDecodeError):
+        found = dotenv_values(".env")
+    logging.disable(logging.NOTSET)
+    known = {name.upper(): value for name, value in [*found.items(), *os.environ.items()] if value}
+    configure_logs(known.get("LOG_FORMAT") or "console", "INFO")
+
+
+def configure_logs(log_format: str, log_level: str) -> None:
+    """Set format and level for structlog, the standard library's logging, warnings and uncaught exceptions."""
+    Format.json = log_format == "json"
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, STAMP, *rendering()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(log_level)),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, STAMP],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering()],
+        )
+    )
+    logging.basicConfig(level=LIBRARIES_LEVEL, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = log_uncaught
+    threading.excepthook = lambda args: log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def rendering() -> list[Any]:
+    if Format.json:
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    # A plain traceback: one with the values of variables would show secrets.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+
+def log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None = None) -> None:
+    log.critical("uncaught exception", exc_info=(kind, error, trace))
+
+
+def write_out(text: str) -> None:
+    """Print on stdout in one piece, also to a terminal that knows no Japanese."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.flush()
+
+
+def text_or_json(text: str, event: str, /, **fields: Any) -> str:
+    """Return what people read, or with LOG_FORMAT=json the same as `event` with `fields` on one line."""
+    if not Format.json:
+        return text
+    line = {**fields, "event": event, "level": "info"}
+    return str(structlog.processors.JSONRenderer()(log, "info", STAMP(log, "info", line)))
+
+
+def complain(sentence: str, faults: Sequence[str] = ()) -> None:
+    """Tell the operator on stderr why the server ends."""
+    if Format.json:
+        log.error(sentence.rstrip(":"), **({"faults": list(faults)} if faults else {}))
+    else:
+        print("\n".join([sentence, *faults]), file=sys.stderr)
