@@ -5,19 +5,16 @@ So each request goes to an instance itself, and through deploy/nginx.conf in a r
 """
 
 import asyncio
-import socket
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from db.embedded import free_port
-from deploy.cluster import start_nginx
 from handlers import make_table
 from handlers.router import PARAMETER
 from server import Instance
+from tests.nginx import running_nginx
 from tests.programs import needs_program
 from tests.raw_http import RawAnswer, exchange, request
 
@@ -119,18 +116,8 @@ CUT = {
 @pytest.fixture(scope="module")
 def nginx(instance: Instance, other_instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a real nginx before both instances."""
-    port = free_port()
-    folder: Path = tmp_path_factory.mktemp("nginx")
-    process = start_nginx(folder, port, [instance.port, other_instance.port])
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            break
-        except ConnectionRefusedError:
-            assert process.poll() is None, (folder / "error.log").read_text()
-    yield port
-    process.terminate()
-    process.wait(20)
+    with running_nginx(tmp_path_factory.mktemp("nginx"), [instance.port, other_instance.port]) as port:
+        yield port
 
 
 @pytest.fixture(params=["an instance", pytest.param("nginx", marks=needs_program("nginx", package="nginx"))])
