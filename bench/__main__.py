@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHES = ("messages", "sockets", "slow", "pubsub", "presence", "database")
+BENCHES = ("messages", "sockets", "slow", "pubsub", "presence", "database", "sign_ups")
 
 
 def main() -> int:

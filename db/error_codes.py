@@ -6,6 +6,7 @@ ErrorCode = Literal[
     "ACCOUNT_SUSPENDED",
     "BAD_REQUEST",
     "BODY_TOO_LARGE",
+    "BUSY",
     "CLOSED",
     "CODE_NOT_FOUND",
     "CONFLICT",

@@ -71,8 +71,8 @@ class SignUpAs(CodeHandler):
         fault = weakness(new.password, new.email)
         if fault:
             raise Invalid([{"field": "password", "message": fault}])
-        await self.count_code_mail(new.email)
-        password_hash = await self.services.passwords.hash(new.password, self.services.otps.salt(new.email))
+        async with self.count_sign_up(new.email):
+            password_hash = await self.services.passwords.hash(new.password, self.services.otps.salt(new.email))
         device = kind_of_device(self.user_agent)
         wanted = NewSignUp(new.name, new.email, self.role, new.phone_no, password_hash, self.network, device)
         code, digest = self.new_code(new.email, "VERIFY")

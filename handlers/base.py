@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -72,11 +73,11 @@ class Handler(RequestHandler):
     def services(self) -> Services:
         return self.application.services
 
-    @property
+    @cached_property
     def ip(self) -> str:
         return self.application.client_ip(self.request)
 
-    @property
+    @cached_property
     def network(self) -> str:
         """Rate-limit key of anonymous callers: the IPv4 address or the IPv6 /64."""
         return network_of(self.ip)

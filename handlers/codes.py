@@ -1,5 +1,8 @@
 """What the public routes of sign-up and sign-in share: codes by mail."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from db.fields import Body, Code, Email
 from db.otps import OTP_MINUTES, Purpose
 from db.pool import Transaction
@@ -7,6 +10,7 @@ from db.sign_ups import SignUp
 from handlers.attempts import AttemptHandler
 from handlers.errors import BadRequest
 from services.rate_limit import Claim
+from services.turns import TooBusy
 
 
 class ByEmail(Body):
@@ -19,8 +23,27 @@ class ByCode(ByEmail):
 
 class CodeHandler(AttemptHandler):
     async def count_code_mail(self, email: str) -> None:
-        claim = Claim(f"mail:{email}", "limit_otp_mail", self.limit("limit_otp_mail"))
-        await self.take([claim], "Too many codes were requested")
+        """Count a mail with a code, per e-mail and network together, and per e-mail."""
+        await self.take(self.code_mail_claims(email), "Too many codes were requested")
+
+    @asynccontextmanager
+    async def count_sign_up(self, email: str) -> AsyncIterator[None]:
+        """Count a sign-up per network, and its mail; what the server was too busy for does not count."""
+        sign_up = [Claim(f"ip:{self.network}", "limit_sign_up", self.limit("limit_sign_up"))]
+        await self.take(sign_up, "Too many sign-ups came from your network; please try again later")
+        await self.count_code_mail(email)
+        try:
+            yield
+        except TooBusy:
+            for claims in (sign_up, self.code_mail_claims(email)):
+                await self.services.rate_limits.give_back(claims)
+            raise
+
+    def code_mail_claims(self, email: str) -> list[Claim]:
+        return [
+            Claim(f"mail:{email}", f"limit_otp_mail:{self.network}", self.limit("limit_otp_mail")),
+            Claim(f"mail:{email}", "limit_otp_mail_email", self.limit("limit_otp_mail_email")),
+        ]
 
     def new_code(self, email: str, purpose: Purpose) -> tuple[str, bytes]:
         """Return a new code, and its digest to store."""

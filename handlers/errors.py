@@ -15,9 +15,10 @@ from db.social_accounts import HandleTaken
 from services.errors import VendorError
 from services.image_proxy import UrlRefused
 from services.images import BadImage, UnsupportedMedia
-from services.passwords import TooBusy
+from services.passwords import WAIT_SECONDS as PASSWORD_WAIT_SECONDS
 from services.slots import Busy
 from services.tiktok_accounts import RefreshUnderWay
+from services.turns import TooBusy
 
 MAX_SENTENCES = 5  # of the message of a failed validation; `details` has them all
 
@@ -147,6 +148,15 @@ class NotReady(ApiError):
         super().__init__(headers={"Retry-After": "2"})
 
 
+class ServerBusy(ApiError):
+    status = 503
+    code = "BUSY"
+    error = "The server is busy; please try again in a moment"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": str(PASSWORD_WAIT_SECONDS)})
+
+
 class Internal(ApiError):
     status = 500
     code = "INTERNAL"
@@ -216,7 +226,9 @@ def to_api_error(error: BaseException) -> ApiError | None:
         return BadRequest(str(error), code="INVALID_FILE")
     if isinstance(error, VendorError):
         return UpstreamFailed(error)
-    if isinstance(error, DatabaseUnavailable | TooBusy | Busy):
+    if isinstance(error, TooBusy):
+        return ServerBusy()
+    if isinstance(error, DatabaseUnavailable | Busy):
         return NotReady()
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return CONSTRAINTS.get(error.constraint_name or "")

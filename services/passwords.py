@@ -1,38 +1,37 @@
-"""Password hashes by bcrypt, in a small pool of threads of their own so that no request but the asking one waits."""
+"""Password hashes by bcrypt, in threads of their own, so that the event loop never waits for them."""
 
-import asyncio
 import hmac
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
+from services.turns import Turns
+
 MIN_BYTES = 8
 MAX_BYTES = 72  # bcrypt reads no further
 THREADS = 2  # bcrypt takes a core for as long as it runs
-WAITING = 64  # about ten seconds of work at cost 12; whoever comes after that is better told to come back
+WAIT_SECONDS = 2  # what waits longer is refused: the client had better come back
 COMMON_COUNT = 10_000
 
 COMMON = frozenset(FREQUENCY_LISTS["passwords"][:COMMON_COUNT])
 
 
-class TooBusy(Exception):
-    """More passwords wait to be hashed than can be in reasonable time."""
-
-
 class Passwords:
     def __init__(self, cost: int) -> None:
         self.cost = cost
-        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bcrypt")
-        self.waiting = 0
+        began = time.monotonic()
         # Compared with when there is no account, so that its absence takes as long as a wrong password.
         self.nobody = bcrypt.hashpw(b"nobody", bcrypt.gensalt(cost)).decode()
+        self.turns = Turns("bcrypt", THREADS, WAIT_SECONDS, work_seconds=time.monotonic() - began)
 
     async def hash(self, password: str, salt_seed: bytes | None = None) -> str:
-        """Return the bcrypt hash. Hashes of one `salt_seed` have the same salt, so that `find` can compare them all."""
+        """Return the bcrypt hash of a new password; checks of passwords go first. Raises TooBusy.
+
+        Hashes of one `salt_seed` have the same salt, so that `find` can compare them all."""
         salt = bcrypt.gensalt(self.cost) if salt_seed is None else self._salt(salt_seed)
-        hashed = await self._in_thread(bcrypt.hashpw, password.encode(), salt)
+        hashed = await self.turns.run(bcrypt.hashpw, password.encode(), salt, urgent=False)
         return hashed.decode()
 
     def _salt(self, seed: bytes) -> bytes:
@@ -41,30 +40,21 @@ class Passwords:
         return f"$2b${self.cost:02d}${seed.hex()[:21]}.".encode()
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
-        """Whether they belong together; takes as long when there is no hash."""
+        """Whether they belong together; takes as long when there is no hash. Raises TooBusy."""
         return await self.find(password, [password_hash] if password_hash else []) is not None
 
     async def find(self, password: str, hashes: Sequence[str]) -> str | None:
         """Return the one of `hashes`, which have one salt, that belongs to this password. bcrypt runs once, however
-        many there are, also for none: the time does not tell."""
+        many there are, also for none: the time does not tell. Raises TooBusy."""
         # A longer password was never accepted; its first 72 bytes must not pass for it.
-        fits = len(password.encode()) <= MAX_BYTES
+        given, fits = password.encode()[:MAX_BYTES], len(password.encode()) <= MAX_BYTES
         salt = hashes[0] if hashes else self.nobody
-        hashed = await self._in_thread(bcrypt.hashpw, password.encode()[:MAX_BYTES], salt.encode())
+        hashed = await self.turns.run(bcrypt.hashpw, given, salt.encode(), urgent=True)
         same = [each for each in hashes if hmac.compare_digest(each.encode(), hashed)]
         return same[0] if same and fits else None
 
-    async def _in_thread(self, work, *args: bytes):
-        if self.waiting >= WAITING:
-            raise TooBusy
-        self.waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self.threads, work, *args)
-        finally:
-            self.waiting -= 1
-
     def close(self) -> None:
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.turns.close()
 
 
 def weakness(password: str, email: str) -> str | None:

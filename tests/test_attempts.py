@@ -5,12 +5,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import cycle
+from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
 from services import rate_limit
 from services.rate_limit import CROWDED, GRANTED, REFUSED, Claim, RateLimits
+from services.turns import Turns
 from settings import Limit
 from tests.clients import Answer, Api
 from tests.factories import PASSWORD, Person
@@ -32,16 +34,17 @@ async def log_in(api: Api, person: Person, password: str = PASSWORD) -> Answer:
 class Gate:
     """Holds every check of a password until it is opened, and counts those that have arrived."""
 
-    def __init__(self, passwords, monkeypatch) -> None:
+    def __init__(self, turns: Turns, monkeypatch) -> None:
         self.checked = 0
         self.opened = asyncio.Event()
-        self.matches = passwords.matches
-        monkeypatch.setattr(passwords, "matches", self.hold)
+        self.run = turns.run
+        monkeypatch.setattr(turns, "run", self.hold)
 
-    async def hold(self, *args: str) -> bool:
-        self.checked += 1
-        await self.opened.wait()
-        return await self.matches(*args)
+    async def hold(self, *args: Any, urgent: bool) -> Any:
+        if urgent:
+            self.checked += 1
+            await self.opened.wait()
+        return await self.run(*args, urgent=urgent)
 
 
 async def until(condition) -> None:
@@ -52,7 +55,7 @@ async def until(condition) -> None:
 
 @pytest.fixture
 def gate(instance, monkeypatch) -> Gate:
-    return Gate(instance.services.passwords, monkeypatch)
+    return Gate(instance.services.passwords.turns, monkeypatch)
 
 
 async def test_an_office_signs_in_at_once(api, other_api, people, limit):
@@ -110,11 +113,11 @@ async def test_a_crash_is_not_a_failure(instance, api, people, limit, monkeypatc
     limit("limit_auth", Limit(1, 900))
     person = await people.influencer()
 
-    async def crash(*_: str) -> bool:
+    async def crash(*_: Any, urgent: bool) -> None:
         raise RuntimeError
 
     with monkeypatch.context() as patch:
-        patch.setattr(instance.services.passwords, "matches", crash)
+        patch.setattr(instance.services.passwords.turns, "run", crash)
         assert (await log_in(api, person)).status == 500
     assert (await log_in(api, person)).status == 200
 
