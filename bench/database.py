@@ -4,7 +4,6 @@ growing table takes. `python -m bench.database`; a minute. Another number of par
 import argparse
 import asyncio
 import itertools
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -22,6 +21,7 @@ from db.pool import set_codecs
 from db.sessions import LIST_ENDED, LOAD_CALLER
 from handlers.chat import FIND_MESSAGE
 from realtime.inboxes import LIST_NOTICED
+from tests.scratch import scratch_folder
 
 CONVERSATIONS = 2_000
 MESSAGES = 100  # in each
@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--partitions", type=int, default=16)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="encer-bench-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder("encer-bench-") as folder:
         servers = EmbeddedServers(Path(folder))
         urls = servers.start()
         try:

@@ -3,7 +3,6 @@ PostgreSQL and Redis. `python -m bench.messages`; about a minute."""
 
 import argparse
 import asyncio
-import tempfile
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import uvloop
 
 from bench.kit import TEXT, Floor, House, Http, Meter, Pair, Socket, tell
+from tests.scratch import scratch_folder
 
 SENDERS = 8  # at once: a busy instance, not an overloaded one
 MESSAGES = 400  # a round and kind
@@ -167,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="encer-bench-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder("encer-bench-") as folder:
         uvloop.run(run(Path(folder), options.rounds))
 
 

@@ -1,7 +1,6 @@
 """What presence costs Redis, by how many instances there are: `python -m bench.presence`; some seconds."""
 
 import argparse
-import tempfile
 import uuid
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from bench.kit import Meter, tell
 from db.embedded import EmbeddedServers, stop_redis
 from realtime.presence import DEAD_SECONDS, FRESH_SECONDS
 from realtime.presence_scripts import BEAT, INSTANCES, PRESENT, TELL
+from tests.scratch import scratch_folder
 
 FRIENDS = 50  # of a user: a new socket asks which of them are there
 BATCHES, BATCH_USERS = 100, 40
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory(prefix="encer-bench-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder("encer-bench-") as folder:
         url = EmbeddedServers(Path(folder)).start_redis()
         try:
             with Redis.from_url(url) as redis:

@@ -4,7 +4,6 @@ classic and with sharded pub/sub. `python -m bench.pubsub`; half a minute."""
 import argparse
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from bench.kit import TEXT, Meter, tell
 from db.embedded import EmbeddedServers, stop_redis
 from realtime.events import Envelope, encode
 from tests.redis_cluster import Node, RedisCluster
+from tests.scratch import scratch_folder
 
 EVENTS = 20_000
 BATCH = 200  # as realtime/speaker.py sends them
@@ -130,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory(prefix="encer-bench-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder("encer-bench-") as folder:
         url = EmbeddedServers(Path(folder)).start_redis()
         try:
             uvloop.run(one_server(url, rounds))

@@ -10,7 +10,6 @@ import json
 import re
 import socket as sockets
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import uvloop
 import websockets
 
 from bench.kit import House, Http, Pair, show, tell
+from tests.scratch import scratch_folder
 
 PAIRS = 50
 SOCKETS = 20  # that hear each pair
@@ -137,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="encer-bench-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder("encer-bench-") as folder:
         uvloop.run(run(Path(folder), options.rounds))
 
 

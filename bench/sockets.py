@@ -5,13 +5,13 @@ import argparse
 import asyncio
 import contextlib
 import resource
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from pathlib import Path
 
 import uvloop
 
 from bench.kit import Floor, House, Meter, Socket, resident_bytes, tell
+from tests.scratch import scratch_folder
 
 BATCHES = 4
 OPENING_AT_ONCE = 50
@@ -131,7 +131,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if options.sockets * (1 + 1 / BARE_EACH) + SPARE_FILES > hard:
         raise SystemExit(f"{options.sockets} sockets need more open files than this shell allows ({hard}): ulimit -n")
-    with tempfile.TemporaryDirectory(prefix="encer-bench-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder("encer-bench-") as folder:
         uvloop.run(run(Path(folder), options.sockets))
 
 

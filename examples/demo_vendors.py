@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from db.embedded import free_port
 from examples.chat import mailed_code
+from tests.scratch import scratch_folder
 from tests.vendors import apify, tiktok
 
 ROOT = Path(__file__).parent.parent
@@ -266,7 +266,7 @@ async def drop_output(process: Process) -> None:
 
 
 async def demonstrate() -> None:
-    with tempfile.TemporaryDirectory(prefix="encer-demo-", ignore_cleanup_errors=True) as name:
+    with scratch_folder("encer-demo-") as name:
         folder = Path(name)
         async with apify.Apify(SCRAPE_SECONDS) as scraper, tiktok.TikTok() as login_kit:
             title("Stand-ins of Apify and TikTok, and a server wired to them")

@@ -1,7 +1,6 @@
 """One real PostgreSQL, one real Redis and two instances of the server for the whole run; empty tables for each test."""
 
 import asyncio
-import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from settings import Settings, load_settings
 from tests.clients import Api
 from tests.factories import People
 from tests.mailbox import Mailbox
+from tests.scratch import scratch_folder
 from tests.social_kit import wire_apify, wire_tiktok
 from tests.vendors.apify import Apify
 from tests.vendors.tiktok import TikTok
@@ -46,8 +46,8 @@ def io_loop() -> Iterator[IOLoop]:
 @pytest.fixture(scope="session")
 def data_dir() -> Iterator[Path]:
     """Not pytest's own: it removes the folders of runs before the last three, also of those that still run."""
-    with tempfile.TemporaryDirectory(prefix="encer-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    with scratch_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,10 @@ def needs_program(name: str, package: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=reason)
 
 
+def needs_root() -> pytest.MarkDecorator:
+    return pytest.mark.skipif(os.geteuid() != 0, reason="only root has a system user for PostgreSQL")
+
+
 def needs_namespace() -> pytest.MarkDecorator:
     """Mark tests that show themselves another /etc; containers often refuse that, so .ci/run does not require it."""
     mount = ["unshare", "-m", "mount", "--bind", "/etc", "/etc"]

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from db import embedded
 from db.embedded import EmbeddedServers, ServerUrls, redis_answers
 from db.programs import ServersError, run_program
 from tests.processes import ROOT
+from tests.scratch import scratch_folder
 
 SECONDS = 40.0
 OWNER = """
@@ -34,8 +34,8 @@ finally:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="encer-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    with scratch_folder() as folder:
+        yield folder
 
 
 def own(folder: Path) -> subprocess.Popen[bytes]:

@@ -1,10 +1,10 @@
 """The drill of `make drills` in short: real processes are killed, frozen and cut off while people talk."""
 
 import asyncio
-import tempfile
 from pathlib import Path
 
 from tests.drills import faults, run
+from tests.scratch import scratch_folder
 
 IN_SHORT = ("kill an instance", "freeze an instance", "kill Redis", "freeze PostgreSQL", "cut clients")
 
@@ -16,7 +16,7 @@ async def test_nothing_is_lost_while_everything_fails(monkeypatch, capsys):
     monkeypatch.setattr(run, "CONVERSATIONS", 4)
     monkeypatch.setattr(run, "FAULTS", {name: faults.FAULTS[name] for name in IN_SHORT})
     # Not in tmp_path: each pytest that starts on the machine takes that folder's parent away from PostgreSQL's user.
-    with tempfile.TemporaryDirectory(prefix="encer-drill-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder("encer-drill-") as folder:
         async with asyncio.timeout(55):
             findings, _, struck = await run.drill(Path(folder), seed=1, messages=300, faults=len(IN_SHORT), pause=0.05)
     assert findings.clean, findings

@@ -6,7 +6,6 @@
 import asyncio
 import random
 import sys
-import tempfile
 import time
 import uuid
 from collections import Counter
@@ -18,6 +17,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tests.drills.clients import Client, Record
 from tests.drills.history import check
 from tests.drills.stage import Stage
+from tests.scratch import scratch_folder
 
 CONVERSATIONS = 8
 PAUSE_SECONDS = 0.05
@@ -92,7 +92,7 @@ async def drill(folder: Path) -> bool:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="encer-drill-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder("encer-drill-") as folder:
         kept = uvloop.run(asyncio.wait_for(drill(Path(folder)), DEADLINE_SECONDS))
     print("No request failed." if kept else "THE PROMISE IS BROKEN.")
     return 0 if kept else 1

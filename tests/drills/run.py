@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import random
 import sys
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.drills.history import Findings, check
 from tests.drills.picture import Struck, draw
 from tests.drills.report import markdown, summary
 from tests.drills.stage import Stage
+from tests.scratch import scratch_folder
 
 CONVERSATIONS = 12
 HOLD_SECONDS = (1.0, 8.0)
@@ -123,7 +123,7 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=0.35, help="mean seconds between a client's messages")
     parser.add_argument("--keep", action="store_true", help="write docs/reliability.md and docs/reliability.svg")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="encer-drill-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder("encer-drill-") as folder:
         began = time.monotonic()
         work = drill(Path(folder), options.seed, options.messages, options.faults, options.pause)
         findings, record, struck = uvloop.run(asyncio.wait_for(work, DEADLINE_SECONDS))

@@ -1,0 +1,18 @@
+"""Temporary folders that packaged servers can run in."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def scratch_folder(prefix: str = "encer-") -> Iterator[Path]:
+    """Make a folder, and remove it at the end.
+
+    Unlike other temporary folders, all users may enter it: PostgreSQL's system user must, where the caller is root.
+    """
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
