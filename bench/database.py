@@ -132,7 +132,7 @@ class Data:
             "select 1": of("select 1"),
             "a commit of one small row": of("insert into smallest values (1)"),
             "sending a message": of(
-                SEND_MESSAGE, conversation, low, fixed(None), fixed(TEXT), fixed("TEXT"), fixed(None)
+                SEND_MESSAGE, conversation, low, fixed(None), fixed(TEXT), fixed("TEXT"), fixed(None), fixed(TEXT)
             ),
             "marking read": of(MARK_READ, conversation, lambda row: row["high_id"], fixed(2**40)),
             "joining": of(FETCH_CHANGES, conversation, low, fixed(2**62), fixed(2**62)),

@@ -9,9 +9,9 @@ from pydantic import model_validator
 from db.fields import Body, Line, Text
 from db.notifications import Notice
 from db.pool import Queries
+from db.previews import preview
 from db.shapes import Message, MessageType, Notification
 
-PREVIEW_CHARS = 200
 CATCH_UP_MESSAGES = 500  # further behind than this, a client fetches the conversation anew
 FRAME_BYTES = 1_000  # of a message's frame beside its content, roughly
 
@@ -51,7 +51,7 @@ SEND_MESSAGE = f"""
         update conversations c set
             last_rev = c.last_rev + 1,
             last_seq = c.last_rev + 1,
-            last_message = coalesce(nullif(left($4, {PREVIEW_CHARS}), ''), (select file_name from file)),
+            last_message = coalesce(nullif($7, ''), (select file_name from file)),
             last_message_at = clock_timestamp(),
             updated_at = clock_timestamp()
         where c.id = $1 and $2 in (c.low_id, c.high_id) and c.closed_at is null
@@ -105,7 +105,10 @@ class UnknownAttachment(Exception):
 
 async def send_message(queries: Queries, conversation_id: str, sender_id: str, new: NewMessage) -> Sent:
     """Store one message and its notification, or find the one that was sent with this clientMessageId before."""
-    arguments = (conversation_id, sender_id, new.client_message_id, new.content, new.message_type, new.file_url)
+    arguments = (
+        conversation_id, sender_id, new.client_message_id, new.content, new.message_type, new.file_url,
+        preview(new.content),
+    )  # fmt: skip
     try:
         row = await queries.fetchrow(SEND_MESSAGE, *arguments)
     except asyncpg.UniqueViolationError as error:

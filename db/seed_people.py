@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from db.conversations import PREVIEW_CHARS
+from db.previews import preview
 from db.seed_texts import CAPTIONS, CREATORS, GREETINGS, SHOPS, TALK
 
 LONG_TALK = 360  # messages of the first two, to scroll through
@@ -218,7 +218,7 @@ class Demonstration:
         times = [begun + timedelta(minutes=TALK_MINUTES * seq) for seq in range(length)]
         last = lines[(length - 1) % len(lines)]
         conversation_id = await self.conn.fetchval(
-            ADD_CONVERSATION, influencer.id, salon.id, length, last[:PREVIEW_CHARS], times[-1], min(connected, begun)
+            ADD_CONVERSATION, influencer.id, salon.id, length, preview(last), times[-1], min(connected, begun)
         )
         message_id = None
         for seq, time in enumerate(times, 1):
@@ -234,7 +234,7 @@ class Demonstration:
         if unread:
             about = {"senderId": str(writer.id), "senderName": writer.name, "count": unread}
             await self.notify(
-                reader, writer, "NEW_MESSAGE", f"New message from {writer.name}", last[:PREVIEW_CHARS], times[-1],
+                reader, writer, "NEW_MESSAGE", f"New message from {writer.name}", preview(last), times[-1],
                 message_id=message_id, conversation_id=conversation_id, about=about,
             )  # fmt: skip
         return length

@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from db.conversations import PREVIEW_CHARS, NewMessage, mark_read, open_conversation, send_message
+from db.conversations import NewMessage, mark_read, open_conversation, send_message
 from db.fields import BlankAsNone, Body, Id, Line, Text, like
 from db.pool import Transaction
+from db.previews import preview
 from db.shapes import (
     DELETED_MESSAGE,
     CardUser,
@@ -223,10 +224,10 @@ EDIT_MESSAGE = f"""
         returning m.*
     ), conversation as (
         update conversations c set last_rev = m.rev, updated_at = clock_timestamp(),
-            last_message = case when m.seq = c.last_seq then left($2, {PREVIEW_CHARS}) else c.last_message end
+            last_message = case when m.seq = c.last_seq then $3 else c.last_message end
         from message m where c.id = m.conversation_id
     ), notification as (
-        update notifications n set message = left($2, {PREVIEW_CHARS}) from message m where n.message_id = m.id
+        update notifications n set message = $3 from message m where n.message_id = m.id
     )
     select {Message.sql("m")} as body, m.rev from message m
 """
@@ -266,7 +267,7 @@ class OneMessage(FileHandler):
         """Change the text of one's own message."""
         async with self.db.transaction() as tx:
             conversation_id = await self.lock(tx, message_id)
-            edited = await tx.fetchrow(EDIT_MESSAGE, message_id, edit.content)
+            edited = await tx.fetchrow(EDIT_MESSAGE, message_id, edit.content, preview(edit.content))
             if edited is None:
                 raise Conflict("A deleted message cannot be edited")
             tx.after_commit(self.publish, MessageEdited(conversation_id, edited["rev"], edited["body"]))
