@@ -1,56 +1,110 @@
 """Migrations of sql/ by yoyo, safe when several instances start at once. `python -m db.migrate` runs them."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import psycopg
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from yoyo import get_backend, read_migrations
+    from yoyo import internalmigrations, read_migrations
+    from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+    from yoyo.migrations import default_migration_table
 
 from db.embedded import database_of
 from settings import load_settings
 
 FOLDER = Path(__file__).parent.parent / "sql"
-# Any number that no one else uses: instances that start together take turns by it. (yoyo's own lock is a row that a
-# crash leaves behind; a session's advisory lock dies with the session.)
-LOCK_KEY = 7_203_115
+# Any numbers that nothing else uses. These locks belong to transactions, so they end with the process that holds them
+# (yoyo's own is a row that a crash leaves behind), and a pooler keeps them where they are.
+TURN_LOCK = 7_203_115  # for a whole run: of instances that start together, one migrates and the others wait
+STEP_LOCK = 7_203_117  # for one migration: a killed process may have asked for a commit that is still under way
 LOCK_SECONDS = 120
+
+LIST_TABLES = "select tablename from pg_tables where schemaname = current_schema()"
+
+
+class Backend(PostgresqlPsycopgBackend):
+    """yoyo's backend over an open transaction, in which yoyo's own become savepoints.
+
+    yoyo commits the steps of a migration and its mark separately: a process that dies between the two leaves a
+    database on which the migration fails for ever."""
+
+    def __init__(self, conn: psycopg.Connection) -> None:
+        self.DatabaseError = psycopg.DatabaseError
+        self.migration_table = default_migration_table
+        self._connection = conn
+        self._in_transaction = True
+
+    def copy(self) -> "Backend":
+        """The connection on which yoyo runs the steps: the same, for they belong to the same transaction."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the connection open; yoyo closes what `copy` returns."""
+
+    def list_tables(self, **_: Any) -> list[str]:
+        return [row[0] for row in self.execute(LIST_TABLES).fetchall()]
+
+    def ensure_internal_schema_updated(self) -> None:
+        if internalmigrations.needs_upgrading(self):
+            internalmigrations.upgrade(self)
 
 
 def migrate(database_url: str) -> int:
-    """Apply what is missing and answer how many that were. Blocks; idempotent."""
-    with psycopg.connect(database_url, autocommit=True, connect_timeout=10) as guard:
-        guard.execute(f"set lock_timeout = '{LOCK_SECONDS}s'")
-        guard.execute("select pg_advisory_lock(%s)", [LOCK_KEY])
-        with open_backend(database_url) as backend:
-            missing = backend.to_apply(read_migrations(str(FOLDER)))
-            backend.apply_migrations(missing)
-            return len(missing)
+    """Apply the missing migrations and return how many that were. Blocks; idempotent."""
+    migrations, applied = read_migrations(str(FOLDER)), 0
+    with turn(database_url), connect(database_url) as conn:
+        while True:
+            with step(conn) as backend:
+                missing = backend.to_apply(migrations)
+                if not missing:
+                    return applied
+                backend.apply_one(missing[0])
+            applied += 1
 
 
 def rollback(database_url: str) -> int:
     """Undo every migration, newest first (tests only: it drops all data)."""
-    with open_backend(database_url) as backend:
-        applied = backend.to_rollback(read_migrations(str(FOLDER)))
-        backend.rollback_migrations(applied)
-        return len(applied)
+    migrations, undone = read_migrations(str(FOLDER)), 0
+    with turn(database_url), connect(database_url) as conn:
+        while True:
+            with step(conn) as backend:
+                applied = backend.to_rollback(migrations)
+                if not applied:
+                    return undone
+                backend.rollback_one(applied[0])
+            undone += 1
 
 
-class open_backend:
-    """yoyo's backend for `database_url`, whose connection is closed at the end (yoyo itself keeps it)."""
+def connect(database_url: str) -> psycopg.Connection:
+    # A pooler may give each transaction another server connection, which would not know a prepared statement.
+    return psycopg.connect(database_url, autocommit=True, connect_timeout=10, prepare_threshold=None)
 
-    def __init__(self, database_url: str) -> None:
-        parts = urlsplit(database_url)
-        self.backend = get_backend(parts._replace(scheme="postgresql+psycopg").geturl())
 
-    def __enter__(self):
-        return self.backend
+@contextmanager
+def turn(database_url: str) -> Iterator[None]:
+    """Wait until no other instance migrates; the others wait meanwhile."""
+    with connect(database_url) as conn, conn.transaction():
+        conn.execute("set local idle_in_transaction_session_timeout = 0")
+        lock(conn, TURN_LOCK)
+        yield
 
-    def __exit__(self, *_: object) -> None:
-        self.backend.connection.close()
+
+@contextmanager
+def step(conn: psycopg.Connection) -> Iterator[Backend]:
+    """A transaction for one migration and its mark."""
+    with conn.transaction():
+        lock(conn, STEP_LOCK)
+        yield Backend(conn)
+
+
+def lock(conn: psycopg.Connection, key: int) -> None:
+    conn.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
+    conn.execute("select pg_advisory_xact_lock(%s)", [key])
 
 
 def migration_ids() -> set[str]:
