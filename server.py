@@ -78,7 +78,8 @@ class Instance:
     async def start(self) -> None:
         settings = self.settings
         self.redis = connect_redis(self.urls.redis_url, settings.redis_sharded, settings.redis_timeout.total_seconds())
-        self.db = await Database.connect(self.urls.database_url, settings.database_pool_size)
+        strict = settings.app_env == "test"
+        self.db = await Database.connect(self.urls.database_url, settings.database_pool_size, strict=strict)
         self.sessions = Sessions(self.db)
         self.services = Services.make(settings, self.redis, ScrapeRuns(self.db), TikTokTokens(self.db))
         await make_first_admin(self.db, self.services.passwords, settings)

@@ -1,9 +1,10 @@
-"""PostgreSQL for everyone: one pool with a bound on every wait, and transactions that act after their commit."""
+"""The pool of PostgreSQL connections, with a bound on every wait, and transactions with effects after their commit."""
 
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import asyncpg
@@ -11,12 +12,16 @@ import orjson
 import structlog
 from asyncpg.pgproto.pgproto import UUID  # in C: a seventh of the standard library's cost
 
+from db import tasks
+from db.outage import Outage
+
 log = structlog.get_logger()
 
 ACQUIRE_SECONDS = 2.0  # a request that waits longer for a connection is better told to come back
 COMMAND_SECONDS = 5.0  # the slowest statement of a request; jobs take their work in small steps
 CONNECT_SECONDS = 3.0
 CLOSE_SECONDS = 5.0
+WATCH_SECONDS = 1.0  # between two looks at a server that has failed
 SERVER_SETTINGS = {
     "application_name": "beautiful-encer",
     "timezone": "UTC",
@@ -28,8 +33,12 @@ SERVER_SETTINGS = {
 
 
 class DatabaseUnavailable(Exception):
-    """PostgreSQL is away, frozen or too busy; what was asked may be asked again."""
+    """PostgreSQL is away, frozen, too busy or takes no writes; what was asked may be asked again."""
 
+
+# PostgreSQL answers and takes no writes: it is read-only after a fail-over (SQLSTATE 25006), or its disk is full, its
+# memory used up, its connections all taken (class 53).
+REFUSED = (asyncpg.ReadOnlySQLTransactionError, asyncpg.InsufficientResourcesError)
 
 # What asyncpg and the operating system raise when the server is gone, going, starting, full or silent.
 UNAVAILABLE = (
@@ -40,12 +49,18 @@ UNAVAILABLE = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    *REFUSED,
 )
+
+# Refused by a read-only server, although it locks nothing.
+ASK_TO_WRITE = "select from _yoyo_migration where false for update"
+
+# Needs disk space too, and leaves nothing behind.
+WRITE = "create temp table written on commit drop as select 1"
 
 
 class PooledConnection(asyncpg.Connection):
@@ -102,8 +117,10 @@ class Queries:
 
 
 class Transaction(Queries):
-    def __init__(self, conn: Any) -> None:
+    def __init__(self, database: "Database", conn: Any) -> None:
+        self.database = database
         self.conn = conn
+        self.open = True
         self.effects: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
 
     async def _ask(self, method: str, sql: str, *args: Any) -> Any:
@@ -114,29 +131,42 @@ class Transaction(Queries):
         self.effects.append((effect, args))
 
 
+open_transaction: ContextVar[Transaction | None] = ContextVar("open_transaction", default=None)
+
+
 class Database(Queries):
-    def __init__(self, pool: Any) -> None:
-        self.pool = pool
+    """`strict` (tests): refuse to take a second connection inside a transaction. Requests that each hold one connection
+    and wait for another starve the pool."""
+
+    def __init__(self, url: str, strict: bool = False) -> None:
+        self.strict = strict
+        self.options: dict[str, Any] = {
+            "dsn": url,
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": COMMAND_SECONDS,
+            "server_settings": SERVER_SETTINGS,
+        }
+        self.pool: Any = None
+        self.outage = Outage("PostgreSQL is not available", "PostgreSQL is available again")
+        self.refuses_writes = False
+        self.failed = asyncio.Event()  # PostgreSQL is to be looked at
+        self.stale = False  # a connection was refused a write: it, and others, may stay read-only for good
+        self.watching: asyncio.Task[None] | None = None
 
     @classmethod
-    async def connect(cls, url: str, size: int) -> "Database":
+    async def connect(cls, url: str, size: int, *, strict: bool = False) -> "Database":
+        database = cls(url, strict)
         try:
-            return cls(
-                await asyncpg.create_pool(
-                    url,
-                    min_size=1,
-                    max_size=size,
-                    timeout=CONNECT_SECONDS,
-                    command_timeout=COMMAND_SECONDS,
-                    server_settings=SERVER_SETTINGS,
-                    init=set_codecs,
-                    connection_class=PooledConnection,
-                )
+            database.pool = await asyncpg.create_pool(
+                **database.options, min_size=1, max_size=size, init=set_codecs, connection_class=PooledConnection
             )
         except UNAVAILABLE as error:
             raise DatabaseUnavailable(type(error).__name__) from error
+        database.watching = asyncio.create_task(database._watch(), name="database watch")
+        return database
 
     async def close(self) -> None:
+        await tasks.end(self.watching)
         try:
             await asyncio.wait_for(self.pool.close(), CLOSE_SECONDS)
         except TimeoutError:
@@ -145,6 +175,8 @@ class Database(Queries):
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         """A connection of the pool; everything that means “PostgreSQL is away” becomes DatabaseUnavailable."""
+        if self.strict and (outer := open_transaction.get()) and outer.open and outer.database is self:
+            raise RuntimeError("Ask the open transaction, not the database: a request holds one connection at a time")
         try:
             async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
                 try:
@@ -153,9 +185,9 @@ class Database(Queries):
                     # Of a connection that has died as well as of arguments that do not fit, which is a defect of ours.
                     if not is_dead(conn):
                         raise
-                    raise DatabaseUnavailable(type(error).__name__) from error
+                    raise self._unavailable(error) from error
         except UNAVAILABLE as error:
-            raise DatabaseUnavailable(type(error).__name__) from error
+            raise self._unavailable(error) from error
         except asyncpg.InterfaceError as error:
             if self.pool.is_closing():
                 raise DatabaseUnavailable(type(error).__name__) from error
@@ -169,13 +201,68 @@ class Database(Queries):
     async def transaction(self) -> AsyncIterator[Transaction]:
         """All or nothing; what was registered with `after_commit` runs when the connection is back in the pool."""
         async with self.connection() as conn, conn.transaction():
-            tx = Transaction(conn)
-            yield tx
+            tx = Transaction(self, conn)
+            outer = open_transaction.set(tx)
+            try:
+                yield tx
+            finally:
+                open_transaction.reset(outer)
+                tx.open = False  # also for tasks that were started inside
         for effect, args in tx.effects:
             try:
                 result = effect(*args)
                 if inspect.isawaitable(result):
                     await result
             except Exception:
-                # The change stands; whoever missed the news is told by the catch-up (realtime) or asks again.
+                # The change is committed; clients that missed the event get it by the catch-up, or ask again.
                 log.exception("after_commit failed", effect=getattr(effect, "__qualname__", repr(effect)))
+
+    # -- a server that fails -----------------------------------------------------------------------------------------
+
+    @property
+    def away(self) -> bool:
+        """Whether the last look found that PostgreSQL does not answer, or takes no writes."""
+        return self.outage.since is not None
+
+    async def check_writes(self) -> None:
+        """Raises DatabaseUnavailable while PostgreSQL takes no writes."""
+        if self.refuses_writes:
+            raise DatabaseUnavailable("PostgreSQL takes no writes")
+        await self.execute(ASK_TO_WRITE)
+
+    def _unavailable(self, error: BaseException) -> DatabaseUnavailable:
+        self.stale = self.stale or isinstance(error, REFUSED)
+        self.failed.set()
+        return DatabaseUnavailable(type(error).__name__)
+
+    async def _watch(self) -> None:
+        """Ask a server that has failed once a second whether it takes writes, until it does."""
+        while True:
+            await self.failed.wait()
+            self.failed.clear()
+            error = await self._try_to_write()
+            if error or self.stale or self.away:
+                # Sessions keep the read-only state in which they were opened: from here on each is opened again.
+                await self.pool.expire_connections()
+            self.stale, self.refuses_writes = False, isinstance(error, REFUSED)
+            if error:
+                self.outage.begin(error)
+                self.failed.set()
+            else:
+                self.outage.end()
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _try_to_write(self) -> Exception | None:
+        """What stops a write on a new connection; a pool without a free connection says nothing about the server."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                conn = await asyncpg.connect(**self.options)
+                try:
+                    await conn.execute(WRITE)
+                finally:
+                    await conn.close()
+        except asyncpg.InsufficientPrivilegeError:
+            return None  # a role without temporary tables; the server takes statements
+        except Exception as error:  # whatever it is, statements would fail of it too
+            return error
+        return None

@@ -10,10 +10,11 @@ from pydantic import Field
 from db.conversations import close_conversations, open_conversation
 from db.fields import Body, Id, Text
 from db.notifications import notify
+from db.pool import Transaction
 from db.shapes import AskedRequest, ConnectionState, ListedRequest, RequestStatus, RequestUser, UserRef
 from handlers.base import Handler
 from handlers.endpoint import MEMBER, NumberedPaging, endpoint
-from handlers.errors import BadRequest, Conflict, Forbidden, NotFound
+from handlers.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from handlers.paging import Cursor, key_or_latest, page_of, window
 from realtime.events import ConversationClosed, NotificationDeleted, NotificationReceived
 
@@ -201,8 +202,7 @@ class AnswerRequest(Handler):
         async with self.db.transaction() as tx:
             answered = await tx.fetchrow(ANSWER, self.caller.id, request_id, status)
             if answered is None:
-                await self.refuse(request_id, sent="Only the receiver can answer a request")
-                raise Conflict("This request has been answered already")
+                raise await self.find_refusal(tx, request_id)
             if status == "ACCEPTED":
                 conversation_id = await open_conversation(tx, answered["sender_id"], self.caller.id)
             notice = await notify(
@@ -213,12 +213,13 @@ class AnswerRequest(Handler):
         message = f"Connection request {status.lower()}"
         self.reply(answered["body"], message=message, conversationId=conversation_id)
 
-    async def refuse(self, request_id: str, sent: str) -> None:
-        found = await self.db.fetchrow(FIND_REQUEST, self.caller.id, request_id)
+    async def find_refusal(self, tx: Transaction, request_id: str) -> ApiError:
+        found = await tx.fetchrow(FIND_REQUEST, self.caller.id, request_id)
         if found is None:
-            raise NotFound("Connection request")
+            return NotFound("Connection request")
         if found["sent"]:
-            raise Forbidden(sent)
+            return Forbidden("Only the receiver can answer a request")
+        return Conflict("This request has been answered already")
 
 
 class AcceptRequest(AnswerRequest):

@@ -66,7 +66,9 @@ class Live(Handler):
 class Ready(Handler):
     @endpoint(PUBLIC, counted=False, returns=Readiness, bare=True, statuses=(200, 503))
     async def get(self) -> None:
-        """Whether to send requests here. Redis away is `degraded` but ready: nothing is lost, only slower to arrive."""
+        """Whether to send requests here: not while the database is away or takes no writes.
+
+        Without Redis the answer is `degraded`, and 200: nothing is lost, it only arrives later."""
         database, migrations = await self.look_at_database()
         redis = self.application.redis_is_heard()
         ready = database and migrations and not self.application.draining
@@ -79,6 +81,7 @@ class Ready(Handler):
     async def look_at_database(self) -> tuple[bool, bool]:
         try:
             async with asyncio.timeout(READY_SECONDS):
+                await self.db.check_writes()
                 applied = {row["migration_id"] for row in await self.db.fetch(LIST_MIGRATIONS)}
         except (DatabaseUnavailable, TimeoutError):
             return False, False

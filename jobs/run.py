@@ -141,8 +141,10 @@ class Run:
             return await work(row)
         except JobFailed as failure:  # of the job as a whole, noticed at this row
             self.ending = self.ending or failure
-        except DatabaseUnavailable:
+        except DatabaseUnavailable as ending:
             log.warning("job item failed: the database is away", job=self.claimed.job)
+            if self.db.away:  # else only this item's statement failed
+                self.ending = self.ending or ending
         except Exception:
             log.exception("job item failed", job=self.claimed.job)
         return "failed"

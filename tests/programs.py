@@ -32,3 +32,10 @@ def needs_namespace() -> pytest.MarkDecorator:
     mount = ["unshare", "-m", "mount", "--bind", "/etc", "/etc"]
     allowed = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
     return pytest.mark.skipif(not allowed, reason="root and a mount namespace are needed: unshare -m is refused")
+
+
+def needs_small_disk() -> pytest.MarkDecorator:
+    """Mark tests that fill a disk, which root mounts for them; containers often refuse that as well."""
+    mount = ["unshare", "-m", "mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt"]
+    allowed = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    return pytest.mark.skipif(not allowed, reason="root is needed that may mount a small disk")

@@ -222,13 +222,15 @@ WAITS = (
 
 
 @pytest.mark.parametrize("gone", ["sender", "receiver"])
-async def test_nobody_asks_or_is_asked_while_the_account_goes(api: Api, people: People, db: Database, gone: str):
+async def test_nobody_asks_or_is_asked_while_the_account_goes(
+    api: Api, people: People, db: Database, other_instance: Instance, gone: str
+):
     hanako, salon = await people.influencer(), await people.salon()
     async with db.transaction() as tx:
         await delete_user(tx, hanako.id if gone == "sender" else salon.id)
         asking = asyncio.create_task(api.post("/connections/request", {"receiverId": salon.id}, hanako))
         async with asyncio.timeout(5):
-            while not await db.fetchval(WAITS):
+            while not await other_instance.db.fetchval(WAITS):
                 await asyncio.sleep(0)
     assert (await asking).status == 404
     assert await db.fetchval("select count(*) from connection_requests") == 0

@@ -3,10 +3,13 @@
 import asyncio
 import json
 import time
+from contextlib import AsyncExitStack
 
 import pytest
+from structlog.testing import capture_logs
 
 from db.embedded import ServerUrls
+from db.pool import DatabaseUnavailable
 from db.sessions import end_sessions
 from realtime.events import Envelope
 from realtime.gate import Gate
@@ -74,6 +77,47 @@ async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
     assert answer.status in (200, 201)
     assert (await here.expect("message_sent"))["content"] == "meanwhile"
     assert await health(api) == (200, "ok")
+
+
+@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, people, fail, monkeypatch):
+    monkeypatch.setattr("db.pool.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.05)
+    api, hanako, looks = Api(shaky), await people.influencer(), [0]
+    look = shaky.db._try_to_write
+
+    async def counting():
+        looks[0] += 1
+        return await look()
+
+    monkeypatch.setattr(shaky.db, "_try_to_write", counting)
+    with capture_logs() as logs:
+        fail(proxy)
+        async with asyncio.timeout(30):
+            while looks[0] < 3:
+                await api.get("/notifications", hanako)
+        proxy.heal()
+        async with asyncio.timeout(30):
+            while shaky.db.away:
+                await api.get("/notifications", hanako)
+    gone, back = [entry for entry in logs if entry["log_level"] != "info"]
+    assert (gone["event"], back["event"]) == ("PostgreSQL is not available", "PostgreSQL is available again")
+    assert gone["reason"] and back["seconds"] > 0
+
+
+async def test_a_busy_pool_is_no_outage(shaky, db):
+    """The server answers others: only this instance's connections are all taken."""
+    async with AsyncExitStack() as taken:
+        for _ in range(shaky.settings.database_pool_size):
+            await taken.enter_async_context(shaky.db.connection())
+        with capture_logs() as logs:
+            with pytest.raises(DatabaseUnavailable):
+                await shaky.db.fetchval("select 1")
+            async with asyncio.timeout(10):
+                while shaky.db.failed.is_set():
+                    await asyncio.sleep(0.01)
+            assert await shaky.db._try_to_write() is None
+    assert [entry for entry in logs if entry["log_level"] != "info"] == []
 
 
 async def test_the_pool_is_whole_after_a_cut(shaky, proxy, people):

@@ -48,16 +48,16 @@ async def test_connects_of_one_profile_at_once_share_one_run(api, other_api, peo
     assert run["requested_by"] in {caller.id for caller in callers}
 
 
-async def test_a_run_that_ends_while_somebody_joins_is_not_repeated(instance, db, apify, monkeypatch):
+async def test_a_run_that_ends_while_somebody_joins_is_not_repeated(db, other_instance, apify, monkeypatch):
     """Between the look for a result and the look for a run, the run becomes a result."""
     wanted = {"max_age": 3600, "max_no_age": 0, "definite": [], "requested_by": None}
-    store = ScrapeRuns(db)
+    store, other_store = ScrapeRuns(db), ScrapeRuns(other_instance.db)
     first = await store.join("INSTAGRAM", SAKURA, 20, **wanted)
     ask = Transaction._ask
 
     async def slow_ask(self, method, sql, *args):
         if sql == FIND_RUNNING:
-            assert await store.succeed(first, "{}")
+            assert await other_store.succeed(first, "{}")
         return await ask(self, method, sql, *args)
 
     monkeypatch.setattr(Transaction, "_ask", slow_ask)
