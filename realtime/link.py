@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis import asyncio as aioredis
 from redis.exceptions import ResponseError
@@ -31,7 +32,8 @@ class Link:
         self.command = "SPUBLISH" if sharded else "PUBLISH"
         self.redis = aioredis.Redis.from_url(redis_url, max_connections=8, protocol=2, **TIMEOUTS)
         connect = self.redis.connection_pool.make_connection
-        self.subscriber = Subscriber(connect, on_message, on_resume, sharded=sharded)
+        server = urlsplit(redis_url).netloc.rpartition("@")[2]
+        self.subscriber = Subscriber(connect, on_message, on_resume, sharded=sharded, server=server)
         self.speaker = Speaker(name, self._publish, on_overflow)
 
     @property

@@ -9,6 +9,7 @@ time to do so nobody is declared gone.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -19,7 +20,7 @@ from db import tasks
 from db.pool import Database, DatabaseUnavailable
 from realtime.events import Event, UserOffline, UserOnline
 from realtime.feeds import Listener
-from realtime.presence_scripts import BEAT, INSTANCES, PRESENT, SWEEP, TELL
+from realtime.presence_scripts import BEAT, INSTANCES, LEAVE, PRESENT, SWEEP, TELL
 from services.redis_client import FAILURES
 
 log = structlog.get_logger()
@@ -86,10 +87,13 @@ class Presence:
         ]
 
     async def stop(self) -> None:
-        """Nothing is taken back: the others see the silence when this instance's users have had their grace."""
+        """Tell the other instances that this is no death. Its users stay: they are gone when they have had their grace,
+        like those of a dead instance."""
         for grace in self.graces.values():
             grace.cancel()
         await tasks.end(*self.tasks)
+        with suppress(*FAILURES):  # without Redis the stop is taken for a death
+            await self._run(LEAVE, self.instance_id)
 
     # -- what sockets note -------------------------------------------------------------------------------------------
 
@@ -238,7 +242,8 @@ class Presence:
         if self.settled_at == float("inf") or not 0 <= silence < DEAD_SECONDS:
             self.settled_at = time.monotonic()
         for instance_id in dead if self.settled else []:
-            for last_beat, gone in await self._run(SWEEP, instance_id.decode(), DEAD_SECONDS):
-                log.warning("an instance has died", instance=instance_id.decode(), users=len(gone))
+            for last_beat, gone, left in await self._run(SWEEP, instance_id.decode(), DEAD_SECONDS):
+                if not left:
+                    log.warning("an instance has died", instance=instance_id.decode(), users=len(gone))
                 self.went.update({user_id.decode(): float(last_beat) for user_id in gone})
                 self.wake.set()

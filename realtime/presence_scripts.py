@@ -4,6 +4,7 @@ beat. All keys share a hash tag, so that the scripts also run in a Redis cluster
 INSTANCES = "encer:{presence}:instances"
 OF = "encer:{presence}:of:"
 SWEPT = "encer:{presence}:swept:"
+LEFT = "encer:{presence}:left:"
 NOW = "local time = redis.call('TIME'); local now = tonumber(time[1]) + tonumber(time[2]) / 1e6"
 SWEPT_SECONDS = 3_600  # that long an instance that was taken for dead can find out that it was
 
@@ -13,6 +14,7 @@ BEAT = f"""
 local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local swept = redis.call('GETDEL', '{SWEPT}' .. ARGV[1])
 redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('DEL', '{LEFT}' .. ARGV[1])
 local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))
 return {{known and math.floor(now - known) or -1, swept and 1 or 0, dead}}
 """
@@ -41,7 +43,13 @@ end
 return answer
 """
 
-# ARGV: the dead instance, seconds of silence. → {} if it lives after all, else {{its last beat, users who are nowhere}}
+# ARGV: me. After an orderly stop: my users stay until they have had their grace to come back elsewhere.
+LEAVE = f"""
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) then redis.call('SET', '{LEFT}' .. ARGV[1], 1) end
+"""
+
+# ARGV: a silent instance, seconds of silence.
+# → {} if it lives after all, else {{its last beat, users who are nowhere, 1 if it has left and 0 if it has died}}
 SWEEP = f"""
 local beat = redis.call('ZSCORE', KEYS[1], ARGV[1])
 {NOW}
@@ -50,6 +58,7 @@ local users = redis.call('HKEYS', '{OF}' .. ARGV[1])
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('DEL', '{OF}' .. ARGV[1])
 redis.call('SET', '{SWEPT}' .. ARGV[1], 1, 'EX', {SWEPT_SECONDS})
+local left = redis.call('DEL', '{LEFT}' .. ARGV[1])
 local others, gone = redis.call('ZRANGE', KEYS[1], 0, -1), {{}}
 for _, user in ipairs(users) do
     local there = false
@@ -58,7 +67,7 @@ for _, user in ipairs(users) do
     end
     if not there then gone[#gone + 1] = user end
 end
-return {{{{beat, gone}}}}
+return {{{{beat, gone, left}}}}
 """
 
 # ARGV: users. → 1 or 0 for each

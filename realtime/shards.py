@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
 from db import tasks
+from db.outage import Outage
 from realtime.events import Envelope
 from realtime.link import TIMEOUTS, Link
 from realtime.subscriber import CONNECT_SECONDS, RETRY_SECONDS
@@ -61,6 +62,9 @@ class Shards:
         )
         # Before the cluster has said who owns what, the seed is asked for everything, and refuses what is not its own.
         self.links: dict[str, Link] = {"": self._make_link(redis_url)}
+        self.outage = Outage(
+            "the Redis cluster does not say which node owns which slot", "the Redis cluster says it again"
+        )
         self.owners: dict[int, Link] = {}  # by slot
         self.homes: dict[str, Link] = {}  # channel that is wanted -> the link that was asked for it
         self.task: asyncio.Task[None] | None = None
@@ -122,8 +126,9 @@ class Shards:
             self.astray.clear()
             try:
                 await self._look()
+                self.outage.end()
             except FAILURES as error:
-                log.warning("the Redis cluster does not say who owns what", reason=type(error).__name__)
+                self.outage.begin(error)
                 self.astray.set()
             except Exception:
                 log.exception("shards failed")

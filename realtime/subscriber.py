@@ -18,6 +18,7 @@ import structlog
 from redis.exceptions import ResponseError
 
 from db import tasks
+from db.outage import Outage
 from services.redis_client import FAILURES
 
 log = structlog.get_logger()
@@ -41,12 +42,15 @@ class Subscriber:
         on_resume: Callable[[str], None],
         on_astray: Callable[[], None] = lambda: None,
         sharded: bool = False,
+        server: str = "",
     ) -> None:
         self.connect = connect
         self.on_message = on_message
         self.on_resume = on_resume
         self.on_astray = on_astray
         self.sharded = sharded
+        self.outage = Outage("Redis is not heard", "Redis is heard again", server=server)
+        self.refusals = Outage("Redis refuses subscriptions", "Redis takes subscriptions again", server=server)
         self.wanted: dict[str, asyncio.Event] = {}  # channel -> set once Redis has confirmed it
         self.asked: dict[str, bool] = {}  # on the present connection: channel -> confirmed
         self.changed: dict[str, None] = {}  # channels to ask for or to give up; in order
@@ -98,7 +102,7 @@ class Subscriber:
             try:
                 await self._converse()
             except FAILURES as error:
-                log.warning("Redis is not heard", reason=type(error).__name__)
+                self.outage.begin(error)
             except Exception:
                 log.exception("subscriber failed")
             self.broken = True
@@ -131,8 +135,7 @@ class Subscriber:
             try:
                 answer = await connection.read_response(timeout=PING_SECONDS, disconnect_on_error=False)
             except ResponseError as error:
-                if not self.refused:  # a word for all of them: thousands may be on their way
-                    log.warning("Redis refuses", reason=type(error).__name__)
+                self.refusals.begin(error)  # thousands may be on their way
                 self._astray()
                 continue
             if answer is None:
@@ -142,6 +145,7 @@ class Subscriber:
                 continue
             silences = 0
             self.heard_at = time.monotonic()
+            self.outage.end()
             self._take(answer)
             if self.regained and not self.missing:
                 self.regained = False
@@ -192,11 +196,13 @@ class Subscriber:
 
     def _ask_again(self) -> None:
         """What was refused and is still wanted here, now and then: the cluster may agree by now."""
-        if self.refused:
-            self.refused = False
-            for channel in [channel for channel, confirmed in self.asked.items() if not confirmed]:
-                del self.asked[channel]
-                self._change(channel)
+        if not self.refused:
+            self.refusals.end()
+            return
+        self.refused = False
+        for channel in [channel for channel, confirmed in self.asked.items() if not confirmed]:
+            del self.asked[channel]
+            self._change(channel)
 
     async def _ask(self, connection: Any, channels: list[str]) -> None:
         more, less = [], []

@@ -16,14 +16,11 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import structlog
-
+from db.outage import Outage
 from services.local_limits import LocalAttempts, LocalCounters
 from services.rate_limit_scripts import RESERVE, SETTLE, TAKE
 from services.redis_client import FAILURES
 from settings import Limit
-
-log = structlog.get_logger()
 
 REST_SECONDS = 2.0  # after a failure Redis is left alone this long, so that an outage costs few requests a wait
 WAIT_SECONDS = 2  # an attempt waits this long for those in flight; a password takes 0.3 s to check
@@ -86,6 +83,7 @@ class RateLimits:
         self.local = LocalCounters()
         self.local_attempts = LocalAttempts(self.local)
         self.rest_until = 0.0
+        self.outage = Outage("rate limits count on this instance alone", "rate limits count over all instances again")
         self.waiting = 0  # attempts that wait for others in flight
 
     async def take(self, claims: Sequence[Claim]) -> list[Verdict]:
@@ -152,11 +150,14 @@ class RateLimits:
             return None
         try:
             async with asyncio.timeout(self.redis_seconds):
-                return await self.redis.eval(script, len(keys), *keys, *arguments)
+                answer = await self.redis.eval(script, len(keys), *keys, *arguments)
         except FAILURES as error:
             self.rest_until = time.monotonic() + REST_SECONDS
-            log.warning("rate limits count on this instance alone", reason=type(error).__name__)
+            self.outage.begin(error)
             return None
+        if time.monotonic() >= self.rest_until:  # else one that was asked later has failed
+            self.outage.end()
+        return answer
 
 
 def parameters(counted: Sequence[Counted]) -> list[float]:

@@ -4,9 +4,11 @@ import asyncio
 from itertools import groupby
 
 import pytest
+from structlog.testing import capture_logs
 
+from db import tasks
 from realtime.events import NotificationRead
-from realtime.presence_scripts import INSTANCES, OF
+from realtime.presence_scripts import INSTANCES, LEFT, OF
 from server import Instance
 from tests.clients import SocketClient
 
@@ -92,6 +94,53 @@ async def test_the_living_sweep_the_dead(instance, api, people, settings, server
     assert (await watching.expect("user_online"))["userId"] == sakura.id
     await here.close()
     await dying.stop()
+
+
+async def test_only_a_death_is_logged_as_one(instance, other_instance, api, people, settings, servers):
+    hanako, sakura = await people.influencer(), await people.salon()
+    await people.connect(hanako, sakura)
+    watching = await api.socket(hanako)
+
+    async def end_one(orderly: bool) -> list[str]:
+        """Deaths that are logged until an instance that ends has been swept."""
+        ending = Instance(settings, servers)
+        await ending.start()
+        await type(api)(ending).socket(sakura)
+        await watching.expect("user_online")
+        presence = ending.realtime.presence
+        with capture_logs() as logs:
+            if orderly:
+                await ending.stop()
+            else:
+                await tasks.end(*presence.tasks)  # as a killed process: it only falls silent
+            await watching.expect("user_offline")
+            async with asyncio.timeout(10):
+                while await instance.redis.zscore(INSTANCES, presence.instance_id) is not None:  # it is swept
+                    await asyncio.sleep(0.02)
+        if not orderly:
+            await ending.stop()
+        assert not await instance.redis.exists(LEFT + presence.instance_id)  # nothing is left behind
+        return [entry["instance"] for entry in logs if entry["event"] == "an instance has died"]
+
+    assert await end_one(orderly=True) == []
+    assert len(await end_one(orderly=False)) == 1
+    assert await end_one(orderly=True) == []
+
+
+async def test_who_came_back_from_a_stop_can_die(instance, other_instance, api, people, settings, servers):
+    hanako, sakura = await people.influencer(), await people.salon()
+    await people.connect(hanako, sakura)
+    watching, returned = await api.socket(hanako), Instance(settings, servers)
+    await returned.start()
+    await type(api)(returned).socket(sakura)
+    await watching.expect("user_online")
+    presence = returned.realtime.presence
+    await presence.stop()
+    await presence.beat()
+    with capture_logs() as logs:
+        await watching.expect("user_offline")
+    assert [entry["instance"] for entry in logs if entry["event"] == "an instance has died"] == [presence.instance_id]
+    await returned.stop()
 
 
 async def test_redis_forgets_everything_and_nobody_is_told(instance, other_instance, api, other_api, people):

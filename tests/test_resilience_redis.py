@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from db.embedded import ServerUrls
 from server import Instance
@@ -112,3 +113,36 @@ async def test_what_overflows_the_queue_to_redis_makes_the_others_look_again(
         while (await there.heard()).count("message_sent") < 12:
             pass
     assert (await there.heard()).count("message_sent") == 12
+
+
+@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, people, fail, monkeypatch):
+    monkeypatch.setattr("services.rate_limit.REST_SECONDS", 0.1)
+    api, hanako = Api(shaky), await people.influencer()
+    await ready_says(api, "ok")
+    subscriber = shaky.realtime.relay.bus.subscriber
+    tries, connect = [0], subscriber.connect
+
+    def counting():
+        tries[0] += 1
+        return connect()
+
+    subscriber.connect = counting
+    with capture_logs() as logs:
+        fail(proxy)
+        async with asyncio.timeout(20):
+            while tries[0] < 3:  # each of which fails
+                await api.get("/notifications", hanako)
+        proxy.heal()
+        outages = (subscriber.outage, shaky.services.rate_limits.outage)
+        async with asyncio.timeout(20):
+            while any(outage.since is not None for outage in outages):
+                await api.get("/notifications", hanako)
+    lines = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert sorted(entry["event"] for entry in lines) == [
+        "Redis is heard again", "Redis is not heard",
+        "rate limits count on this instance alone", "rate limits count over all instances again",
+    ]  # fmt: skip
+    for entry in lines:
+        assert entry.get("seconds", 1) > 0
+        assert "seconds" in entry or entry["reason"]

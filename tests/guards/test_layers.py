@@ -10,7 +10,7 @@ ROOMS = ("settings", "services", "db", "realtime", "handlers", "jobs", "server")
 
 MAY_IMPORT = {
     "settings": {"db.address"},  # a leaf: see below
-    "services": {"services", "settings", "db.error_codes"},
+    "services": {"services", "settings", "db.error_codes", "db.outage"},
     "db": {"db", "settings"},
     "realtime": {
         "realtime",
