@@ -242,6 +242,7 @@ class Settings(BaseSettings):
     jwt_refresh_secret: Secret
     access_token_expires_in: Duration = timedelta(minutes=15)
     refresh_token_expires_in: Duration = timedelta(days=7)
+    session_max_age: Duration = timedelta(days=90)  # since sign-in, however often the session is renewed
     encryption_key: EncryptionKey
     encryption_keys_old: EncryptionKeys = []
     # 2^cost rounds; 12 is about 0.3 s of one core. Tests lower it, production may not.

@@ -73,7 +73,7 @@ END_SESSIONS = """
 """
 
 
-async def open_session(tx: Transaction, user_id: str, seconds: int, ip: str, user_agent: str) -> str:
+async def open_session(tx: Transaction, user_id: str, seconds: float, ip: str, user_agent: str) -> str:
     """A new session, generation 1; a user keeps at most SESSIONS_PER_USER."""
     await tx.execute(LOCK_USER, user_id)
     await tx.execute(MAKE_ROOM, user_id, SESSIONS_PER_USER - 1)

@@ -40,18 +40,26 @@ class SignedIn(TokenPair):
 
 
 class SignInHandler(CodeHandler):
-    def hand_out_tokens(self, user_id: str, role: str, session_id: str, generation: int) -> dict[str, Any]:
-        tokens = self.services.tokens
-        refresh_token = tokens.refresh(session_id, generation)
+    def hand_out_tokens(
+        self, user_id: str, role: str, session_id: str, generation: int, seconds_left: float
+    ) -> dict[str, Any]:
+        """Return the pair of tokens, and set the cookie. The session ends in `seconds_left`, and its tokens with it."""
+        tokens, left = self.services.tokens, max(1, int(seconds_left))
+        access_seconds, refresh_seconds = min(tokens.access_seconds, left), min(tokens.refresh_seconds, left)
+        refresh_token = tokens.refresh(session_id, generation, refresh_seconds)
         self.set_cookie(
             REFRESH_COOKIE, refresh_token, path=REFRESH_PATH, httponly=True, samesite="Strict",
-            secure=self.application.config.production, max_age=tokens.refresh_seconds,
+            secure=self.application.config.production, max_age=refresh_seconds,
         )  # fmt: skip
         return {
-            "accessToken": tokens.access(user_id, role, session_id),
+            "accessToken": tokens.access(user_id, role, session_id, access_seconds),
             "refreshToken": refresh_token,
-            "expiresIn": tokens.access_seconds,
+            "expiresIn": access_seconds,
         }
+
+    @property
+    def session_max_seconds(self) -> float:
+        return self.application.config.session_max_age.total_seconds()
 
 
 # Until an address is verified, the passwords of its sign-ups count (db/sign_ups.py).
@@ -95,9 +103,9 @@ class Login(SignInHandler):
         async with self.db.transaction() as tx:
             if not await tx.fetchval(LOCK_LOGIN, user["id"], password_hash):
                 raise wrong_credentials()
-            seconds = self.services.tokens.refresh_seconds
+            seconds = min(self.services.tokens.refresh_seconds, self.session_max_seconds)
             session_id = await open_session(tx, user["id"], seconds, self.ip, self.user_agent)
-        answer = {**self.hand_out_tokens(user["id"], user["role"], session_id, 1), "user": user["body"]}
+        answer = {**self.hand_out_tokens(user["id"], user["role"], session_id, 1, seconds), "user": user["body"]}
         self.reply(answer, **answer)
 
     async def remind_of_code(self, user_id: str, password_hash: str, email: str) -> None:
@@ -120,15 +128,16 @@ class Login(SignInHandler):
 # Whoever comes second with the same token finds another generation once it has the row's lock.
 ROTATE = """
     update sessions s
-    set generation = s.generation + 1, rotated_at = clock_timestamp(), expires_at = now() + make_interval(secs => $3)
+    set generation = s.generation + 1, rotated_at = clock_timestamp(),
+        expires_at = least(now() + make_interval(secs => $3), s.created_at + make_interval(secs => $4))
     from users u
     where s.id = $1 and s.generation = $2 and s.ended_at is null and s.expires_at > now()
-        and u.id = s.user_id and u.status = 'ACTIVE'
-    returning s.user_id, s.generation, u.role
+        and s.created_at + make_interval(secs => $4) > now() and u.id = s.user_id and u.status = 'ACTIVE'
+    returning s.user_id, s.generation, u.role, extract(epoch from s.expires_at - now())::float8 as seconds_left
 """
 
 FIND_ROTATED = """
-    select s.user_id, s.generation, u.role,
+    select s.user_id, s.generation, u.role, extract(epoch from s.expires_at - now())::float8 as seconds_left,
         s.generation = $2 + 1 and s.rotated_at > clock_timestamp() - make_interval(secs => $3) as in_grace
     from sessions s join users u on u.id = s.user_id
     where s.id = $1 and s.generation > $2 and s.ended_at is null and s.expires_at > now() and u.status = 'ACTIVE'
@@ -141,13 +150,15 @@ class RefreshTokens(SignInHandler):
         """A new pair of tokens for a refresh token, from the body or the cookie; each works once."""
         claims = await self.read_token(body)
         seconds = self.services.tokens.refresh_seconds
-        session = await self.db.fetchrow(ROTATE, *claims, seconds)
+        session = await self.db.fetchrow(ROTATE, *claims, seconds, self.session_max_seconds)
         if session is None:
             session = await self.db.fetchrow(FIND_ROTATED, *claims, REUSE_GRACE_SECONDS)
             if session is None or not session["in_grace"]:
                 await self.revoke(claims.session_id if session else None)
                 raise wrong_token()
-        answer = self.hand_out_tokens(session["user_id"], session["role"], claims.session_id, session["generation"])
+        answer = self.hand_out_tokens(
+            session["user_id"], session["role"], claims.session_id, session["generation"], session["seconds_left"]
+        )
         self.reply(answer, **answer)
 
     async def read_token(self, body: Refresh) -> RefreshClaims:

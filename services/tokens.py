@@ -47,14 +47,15 @@ class Tokens:
         self.refresh_seconds = int(settings.refresh_token_expires_in.total_seconds())
         self._access_claims = lru_cache(REMEMBERED)(self._read_access)
 
-    def access(self, user_id: str, role: str, session_id: str) -> str:
+    def access(self, user_id: str, role: str, session_id: str, seconds: int | None = None) -> str:
+        """Return an access token that is good for `seconds`, else for as long as the settings say."""
         claims = {"userId": user_id, "role": role, "sid": session_id}
-        return self._sign("access", claims, self.access_secret, self.access_seconds)
+        return self._sign("access", claims, self.access_secret, seconds or self.access_seconds)
 
-    def refresh(self, session_id: str, generation: int) -> str:
-        """The refresh token of one generation of a session; each generation works once."""
+    def refresh(self, session_id: str, generation: int, seconds: int | None = None) -> str:
+        """Return the refresh token of one generation of a session; each generation works once."""
         claims = {"sid": session_id, "generation": generation}
-        return self._sign("refresh", claims, self.refresh_secret, self.refresh_seconds)
+        return self._sign("refresh", claims, self.refresh_secret, seconds or self.refresh_seconds)
 
     def read_access(self, token: str) -> AccessClaims:
         claims = self._access_claims(token)  # a token that is refused is not remembered
