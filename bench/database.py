@@ -14,11 +14,12 @@ import asyncpg
 import uvloop
 
 from bench.kit import TEXT, Meter, show, tell
-from db.conversations import COUNT_UNREAD, FETCH_CHANGES, LIST_MARKED, LIST_MOVED, MARK_READ, SEND_MESSAGE
+from db.conversations import FETCH_CHANGES, LIST_MARKED, LIST_MOVED, SEND_MESSAGE
 from db.embedded import EmbeddedServers
 from db.migrate import migrate
 from db.pool import set_codecs
 from db.sessions import LIST_ENDED, LOAD_CALLER
+from db.unread import COUNT_UNREAD, MARK_READ
 from handlers.chat import FIND_MESSAGE
 from realtime.inboxes import LIST_NOTICED
 from tests.scratch import scratch_folder

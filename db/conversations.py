@@ -68,13 +68,13 @@ SEND_MESSAGE = f"""
     ), notification as (
         insert into notifications as n
             (user_id, type, title, message, message_id, conversation_id, actor_id, metadata)
-        select case when c.low_id = $2 then c.high_id else c.low_id end, 'NEW_MESSAGE', 'New message from ' || u.name,
-            c.last_message, m.id, c.id, $2, jsonb_build_object('senderId', $2::uuid, 'senderName', u.name, 'count', 1)
+        select r.id, 'NEW_MESSAGE', 'New message from ' || u.name, c.last_message, m.id, c.id, $2,
+            jsonb_build_object('senderId', $2::uuid, 'senderName', u.name, 'count', count_unread(c.id, r.id))
         from message m cross join conversation c join users u on u.id = $2
+        cross join lateral (select case when c.low_id = $2 then c.high_id else c.low_id end as id) r
         on conflict (user_id, conversation_id) where type = 'NEW_MESSAGE' and not is_read
         do update set title = excluded.title, message = excluded.message, message_id = excluded.message_id,
-            metadata = excluded.metadata || jsonb_build_object('count', (n.metadata->>'count')::int + 1),
-            updated_at = clock_timestamp()
+            metadata = excluded.metadata, updated_at = clock_timestamp()
         returning n.*, n.xmax = 0 as fresh
     ), told as (
         select * from message union all select * from repeated
@@ -122,55 +122,6 @@ async def send_message(queries: Queries, conversation_id: str, sender_id: str, n
     if found is None:
         raise ConversationNotFound
     raise ConversationReadOnly if found["closed"] else UnknownAttachment
-
-
-class ReadMark(NamedTuple):
-    moved: bool
-    seq: int
-    read_at: str
-    unread_count: int
-    notification_id: str | None  # the collapsed NEW_MESSAGE row that this has read
-    unread_notifications: int
-
-
-# The mark only moves forward. The conversation's notification is read when its newest message is; it keeps its place in
-# the list, which is sorted by `updated_at`.
-MARK_READ = """
-    with mark as (
-        update conversation_participants p
-        set last_read_seq = least($3::bigint, c.last_seq), last_read_at = clock_timestamp()
-        from conversations c
-        where p.conversation_id = $1 and p.user_id = $2 and c.id = p.conversation_id
-            and least($3::bigint, c.last_seq) > p.last_read_seq
-        returning p.last_read_seq, p.last_read_at
-    ), notification as (
-        update notifications n set is_read = true
-        from messages m
-        where n.user_id = $2 and n.conversation_id = $1 and n.type = 'NEW_MESSAGE' and not n.is_read
-            and m.conversation_id = $1 and m.id = n.message_id and m.seq <= $3::bigint
-        returning n.id
-    ), present as (
-        select coalesce(mark.last_read_seq, p.last_read_seq) as seq, mark.last_read_seq is not null as moved,
-            iso(coalesce(mark.last_read_at, p.last_read_at, now())) as read_at
-        from conversation_participants p left join mark on true
-        where p.conversation_id = $1 and p.user_id = $2
-    )
-    select present.moved, present.seq, present.read_at,
-        (select count(*) from messages m where m.conversation_id = $1 and m.seq > present.seq
-            and m.sender_id <> $2 and m.deleted_at is null) as unread_count,
-        (select id from notification limit 1) as notification_id,
-        (select count(*) from notifications o where o.user_id = $2 and not o.is_read)
-            - (select count(*) from notification) as unread_notifications
-    from present
-"""
-
-
-async def mark_read(queries: Queries, conversation_id: str, user_id: str, seq: int) -> ReadMark:
-    """Everything up to `seq` is read by this user; a mark that is further already stays."""
-    row = await queries.fetchrow(MARK_READ, conversation_id, user_id, seq)
-    if row is None:
-        raise ConversationNotFound
-    return ReadMark(*row)
 
 
 OPEN_CONVERSATION = """
@@ -288,17 +239,3 @@ class Marked(NamedTuple):
 
 async def list_marked(queries: Queries, seconds: float, joined: list[Any]) -> list[Marked]:
     return [Marked(*row) for row in await queries.fetch(LIST_MARKED, seconds, joined)]
-
-
-COUNT_UNREAD = """
-    select (select count(*) from notifications where user_id = $1 and not is_read) as notifications,
-        (select count(*) from conversation_participants p join messages m on m.conversation_id = p.conversation_id
-            where p.user_id = $1 and m.seq > p.last_read_seq and m.sender_id <> $1 and m.deleted_at is null) as messages
-"""
-
-
-async def count_unread(queries: Queries, user_id: str) -> tuple[int, int]:
-    """Unread notifications and unread messages of a user."""
-    row = await queries.fetchrow(COUNT_UNREAD, user_id)
-    assert row is not None
-    return row["notifications"], row["messages"]

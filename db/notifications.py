@@ -9,10 +9,18 @@ from db.shapes import Notification
 
 
 class Notice(NamedTuple):
-    """What `realtime.events.NotificationReceived` tells."""
+    """What `NotificationReceived` and `NotificationUpdated` of realtime/events.py tell."""
 
     user_id: str
     notification: orjson.Fragment
+    unread_count: int
+
+
+class NoticeId(NamedTuple):
+    """What `NotificationRead` and `NotificationDeleted` tell of one notification."""
+
+    user_id: str
+    notification_id: str
     unread_count: int
 
 

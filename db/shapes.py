@@ -338,7 +338,7 @@ class Notification(Shape):
     conversation_id: UUID | None
     metadata: Annotated[str | None, Sql("{t}.metadata::text"), Field(description="JSON text")]
     created_at: Time
-    updated_at: Time
+    updated_at: Annotated[Time, Sql("iso(greatest({t}.updated_at, {t}.changed_at))")]
     user_id: UUID
 
 

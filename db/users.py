@@ -3,18 +3,11 @@
 from typing import NamedTuple
 
 from db.conversations import close_conversations
+from db.notifications import NoticeId
 from db.pool import Transaction
 from db.sessions import end_sessions
 from db.shapes import DELETED_USER
 from db.tiktok_tokens import queue_revocations
-
-
-class WithdrawnNotice(NamedTuple):
-    """A notification of somebody else's that is gone; what `realtime.events.NotificationDeleted` tells."""
-
-    user_id: str
-    notification_id: str
-    unread_count: int
 
 
 class DeletedUser(NamedTuple):
@@ -24,7 +17,7 @@ class DeletedUser(NamedTuple):
     name: str
     email: str
     conversation_ids: list[str]
-    notices: list[WithdrawnNotice]
+    notices: list[NoticeId]
     files: list[str]
     revocations: list[str]  # for db.tiktok_tokens.revoke_now
 
@@ -128,7 +121,7 @@ async def delete_user(tx: Transaction, user_id: str) -> DeletedUser | None:
     account = await tx.fetchrow(LOCK_ACCOUNT, user_id)
     if account is None:
         return None
-    notices = [WithdrawnNotice(*row) for row in await tx.fetch(WITHDRAW_NOTICES, user_id)]
+    notices = [NoticeId(*row) for row in await tx.fetch(WITHDRAW_NOTICES, user_id)]
     await tx.execute(ANONYMISE_NOTICES, user_id)
     await tx.execute(DELETE_SCRAPES, user_id)
     await tx.execute(DELETE_TRACES, user_id, account["email"])

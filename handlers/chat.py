@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from db.conversations import NewMessage, mark_read, open_conversation, send_message
+import asyncpg
+
+from db.conversations import NewMessage, open_conversation, send_message
 from db.fields import BlankAsNone, Body, Id, Line, Text, like
 from db.pool import Transaction
 from db.previews import preview
@@ -17,6 +19,7 @@ from db.shapes import (
     Message,
     Shape,
 )
+from db.unread import follow_deletion, mark_read, retell
 from handlers.base import Handler
 from handlers.endpoint import MEMBER, NumberedPaging, PageSize, Paging, Seq, endpoint
 from handlers.errors import Conflict, Forbidden, NotFound
@@ -27,8 +30,10 @@ from realtime.events import (
     MessageEdited,
     MessageRead,
     MessageSent,
+    NotificationDeleted,
     NotificationRead,
     NotificationReceived,
+    NotificationUpdated,
 )
 
 BY_ACTIVITY = Cursor(datetime, Id)
@@ -202,20 +207,23 @@ async def tell_read(handler: Handler, conversation_id: str, seq: int) -> int:
     mark = await mark_read(handler.db, conversation_id, handler.caller.id, seq)
     if mark.moved:
         handler.publish(MessageRead(conversation_id, handler.caller.id, mark.seq, mark.read_at))
-    if mark.notification_id:
-        handler.publish(NotificationRead(handler.caller.id, mark.notification_id, mark.unread_notifications))
+    if mark.read:
+        handler.publish(NotificationRead(*mark.read))
+    if mark.updated:
+        handler.publish(NotificationUpdated(*mark.updated))
     return mark.unread_count
 
 
 # Takes the conversation's lock, so that the next statement sees the message as it stays while its rev is handed out.
 LOCK_MESSAGE = """
-    select m.conversation_id, m.sender_id = $2 as mine, c.closed_at is not null as closed
+    select m.conversation_id, m.sender_id = $2 as mine, c.closed_at is not null as closed,
+        case when c.low_id = $2 then c.high_id else c.low_id end as reader_id
     from messages m join conversations c on c.id = m.conversation_id
     where m.id = $1 and $2 in (c.low_id, c.high_id)
     for update of c
 """
 
-# The preview and the notification showed the old text: they follow the message.
+# The preview showed the old text, so it follows the message.
 EDIT_MESSAGE = f"""
     with message as (
         update messages m set content = $2, is_edited = true, rev = c.last_rev + 1, updated_at = clock_timestamp()
@@ -226,8 +234,6 @@ EDIT_MESSAGE = f"""
         update conversations c set last_rev = m.rev, updated_at = clock_timestamp(),
             last_message = case when m.seq = c.last_seq then $3 else c.last_message end
         from message m where c.id = m.conversation_id
-    ), notification as (
-        update notifications n set message = $3 from message m where n.message_id = m.id
     )
     select {Message.sql("m")} as body, m.rev from message m
 """
@@ -245,8 +251,6 @@ DELETE_MESSAGE = f"""
         update conversations c set last_rev = m.rev, updated_at = clock_timestamp(),
             last_message = case when m.seq = c.last_seq then m.content else c.last_message end
         from message m where c.id = m.conversation_id
-    ), notification as (
-        update notifications n set message = m.content from message m where n.message_id = m.id
     ), file as (
         delete from attachments a using old
         where a.url = old.file_url
@@ -266,27 +270,36 @@ class OneMessage(FileHandler):
     async def patch(self, message_id: str, edit: Edit) -> None:
         """Change the text of one's own message."""
         async with self.db.transaction() as tx:
-            conversation_id = await self.lock(tx, message_id)
-            edited = await tx.fetchrow(EDIT_MESSAGE, message_id, edit.content, preview(edit.content))
+            found = await self.lock(tx, message_id)
+            shown = preview(edit.content)
+            edited = await tx.fetchrow(EDIT_MESSAGE, message_id, edit.content, shown)
             if edited is None:
                 raise Conflict("A deleted message cannot be edited")
-            tx.after_commit(self.publish, MessageEdited(conversation_id, edited["rev"], edited["body"]))
+            tx.after_commit(self.publish, MessageEdited(found["conversation_id"], edited["rev"], edited["body"]))
+            for notice in await retell(tx, message_id, shown):
+                tx.after_commit(self.publish, NotificationUpdated(*notice))
         self.reply(edited["body"])
 
     @endpoint(MEMBER)
     async def delete(self, message_id: str) -> None:
         """Delete one's own message: its text and file are gone, its place stays."""
         async with self.db.transaction() as tx:
-            conversation_id = await self.lock(tx, message_id)
+            found = await self.lock(tx, message_id)
             deleted = await tx.fetchrow(DELETE_MESSAGE, message_id)
             if deleted is not None:
+                conversation_id = found["conversation_id"]
                 event = MessageDeleted(message_id, conversation_id, deleted["seq"], deleted["rev"])
                 tx.after_commit(self.publish, event)
+                followed = await follow_deletion(tx, conversation_id, found["reader_id"], message_id)
+                for notice in followed.updated:
+                    tx.after_commit(self.publish, NotificationUpdated(*notice))
+                for notice_id in followed.deleted:
+                    tx.after_commit(self.publish, NotificationDeleted(*notice_id))
                 tx.after_commit(self.forget, deleted["unused_file"])
         self.reply(message="Message deleted")
 
-    async def lock(self, tx: Transaction, message_id: str) -> str:
-        """The conversation of a message of the caller's, locked."""
+    async def lock(self, tx: Transaction, message_id: str) -> asyncpg.Record:
+        """Lock the conversation of a message of the caller's, and return it with the one who reads that message."""
         found = await tx.fetchrow(LOCK_MESSAGE, message_id, self.caller.id)
         if found is None:
             raise NotFound("Message")
@@ -294,7 +307,7 @@ class OneMessage(FileHandler):
             raise Forbidden("Only its sender can change a message")
         if found["closed"]:
             raise Forbidden("You are no longer connected; this conversation is read-only")
-        return found["conversation_id"]
+        return found
 
 
 FIND_MESSAGE = """

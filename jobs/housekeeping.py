@@ -43,6 +43,9 @@ ABANDON_MAILS = f"""
 
 DELETE_READ_NOTIFICATIONS = oldest("notifications", "is_read and updated_at < now() - interval '90 days'")
 
+# Every instance has looked at them within seconds.
+DELETE_DELETED_NOTIFICATIONS = oldest("deleted_notifications", "deleted_at < now() - interval '1 day'")
+
 DELETE_JOB_RUNS = oldest("job_runs", "status <> 'RUNNING' and started_at < now() - interval '90 days'")
 
 # Results are used for a week.
@@ -75,6 +78,7 @@ DELETIONS = {
     "sentMails": DELETE_SENT_MAILS,
     "failedMails": DELETE_FAILED_MAILS,
     "readNotifications": DELETE_READ_NOTIFICATIONS,
+    "deletedNotifications": DELETE_DELETED_NOTIFICATIONS,
     "jobRuns": DELETE_JOB_RUNS,
     "scrapes": DELETE_SCRAPES,
     "lostScrapes": DELETE_LOST_SCRAPES,

@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from db import conversations
+from db import conversations, unread
 from db.conversations import Changes, ConversationNotFound, ConversationReadOnly, NewMessage, UnknownAttachment
 from db.error_codes import ErrorCode
 from db.fields import UUID_PATTERN, Body, Id
-from realtime.events import MessageRead, MessageSent, NotificationRead, NotificationReceived, encode
+from realtime.events import (
+    MessageRead,
+    MessageSent,
+    NotificationRead,
+    NotificationReceived,
+    NotificationUpdated,
+    encode,
+)
 from realtime.feeds import Feed, replay
 from services.rate_limit import Claim
 
@@ -193,13 +200,15 @@ async def mark_read(socket: "Socket", data: MarkRead) -> Ack:
     """Everything up to `seq` is read. Acknowledged with `{unreadCount}`, that of the conversation."""
     realtime, user_id = socket.realtime, socket.user_id
     try:
-        mark = await conversations.mark_read(realtime.db, data.conversation_id, user_id, data.seq)
+        mark = await unread.mark_read(realtime.db, data.conversation_id, user_id, data.seq)
     except ConversationNotFound:
         raise not_found() from None
     if mark.moved:
         realtime.publish(MessageRead(data.conversation_id, user_id, mark.seq, mark.read_at))
-    if mark.notification_id:
-        realtime.publish(NotificationRead(user_id, mark.notification_id, mark.unread_notifications))
+    if mark.read:
+        realtime.publish(NotificationRead(*mark.read))
+    if mark.updated:
+        realtime.publish(NotificationUpdated(*mark.updated))
     return {"unreadCount": mark.unread_count}
 
 

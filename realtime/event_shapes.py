@@ -40,7 +40,7 @@ class SeenUser(Shape):
     last_seen_at: Time | None
 
 
-class NewNotification(Shape):
+class ToldNotification(Shape):
     notification: Notification
     unread_count: int
 
@@ -88,8 +88,8 @@ class Nothing(Shape):
 
 EventName = Literal[
     "ready", "ack", "pong", "error", "message_sent", "message_edited", "message_deleted", "message_read", "user_typing",
-    "user_stopped_typing", "user_online", "user_offline", "notification_received", "notification_read",
-    "notification_deleted", "conversation_closed", "resync", "going_away",
+    "user_stopped_typing", "user_online", "user_offline", "notification_received", "notification_updated",
+    "notification_read", "notification_deleted", "conversation_closed", "resync", "going_away",
 ]  # fmt: skip
 
 EVENT_SHAPES: dict[EventName, type[Shape]] = {
@@ -105,7 +105,8 @@ EVENT_SHAPES: dict[EventName, type[Shape]] = {
     "user_stopped_typing": Typist,
     "user_online": SeenUser,
     "user_offline": SeenUser,
-    "notification_received": NewNotification,
+    "notification_received": ToldNotification,
+    "notification_updated": ToldNotification,
     "notification_read": ChangedNotifications,
     "notification_deleted": ChangedNotifications,
     "conversation_closed": ClosedConversation,

@@ -12,7 +12,8 @@ from realtime import channels
 
 Notice = tuple[str, str, int]  # a notification's id, the moment of its last change, a checksum of its state
 Mark = tuple[str, int]  # a user, and the seq up to which they have read
-READ: Notice = ("", "", 0)  # some were read or deleted
+READ: Notice = ("", "", 0)  # some were read
+GONE = "~"  # later than any moment: nothing that is told of a deleted notification afterwards is news
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +176,7 @@ class UserOffline(Presence):
 
 
 @dataclass(frozen=True)
-class NotificationReceived(Event):
-    name = "notification_received"
+class NotificationTold(Event):
     user_id: str
     notification: orjson.Fragment
     unread_count: int
@@ -187,6 +187,16 @@ class NotificationReceived(Event):
         known = orjson.loads(row)
         notice = (known["id"], known["updatedAt"], zlib.crc32(row))
         yield Envelope(channels.user(self.user_id), encode(self.name, data), notice=notice, unread=self.unread_count)
+
+
+class NotificationReceived(NotificationTold):
+    name = "notification_received"
+
+
+class NotificationUpdated(NotificationTold):
+    """What it tells of was edited, deleted or read in part."""
+
+    name = "notification_updated"
 
 
 @dataclass(frozen=True)
@@ -201,7 +211,11 @@ class NotificationsChanged(Event):
         data = {"notificationId": self.notification_id, "unreadCount": self.unread_count}
         if self.notification_id is None:
             data["all"] = True
-        yield Envelope(channels.user(self.user_id), encode(self.name, data), notice=READ, unread=self.unread_count)
+        frame = encode(self.name, data)
+        yield Envelope(channels.user(self.user_id), frame, notice=self.notice(), unread=self.unread_count)
+
+    def notice(self) -> Notice:
+        return READ
 
 
 class NotificationRead(NotificationsChanged):
@@ -210,3 +224,6 @@ class NotificationRead(NotificationsChanged):
 
 class NotificationDeleted(NotificationsChanged):
     name = "notification_deleted"
+
+    def notice(self) -> Notice:
+        return (self.notification_id, GONE, 0) if self.notification_id else READ

@@ -13,10 +13,10 @@ from tornado.httputil import HTTPHeaders
 from tornado.web import RequestHandler, stream_request_body
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
-from db.conversations import count_unread
 from db.error_codes import ErrorCode
 from db.faults import list_faults
 from db.pool import DatabaseUnavailable
+from db.unread import count_unread
 from realtime import Realtime
 from realtime.commands import COMMANDS, Command, CommandError
 from realtime.events import encode

@@ -30,7 +30,7 @@ EMPTY = """
     delete from attachments; delete from notifications; delete from messages; delete from conversation_participants;
     delete from conversations; delete from connection_requests; delete from activity_logs; delete from email_outbox;
     delete from job_runs; delete from scrape_runs; delete from token_revocations; delete from otp_attempts;
-    delete from users;
+    delete from users; delete from deleted_notifications;
 """
 
 

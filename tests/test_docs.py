@@ -7,6 +7,7 @@ from openapi_spec_validator import validate
 from handlers.endpoint import PUBLIC
 from realtime.commands import COMMANDS
 from realtime.event_shapes import EVENT_SHAPES
+from realtime.events import Event
 
 
 async def test_openapi_describes_every_route(instance, api):
@@ -27,6 +28,16 @@ async def test_asyncapi_describes_every_command_and_event(api):
     needed = {name: message["payload"]["required"] for name, message in messages.items()}
     assert (needed["ready"], needed["client.ping"]) == (["event", "data"], ["event"])
     assert needed["client.join_conversation"] == ["event", "data"]
+
+
+def names(event: type[Event]) -> set[str]:
+    own = {event.name} if hasattr(event, "name") else set()
+    return own.union(*map(names, event.__subclasses__()))
+
+
+def test_every_event_has_a_shape():
+    assert "notification_updated" in names(Event)
+    assert names(Event) <= EVENT_SHAPES.keys()
 
 
 async def test_asyncapi_knows_that_a_bare_id_joins(api):

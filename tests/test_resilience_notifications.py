@@ -4,7 +4,8 @@ import asyncio
 import json
 from unittest.mock import Mock
 
-from db.conversations import Changes, NewMessage, mark_read, send_message
+from db.conversations import Changes, NewMessage, send_message
+from db.unread import mark_read
 from realtime.events import Envelope, MessageRead, NotificationReceived
 from realtime.feeds import Feed
 

@@ -1,0 +1,1 @@
+drop function count_unread(uuid, uuid);
