@@ -1,66 +1,75 @@
-# Every target works on a fresh machine with Python >= 3.11 and make; nothing else is needed beforehand.
+# Every target works on a fresh machine with make and Python 3.11 or newer (on Debian with python3-venv).
 PYTHON ?= python3
+export PYTHON
 VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint routes migrate seed example demo-vendors clean cluster drills bench
+.PHONY: help venv runtime dev run test check lint routes migrate seed example demo-vendors clean cluster drills bench
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+# A half-made environment counts as none, and `--clear` forgets what was installed: pip is missing or incomplete where
+# ensurepip was (Debian's python3-venv) or after an interruption, and everything after an upgrade of the system's Python.
+HAS_PIP := -c 'from importlib.metadata import files; files("pip") or exit(1)'
+venv:
+	@$(BIN)/python $(HAS_PIP) 2>/dev/null || { \
+	    "$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	        || { echo "Python 3.11 or newer is needed. Install it, or name it: make … PYTHON=python3.13"; exit 1; }; \
+	    "$$PYTHON" -m venv --clear $(VENV) && $(BIN)/python $(HAS_PIP) \
+	        || { echo "The virtual environment cannot be made. Do what is said above, then run this again."; exit 1; }; }
 
-$(VENV)/.runtime: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
+# What was installed last stands beside the packages.
+install = @cmp -s $(1) $(VENV)/$(1) || { \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1) && cp $(1) $(VENV)/$(1); }
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $@
+runtime: venv
+	$(call install,requirements.txt)
 
-run: $(VENV)/.runtime  ## set everything up and serve on http://127.0.0.1:3000
+dev: runtime
+	$(call install,requirements-dev.txt)
+
+run: runtime  ## set everything up and serve on http://127.0.0.1:3000
 	@exec $(BIN)/python server.py
 
-example: $(VENV)/.dev  ## two people sign up, connect and chat over two instances (ports 3001 and 3002)
+example: dev  ## two people sign up, connect and chat over two instances (ports 3001 and 3002)
 	@DATA_DIR=.data/example $(BIN)/python examples/two_instances.py
 
-demo-vendors: $(VENV)/.dev  ## Instagram, TikTok and the nightly jobs without keys, against stand-ins
+demo-vendors: dev  ## Instagram, TikTok and the nightly jobs without keys, against stand-ins
 	@$(BIN)/python -m examples.demo_vendors
 
-test: $(VENV)/.dev  ## set everything up and run the whole suite
+test: dev  ## set everything up and run the whole suite
 	@# A fixed hash seed, so that both workers collect the same tests in the same order.
 	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint test  ## what CI runs: linters, types, tests
 
-lint: $(VENV)/.dev  ## ruff and mypy
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy .
+lint: dev  ## ruff and mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy .
 
-cluster: $(VENV)/.runtime  ## three instances behind nginx on one PostgreSQL and one Redis
+cluster: runtime  ## three instances behind nginx on one PostgreSQL and one Redis
 	@exec $(BIN)/python deploy/cluster.py
 
 SEED     ?= 7
 MESSAGES ?= 10000
 FAULTS   ?= 32
-drills: $(VENV)/.dev  ## minutes of killing, freezing and cutting under load; then every promise is checked
+drills: dev  ## minutes of killing, freezing and cutting under load; then every promise is checked
 	$(BIN)/python -m tests.drills.rolling
 	$(BIN)/python -m tests.drills.run --seed $(SEED) --messages $(MESSAGES) --faults $(FAULTS) $(if $(KEEP),--keep)
 
-bench: $(VENV)/.dev  ## what sockets, messages, events and statements cost, for docs/scale.md; seven minutes
+bench: dev  ## what sockets, messages, events and statements cost, for docs/scale.md; seven minutes
 	@$(BIN)/python -m bench
 
-routes: $(VENV)/.runtime  ## the table of routes: method, path, access
+routes: runtime  ## the table of routes: method, path, access
 	@$(BIN)/python -m handlers
 
-migrate: $(VENV)/.runtime  ## bring the database of DATABASE_URL (or the packaged one) up to date
+migrate: runtime  ## bring the database of DATABASE_URL (or the packaged one) up to date
 	@$(BIN)/python -m db.migrate
 
-seed: $(VENV)/.runtime  ## fill a development database with people to sign in as; SCALE=100 adds 100,000 more
+seed: runtime  ## fill a development database with people to sign in as; SCALE=100 adds 100,000 more
 	@$(BIN)/python -m db.seed $(if $(SCALE),--scale $(SCALE))
 
 clean:  ## forget the virtual environment and caches; data in .data stays

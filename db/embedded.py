@@ -182,7 +182,7 @@ class EmbeddedServers:
             f"dir {quote_for_redis(self.folder)}", "logfile redis.log",  # read in this order: the log is in `dir`
         )  # fmt: skip
         config.write_bytes(os.fsencode("\n".join(lines) + "\n"))
-        run_program(redis_binary(), config, timeout=START_SECONDS)
+        launch_redis(config)
         deadline = time.monotonic() + START_SECONDS
         while not redis_answers(url):
             if time.monotonic() > deadline:
@@ -235,6 +235,11 @@ def redis_binary() -> str:
         raise ServersError(NO_REDIS) from None
 
     return get_redis_server()
+
+
+def launch_redis(config: Path) -> None:
+    """Start Redis in the background. It reads its settings from a pipe, because it takes a path for a pattern."""
+    run_program(redis_binary(), "-", input=os.fsdecode(config.read_bytes()), timeout=START_SECONDS)
 
 
 def quote_for_redis(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Migrations of sql/ by yoyo, safe when several instances start at once. `python -m db.migrate` runs them."""
 
+import glob
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from db.embedded import database_of
 from settings import load_settings
 
 FOLDER = Path(__file__).parent.parent / "sql"
+PATTERN = glob.escape(str(FOLDER))  # yoyo takes its sources as patterns
 # Any numbers that nothing else uses. These locks belong to transactions, so they end with the process that holds them
 # (yoyo's own is a row that a crash leaves behind), and a pooler keeps them where they are.
 TURN_LOCK = 7_203_115  # for a whole run: of instances that start together, one migrates and the others wait
@@ -56,7 +58,7 @@ class Backend(PostgresqlPsycopgBackend):
 
 def migrate(database_url: str) -> int:
     """Apply the missing migrations and return how many that were. Blocks; idempotent."""
-    migrations, applied = read_migrations(str(FOLDER)), 0
+    migrations, applied = read_migrations(PATTERN), 0
     with turn(database_url), connect(database_url) as conn:
         while True:
             with step(conn) as backend:
@@ -69,7 +71,7 @@ def migrate(database_url: str) -> int:
 
 def rollback(database_url: str) -> int:
     """Undo every migration, newest first (tests only: it drops all data)."""
-    migrations, undone = read_migrations(str(FOLDER)), 0
+    migrations, undone = read_migrations(PATTERN), 0
     with turn(database_url), connect(database_url) as conn:
         while True:
             with step(conn) as backend:

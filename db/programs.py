@@ -25,7 +25,7 @@ def run_program(
     name = Path(command[0]).name
     try:
         ended = subprocess.run(
-            command, text=True, errors="replace", input=input, capture_output=True, timeout=timeout, cwd="/",
+            command, text=True, errors="surrogateescape", input=input, capture_output=True, timeout=timeout, cwd="/",
             **run_as(user),
         )  # fmt: skip
     except OSError as error:

@@ -48,12 +48,13 @@ def find_nginx() -> str | None:
 def nginx_conf(folder: Path, port: int, instances: list[int]) -> str:
     """The production file with what differs on this machine; every substitution must find its place."""
     text = (ROOT / "deploy" / "nginx.conf").read_text()
+    within_quotes = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     for production, mine in [
         (PRODUCTION_SERVERS, "".join(f"        server 127.0.0.1:{one} {SERVER_OPTIONS};\n" for one in instances)),
         ("listen 80;", f"listen 127.0.0.1:{port};"),
-        ("/run/nginx.pid", f"{folder}/nginx.pid"),
-        ("/var/log/nginx", str(folder)),
-        ("/var/lib/nginx", str(folder)),
+        ('"/run/', f'"{within_quotes}/'),
+        ('"/var/log/nginx/', f'"{within_quotes}/'),
+        ('"/var/lib/nginx/', f'"{within_quotes}/'),
         ("https://app.example.com ", "http://localhost:5173 "),
     ]:
         if production not in text:

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# The name of a folder, with what has a meaning in a shell, in make, in a URL, in a pattern or in a file of settings.
+ODD = """a b (c)&#%'"é [d]"""
+
 
 @contextmanager
 def scratch_folder(prefix: str = "encer-") -> Iterator[Path]:

@@ -13,6 +13,7 @@ from server import MAX_BODY_BYTES, PROXY_IDLE_SECONDS, STOP_SECONDS
 from services.images import WORKER_TIMEOUT_SECONDS
 from services.media import CALL_SECONDS
 from tests.programs import needs_program
+from tests.scratch import ODD
 
 NGINX = (ROOT / "deploy" / "nginx.conf").read_text()
 START_IN_PRODUCTION = """
@@ -65,10 +66,12 @@ def test_what_nginx_waits_for_fits_what_the_instances_take():
 
 
 @needs_program("nginx", package="nginx")
-def test_nginx_takes_its_file(tmp_path):
-    conf = tmp_path / "nginx.conf"
-    conf.write_text(nginx_conf(tmp_path, 8080, [8081, 8082, 8083]))
-    command = [str(find_nginx()), "-t", "-c", str(conf), "-e", str(tmp_path / "error.log")]
+def test_nginx_takes_its_file_in_a_folder_of_any_name(tmp_path):
+    folder = tmp_path / ODD
+    folder.mkdir()
+    conf = folder / "nginx.conf"
+    conf.write_text(nginx_conf(folder, 8080, [8081, 8082, 8083]))
+    command = [str(find_nginx()), "-t", "-c", str(conf), "-e", str(folder / "error.log")]
     tested = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert tested.returncode == 0, tested.stderr
 

@@ -1,5 +1,6 @@
 """The packaged PostgreSQL and Redis: one owner, others find them, and no way of ending leaves a folder unusable."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import pytest
 
 from db import embedded
 from db.embedded import EmbeddedServers, ServerUrls, redis_answers
+from db.migrate import migrate
+from db.pool import Database
 from db.programs import ServersError, run_program
 from tests.processes import ROOT
-from tests.scratch import scratch_folder
+from tests.scratch import ODD, scratch_folder
 
 SECONDS = 40.0
 OWNER = """
@@ -85,6 +88,21 @@ def test_a_start_that_is_interrupted_stops_no_later_one(folder, moment):
     urls = again.start()
     assert answer(urls)
     again.stop()
+
+
+@pytest.mark.parametrize("name", [ODD, "$HOME`id`\\ \t!*?{x}"])
+async def test_data_may_be_in_a_folder_of_any_name(folder, name):
+    servers = EmbeddedServers(folder / name, "-c fsync=off")
+    try:
+        urls = servers.start()
+        assert answer(urls)
+        assert await asyncio.to_thread(migrate, urls.database_url) > 0
+        database = await Database.connect(urls.database_url, 2)
+        assert await database.fetchval("select count(*) from users") == 0
+        await database.close()
+    finally:
+        servers.stop()
+    assert [path.name for path in folder.iterdir()] == [name]
 
 
 def test_what_a_failing_program_prints_is_in_the_error(folder, monkeypatch):

@@ -1,5 +1,6 @@
 """PostgreSQL's system user gets its programs and data without any folder being opened for it."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -95,6 +96,21 @@ def test_programs_that_others_may_not_read_are_copied(machine, monkeypatch):
     assert programs().is_relative_to(machine / "shared")
     run_program(programs() / "initdb", "--version", user=system_user.system_user(), timeout=30)
     assert before.items() <= modes(machine / "venv").items()
+
+
+@pytest.mark.parametrize("active", list('"$`\\\n'))
+def test_programs_whose_path_would_act_in_a_shell_are_copied(machine, monkeypatch, active):
+    install_package(machine / f"a{active}b", monkeypatch)
+    home = machine / ("shared" if os.geteuid() == 0 else "home")
+    assert programs().is_relative_to(home)
+    run_program(programs() / "initdb", "--version", timeout=30)
+
+
+def test_without_any_usable_path_a_sentence_says_so(machine, monkeypatch):
+    monkeypatch.setattr(postgres_places, "find_obstacle", lambda package: "the path is odd")
+    monkeypatch.setattr(postgres_places, "copy_package", lambda package, kept: None)
+    with pytest.raises(ServersError, match=r"PostgreSQL cannot run: the path is odd, .* Move the project elsewhere"):
+        programs()
 
 
 def test_the_operators_own_link_to_another_disk_is_followed(machine):

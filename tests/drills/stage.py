@@ -12,9 +12,8 @@ import asyncpg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from db.embedded import EmbeddedServers, ServerUrls, free_port, redis_answers, redis_binary
+from db.embedded import EmbeddedServers, ServerUrls, free_port, launch_redis, redis_answers
 from db.migrate import migrate
-from db.programs import run_program
 from deploy.cluster import Cluster, find_nginx
 from services.tokens import Tokens
 from settings import load_settings
@@ -172,7 +171,7 @@ class Stage:
         return int(self.redis_direct.info("server")["process_id"])
 
     def start_redis(self) -> None:
-        run_program(redis_binary(), self.servers.folder / "redis.conf", timeout=START_SECONDS)
+        launch_redis(self.servers.folder / "redis.conf")
         while not redis_answers(self.urls.redis_url):
             pass
 
