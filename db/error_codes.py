@@ -33,6 +33,7 @@ ErrorCode = Literal[
     "RATE_LIMITED",
     "REQUEST_TIMEOUT",
     "SESSION_ENDED",
+    "STORAGE_FULL",
     "TERMS_NOT_ACCEPTED",
     "TOKEN_EXPIRED",
     "TOO_MANY",

@@ -15,6 +15,7 @@ from db.social_accounts import HandleTaken
 from services.errors import VendorError
 from services.image_proxy import UrlRefused
 from services.images import BadImage, UnsupportedMedia
+from services.media import StorageFull
 from services.passwords import WAIT_SECONDS as PASSWORD_WAIT_SECONDS
 from services.slots import Busy
 from services.tiktok_accounts import RefreshUnderWay
@@ -157,6 +158,15 @@ class ServerBusy(ApiError):
         super().__init__(headers={"Retry-After": str(PASSWORD_WAIT_SECONDS)})
 
 
+class InsufficientStorage(ApiError):
+    status = 507
+    code = "STORAGE_FULL"
+    error = "The server has no room for more files"
+
+    def __init__(self) -> None:
+        super().__init__(message="Nothing was stored. Please try again later.")
+
+
 class Internal(ApiError):
     status = 500
     code = "INTERNAL"
@@ -226,6 +236,8 @@ def to_api_error(error: BaseException) -> ApiError | None:
         return BadRequest(str(error), code="INVALID_FILE")
     if isinstance(error, VendorError):
         return UpstreamFailed(error)
+    if isinstance(error, StorageFull):
+        return InsufficientStorage()
     if isinstance(error, TooBusy):
         return ServerBusy()
     if isinstance(error, DatabaseUnavailable | Busy):

@@ -1,6 +1,7 @@
 """Where accepted files are kept: Cloudinary when it is configured, else the server's own disk. One interface."""
 
 import asyncio
+import errno
 import os
 import re
 import secrets
@@ -16,6 +17,7 @@ import urllib3
 from cloudinary import exceptions as sdk
 from cloudinary import uploader
 
+from db.outage import Outage
 from services.errors import (
     UnreadableAnswer,
     VendorError,
@@ -39,6 +41,8 @@ MEDIA_TYPES = {
 ID = r"(?:influencer-profiles|salon-profiles|chat)/[0-9a-f]{32}"  # 128 random bits: nobody guesses a name
 NAME = re.compile(rf"{ID}\.(?:{'|'.join(MEDIA_TYPES)})")
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # no room on the disk, or none within the quota
+
 VENDOR = "Cloudinary"
 CLOUDINARY = ("cloudinary_cloud_name", "cloudinary_api_key", "cloudinary_api_secret")  # its settings
 CONNECT_SECONDS = 5
@@ -47,8 +51,13 @@ CALL_SECONDS = 30  # all tries to connect, the upload and the answer
 THREADS = 4
 
 
+class StorageFull(Exception):
+    """The disk has no room for the file; nothing of it is kept."""
+
+
 class MediaStore(Protocol):
-    """Keeps files under unguessable names. `save` and `delete` of a vendor raise VendorError or Busy."""
+    """Keeps files under unguessable names. `save` and `delete` of a vendor raise VendorError or Busy, `save` on the
+    server's own disk StorageFull."""
 
     async def save(self, folder: Folder, data: bytes, content_type: str, extension: str) -> str:
         """The absolute URL of the new file, never used before."""
@@ -93,13 +102,21 @@ class LocalMedia:
         self._root = root.resolve()
         self._base = f"{public_url}/media/"
         self._executor = ThreadPoolExecutor(THREADS, "media")
+        self._outage = Outage("the disk with DATA_DIR/media is full", "the disk with DATA_DIR/media has room again")
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def save(self, folder: Folder, data: bytes, content_type: str, extension: str) -> str:
         name = new_name(folder, extension)
-        await self._in_thread(partial(write_durably, self._root / name, data))
+        try:
+            await self._in_thread(partial(write_durably, self._root / name, data))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._outage.begin(error)
+            raise StorageFull from error
+        self._outage.end()
         return self._base + name
 
     async def delete(self, url: str | None) -> None:
@@ -127,11 +144,16 @@ def write_durably(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+        sync_folder(path.parent)
     except BaseException:
-        with suppress(OSError):
-            draft.unlink()
+        for half in (draft, path):
+            with suppress(OSError):
+                half.unlink()
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+
+
+def sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
