@@ -288,6 +288,7 @@ class Settings(BaseSettings):
     limit_general: RateLimit = Limit(1000, 900)
     limit_auth: RateLimit = Limit(5, 900)
     limit_auth_ip: RateLimit = Limit(50, 900)
+    limit_auth_account: RateLimit = Limit(100, 3600)
     limit_sign_up: RateLimit = Limit(20, 3600)
     limit_otp_mail: RateLimit = Limit(5, 3600)
     limit_otp_mail_email: RateLimit = Limit(20, 3600)

@@ -8,7 +8,7 @@ A remembered caller counts only while the feed is fresh; when PostgreSQL does no
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple
 
 import structlog
@@ -21,6 +21,7 @@ log = structlog.get_logger()
 EndReason = Literal["LOGGED_OUT", "SUSPENDED", "DELETED", "PASSWORD_CHANGED", "REUSED", "REPLACED"]
 
 SESSIONS_PER_USER = 20
+NETWORKS_PER_USER = 20  # that are remembered: home, work, a few mobile carriers and some holidays
 FEED_SECONDS = 0.3
 TRUST_SECONDS = 0.8  # a caller is taken from memory only if the feed answered this recently
 OVERLAP_SECONDS = 15  # longer than any transaction may hold an ending back before it commits
@@ -73,11 +74,41 @@ END_SESSIONS = """
 """
 
 
+# Callers hold the lock of the user, so the number stays exact.
+REMEMBER_NETWORK = """
+    with forgotten as (
+        delete from known_networks where user_id = $1 and network_hash in (
+            select network_hash from known_networks where user_id = $1 and network_hash <> $2
+            order by last_used_at desc offset $3
+        )
+    )
+    insert into known_networks (user_id, network_hash) values ($1, $2)
+    on conflict (user_id, network_hash) do update set last_used_at = now()
+"""
+
+KNOWS_NETWORK = """
+    select exists (
+        select from known_networks k join users u on u.id = k.user_id
+        where lower(u.email) = $1 and k.network_hash = any($2)
+    )
+"""
+
+
 async def open_session(tx: Transaction, user_id: str, seconds: float, ip: str, user_agent: str) -> str:
     """A new session, generation 1; a user keeps at most SESSIONS_PER_USER."""
     await tx.execute(LOCK_USER, user_id)
     await tx.execute(MAKE_ROOM, user_id, SESSIONS_PER_USER - 1)
     return await tx.fetchval(OPEN_SESSION, user_id, seconds, ip, user_agent)
+
+
+async def remember_network(tx: Transaction, user_id: str, network_hash: bytes) -> None:
+    """Store that the user has signed in from this network, after `open_session`."""
+    await tx.execute(REMEMBER_NETWORK, user_id, network_hash, NETWORKS_PER_USER - 1)
+
+
+async def knows_network(queries: Queries, email: str, network_hashes: Sequence[bytes]) -> bool:
+    """Return whether this account was signed in to from the network; the hashes are those of all keys."""
+    return await queries.fetchval(KNOWS_NETWORK, email, network_hashes)
 
 
 async def end_sessions(queries: Queries, user_id: str, reason: EndReason, keep: str | None = None) -> None:

@@ -68,6 +68,7 @@ DELETE_TRACES = """
     with notification as (delete from notifications where user_id = $1),
         code as (delete from otps where user_id = $1),
         sign_up as (delete from sign_ups where user_id = $1),
+        network as (delete from known_networks where user_id = $1),
         view as (delete from profile_views where $1 in (viewed_id, viewer_id)),
         mail as (delete from email_outbox where lower(recipient) = lower($2)),
         state as (delete from oauth_states where user_id = $1),

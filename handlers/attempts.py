@@ -1,8 +1,9 @@
 """Counting of failed attempts at passwords, codes and tokens."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 
+from db.sessions import knows_network
 from handlers.base import Handler
 from handlers.errors import ApiError, RateLimited
 from services.rate_limit import GRANTED, WAIT_SECONDS, Claim
@@ -11,12 +12,23 @@ FAILURES = ("INVALID_CREDENTIALS", "INVALID_OTP", "INVALID_TOKEN", "WRONG_PASSWO
 
 
 class AttemptHandler(Handler):
-    def attempt(self, email: str | None = None) -> AbstractAsyncContextManager[None]:
-        """Count the attempt if it fails: per e-mail and network together, and per network."""
+    @asynccontextmanager
+    async def attempt(self, email: str | None = None) -> AsyncIterator[None]:
+        """Count the attempt if it fails: per network, and for an e-mail per network and in all."""
         claims = [Claim(f"auth:{self.network}", "limit_auth_ip", self.limit("limit_auth_ip"))]
         if email:
             claims.append(Claim(f"auth:{self.network}", f"limit_auth:{email}", self.limit("limit_auth")))
-        return self.counting_failures(claims)
+            claims.append(await self.account_claim(email))
+        async with self.counting_failures(claims):
+            yield
+
+    async def account_claim(self, email: str) -> Claim:
+        """Failures from all networks count together. A network that has signed in to the account before has a counter
+        of its own, so that strangers who guess cannot lock the owner out."""
+        limit, name = self.limit("limit_auth_account"), "limit_auth_account"
+        if limit and await knows_network(self.db, email, self.services.networks.hashes(self.network)):
+            name = f"{name}:{self.network}"
+        return Claim(f"account:{email}", name, limit)
 
     @asynccontextmanager
     async def counting_failures(self, claims: Sequence[Claim]) -> AsyncIterator[None]:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from db.fields import Body, Email
 from db.otps import start_attempts
-from db.sessions import END_SESSION, end_sessions, open_session
+from db.sessions import END_SESSION, end_sessions, open_session, remember_network
 from db.shapes import Shape, SignedInUser
 from db.sign_ups import find_by_password, has_living_code, renew_code
 from handlers.codes import CodeHandler
@@ -105,6 +105,7 @@ class Login(SignInHandler):
                 raise wrong_credentials()
             seconds = min(self.services.tokens.refresh_seconds, self.session_max_seconds)
             session_id = await open_session(tx, user["id"], seconds, self.ip, self.user_agent)
+            await remember_network(tx, user["id"], self.services.networks.hashes(self.network)[0])
         answer = {**self.hand_out_tokens(user["id"], user["role"], session_id, 1, seconds), "user": user["body"]}
         self.reply(answer, **answer)
 

@@ -32,6 +32,8 @@ DELETE_SIGN_UPS = oldest("sign_ups", "code_expires_at < now() - interval '30 day
 DELETE_EXPIRED_SESSIONS = oldest("sessions", "expires_at < now()")
 DELETE_ENDED_SESSIONS = oldest("sessions", "ended_at < now() - interval '1 day'")
 
+DELETE_KNOWN_NETWORKS = oldest("known_networks", "last_used_at < now() - interval '1 year'", "user_id, network_hash")
+
 DELETE_SENT_MAILS = oldest("email_outbox", "sent_at < now() - interval '30 days'")
 DELETE_FAILED_MAILS = oldest("email_outbox", "failed_at < now() - interval '30 days'")
 
@@ -75,6 +77,7 @@ DELETIONS = {
     "signUps": DELETE_SIGN_UPS,
     "expiredSessions": DELETE_EXPIRED_SESSIONS,
     "endedSessions": DELETE_ENDED_SESSIONS,
+    "knownNetworks": DELETE_KNOWN_NETWORKS,
     "sentMails": DELETE_SENT_MAILS,
     "failedMails": DELETE_FAILED_MAILS,
     "readNotifications": DELETE_READ_NOTIFICATIONS,

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from services.addresses import NetworkHashes
 from services.apify import ApifyActors
 from services.encryption import Encryption
 from services.image_proxy import ImageProxy
@@ -27,6 +28,7 @@ class Services:
     passwords: Passwords
     otps: Otps
     rate_limits: RateLimits
+    networks: NetworkHashes
     encryption: Encryption
     image_proxy: ImageProxy
     scrapes: Scrapes
@@ -41,6 +43,7 @@ class Services:
             tokens=Tokens(settings),
             passwords=Passwords(settings.password_cost),
             otps=Otps(settings),
+            networks=NetworkHashes(settings),
             rate_limits=RateLimits(redis, settings.redis_timeout.total_seconds()),
             image_proxy=ImageProxy(settings.image_proxy_hosts),
             encryption=encryption,

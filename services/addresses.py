@@ -1,7 +1,11 @@
 """Client addresses: how proxies spell them, which proxies are believed, and the network that limits count."""
 
+import hashlib
+import hmac
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from settings import Settings, decode_encryption_key
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -71,3 +75,19 @@ def network_of(address: str) -> str:
     if parsed.version == 4:
         return str(parsed)
     return str(ip_network((parsed, IPV6_CLIENT_BITS), strict=False))
+
+
+class NetworkHashes:
+    """Keyed hashes of networks, for rows that need to recognise a network without telling which it is."""
+
+    def __init__(self, settings: Settings) -> None:
+        masters = [settings.encryption_key, *settings.encryption_keys_old]
+        # Nothing else is ever hashed with these keys.
+        self.keys = [
+            hashlib.blake2b(b"network", key=decode_encryption_key(master.get_secret_value()), digest_size=32).digest()
+            for master in masters
+        ]
+
+    def hashes(self, network: str) -> list[bytes]:
+        """Return the hash by the current key, which is to be stored, and those by the old keys."""
+        return [hmac.digest(key, network.encode(), "sha256") for key in self.keys]
