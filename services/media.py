@@ -51,7 +51,7 @@ CALL_SECONDS = 30  # all tries to connect, the upload and the answer
 THREADS = 4
 
 
-class StorageFull(Exception):
+class StorageFull(OSError):
     """The disk has no room for the file; nothing of it is kept."""
 
 
@@ -115,7 +115,7 @@ class LocalMedia:
             if error.errno not in FULL:
                 raise
             self._outage.begin(error)
-            raise StorageFull from error
+            raise StorageFull(*error.args) from error
         self._outage.end()
         return self._base + name
 
