@@ -21,6 +21,7 @@ from realtime import Realtime
 from realtime.commands import COMMANDS, Command, CommandError
 from realtime.events import encode
 from realtime.frames import BadFrame, parse
+from realtime.protocol import NOT_OUR_PROTOCOL, Protocol
 from realtime.send_queue import SendQueue
 from services.metrics import SOCKET_CLOSES, SOCKETS
 from services.rate_limit import Claim, LocalCounters
@@ -42,7 +43,6 @@ EARLY_FRAMES = 100  # within the moment of signing in; `ready` counts what is un
 FLUSH_SECONDS = 1.0  # what is queued may still be written that long before a close
 
 GOING_AWAY = 1001
-NOT_OUR_PROTOCOL = 4400
 BAD_TOKEN = 4401
 ENDED = 4403
 TRY_AGAIN = 1013
@@ -58,14 +58,6 @@ def asks_for_a_websocket(headers: HTTPHeaders) -> bool:
         and headers.get("Sec-WebSocket-Version") == "13"
         and bool(headers.get("Sec-WebSocket-Key"))
     )
-
-
-class Protocol(WebSocketProtocol13):
-    def _abort(self) -> None:
-        """Tornado hangs up without a word on text that is not UTF-8 and on frames that are against the protocol."""
-        if not self.client_terminated:
-            self.close(NOT_OUR_PROTOCOL, "not our protocol")
-        super()._abort()
 
 
 @stream_request_body  # otherwise Tornado keeps a whole body before it asks who is there
@@ -100,7 +92,9 @@ class Socket(WebSocketHandler):
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         protocol = super().get_websocket_protocol()
-        return Protocol(self, False, protocol.params) if isinstance(protocol, WebSocketProtocol13) else protocol
+        return (
+            Protocol(self, protocol.params, self.count_frame) if isinstance(protocol, WebSocketProtocol13) else protocol
+        )
 
     async def get(self, *_: str) -> None:
         """Upgrade, or say why not. A body has arrived before, up to Tornado's bound, and nothing has kept it."""
@@ -267,9 +261,17 @@ class Socket(WebSocketHandler):
         if ack is not None:
             self.acknowledge(ack, command.ack)
 
-    def _within_rate(self, command: Command | None) -> bool:
+    def count_frame(self) -> None:
+        """Count a frame that is no message: a ping, a pong, a close or a fragment."""
+        if not self.closed and not self._takes_frame():
+            self.end(FLOOD, "too many frames")
+
+    def _takes_frame(self) -> bool:
         limit = self.realtime.settings.limit_socket_frames
-        if limit is None or self.frames.count([("frames", limit)], 1)[0]:
+        return limit is None or self.frames.count([("frames", limit)], 1)[0]
+
+    def _within_rate(self, command: Command | None) -> bool:
+        if self._takes_frame():
             return True
         if command is None or not command.droppable:
             self.dismiss(FLOOD, "too many frames", CommandError("RATE_LIMITED", "Too many frames"))
