@@ -8,7 +8,7 @@ BENCHES = ("messages", "sockets", "slow", "pubsub", "presence", "database", "sig
 
 def main() -> int:
     for name in BENCHES:
-        print(f"\n== python -m bench.{name}", flush=True)
+        print(f"\n== .venv/bin/python -m bench.{name}", flush=True)
         if code := subprocess.call([sys.executable, "-m", f"bench.{name}"]):
             return code
     return 0

@@ -1,5 +1,5 @@
 """What statements cost PostgreSQL over 200,000 messages, what partitions of them would change, and what a row of each
-growing table takes. `python -m bench.database`; a minute. Another number of partitions: `--partitions 64`."""
+growing table takes. `.venv/bin/python -m bench.database`; a minute. Another number of partitions: `--partitions 64`."""
 
 import argparse
 import asyncio

@@ -1,5 +1,5 @@
 """What a message costs: to take it by REST and by socket, to tell it here and on another instance, and beneath, in
-PostgreSQL and Redis. `python -m bench.messages`; about a minute."""
+PostgreSQL and Redis. `.venv/bin/python -m bench.messages`; about a minute."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""What presence costs Redis, by how many instances there are: `python -m bench.presence`; some seconds."""
+"""What presence costs Redis, by how many instances there are: `.venv/bin/python -m bench.presence`; some seconds."""
 
 import argparse
 import uuid

@@ -1,5 +1,5 @@
 """What a published event costs Redis: one server by how many instances listen, then a cluster of three primaries with
-classic and with sharded pub/sub. `python -m bench.pubsub`; half a minute."""
+classic and with sharded pub/sub. `.venv/bin/python -m bench.pubsub`; half a minute."""
 
 import argparse
 import asyncio

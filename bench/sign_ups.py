@@ -1,4 +1,4 @@
-"""What logins wait for while 200 people sign up at once: `python -m bench.sign_ups`; half a minute.
+"""What logins wait for while 200 people sign up at once: `.venv/bin/python -m bench.sign_ups`; half a minute.
 
 Each sign-up comes from an address of its own, so that no limit stops it. Passwords are hashed at production's cost.
 """

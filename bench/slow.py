@@ -1,4 +1,4 @@
-"""What a reader that stops reading costs everybody else: `python -m bench.slow`; a minute and a half.
+"""What a reader that stops reading costs everybody else: `.venv/bin/python -m bench.slow`; a minute and a half.
 
 A thousand sockets hear messages of their own conversations, while one more conversation is flooded with long ones. In
 turns its listener reads them, and does not: the others' delays are the same, or the promise is broken.

@@ -1,5 +1,6 @@
-"""What open sockets cost one instance, and what its polling costs everybody: `python -m bench.sockets`; about a minute
-and a half. `--sockets 10000` needs 13,000 open files: `ulimit -n`."""
+"""What open sockets cost one instance, and what its polling costs everybody; about a minute and a half.
+
+`.venv/bin/python -m bench.sockets --sockets 10000` needs 13,000 open files (`ulimit -n`)."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""Where admins come from: `python -m db.create_admin`, and ADMIN_EMAIL at first start; never from the API."""
+"""Where admins come from: `.venv/bin/python -m db.create_admin`, and ADMIN_EMAIL at first start; never from the API."""
 
 from typing import Literal
 

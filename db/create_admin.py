@@ -1,4 +1,4 @@
-"""`python -m db.create_admin` makes an admin: a program of its own, like server.py, that nothing imports.
+"""`.venv/bin/python -m db.create_admin` makes an admin.
 
 E-mail and password come from the options, else from ADMIN_EMAIL and ADMIN_PASSWORD, else they are asked for. Options
 can be read by other users of the machine while it runs: for passwords the other two ways are better.
@@ -10,7 +10,6 @@ import getpass
 import sys
 from typing import Annotated, NamedTuple
 
-import psycopg
 from pydantic import TypeAdapter, ValidationError
 
 from db.admins import add_admin
@@ -18,9 +17,11 @@ from db.embedded import database_of
 from db.faults import predicate
 from db.fields import Email, Line
 from db.migrate import migrate
-from db.pool import Database, DatabaseUnavailable
+from db.pool import Database
+from services.commands import program
+from services.logs import write_out
 from services.passwords import Passwords, weakness
-from settings import Settings, SettingsError, load_settings
+from settings import Settings, load_settings
 
 NAME: TypeAdapter[str] = TypeAdapter(Annotated[str, Line(100)])
 EMAIL: TypeAdapter[str] = TypeAdapter(Email)
@@ -38,26 +39,24 @@ class Admin(NamedTuple):
     password: str
 
 
+@program
 def main(arguments: list[str] | None = None) -> int:
+    settings = load_settings()
     try:
-        settings = load_settings()
         admin = gather(parse(arguments), settings)
         store(admin, settings)
-    except SettingsError as error:
-        print(f"These settings need to be mended:\n{error}", file=sys.stderr)
-        return 2
     except Refused as refusal:
         print(f"No admin was made: {refusal}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):
         print("\nNo admin was made", file=sys.stderr)
         return 130
-    print(f"{admin.email} is an admin now and can sign in")
+    write_out(f"{admin.email} is an admin now and can sign in")
     return 0
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m db.create_admin", description=__doc__)
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m db.create_admin", description=__doc__)
     parser.add_argument("--email")
     parser.add_argument("--name", default="Administrator")
     parser.add_argument("--password", help="visible to other users of the machine; leave it out to be asked")
@@ -108,12 +107,9 @@ def ask_password(email: str) -> str:
 
 def store(admin: Admin, settings: Settings) -> None:
     """In the database of DATABASE_URL, or the packaged one; brought up to date if it is not."""
-    try:
-        with database_of(settings) as url:
-            migrate(url)
-            asyncio.run(insert(admin, url, settings))
-    except (DatabaseUnavailable, psycopg.OperationalError) as error:
-        raise Refused(f"the database does not answer: {str(error).splitlines()[0]}") from None
+    with database_of(settings) as url:
+        migrate(url)
+        asyncio.run(insert(admin, url, settings))
 
 
 async def insert(admin: Admin, url: str, settings: Settings) -> None:

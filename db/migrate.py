@@ -1,6 +1,7 @@
-"""Migrations of sql/ by yoyo, safe when several instances start at once. `python -m db.migrate` runs them."""
+"""Migrations of sql/ by yoyo, safe when several instances start at once. `.venv/bin/python -m db.migrate` runs them."""
 
 import glob
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,10 +115,15 @@ def migration_ids() -> set[str]:
     return {path.stem for path in FOLDER.glob("*.sql") if not path.name.endswith(".rollback.sql")}
 
 
-def main() -> None:
+def main() -> int:
+    from services.logs import write_out
+
     with database_of(load_settings()) as url:
-        print(f"{migrate(url)} migrations applied")
+        write_out(f"{migrate(url)} migrations applied")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    from services.commands import program  # not above: the server imports this module too, and services import db
+
+    sys.exit(program(main)())

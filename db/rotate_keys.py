@@ -1,4 +1,4 @@
-"""`python -m db.rotate_keys` encrypts everything anew with the current key: a program of its own, like server.py.
+"""`.venv/bin/python -m db.rotate_keys` encrypts everything that is stored encrypted with the current key.
 
 Before it every instance knows both keys and encrypts with the new one: docs/operations.md says how to get there. After
 it, once it says that nothing is left, ENCRYPTION_KEYS_OLD may be emptied. It can be stopped and run again at any time,
@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from db.embedded import database_of
 from db.outbox import payload_identity
-from db.pool import Database, DatabaseUnavailable
+from db.pool import Database
+from services.commands import program
 from services.encryption import DecryptionFailed, Encryption
+from services.logs import write_out
 from services.oauth_states import verifier_identity
 from services.tiktok_accounts import identity
-from settings import Settings, SettingsError, load_settings
+from settings import Settings, load_settings
 
 POOL_SIZE = 2
 BATCH_ROWS = 200
@@ -93,22 +95,16 @@ async def run(url: str, settings: Settings) -> Counter[str]:
         await database.close()
 
 
+@program
 def main() -> int:
-    try:
-        settings = load_settings()
-        with database_of(settings) as url:
-            counts = asyncio.run(run(url, settings))
-    except SettingsError as error:
-        print(f"These settings need to be mended:\n{error}", file=sys.stderr)
-        return 2
-    except DatabaseUnavailable as error:
-        print(f"The database does not answer: {error}. Run it again; what is done stays done.", file=sys.stderr)
-        return 1
-    print(f"{counts['rotated']} encrypted anew, {counts['current']} were so already")
+    settings = load_settings()
+    with database_of(settings) as url:
+        counts = asyncio.run(run(url, settings))
+    write_out(f"{counts['rotated']} encrypted anew, {counts['current']} were so already")
     if counts["in use"]:
-        print(f"{counts['in use']} are in use at this moment: run it again")
+        write_out(f"{counts['in use']} are in use at this moment: run it again")
     if counts["unreadable"]:
-        print(f"{counts['unreadable']} can be opened with none of the keys: see above")
+        write_out(f"{counts['unreadable']} can be opened with none of the keys: see above")
     return 1 if counts["in use"] or counts["unreadable"] else 0
 
 

@@ -1,7 +1,8 @@
-"""`python -m db.seed` fills a development database with people to sign in as; with `--scale N`, with N thousand more.
+"""`.venv/bin/python -m db.seed` fills a development database with people to sign in as.
 
-A program of its own, like server.py, that nothing imports. It uses the database of DATABASE_URL, or the packaged one,
-beside a running server or without. A second run doubles nobody. It refuses in production: everybody has one password.
+With `--scale N` it adds N thousand more. It uses the database of DATABASE_URL, or the packaged one, beside a running
+server or without. A second run adds nobody twice. It refuses in production, because all these people have one known
+password.
 """
 
 import argparse
@@ -10,45 +11,41 @@ import sys
 from typing import Any
 
 import asyncpg
-import psycopg
 
 from db.embedded import database_of
 from db.migrate import migrate
-from db.pool import CONNECT_SECONDS, UNAVAILABLE, set_codecs
+from db.pool import CONNECT_SECONDS, set_codecs
 from db.seed_people import Demonstration, influencer_email, salon_email
 from db.seed_scale import add_people
 from db.seed_texts import CREATORS, SHOPS
+from services.commands import program
+from services.logs import complain, write_out
 from services.passwords import Passwords
-from settings import Settings, SettingsError, load_settings
+from settings import Settings, load_settings
 
 PASSWORD = "cherry-blossom-7"  # noqa: S105  of made-up people, in development only
 MAX_THOUSANDS = 1_000  # a million people are half an hour of work and several gigabytes
 SHOWN = 3  # accounts of each role that are printed; the others follow the same pattern
 
 
+@program
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    try:
-        settings = load_settings()
-        if settings.production:
-            print("Nothing was done: made-up people with a known password do not belong in production", file=sys.stderr)
-            return 1
-        fill(settings, options.scale)
-    except SettingsError as error:
-        print(f"These settings need to be mended:\n{error}", file=sys.stderr)
-        return 2
-    except (psycopg.OperationalError, *UNAVAILABLE) as error:
-        print(f"The database does not answer: {str(error) or type(error).__name__}".splitlines()[0], file=sys.stderr)
+    settings = load_settings()
+    if settings.production:
+        complain("Nothing was done: made-up people with a known password do not belong in production.")
         return 1
+    try:
+        fill(settings, options.scale)
     except KeyboardInterrupt:
-        print("\nStopped; what was under way was undone", file=sys.stderr)
+        complain("\nStopped: what was under way is undone.")
         return 130
     print_accounts()
     return 0
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m db.seed", description=__doc__)
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m db.seed", description=__doc__)
     parser.add_argument("--scale", type=thousands, default=0, metavar="N", help="add N thousand people to search in")
     return parser.parse_args(arguments)
 
@@ -60,7 +57,7 @@ def thousands(text: str) -> int:
 
 
 def tell(step: str) -> None:
-    print(f"  {step}", flush=True)
+    write_out(f"  {step}")
 
 
 def fill(settings: Settings, scale: int) -> None:
@@ -94,14 +91,14 @@ async def add_demonstration(conn: Any, password_hash: str) -> None:
 
 
 def print_accounts() -> None:
-    print(f"\n  Sign in with the password {PASSWORD} as")
+    write_out(f"\n  Sign in with the password {PASSWORD} as")
     for n in range(SHOWN):
-        print(f"    {influencer_email(n):32}{CREATORS[n].name}")
-    print(f"    … influencer{len(CREATORS)}@")
+        write_out(f"    {influencer_email(n):32}{CREATORS[n].name}")
+    write_out(f"    … influencer{len(CREATORS)}@")
     for n in range(SHOWN):
-        print(f"    {salon_email(n):32}{SHOPS[n].business_name}")
-    print(f"    … salon{len(SHOPS)}@")
-    print("  Admins are made by: python -m db.create_admin\n", flush=True)
+        write_out(f"    {salon_email(n):32}{SHOPS[n].business_name}")
+    write_out(f"    … salon{len(SHOPS)}@")
+    write_out("  To make an admin: .venv/bin/python -m db.create_admin\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -22,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 from db.embedded import EmbeddedServers, ServerUrls, free_port  # noqa: E402
 from db.migrate import migrate  # noqa: E402
 from db.programs import ServersError  # noqa: E402
+from services.logs import complain, write_out  # noqa: E402
 
 SERVER_OPTIONS = "max_fails=2 fail_timeout=5s"
 PRODUCTION_SERVERS = "".join(f"        server 127.0.0.1:{port} {SERVER_OPTIONS};\n" for port in (3001, 3002, 3003))
@@ -192,25 +192,21 @@ class Cluster:
             instance.wait()
 
 
-def say(text: str, to: TextIO = sys.stdout) -> None:
-    print(text, file=to, flush=True)
-
-
 def run(cluster: Cluster, asked: list[int]) -> None:
     """Until it is asked for by SIGINT or SIGTERM; SIGHUP restarts the instances one after the other."""
     cluster.start()
     addresses = ", ".join(f"127.0.0.1:{instance.port}" for instance in cluster.instances)
-    say(f"\n  Beautiful Encer listens on http://127.0.0.1:{cluster.port}: nginx before {addresses}")
-    say(f"  Logs: {cluster.folder}/*.log    Mails: {cluster.folder}/data/mail")
-    say(f"  A rolling restart: kill -HUP {os.getpid()}    Stop with Ctrl-C\n")
+    write_out(f"\n  Beautiful Encer listens on http://127.0.0.1:{cluster.port}: nginx before {addresses}")
+    write_out(f"  Logs: {cluster.folder}/*.log    Mails: {cluster.folder}/data/mail")
+    write_out(f"  A rolling restart: kill -HUP {os.getpid()}    Stop with Ctrl-C\n")
     while not {signal.SIGINT, signal.SIGTERM} & set(asked):
         if signal.SIGHUP in asked:
             asked.clear()
-            say("  Rolling restart …")
+            write_out("  Rolling restart …")
             cluster.roll()
-            say("  Done.")
+            write_out("  Done.")
         for revived in cluster.revive():
-            say(f"  Instance {revived} had died and was started again.")
+            write_out(f"  Instance {revived} had died and was started again.")
         time.sleep(POLL_SECONDS)
 
 
@@ -220,7 +216,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / ".data" / "cluster")
     options = parser.parse_args()
     if find_nginx() is None:
-        say(NO_NGINX, sys.stderr)
+        complain(NO_NGINX)
         return 1
     ports = [options.port + n for n in (1, 2, 3)] if options.port else [free_port() for _ in range(3)]
     asked: list[int] = []  # signals; noted from the first moment on, so that whatever has been started is stopped
@@ -232,14 +228,14 @@ def main() -> int:
         try:
             run(cluster, asked)
         finally:
-            say("  Stopping …")
+            write_out("  Stopping …")
             cluster.stop()
     except ClusterError as error:
-        say(str(error), sys.stderr)
+        complain(str(error))
         return 1
     except ServersError as error:
         if not asked:  # Ctrl-C reaches initdb and the like as well
-            say(str(error), sys.stderr)
+            complain(str(error))
             return 1
     finally:
         servers.stop()

@@ -22,6 +22,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from db.embedded import free_port
 from examples.chat import mailed_code
+from services.logs import write_out
 from tests.scratch import scratch_folder
 from tests.vendors import apify, tiktok
 
@@ -53,7 +54,7 @@ class Unexpected(Exception):
 
 
 def say(line: str = "") -> None:
-    print(line, flush=True)
+    write_out(line)
 
 
 def title(text: str) -> None:

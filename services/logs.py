@@ -74,10 +74,18 @@ def log_uncaught(kind: type[BaseException], error: BaseException | None, trace: 
 
 
 def write_out(text: str) -> None:
-    """Print on stdout in one piece, also to a terminal that knows no Japanese."""
+    """Print on stdout in one piece, also to a terminal that knows no Japanese.
+
+    When the reader has gone (`make routes | head`), this and all later output is dropped and the work goes on.
+    """
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def text_or_json(text: str, event: str, /, **fields: Any) -> str:

@@ -1,7 +1,7 @@
 """A night with many due accounts of which 3 % fail: all others are done, and memory does not grow with the number.
 
 A thousand by default, for the suite's sake. The whole example, a minute on two cores:
-`DUE_ACCOUNTS=5000 python -m pytest --async-test-timeout=600 tests/test_jobs_many.py`
+`DUE_ACCOUNTS=5000 .venv/bin/python -m pytest --async-test-timeout=600 tests/test_jobs_many.py`
 """
 
 import gc

@@ -1,6 +1,6 @@
 """A rolling restart of all three instances under load: no request may fail, no message may be missed.
 
-`make drills`, or `python -m tests.drills.rolling`. Requests are sent once: what is counted are plain failures.
+`make drills`, or `.venv/bin/python -m tests.drills.rolling`. Requests are sent once, so plain failures are counted.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The drill: thousands of messages through three instances while everything fails; then every promise is checked.
 
-`make drills`, or `python -m tests.drills.run --seed 7 --messages 10000 --faults 32`
+`make drills`, or `.venv/bin/python -m tests.drills.run --seed 7 --messages 10000 --faults 32`
 """
 
 import argparse

@@ -27,6 +27,7 @@ MAY_IMPORT = {
 # Composition roots: programs of their own, and where the parts are put together.
 COMPOSITION = {
     "handlers/__init__.py": {"realtime.socket"},
+    "services/commands.py": {"db.connect", "db.pool", "db.programs"},
     "handlers/application.py": {"realtime"},
     "handlers/api_description.py": {"realtime.commands", "realtime.event_shapes", "realtime.frames"},
 }
@@ -72,7 +73,7 @@ def test_what_settings_import_imports_nothing_of_the_project():
 
 
 def is_program(path: Path) -> bool:
-    """`python -m db.migrate` and its like put parts together themselves."""
+    """`.venv/bin/python -m db.migrate` and its like put parts together themselves."""
     return path.name == "__main__.py" or 'if __name__ == "__main__"' in path.read_text()
 
 

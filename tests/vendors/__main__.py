@@ -1,4 +1,4 @@
-"""The vendors' stand-ins on their own: `python -m tests.vendors [first port, 4010]`.
+"""The vendors' stand-ins on their own: `.venv/bin/python -m tests.vendors [first port, 4010]`.
 
 Prints the settings with which the server talks to them, then serves until it is stopped.
 """

@@ -1,0 +1,35 @@
+"""What the programs beside the server have in common: `.venv/bin/python -m db.seed` and its like."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import psycopg
+
+from db.connect import CannotConnect, reason_of
+from db.pool import UNAVAILABLE, DatabaseUnavailable
+from db.programs import ServersError
+from services.logs import complain
+from settings import SettingsError
+
+P = ParamSpec("P")
+
+
+def program(main: Callable[P, int]) -> Callable[P, int]:
+    """Make a program end with a sentence on stderr, not a traceback, where the settings or the servers are at fault."""
+
+    @wraps(main)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except SettingsError as error:
+            complain("Invalid settings:", str(error).splitlines())
+            return 2
+        except (ServersError, CannotConnect) as error:
+            complain(str(error))
+        except (psycopg.OperationalError, DatabaseUnavailable, *UNAVAILABLE) as error:
+            reason = reason_of(error.__cause__ or error)
+            complain(f"The database does not answer: {reason}. Run the command again when it does.")
+        return 1
+
+    return run
