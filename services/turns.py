@@ -1,11 +1,13 @@
 """Threads for costly work, with a bound on the time that it waits; urgent work goes first."""
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -16,56 +18,90 @@ class TooBusy(Exception):
     """The work would not begin in reasonable time."""
 
 
+class Piece:
+    """A piece of work; its future is cancelled when it waits too long."""
+
+    def __init__(self, work: Callable[..., Any], args: tuple[object, ...]) -> None:
+        self.work = work
+        self.args = args
+        self.future: Future[Any] = Future()
+
+    def run(self) -> None:
+        try:
+            self.future.set_result(self.work(*self.args))
+        except BaseException as error:
+            self.future.set_exception(error)
+
+
 class Turns:
-    """`threads` pieces of work run at once; each begins within `wait_seconds` or is refused."""
+    """`threads` pieces of work run at once; each begins within `wait_seconds` or is refused.
+
+    The threads take the next piece themselves, because a busy event loop would let them wait."""
 
     def __init__(self, name: str, threads: int, wait_seconds: float, work_seconds: float) -> None:
         """`work_seconds`: how long a piece of work takes, until the first ones have been measured."""
-        self.threads = threads
+        self.count = threads
         self.wait_seconds = wait_seconds
         self.work_seconds = work_seconds
-        self.running = 0
-        self.urgent: deque[asyncio.Future[None]] = deque()
-        self.others: deque[asyncio.Future[None]] = deque()
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self.urgent: deque[Piece] = deque()
+        self.others: deque[Piece] = deque()
+        self.changed = threading.Condition()  # guards everything here
+        self.closed = False
+        self.threads = [threading.Thread(target=self._work, name=f"{name} {n}", daemon=True) for n in range(threads)]
+        for thread in self.threads:
+            thread.start()
 
     async def run(self, work: Callable[..., Result], *args: object, urgent: bool) -> Result:
         """Run `work` in a thread, urgent work first. Raises TooBusy."""
-        if self.running < self.threads:
-            self.running += 1
-        else:
-            await self._wait(urgent)  # a piece that ends hands its thread over, so `running` stays
-        began = time.monotonic()
+        piece = Piece(work, args)
+        self._line_up(piece, urgent)
+        result = asyncio.wrap_future(piece.future)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.pool, work, *args)
-        finally:
-            self.work_seconds += (time.monotonic() - began - self.work_seconds) / SMOOTHING
-            self._hand_over()
+            await asyncio.wait({result}, timeout=self.wait_seconds)
+        except asyncio.CancelledError:
+            self._withdraw(piece)
+            raise
+        if self._withdraw(piece):  # the estimate was too low, or urgent work went first
+            raise TooBusy
+        return await result
 
     def close(self) -> None:
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        with self.changed:
+            self.closed = True
+            waiting = [*self.urgent, *self.others]
+            self.changed.notify_all()
+        for piece in waiting:
+            self._withdraw(piece)
 
-    async def _wait(self, urgent: bool) -> None:
-        line = self.urgent if urgent else self.others
-        before = len(self.urgent) + (0 if urgent else len(self.others))
-        if (before + 1) * self.work_seconds / self.threads > self.wait_seconds:
-            raise TooBusy
-        turn = asyncio.get_running_loop().create_future()
-        line.append(turn)
-        try:
-            await asyncio.wait({turn}, timeout=self.wait_seconds)
-            if not turn.done():  # the estimate was too low, or urgent work went first
+    def _line_up(self, piece: Piece, urgent: bool) -> None:
+        with self.changed:
+            before = len(self.urgent) + (0 if urgent else len(self.others))
+            if before * self.work_seconds / self.count > self.wait_seconds:
                 raise TooBusy
-        except BaseException:
-            if turn.done():
-                self._hand_over()
-            else:
-                line.remove(turn)
-            raise
+            (self.urgent if urgent else self.others).append(piece)
+            self.changed.notify()
 
-    def _hand_over(self) -> None:
-        line = self.urgent or self.others
-        if line:
-            line.popleft().set_result(None)
-        else:
-            self.running -= 1
+    def _withdraw(self, piece: Piece) -> bool:
+        """Return whether the piece had not begun, and never will."""
+        if not piece.future.cancel():
+            return False
+        with self.changed:
+            for line in (self.urgent, self.others):
+                with suppress(ValueError):
+                    line.remove(piece)
+        return True
+
+    def _next(self) -> Piece | None:
+        """Wait for the next piece; None once closed."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.urgent or self.others or self.closed)
+            line = self.urgent or self.others
+            return None if self.closed or not line else line.popleft()
+
+    def _work(self) -> None:
+        while piece := self._next():
+            if piece.future.set_running_or_notify_cancel():
+                began = time.monotonic()
+                piece.run()
+                with self.changed:
+                    self.work_seconds += (time.monotonic() - began - self.work_seconds) / SMOOTHING
