@@ -15,4 +15,4 @@ def preview(text: str) -> str:
         if cluster.end() > PREVIEW_CHARS:
             break
         end = cluster.end()
-    return text[: end or PREVIEW_CHARS]  # a first cluster that is longer is no word of any language
+    return text[: end or PREVIEW_CHARS]  # no language has a first cluster that long

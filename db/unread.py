@@ -1,6 +1,6 @@
-"""What is unread, and the notification that tells of it: messages, read marks and badges agree in every transaction.
+"""Unread messages and their notification: messages, read marks and badges agree in every transaction.
 
-What is unread in a conversation changes under that conversation's lock alone (`LOCK_CONVERSATION`, or the update that
+Every change of what is unread in a conversation holds that conversation's lock (`LOCK_CONVERSATION`, or the update that
 numbers a message). An unread NEW_MESSAGE notification shows the newest unread message and counts all of them.
 """
 
@@ -34,8 +34,8 @@ class ReadMark(NamedTuple):
     read_at: str
     unread_count: int
     moved: bool
-    read: NoticeId | None = None  # the notification, when all that it tells of is read
-    updated: Notice | None = None  # the notification, when it tells of fewer messages now
+    read: NoticeId | None = None  # the notification, when all messages that it counts are read
+    updated: Notice | None = None  # the notification, when it counts fewer messages now
 
 
 FIND_MARK = """
@@ -103,8 +103,8 @@ async def mark_read(db: Database, conversation_id: str, user_id: str, seq: int) 
 
 BADGE = "(select count(*) from notifications o where o.user_id = n.user_id and not o.is_read)"
 
-# Also those that have been read: the reader's list shows their text.
-RETELL = f"""
+# Read notifications too: the reader's list shows their text.
+UPDATE_TEXT = f"""
     with n as (
         update notifications n set message = $2 where n.message_id = $1 and n.message <> $2 returning n.*
     )
@@ -112,9 +112,9 @@ RETELL = f"""
 """
 
 
-async def retell(tx: Transaction, message_id: str, text: str) -> list[Notice]:
-    """Show the new text of a message in the notifications that tell of it."""
-    return [Notice(*row) for row in await tx.fetch(RETELL, message_id, text)]
+async def update_text(tx: Transaction, message_id: str, text: str) -> list[Notice]:
+    """Show the new text of a message in its notifications."""
+    return [Notice(*row) for row in await tx.fetch(UPDATE_TEXT, message_id, text)]
 
 
 NEWEST_UNREAD = """
@@ -161,4 +161,4 @@ async def follow_deletion(tx: Transaction, conversation_id: str, reader_id: str,
         text = preview(newest["content"]) or newest["file_name"]
         rows = await tx.fetch(RECOUNT, conversation_id, reader_id, newest["id"], text, newest["count"])
         updated = [Notice(*row) for row in rows]
-    return Followed([*updated, *await retell(tx, message_id, DELETED_MESSAGE)], deleted)
+    return Followed([*updated, *await update_text(tx, message_id, DELETED_MESSAGE)], deleted)

@@ -19,7 +19,7 @@ from db.shapes import (
     Message,
     Shape,
 )
-from db.unread import follow_deletion, mark_read, retell
+from db.unread import follow_deletion, mark_read, update_text
 from handlers.base import Handler
 from handlers.endpoint import MEMBER, NumberedPaging, PageSize, Paging, Seq, endpoint
 from handlers.errors import Conflict, Forbidden, NotFound
@@ -276,7 +276,7 @@ class OneMessage(FileHandler):
             if edited is None:
                 raise Conflict("A deleted message cannot be edited")
             tx.after_commit(self.publish, MessageEdited(found["conversation_id"], edited["rev"], edited["body"]))
-            for notice in await retell(tx, message_id, shown):
+            for notice in await update_text(tx, message_id, shown):
                 tx.after_commit(self.publish, NotificationUpdated(*notice))
         self.reply(edited["body"])
 

@@ -40,7 +40,7 @@ class SeenUser(Shape):
     last_seen_at: Time | None
 
 
-class ToldNotification(Shape):
+class NotificationWithCount(Shape):
     notification: Notification
     unread_count: int
 
@@ -105,8 +105,8 @@ EVENT_SHAPES: dict[EventName, type[Shape]] = {
     "user_stopped_typing": Typist,
     "user_online": SeenUser,
     "user_offline": SeenUser,
-    "notification_received": ToldNotification,
-    "notification_updated": ToldNotification,
+    "notification_received": NotificationWithCount,
+    "notification_updated": NotificationWithCount,
     "notification_read": ChangedNotifications,
     "notification_deleted": ChangedNotifications,
     "conversation_closed": ClosedConversation,

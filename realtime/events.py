@@ -13,7 +13,7 @@ from realtime import channels
 Notice = tuple[str, str, int]  # a notification's id, the moment of its last change, a checksum of its state
 Mark = tuple[str, int]  # a user, and the seq up to which they have read
 READ: Notice = ("", "", 0)  # some were read
-GONE = "~"  # later than any moment: nothing that is told of a deleted notification afterwards is news
+GONE = "~"  # sorts after every time: later events of a deleted notification are dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class UserOffline(Presence):
 
 
 @dataclass(frozen=True)
-class NotificationTold(Event):
+class NotificationEvent(Event):
     user_id: str
     notification: orjson.Fragment
     unread_count: int
@@ -189,12 +189,12 @@ class NotificationTold(Event):
         yield Envelope(channels.user(self.user_id), encode(self.name, data), notice=notice, unread=self.unread_count)
 
 
-class NotificationReceived(NotificationTold):
+class NotificationReceived(NotificationEvent):
     name = "notification_received"
 
 
-class NotificationUpdated(NotificationTold):
-    """What it tells of was edited, deleted or read in part."""
+class NotificationUpdated(NotificationEvent):
+    """A message behind it was edited or deleted, or some of its messages were read."""
 
     name = "notification_updated"
 

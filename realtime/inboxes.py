@@ -19,8 +19,8 @@ from realtime.events import (
     Envelope,
     Event,
     NotificationDeleted,
+    NotificationEvent,
     NotificationReceived,
-    NotificationTold,
     NotificationUpdated,
     encode,
 )
@@ -104,7 +104,7 @@ class Inbox:
         return not row["is_read"] or self.read_at < changed_at
 
     def lacks_news(self, row: Any, began: float, seconds: float) -> bool:
-        """Of a row that it lacks: whether the latest news is missing too, and not only a change since."""
+        """Return whether the latest news of a row that it lacks is missing too, not only a later change."""
         came_at = began - row["came_age"]
         return came_at >= max(self.since, began - seconds) and not self.was_told(row["id"], row["came"])
 
@@ -135,7 +135,7 @@ class Inboxes:
         """What has to be told, as far as it changed in the last `seconds`: one statement, and three more if need be."""
         began = time.monotonic()
         users = [inbox.user_id for inbox in self.inboxes.values()]
-        changed: dict[str, type[NotificationTold]] = {}  # by the notification's id
+        changed: dict[str, type[NotificationEvent]] = {}  # by the notification's id
         gone: dict[str, str] = {}  # user ids, by the notification's
         resyncs: set[str] = set()
         for start in range(0, len(users), ASKED_AT_ONCE):
@@ -161,7 +161,7 @@ class Inboxes:
             *(Envelope(channels.user(user_id), again) for user_id in resyncs),
         ]
 
-    async def fetch_changed(self, changed: dict[str, type[NotificationTold]]) -> list[Event]:
+    async def fetch_changed(self, changed: dict[str, type[NotificationEvent]]) -> list[Event]:
         rows = await self.db.fetch(FETCH_NOTICES, list(changed)) if changed else []
         return [changed[row["id"]](row["user_id"], row["notification"], row["unread_count"]) for row in rows]
 

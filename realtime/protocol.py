@@ -41,7 +41,7 @@ class Protocol(WebSocketProtocol13):
         return super()._handle_message(opcode, data)
 
     def _abort(self) -> None:
-        """Tornado hangs up without a close frame on what is against the protocol, such as text that is not UTF-8."""
+        """Send a close frame first: Tornado sends none when a frame breaks the protocol."""
         if not self.client_terminated:
             self.close(NOT_OUR_PROTOCOL, "not our protocol")
         super()._abort()

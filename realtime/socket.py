@@ -262,7 +262,7 @@ class Socket(WebSocketHandler):
             self.acknowledge(ack, command.ack)
 
     def count_frame(self) -> None:
-        """Count a frame that is no message: a ping, a pong, a close or a fragment."""
+        """Count a frame other than a message: a ping, a pong, a close or a fragment."""
         if not self.closed and not self._takes_frame():
             self.end(FLOOD, "too many frames")
 

@@ -1,5 +1,5 @@
--- changed_at: the last change of any kind, by which instances find what they were not told. updated_at: the latest news,
--- by which lists are sorted; what is read or edited keeps its place there.
+-- changed_at: the last change of any kind, by which instances find changes whose events they missed. updated_at: the latest
+-- news, by which lists are sorted; a notification that is read or edited keeps its place there.
 alter table notifications add column changed_at timestamptz;  -- null: not since this column exists
 alter table notifications alter column changed_at set default now();
 
@@ -15,7 +15,7 @@ create index notifications_changed_at_idx on notifications (changed_at);
 -- It served the same question; the statement of older instances finds its rows by notifications_user_id_idx meanwhile.
 drop index notifications_updated_at_idx;
 
--- Unread ones that are gone, for a day: whoever deleted them may have died before anybody was told.
+-- Deleted unread notifications, kept for a day: an instance may die between a deletion and its event.
 create table deleted_notifications (
     id uuid not null,
     user_id uuid not null,

@@ -1,5 +1,5 @@
--- count_unread: messages of the other one, after the reader's mark, that can still be read. Volatile, so that a statement
--- which has waited for the conversation's lock counts what was committed meanwhile, and what it has written.
+-- count_unread: the other participant's messages after the reader's mark that are not deleted. Volatile, so that a statement
+-- that waited for the conversation's lock counts what was committed meanwhile and what it wrote before.
 create function count_unread(conversation uuid, reader uuid) returns bigint language plpgsql volatile as $$
 begin
     return (

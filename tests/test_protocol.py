@@ -1,4 +1,4 @@
-"""RFC 6455 to the letter, by raw frames: masks, close codes, and floods of frames that are no messages."""
+"""RFC 6455 to the letter, by raw frames: masks, close codes, and floods of control frames and fragments."""
 
 import pytest
 
@@ -91,7 +91,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("sent", FLOODS.values(), ids=FLOODS)
-async def test_frames_that_are_no_messages_count_towards_the_flood_limit(socket: SocketClient, limit, sent: bytes):
+async def test_control_frames_and_fragments_count_towards_the_flood_limit(socket: SocketClient, limit, sent: bytes):
     limit("limit_socket_frames", Limit(1, 60, 60))
     socket.ws.transport.write(frame(PING) * 20 + frame(PONG) * 20)
     assert (await socket.ask("ping"))["event"] == "pong"

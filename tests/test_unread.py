@@ -224,7 +224,7 @@ async def test_they_agree_at_every_moment_of_a_race(chat: Chat, db):
     await compare()
 
 
-# -- an instance that was not told ------------------------------------------------------------------------------------
+# -- an instance that missed events ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
