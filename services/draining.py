@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Sized
+from contextlib import suppress
 
 from tornado.httpserver import HTTPServer
 
@@ -32,11 +33,15 @@ async def stop_accepting(http: HTTPServer) -> None:
     http.stop()
 
 
-def ignore_newcomers(sock: socket.socket) -> None:
+def ignore_newcomers(sock: socket.socket) -> bool:
+    """Return whether the kernel does: some do so for root alone. Then a newcomer may be reset, and the stop goes on."""
     if not sys.platform.startswith("linux") or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
+        return False
     code = ctypes.create_string_buffer(DROP_EVERYTHING)
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(code)))
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(code)))
+        return True
+    return False
 
 
 def announce_closing(http: HTTPServer) -> None:
