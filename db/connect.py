@@ -156,6 +156,8 @@ def reason_of(error: BaseException) -> str:
         return "wrong user or password"
     if isinstance(error, asyncpg.InvalidCatalogNameError):
         return "it has no database of this name"
+    if getattr(error, "sqlstate", None) == asyncpg.ReadOnlySQLTransactionError.sqlstate:  # psycopg's too
+        return "it is read-only"
     if type(error) is ConnectionError:  # asyncpg's
         return "it does not offer TLS"
     if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):

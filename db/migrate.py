@@ -17,6 +17,7 @@ with warnings.catch_warnings():
     from yoyo.migrations import default_migration_table
 
 from db.embedded import database_of
+from db.pool import DatabaseUnavailable
 from settings import load_settings
 
 FOLDER = Path(__file__).parent.parent / "sql"
@@ -39,6 +40,7 @@ class Backend(PostgresqlPsycopgBackend):
     def __init__(self, conn: psycopg.Connection) -> None:
         self.DatabaseError = psycopg.DatabaseError
         self.migration_table = default_migration_table
+        self.has_transactional_ddl = True
         self._connection = conn
         self._in_transaction = True
 
@@ -99,10 +101,13 @@ def turn(database_url: str) -> Iterator[None]:
 
 @contextmanager
 def step(conn: psycopg.Connection) -> Iterator[Backend]:
-    """A transaction for one migration and its mark."""
-    with conn.transaction():
-        lock(conn, STEP_LOCK)
-        yield Backend(conn)
+    """A transaction for one migration and its mark. Raises DatabaseUnavailable after a fail-over to a standby."""
+    try:
+        with conn.transaction():
+            lock(conn, STEP_LOCK)
+            yield Backend(conn)
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        raise DatabaseUnavailable("it is read-only") from error
 
 
 def lock(conn: psycopg.Connection, key: int) -> None:

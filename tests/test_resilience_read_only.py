@@ -4,6 +4,7 @@ after it takes them, without a restart."""
 import asyncio
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from server import Instance
 from tests.clients import Api
 from tests.factories import People, Person
 from tests.jobs_kit import DAILY, NEVER, NOW, finished, tools_of
+from tests.processes import ROOT
 from tests.programs import needs_small_disk
 from tests.test_jobs_outage import NUMBERS
 from tests.test_resilience_database import health
@@ -138,6 +140,20 @@ def full(io_loop, settings, servers, instance, admin, small_disk: Path, monkeypa
         yield Stage(own, fill, filler.unlink)
         io_loop.run_sync(own.stop)
     admin.execute("drop tablespace small")
+
+
+def test_a_program_says_that_the_server_is_read_only(servers, admin):
+    with own_database(admin, servers, "over", "pg_default") as urls:
+        with psycopg.connect(urls.database_url, autocommit=True) as conn:
+            conn.execute("delete from _yoyo_migration")  # so that there is something to apply
+        admin.execute("alter database over set default_transaction_read_only = on")
+        environment = {**os.environ, "DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url, "PORT": "0"}
+        for program in (["-m", "db.migrate"], ["server.py"]):
+            ended = subprocess.run(
+                [sys.executable, *program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+            )
+            assert (ended.returncode, ended.stdout) == (1, "")
+            assert "it is read-only" in ended.stderr and len(ended.stderr.splitlines()) == 1
 
 
 async def send(api: Api, conversation_id: str, sender: Person, content: str) -> int:
