@@ -148,10 +148,3 @@ class Body(BaseModel):
     """What a client sends: camelCase on the wire, unknown fields ignored, JSON values never bent into other types."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")
-
-
-def like(search: str | None) -> str | None:
-    """A pattern that finds `search` anywhere, its own % and _ taken literally; None finds everything."""
-    if search is None:
-        return None
-    return "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"

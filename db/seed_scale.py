@@ -68,40 +68,39 @@ ADD_SALONS = f"""
     on conflict do nothing
 """
 
-ADD_LISTINGS = "insert into listings select * from listing_sources on conflict do nothing"
-
-# The listing is written once, after everything it comes from, and its index of terms is built anew at the end: many
-# times faster than row by row.
-STOP_LISTING = """
+# Listings and directory are written once, after everything that they come from, and their indexes of terms are built at
+# the end: many times faster than row by row.
+STOP_TRIGGERS = """
+    alter table users disable trigger users_directory;
     alter table influencers disable trigger influencers_listing;
-    alter table salons disable trigger salons_listing;
+    alter table salons disable trigger salons_directory, disable trigger salons_listing;
     alter table social_media_accounts disable trigger social_media_accounts_listing;
-    drop index listings_terms_idx;
 """
-
-RESUME_LISTING = """
-    alter table influencers enable trigger influencers_listing;
-    alter table salons enable trigger salons_listing;
-    alter table social_media_accounts enable trigger social_media_accounts_listing;
-    alter index listings_terms_idx alter column 1 set statistics 0;
-"""
+ADD_LISTINGS = "insert into listings select * from listing_sources on conflict do nothing"
+ADD_TO_DIRECTORY = "insert into directory select * from directory_sources on conflict do nothing"
+RESUME_TRIGGERS = STOP_TRIGGERS.replace("disable", "enable")
+TERMS_INDEXES = ("listings_terms_idx", "directory_terms_idx")
 
 
 async def add_people(conn: Any, count: int, password_hash: str, tell: Callable[[str], None]) -> None:
     """People 1 to `count`, in one transaction. `conn` must be allowed to alter tables; lists wait for the end."""
     async with conn.transaction():
-        create_index = await conn.fetchval("select pg_get_indexdef('listings_terms_idx'::regclass)")
-        await conn.execute(STOP_LISTING)
+        definitions = [await conn.fetchval("select pg_get_indexdef($1::regclass)", name) for name in TERMS_INDEXES]
+        await conn.execute(STOP_TRIGGERS)
+        await conn.execute(f"drop index {', '.join(TERMS_INDEXES)}")
         for first in range(1, count + 1, BATCH):
             last = min(first + BATCH - 1, count)
             await add_batch(conn, first, last, password_hash)
             tell(f"{last:,} of {count:,} people")
-        tell("listing them, and building the search index")
+        tell("listing them, and building the search indexes")
         await conn.execute(ADD_LISTINGS)
+        await conn.execute(ADD_TO_DIRECTORY)
         await conn.execute("set local maintenance_work_mem = '256MB'")
-        await conn.execute(create_index)
-        await conn.execute(RESUME_LISTING)
-    await conn.execute("vacuum (analyze) users, influencers, salons, social_media_accounts, listings")
+        for name, definition in zip(TERMS_INDEXES, definitions, strict=True):
+            await conn.execute(definition)
+            await conn.execute(f"alter index {name} alter column 1 set statistics 0")
+        await conn.execute(RESUME_TRIGGERS)
+    await conn.execute("vacuum (analyze) users, influencers, salons, social_media_accounts, listings, directory")
 
 
 async def add_batch(conn: Any, first: int, last: int, password_hash: str) -> None:

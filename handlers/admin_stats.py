@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Annotated
 
-from db.fields import BlankAsNone, Id, Line, like
+from db.fields import BlankAsNone, Id, Line
+from db.search import LATEST, WALK, WALK_NUMBERED, contains, find_page, grams_of
 from db.shapes_admin import (
     AccountCounts,
     ActivityLog,
@@ -18,7 +19,7 @@ from db.shapes_admin import (
 )
 from handlers.base import Handler
 from handlers.endpoint import ADMIN, NumberedPaging, endpoint
-from handlers.paging import Cursor, key_or_latest, page_of, window
+from handlers.paging import Cursor, page_of, window
 
 CHART_DAYS = 30
 RECENT_DAYS = 30
@@ -99,20 +100,39 @@ class LogQuery(NumberedPaging):
     search: Annotated[Annotated[str, Line(100)] | None, BlankAsNone] = None
 
 
-FOUND = """
-    ($1::text is null or l.action = $1)
-    and ($2::text is null or l.description ilike $2 or l.admin_name ilike $2 or l.admin_email ilike $2
-        or l.target_user_name ilike $2 or l.target_user_email ilike $2)
+# $1 action, $2 text; null: no matter.
+FOUND = f"""
+    from activity_logs f
+    where log_terms(f.action, f.document) @> (select array_remove(array['action:' || $1], null) || {grams_of("$2")})
+        and ($1::text is null or f.action = $1) and ($2::text is null or {contains("f.document", "$2")})
 """
 
-LIST_ACTIVITIES = f"""
-    select {ActivityLog.sql("l")}, l.created_at, l.id
-    from activity_logs l
-    where {FOUND} and (l.created_at, l.id) < {key_or_latest("$3", "$4")}
-    order by l.created_at desc, l.id desc limit $5 offset $6
+COUNT_ACTIVITIES = f"""
+    select case when num_nonnulls($1::text, $2::text) = 0 then (select count(*) from activity_logs)
+        when $2::text is null then (select count(*) from activity_logs where action = $1)
+        else (select count(*) {FOUND}) end
 """
 
-COUNT_ACTIVITIES = f"select count(*) from activity_logs l where {FOUND}"
+
+def list_activities(walk: int) -> str:
+    """The statement for a page: (body, created_at, id) after key ($3, $4), at most $5, skipping $6."""
+    key = LATEST.key("$3", "$4")
+    page = find_page(
+        LATEST, "id", key,
+        rows=f"activity_logs r where {LATEST.after('r.created_at', 'r.id', key)}",
+        matches=f"($1::text is null or w.action = $1) and ($2::text is null or {contains('w.document', '$2')})",
+        found=f"select f.id, f.created_at as key {FOUND}",
+        fetch="$5", offset="$6", walk=walk,
+    )  # fmt: skip
+    return f"""
+        with {page}
+        select {ActivityLog.sql("l")}, page.key, page.id from page join activity_logs l on l.id = page.id
+        {LATEST.by("page.key", "page.id")}
+    """
+
+
+LIST_ACTIVITIES = list_activities(WALK)
+LIST_ACTIVITIES_DEEP = list_activities(WALK_NUMBERED)
 
 BY_CREATION = Cursor(datetime, Id)
 
@@ -121,9 +141,10 @@ class ActivityLogs(Handler):
     @endpoint(ADMIN, query=LogQuery, returns=list[ActivityLog])
     async def get(self, query: LogQuery) -> None:
         """What admins did, latest first; `search` looks in admin, target and description."""
-        asked, found = window(query, BY_CREATION), (query.action, like(query.search))
-        rows = await self.db.fetch(LIST_ACTIVITIES, *found, *asked.key, asked.fetch, asked.offset)
-        total = await self.db.fetchval(COUNT_ACTIVITIES, *found) if asked.page else None
+        asked, sought = window(query, BY_CREATION), (query.action, query.search)
+        statement = LIST_ACTIVITIES_DEEP if asked.offset else LIST_ACTIVITIES
+        rows = await self.db.fetch(statement, *sought, *asked.key, asked.fetch, asked.offset)
+        total = await self.db.fetchval(COUNT_ACTIVITIES, *sought) if asked.page else None
         self.reply_page(page_of(rows, asked, BY_CREATION, total))
 
 

@@ -9,8 +9,10 @@ from pydantic import AliasChoices, Field
 from pydantic.alias_generators import to_camel
 
 from db.activity_logs import Action, Actor, log_activity
-from db.fields import BlankAsNone, Body, Email, Id, Line, PhoneNo, Region, Text, like
+from db.directory import COUNT_DIRECTORY, SORTS, list_directory
+from db.fields import BlankAsNone, Body, Email, Id, Line, PhoneNo, Region, Text
 from db.pool import Queries, Transaction
+from db.search import WALK, WALK_NUMBERED
 from db.sessions import end_sessions
 from db.shapes import Role
 from db.shapes_admin import AdminUser
@@ -25,49 +27,20 @@ from services.passwords import weakness
 SortBy = Literal["createdAt", "name", "email"]
 SortOrder = Literal["asc", "desc"]
 
-# What a list is sorted by, as SQL and as the type that its cursors hold.
-SORT_KEYS: dict[SortBy, tuple[str, Any]] = {
-    "createdAt": ("u.created_at", datetime),
-    "name": ("lower(u.name)", str),
-    "email": ("lower(u.email)", str),
-}
-
-FOUND = """
-    u.role <> 'ADMIN' and u.status <> 'DELETED'
-    and ($1::text is null or u.name ilike $1 or u.email ilike $1
-        or exists (select from salons s where s.user_id = u.id and s.business_name ilike $1))
-    and ($2::text is null or u.role = $2)
-    and ($3::text is null or u.status = $3)
-    and ($4::boolean is null or (u.email_verified_at is not null and u.status = 'ACTIVE') = $4)
-"""
-
-COUNT_USERS = f"select count(*) from users u where {FOUND}"
-
 
 class UserList:
-    """One way to sort users: its cursors, which fit no other, its first page, and those that continue after a key."""
+    """One way to sort users: its statements near the start and further in, and its cursors, which fit no other."""
 
-    def __init__(self, sort: SortBy, order: SortOrder) -> None:
-        self.name = f"{sort} {order}"
-        self.key, key_type = SORT_KEYS[sort]
-        self.order = order
-        self.cursor = Cursor(Literal[self.name], key_type, Id)
-        self.first = self.select("")
-        self.later = self.select(f"and ({self.key}, u.id) {'<' if order == 'desc' else '>'} ($7, $8)")
+    def __init__(self, sort_by: SortBy, order: SortOrder) -> None:
+        self.name, sort = f"{sort_by} {order}", SORTS[sort_by, order]
+        self.cursor = Cursor(Literal[self.name], datetime if sort_by == "createdAt" else str, Id)
+        self.near = list_directory(self.name, sort, AdminUser.sql("u"), WALK)
+        self.deep = list_directory(self.name, sort, AdminUser.sql("u"), WALK_NUMBERED)
 
-    def select(self, after: str) -> str:
-        return f"""
-            select {AdminUser.sql("u")}, '{self.name}', {self.key}, u.id
-            from users u
-            where {FOUND} {after}
-            order by {self.key} {self.order}, u.id {self.order} limit $5 offset $6
-        """
-
-    async def fetch(self, queries: Queries, asked: Window, *found: Any) -> list[asyncpg.Record]:
-        _, *key = asked.key
-        if key[0] is None:
-            return await queries.fetch(self.first, *found, asked.fetch, asked.offset)
-        return await queries.fetch(self.later, *found, asked.fetch, asked.offset, *key)
+    async def fetch(self, queries: Queries, asked: Window, *sought: Any) -> list[asyncpg.Record]:
+        return await queries.fetch(
+            self.deep if asked.offset else self.near, *sought, *asked.key[1:], asked.fetch, asked.offset
+        )
 
 
 LISTS = {(sort, order): UserList(sort, order) for sort in get_args(SortBy) for order in get_args(SortOrder)}
@@ -155,9 +128,9 @@ class Users(UserHandler):
     async def get(self, query: UserQuery) -> None:
         """Influencers and salons; `search` looks in name, e-mail and business name."""
         listed = LISTS[query.sort_by, query.sort_order]
-        asked, found = window(query, listed.cursor), (like(query.search), query.role, query.status, query.verified)
-        rows = await listed.fetch(self.db, asked, *found)
-        total = await self.db.fetchval(COUNT_USERS, *found) if asked.page else None
+        asked, sought = window(query, listed.cursor), (query.search, query.role, query.status, query.verified)
+        rows = await listed.fetch(self.db, asked, *sought)
+        total = await self.db.fetchval(COUNT_DIRECTORY, *sought) if asked.page else None
         self.reply_page(page_of(rows, asked, listed.cursor, total))
 
     @endpoint(ADMIN, body=NewUser, returns=AdminUser, statuses=(201,))

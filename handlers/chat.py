@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 import asyncpg
 
 from db.conversations import NewMessage, open_conversation, send_message
-from db.fields import BlankAsNone, Body, Id, Line, Text, like
+from db.fields import BlankAsNone, Body, Id, Line, Text
 from db.pool import Transaction
 from db.previews import preview
+from db.search import contains
 from db.shapes import (
     DELETED_MESSAGE,
     CardUser,
@@ -54,8 +55,9 @@ LIST_CONTACTS = f"""
             and c.high_id = greatest(r.sender_id, r.receiver_id)
         where (r.sender_id = $1 or r.receiver_id = $1) and r.status = 'ACCEPTED'
             and ($2::text is null or u.role = $2)
-            and ($3::text is null or u.name ilike $3
-                or exists (select from salons s where s.user_id = u.id and s.business_name ilike $3))
+            and ($3::text is null or exists (
+                select from directory d where d.user_id = u.id and {contains("d.names", "$3")}
+            ))
     )
     select {
     Contact.sql(
@@ -75,9 +77,7 @@ class Contacts(Handler):
     async def get(self, query: ContactQuery) -> None:
         """Whom the caller is connected to, latest activity first."""
         asked = window(query, BY_ACTIVITY)
-        rows = await self.db.fetch(
-            LIST_CONTACTS, self.caller.id, query.role, like(query.search), *asked.key, asked.fetch
-        )
+        rows = await self.db.fetch(LIST_CONTACTS, self.caller.id, query.role, query.search, *asked.key, asked.fetch)
         self.reply_page(page_of(rows, asked, BY_ACTIVITY))
 
 

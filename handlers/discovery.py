@@ -7,7 +7,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from db.error_codes import ERROR_CODES
 from db.fields import BlankAsNone, Category, CommaList, Digits, Id, Line, Region
-from db.listings import COUNT_LISTINGS, ENGAGEMENT, FOLLOWERS, RECENT, WALK, WALK_NUMBERED, list_listings
+from db.listings import COUNT_LISTINGS, ENGAGEMENT, FOLLOWERS, list_listings
+from db.search import LATEST, WALK, WALK_NUMBERED
 from db.shapes import ConnectionState, UserRef
 from db.shapes_discovery import CategoryCount, DiscoveredInfluencer, DiscoveredSalon, RegionCount, Vocabularies
 from db.vocabularies import CATEGORY_NAMES, REGION_NAMES
@@ -58,15 +59,15 @@ OTHER = {
 INFLUENCER_BODY = DiscoveredInfluencer.sql("p", **OTHER)
 SALON_BODY = DiscoveredSalon.sql("p", **OTHER)
 
-LIST_RECENT = list_listings("recent", RECENT, "influencers", INFLUENCER_BODY, WALK)
+LIST_RECENT = list_listings("recent", LATEST, "influencers", INFLUENCER_BODY, WALK)
 LIST_FOLLOWERS = list_listings("followers", FOLLOWERS, "influencers", INFLUENCER_BODY, WALK)
 LIST_ENGAGEMENT = list_listings("engagement", ENGAGEMENT, "influencers", INFLUENCER_BODY, WALK)
-LIST_SALONS = list_listings("salons", RECENT, "salons", SALON_BODY, WALK)
+LIST_SALONS = list_listings("salons", LATEST, "salons", SALON_BODY, WALK)
 # The same further into the list by page numbers.
-LIST_RECENT_DEEP = list_listings("recent", RECENT, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
+LIST_RECENT_DEEP = list_listings("recent", LATEST, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
 LIST_FOLLOWERS_DEEP = list_listings("followers", FOLLOWERS, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
 LIST_ENGAGEMENT_DEEP = list_listings("engagement", ENGAGEMENT, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
-LIST_SALONS_DEEP = list_listings("salons", RECENT, "salons", SALON_BODY, WALK_NUMBERED)
+LIST_SALONS_DEEP = list_listings("salons", LATEST, "salons", SALON_BODY, WALK_NUMBERED)
 
 # Of each order: its statements near the start and further in, and the cursors that continue in it.
 ORDERS = {

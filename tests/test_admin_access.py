@@ -7,7 +7,7 @@ import pytest
 
 from db.pool import Database
 from handlers import make_table
-from handlers.admin_users import SORT_KEYS
+from handlers.admin_users import LISTS
 from tests.admins import NOBODY, logs
 from tests.clients import Api
 from tests.factories import PASSWORD, People
@@ -110,7 +110,7 @@ async def keep_secrets(db: Database, api: Api, people: People) -> list[str]:
             "passwordHash", "$2b$"]  # fmt: skip
 
 
-SORTS = [f"?sortBy={sort}&sortOrder={order}&limit=1" for sort in SORT_KEYS for order in ("asc", "desc")]
+SORTS = [f"?sortBy={sort}&sortOrder={order}&limit=1" for sort, order in LISTS]
 QUERIES = ["", *SORTS, "?page=1", "?search=%242b%24", "?search=e&page=1", "?verified=true", "?search=%25"]
 
 

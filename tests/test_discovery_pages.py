@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from db.listings import RECENT, list_listings
+from db.listings import list_listings
+from db.search import LATEST
 from handlers import discovery
 from tests.clients import Api
 from tests.discovery_kit import add, find, names
@@ -67,7 +68,7 @@ async def test_numbered_pages(api, people, sakura):
 
 async def test_a_page_is_whole_also_when_few_of_many_match(api, people, sakura, db, monkeypatch):
     """The statement's second way, beyond the listings that it walks over."""
-    short = list_listings("recent", RECENT, "influencers", discovery.INFLUENCER_BODY, walk=3)
+    short = list_listings("recent", LATEST, "influencers", discovery.INFLUENCER_BODY, walk=3)
     monkeypatch.setitem(discovery.ORDERS, "recent", (short, short, discovery.ORDERS["recent"][2]))
     for n in range(30):
         await add(people, f"Rare {n}" if n % 5 == 0 else f"Common {n}", region="kyoto" if n % 10 == 0 else None)

@@ -5,34 +5,42 @@ import asyncio
 import psycopg
 import pytest
 
-from handlers.admin_connections import LIST_CONNECTIONS
-from handlers.admin_stats import LIST_ACTIVITIES
+from handlers.admin_connections import LIST_ALL, LIST_ALL_FOUND, LIST_STATUS, LIST_STATUS_FOUND
+from handlers.admin_stats import LIST_ACTIVITIES, LIST_ACTIVITIES_DEEP
 from handlers.admin_users import LISTS
 from handlers.connections import LIST_EITHER, LIST_RECEIVED, LIST_SENT
 from handlers.notifications import LIST_NOTIFICATIONS
 
+BY_TIME = "(ROW(created_at, id) < ROW("
+OF_STATUS = "((status >= $1) AND (ROW(status, created_at, id) < ROW("
 OF_SENDER = "((sender_id = $1) AND (status = wanted.status) AND (ROW(created_at, id) < ROW("
 OF_RECEIVER = OF_SENDER.replace("sender", "receiver")
 
 SEEKS = {
-    "connections": (LIST_CONNECTIONS, "(ROW(created_at, id) < ROW("),
-    "activity logs": (LIST_ACTIVITIES, "(ROW(created_at, id) < ROW("),
+    "connections": (LIST_ALL, BY_TIME),
+    "connections, searched": (LIST_ALL_FOUND, BY_TIME),
+    "connections of a status": (LIST_STATUS, OF_STATUS),
+    "connections of a status, searched": (LIST_STATUS_FOUND, OF_STATUS),
+    "activity logs": (LIST_ACTIVITIES, BY_TIME),
+    "activity logs, further in": (LIST_ACTIVITIES_DEEP, BY_TIME),
     "notifications": (LIST_NOTIFICATIONS, "((user_id = $1) AND (ROW(updated_at, id) < ROW("),
     "sent requests": (LIST_SENT, OF_SENDER),
     "received requests": (LIST_RECEIVED, OF_RECEIVER),
     "one's connections, asked": (LIST_EITHER, OF_SENDER),
     "one's connections, answered": (LIST_EITHER, OF_RECEIVER),
-    **{f"users by {sort} {order}": (LISTS[sort, order].later, seek)
-       for sort, seek in (("createdAt", "(ROW(created_at, id) "), ("name", "(ROW(lower(name), id) "),
-                          ("email", "(lower(email) "))
-       for order in ("asc", "desc")},
+    **{f"users by {sort} {order}{place}": (statement, f"(ROW({column}, user_id) ")
+       for sort, column in (("createdAt", "created_at"), ("name", "name"), ("email", "email"))
+       for order in ("asc", "desc")
+       for place, statement in (("", LISTS[sort, order].near), (", further in", LISTS[sort, order].deep))},
 }  # fmt: skip
 
 
 # Enough for one's own to be few among all, as they are; of people that need not be there.
 FILL = """
     set local session_replication_role = replica;
-    insert into connection_requests (sender_id, receiver_id) select new_id(), new_id() from generate_series(1, 5000);
+    insert into connection_requests (sender_id, receiver_id, status)
+        select new_id(), new_id(), (array['PENDING', 'ACCEPTED', 'REJECTED'])[1 + n % 3]
+        from generate_series(1, 5000) n;
     analyze connection_requests
 """
 

@@ -1,0 +1,1 @@
+drop index connection_requests_status_idx;
