@@ -34,6 +34,7 @@ LIMITS = {
     "lock_timeout": "3000",
     "idle_in_transaction_session_timeout": "10000",
 }
+SERVER_SETTINGS = SESSION | LIMITS
 # The same for one transaction: behind a pooler the next one may run in another session.
 LOCAL_LIMITS = "; ".join(f"set local {name} = '{value}'" for name, value in LIMITS.items())
 # libpq's names of keep-alive options; 0 leaves the system's value.
@@ -59,6 +60,17 @@ class Connector:
         self.first = 0  # the host to begin with: the last one that answered
         given = address.number("connect_timeout")
         self.seconds = float(given or CONNECT_SECONDS / len(address.hosts))
+        # Whether a pooler gives transactions of one connection to different sessions. What works then works always.
+        self.pooled = address.pgbouncer is not False
+
+    async def look_for_pooler(self) -> None:
+        """Set `pooled`, unless the address says it. A pooler makes up the process id that it tells its clients."""
+        if self.address.pgbouncer is None:
+            conn = await self()
+            try:
+                self.pooled = conn.get_server_pid() != await conn.fetchval("select pg_backend_pid()")
+            finally:
+                await conn.close()
 
     async def __call__(self, *_: Any, **options: Any) -> Any:
         """Return a connection to the first host that takes it. Raises the error of the last one."""
@@ -69,16 +81,21 @@ class Connector:
 
     async def _open(self, options: dict[str, Any]) -> Any:
         host, port = self.address.hosts[self.first]
+        arguments = self.address.for_asyncpg() | self._session_options() | options
         try:
-            conn = await asyncpg.connect(
-                **self.address.for_asyncpg(), host=host, port=port, timeout=self.seconds, **options
-            )
+            conn = await asyncpg.connect(host=host, port=port, timeout=self.seconds, **arguments)
         except BaseException:  # also when a request gives up waiting: its next try begins with another host
             self.first = (self.first + 1) % len(self.address.hosts)
             raise
         if not host.startswith("/"):
             keep_alive(conn, self.address)
         return conn
+
+    def _session_options(self) -> dict[str, Any]:
+        """What is kept for a session: its settings, and prepared statements unless a pooler would lose them."""
+        size = 0 if self.pooled else self.address.number("statement_cache_size")
+        settings = (SESSION if self.pooled else SERVER_SETTINGS) | self.address.session
+        return {"server_settings": settings} | ({} if size is None else {"statement_cache_size": size})
 
 
 def keep_alive(conn: Any, address: Address) -> None:
@@ -91,25 +108,6 @@ def keep_alive(conn: Any, address: Address) -> None:
         value = address.number(name)
         if value and hasattr(socket, option):  # each system has some of them
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-async def has_pooler(connector: Connector) -> bool:
-    """Whether a pooler such as pgbouncer gives the transactions of a connection to different sessions: it makes up the
-    process id that it tells its clients."""
-    conn = await connector(statement_cache_size=0)
-    try:
-        return conn.get_server_pid() != await conn.fetchval("select pg_backend_pid()")
-    finally:
-        await conn.close()
-
-
-async def session_options(connector: Connector) -> dict[str, Any]:
-    """Return arguments for `connector`: what is set once a session where sessions are kept."""
-    address = connector.address
-    pooled = await has_pooler(connector) if address.pgbouncer is None else address.pgbouncer
-    settings = {**SESSION, **({} if pooled else LIMITS), **address.session}
-    cached = 0 if pooled else address.number("statement_cache_size")
-    return {"server_settings": settings} | ({} if cached is None else {"statement_cache_size": cached})
 
 
 async def wait_for_database(url: str, stopping: asyncio.Event, seconds: float = START_SECONDS) -> None:
@@ -139,7 +137,7 @@ async def wait_for_database(url: str, stopping: asyncio.Event, seconds: float = 
 
 async def ask(connector: Connector) -> None:
     """Connect and ask once: a pooler takes connections also while PostgreSQL is away."""
-    conn = await connector(statement_cache_size=0)
+    conn = await connector()
     try:
         await conn.execute("select 1", timeout=CONNECT_SECONDS)
     finally:
@@ -158,6 +156,8 @@ def reason_of(error: BaseException) -> str:
         return "it has no database of this name"
     if getattr(error, "sqlstate", None) == asyncpg.ReadOnlySQLTransactionError.sqlstate:  # psycopg's too
         return "it is read-only"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     if type(error) is ConnectionError:  # asyncpg's
         return "it does not offer TLS"
     if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):

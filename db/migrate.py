@@ -16,6 +16,7 @@ with warnings.catch_warnings():
     from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
     from yoyo.migrations import default_migration_table
 
+from db.address import Address
 from db.embedded import database_of
 from db.pool import DatabaseUnavailable
 from settings import load_settings
@@ -86,8 +87,7 @@ def rollback(database_url: str) -> int:
 
 
 def connect(database_url: str) -> psycopg.Connection:
-    # A pooler may give each transaction another server connection, which would not know a prepared statement.
-    return psycopg.connect(database_url, autocommit=True, connect_timeout=10, prepare_threshold=None)
+    return psycopg.connect(**Address.parse(database_url).for_psycopg(), autocommit=True)
 
 
 @contextmanager

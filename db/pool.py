@@ -13,23 +13,16 @@ import structlog
 from asyncpg.pgproto.pgproto import UUID  # in C: a seventh of the standard library's cost
 
 from db import tasks
+from db.address import Address
+from db.connect import CONNECT_SECONDS, LOCAL_LIMITS, Connector
 from db.outage import Outage
 
 log = structlog.get_logger()
 
 ACQUIRE_SECONDS = 2.0  # a request that waits longer for a connection is better told to come back
 COMMAND_SECONDS = 5.0  # the slowest statement of a request; jobs take their work in small steps
-CONNECT_SECONDS = 3.0
 CLOSE_SECONDS = 5.0
 WATCH_SECONDS = 1.0  # between two looks at a server that has failed
-SERVER_SETTINGS = {
-    "application_name": "beautiful-encer",
-    "timezone": "UTC",
-    "jit": "off",  # compiling costs more than any of our statements
-    "statement_timeout": "5000",
-    "lock_timeout": "3000",
-    "idle_in_transaction_session_timeout": "10000",
-}
 
 
 class DatabaseUnavailable(Exception):
@@ -140,12 +133,7 @@ class Database(Queries):
 
     def __init__(self, url: str, strict: bool = False) -> None:
         self.strict = strict
-        self.options: dict[str, Any] = {
-            "dsn": url,
-            "timeout": CONNECT_SECONDS,
-            "command_timeout": COMMAND_SECONDS,
-            "server_settings": SERVER_SETTINGS,
-        }
+        self.connector = Connector(Address.parse(url))
         self.pool: Any = None
         self.outage = Outage("PostgreSQL is not available", "PostgreSQL is available again")
         self.refuses_writes = False
@@ -157,8 +145,14 @@ class Database(Queries):
     async def connect(cls, url: str, size: int, *, strict: bool = False) -> "Database":
         database = cls(url, strict)
         try:
+            await database.connector.look_for_pooler()
             database.pool = await asyncpg.create_pool(
-                **database.options, min_size=1, max_size=size, init=set_codecs, connection_class=PooledConnection
+                connect=database.connector,
+                command_timeout=COMMAND_SECONDS,
+                min_size=1,
+                max_size=min(size, database.connector.address.number("connection_limit") or size),
+                init=set_codecs,
+                connection_class=PooledConnection,
             )
         except UNAVAILABLE as error:
             raise DatabaseUnavailable(type(error).__name__) from error
@@ -201,6 +195,8 @@ class Database(Queries):
     async def transaction(self) -> AsyncIterator[Transaction]:
         """All or nothing; what was registered with `after_commit` runs when the connection is back in the pool."""
         async with self.connection() as conn, conn.transaction():
+            if self.connector.pooled:
+                await conn.execute(LOCAL_LIMITS)
             tx = Transaction(self, conn)
             outer = open_transaction.set(tx)
             try:
@@ -256,7 +252,7 @@ class Database(Queries):
         """What stops a write on a new connection; a pool without a free connection says nothing about the server."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                conn = await asyncpg.connect(**self.options)
+                conn = await self.connector(command_timeout=COMMAND_SECONDS)
                 try:
                     await conn.execute(WRITE)
                 finally:

@@ -10,11 +10,11 @@ import asyncio
 import sys
 from typing import Any
 
-import asyncpg
-
+from db.address import Address
+from db.connect import CONNECT_SECONDS, Connector
 from db.embedded import database_of
 from db.migrate import migrate
-from db.pool import CONNECT_SECONDS, set_codecs
+from db.pool import set_codecs
 from db.seed_people import Demonstration, influencer_email, salon_email
 from db.seed_scale import add_people
 from db.seed_texts import CREATORS, SHOPS
@@ -70,7 +70,7 @@ async def add_everybody(url: str, settings: Settings, scale: int) -> None:
     passwords = Passwords(settings.password_cost)
     password_hash = await passwords.hash(PASSWORD)
     passwords.close()
-    conn = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+    conn = await Connector(Address.parse(url))()
     try:
         await set_codecs(conn)
         await add_demonstration(conn, password_hash)

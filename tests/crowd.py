@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 from tornado.ioloop import IOLoop
 
-from db.pool import SERVER_SETTINGS
+from db.connect import SERVER_SETTINGS
 from db.seed_scale import add_people
 
 PEOPLE = 100_000

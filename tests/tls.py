@@ -19,6 +19,8 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test authority")])
         self._certificate = self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=0))
         root = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
+        self.root = folder / "root.pem"
+        self.root.write_text(root)
         self.client = ssl.create_default_context(cadata=root)
 
     def server(self, *names: str) -> ssl.SSLContext:
