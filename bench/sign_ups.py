@@ -6,7 +6,6 @@ Each sign-up comes from an address of its own, so that no limit stops it. Passwo
 import argparse
 import asyncio
 import json
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from bench.kit import House, digits
 from services.passwords import Passwords
+from tests.scratch import scratch_folder
 
 SIGN_UPS = 200
 LOGINS = 20  # one after the other
@@ -87,8 +87,8 @@ async def run(folder: Path, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    with tempfile.TemporaryDirectory(prefix="encer-bench-", ignore_cleanup_errors=True) as folder:
-        uvloop.run(run(Path(folder), parser.parse_args().rounds))
+    with scratch_folder("encer-bench-") as folder:
+        uvloop.run(run(folder, parser.parse_args().rounds))
 
 
 if __name__ == "__main__":
