@@ -2,6 +2,7 @@
 
 import glob
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ PATTERN = glob.escape(str(FOLDER))  # yoyo takes its sources as patterns
 TURN_LOCK = 7_203_115  # for a whole run: of instances that start together, one migrates and the others wait
 STEP_LOCK = 7_203_117  # for one migration: a killed process may have asked for a commit that is still under way
 LOCK_SECONDS = 120
+TURN_SECONDS = 0.1  # between two looks whether it is this instance's turn
 
 LIST_TABLES = "select tablename from pg_tables where schemaname = current_schema()"
 
@@ -92,11 +94,21 @@ def connect(database_url: str) -> psycopg.Connection:
 
 @contextmanager
 def turn(database_url: str) -> Iterator[None]:
-    """Wait until no other instance migrates; the others wait meanwhile."""
-    with connect(database_url) as conn, conn.transaction():
-        conn.execute("set local idle_in_transaction_session_timeout = 0")
-        lock(conn, TURN_LOCK)
-        yield
+    """Wait until no other instance migrates; the others wait meanwhile.
+
+    Instances that wait ask again and again instead of waiting in a transaction: each transaction occupies a connection
+    of a pooler, and the instance that migrates needs a second one. Raises OperationalError after LOCK_SECONDS."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    with connect(database_url) as conn:
+        while time.monotonic() < deadline:
+            with conn.transaction():
+                conn.execute("set local idle_in_transaction_session_timeout = 0")
+                (mine,) = conn.execute("select pg_try_advisory_xact_lock(%s)", [TURN_LOCK]).fetchone() or (False,)
+                if mine:
+                    yield
+                    return
+            time.sleep(TURN_SECONDS)
+    raise psycopg.errors.LockNotAvailable(f"another instance has been migrating for {LOCK_SECONDS} seconds")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from db.system_user import system_user
 from tests.programs import find_program
 
 START_SECONDS = 20.0
+POOLER_CONNECTIONS = 5  # to PostgreSQL
 # Round robin: each transaction gets another server connection than the one before, as it may at any time under load.
 CONFIGURATION = """
 [databases]
@@ -29,7 +30,7 @@ unix_socket_dir =
 auth_type = any
 admin_users = encer
 pool_mode = transaction
-default_pool_size = 5
+default_pool_size = {connections}
 server_round_robin = 1
 max_client_conn = 500
 logfile = {folder}/pgbouncer.log
@@ -44,7 +45,10 @@ class Pgbouncer:
         self.sockets = folder / "sockets"
         self.sockets.symlink_to(servers.database_url.partition("host=")[2])
         file = folder / "pgbouncer.ini"
-        file.write_text(CONFIGURATION.format(sockets=self.sockets, port=self.port, folder=folder) + more)
+        file.write_text(
+            CONFIGURATION.format(sockets=self.sockets, port=self.port, folder=folder, connections=POOLER_CONNECTIONS)
+            + more
+        )
         user = system_user()  # pgbouncer refuses to run as root
         if user:
             shutil.chown(folder, user.pw_uid)
