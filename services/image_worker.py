@@ -8,6 +8,7 @@ The answer is a line of JSON, {"width", "height"} or {"fault"}, and then the new
 
 import json
 import os
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -28,7 +29,9 @@ JPEG_QUALITY = 85
 WEBP_QUALITY = 85
 WEBP_ANIMATION_METHOD = 2  # of 0-6; the default 4 takes twice as long for a few per cent
 JPEG_END = b"\xff\xd9"
-PNG_END = b"IEND\xaeB`\x82"
+# A marker of a JPEG but those without a length (start, restarts); FF 00 and FF FF are no markers.
+JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
+GIF_BLOCKS = GIF_EXTENSION, GIF_IMAGE = b"!,"
 GIF_END = b";"
 
 # What would make the file a page or a program to somebody else: HTML is looked for anywhere, a PDF by its readers in
@@ -68,23 +71,52 @@ def redraw(data: bytes, kind: str) -> Picture:
 
 
 def check_whole(data: bytes, kind: str) -> None:
-    """Pillow notices a truncated file, but for its last bytes."""
-    if kind == "JPEG":
-        whole = data.find(JPEG_END, start_of_scan(data)) != -1
-    elif kind == "GIF":
-        whole = data.rstrip(b"\0").endswith(GIF_END)
-    else:
-        whole = kind != "PNG" or PNG_END in data
-    if not whole:
+    """Follow the parts of the file to its end: a decoder may take a truncated file for a picture with fewer frames."""
+    if not REACHES_END[kind](data):
         raise Refused("The picture is damaged: its end is missing.")
 
 
-def start_of_scan(jpeg: bytes) -> int:
-    """Where the pixels begin: behind the EXIF data, whose thumbnail is a JPEG with an end of its own."""
+def jpeg_reaches_end(data: bytes) -> bool:
     at = 2
-    while jpeg[at : at + 1] == b"\xff" and jpeg[at + 1 : at + 2] != b"\xda":
-        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    return at
+    while marker := JPEG_MARKER.search(data, at):
+        at = marker.end()
+        if marker[0] == JPEG_END:
+            return True
+        at += int.from_bytes(data[at : at + 2], "big")  # over a thumbnail in EXIF data too, which has an end of its own
+    return False
+
+
+def png_reaches_end(data: bytes) -> bool:
+    at, chunk = 8, b""
+    while chunk != b"IEND" and at + 8 <= len(data):
+        chunk = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return chunk == b"IEND" and at <= len(data)
+
+
+def webp_reaches_end(data: bytes) -> bool:
+    return 8 + int.from_bytes(data[4:8], "little") <= len(data)
+
+
+def gif_reaches_end(data: bytes) -> bool:
+    at = 13 + colour_table_bytes(data[10:11])
+    while at < len(data) and data[at] in GIF_BLOCKS:
+        header = 2
+        if data[at] == GIF_IMAGE:
+            header = 11 + colour_table_bytes(data[at + 9 : at + 10])
+        at += header
+        while at < len(data) and data[at]:  # each of the blocks of data begins with its length, the last one is empty
+            at += 1 + data[at]
+        at += 1
+    return data[at : at + 1] == GIF_END
+
+
+def colour_table_bytes(flags: bytes) -> int:
+    """How long the colour table is that the flags of a GIF or of one of its images announce."""
+    return 6 << (flags[0] & 7) if flags and flags[0] & 0x80 else 0
+
+
+REACHES_END = {"JPEG": jpeg_reaches_end, "PNG": png_reaches_end, "WEBP": webp_reaches_end, "GIF": gif_reaches_end}
 
 
 def refuse_foreign(data: bytes) -> None:
