@@ -58,7 +58,8 @@ class Client:
         self.chance = chance
         self.position = 0  # everything up to this rev is known
         self.view: dict[int, dict[str, Any]] = {}  # seq -> the message as this client sees it
-        self.notices: dict[str, int] = {}  # notification -> how many messages it counts
+        self.notices: dict[str, int] = {}  # unread notification -> how many messages it counts
+        self.lookups: list[set[str]] = []  # for each list that is being fetched: notifications that changed meanwhile
         self.partner_has_read = 0  # up to this seq, as far as this client knows
         self.mine: dict[str, str] = {}  # clientMessageId -> id, of what was sent and not deleted
         self.unedited: list[str] = []  # clientMessageIds of those
@@ -73,7 +74,7 @@ class Client:
 
     @property
     def notified(self) -> int:
-        """Received messages that notifications have told of."""
+        """Unread messages, as this client knows from notifications."""
         return sum(self.notices.values())
 
     # -- listening ---------------------------------------------------------------------------------------------------
@@ -122,8 +123,10 @@ class Client:
                 self.see(name, data)
             elif name == "message_read" and data["userId"] == self.member.partner_id:
                 self.partner_has_read = max(self.partner_has_read, data["seq"])
-            elif name == "notification_received":
+            elif name in ("notification_received", "notification_updated"):
                 self.note(data["notification"])
+            elif name in ("notification_read", "notification_deleted"):
+                self.forget(data["notificationId"])
             elif name == "resync":
                 looking = asyncio.ensure_future(self.rejoin() if "conversationId" in data else self.look_around())
                 self.looking.add(looking)
@@ -154,14 +157,28 @@ class Client:
             self.record.deliveries.append((self.record.now(), sent, self.member.conversation_id))
 
     def note(self, notification: dict[str, Any]) -> None:
-        if notification["type"] == "NEW_MESSAGE":
-            count = json.loads(notification["metadata"])["count"]
-            self.notices[notification["id"]] = max(self.notices.get(notification["id"], 0), count)
+        self.forget(notification["id"])
+        if notification["type"] == "NEW_MESSAGE" and not notification["isRead"]:
+            self.notices[notification["id"]] = json.loads(notification["metadata"])["count"]
+
+    def forget(self, notification_id: str) -> None:
+        self.notices.pop(notification_id, None)
+        for changed in self.lookups:
+            changed.add(notification_id)
 
     async def look_around(self) -> None:
         """What was told to nobody while this client was away, and no join replays."""
-        for notification in (await self.call("GET", "/notifications?limit=100"))["data"]:
-            self.note(notification)
+        changed: set[str] = set()
+        self.lookups.append(changed)
+        try:
+            listed = (await self.call("GET", "/notifications?limit=100"))["data"]
+        finally:
+            self.lookups.remove(changed)
+        present = {notification["id"]: notification for notification in listed}
+        for notification_id in (present.keys() | self.notices.keys()) - changed:
+            self.forget(notification_id)
+            if notification_id in present:
+                self.note(present[notification_id])
         for conversation in (await self.call("GET", "/chat/conversations"))["data"]:
             for participant in conversation["participants"]:
                 if participant["userId"] == self.member.partner_id:

@@ -20,7 +20,7 @@ LIST_MESSAGES = """
 LIST_COUNTERS = "select id::text, last_rev, last_seq from conversations"
 LIST_NOTIFICATIONS = """
     select conversation_id::text, user_id::text, sum((metadata->>'count')::int)::int as count from notifications
-    where type = 'NEW_MESSAGE' group by 1, 2
+    where type = 'NEW_MESSAGE' and not is_read group by 1, 2
 """
 LIST_MARKS = "select conversation_id::text, user_id::text, last_read_seq from conversation_participants"
 
@@ -61,7 +61,7 @@ class Findings:
 
 
 async def count_notified(conn: asyncpg.Connection) -> dict[tuple[str, str], int]:
-    """(conversation, user) -> how many messages its notifications count."""
+    """Return (conversation, user) -> how many messages its unread notification counts."""
     return {(row["conversation_id"], row["user_id"]): row["count"] for row in await conn.fetch(LIST_NOTIFICATIONS)}
 
 
@@ -116,11 +116,14 @@ async def check(conn: asyncpg.Connection, clients: list[Client], record: Record)
         differing = [seq for seq in seen.keys() | messages.keys() if seen.get(seq) != messages.get(seq)]
         if differing:
             findings.views.append(f"{client.where}: sees {len(seen)}, stored {len(messages)}, other {differing[:9]}")
-        received = sum(message.sender_id != member.user_id for message in messages.values())
-        if counts.get((member.conversation_id, member.user_id), 0) != received or client.notified != received:
-            told = f"{counts.get((member.conversation_id, member.user_id))} noted, {client.notified} told"
-            findings.notifications.append(f"{client.where}: {received} received, {told}")
         mine, theirs = (marks[member.conversation_id, user] for user in (member.user_id, member.partner_id))
+        unread = sum(
+            seq > mine and message.sender_id != member.user_id and not message.is_deleted
+            for seq, message in messages.items()
+        )
+        noted = counts.get((member.conversation_id, member.user_id), 0)
+        if noted != unread or client.notified != unread:
+            findings.notifications.append(f"{client.where}: {unread} unread, {noted} noted, {client.notified} told")
         if mine != client.has_read or theirs != client.partner_has_read:
             known = f"{client.has_read} acknowledged, {client.partner_has_read} of {theirs} told"
             findings.marks.append(f"{client.where}: stored {mine}, {known}")

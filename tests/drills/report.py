@@ -17,7 +17,7 @@ def summary(findings: Findings, record: Record, struck: list[Struck], seconds: f
         "a clientMessageId stored twice": findings.doubled,
         "conversations with a gap": findings.gaps,
         "clients whose view differs from the database": findings.views,
-        "clients told of another number of messages": findings.notifications,
+        "clients with another number of unread messages": findings.notifications,
         "read marks lost, or not told to the other": findings.marks,
         "events told twice or out of order": findings.violations,
         "lines of the logs that tell of a defect": findings.unexpected,
