@@ -70,7 +70,7 @@ def gather(options: argparse.Namespace, settings: Settings) -> Admin:
     if email is None:
         need_terminal("email")
         email = input("E-mail: ")
-    email = checked(EMAIL, "the e-mail address", email)
+    email = checked(EMAIL, "the e-mail address", email, production=settings.production)
     if options.password is None and settings.admin_password is None:
         need_terminal("password")
         return Admin(name, email, ask_password(email))
@@ -82,9 +82,9 @@ def gather(options: argparse.Namespace, settings: Settings) -> Admin:
     return Admin(name, email, password)
 
 
-def checked(kind: TypeAdapter[str], what: str, value: str) -> str:
+def checked(kind: TypeAdapter[str], what: str, value: str, production: bool = False) -> str:
     try:
-        return kind.validate_python(value)
+        return kind.validate_python(value, context={"production": production})
     except ValidationError as error:
         raise Refused(f"{what} {predicate(error.errors()[0])}") from None
 

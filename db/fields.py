@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args
 
+import email_validator
 from annotated_types import GroupedMetadata
 from email_validator import EmailNotValidError, validate_email
 from pydantic import (
@@ -13,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     StringConstraints,
+    ValidationInfo,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
@@ -107,12 +109,23 @@ class Line(Text):
             yield AfterValidator(with_something_to_see)
 
 
-def normalise_email(text: str) -> str:
-    """Lower case; whether mail can be delivered there is what the mailed code finds out."""
+# RFC 6761: no mail reaches these top-level domains. The library refuses them everywhere, Email in production only.
+SPECIAL_USE_DOMAINS = frozenset(email_validator.SPECIAL_USE_DOMAIN_NAMES)
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+
+def normalise_email(text: str, info: ValidationInfo) -> str:
+    """Return the address in lower case. The mailed code finds out whether mail can be delivered there.
+
+    With `production` in the context of the validation, refuse special-use domains.
+    """
     try:
         checked = validate_email(text.strip(), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError:
         raise ValueError("is not a valid e-mail address, such as name@example.com") from None
+    top_level = checked.ascii_domain.rpartition(".")[2].lower()
+    if top_level in SPECIAL_USE_DOMAINS and (info.context or {}).get("production"):
+        raise ValueError("has a domain that cannot receive mail. Please give an address that you can read")
     return checked.normalized.lower()
 
 

@@ -189,7 +189,7 @@ class Handler(RequestHandler):
         inputs: list[BaseModel] = []
         try:
             if declared.body:
-                inputs.append(self.body.read(declared))
+                inputs.append(self.body.read(declared, self.application.config.production))
             if declared.query:
                 inputs.append(declared.query.model_validate(self.read_query()))
         except ValidationError as error:

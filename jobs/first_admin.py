@@ -29,7 +29,7 @@ def first_admin_faults(values: Mapping[str, Any]) -> list[str]:
         faults.append("ADMIN_PASSWORD: is needed with ADMIN_EMAIL")
     if email is not None:
         try:
-            EMAIL.validate_python(email)
+            EMAIL.validate_python(email, context={"production": values.get("app_env") == "production"})
         except ValidationError:
             faults.append("ADMIN_EMAIL: is not a valid e-mail address")
     fault = weakness(password, email or "") if password is not None else None
