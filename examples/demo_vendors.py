@@ -163,7 +163,10 @@ class Demo:
         self.check(parse_qs(urlsplit(landed).query) == {"tiktok": ["connected"]}, "the consent connects the account")
         again = (await self.fetch(back)).headers["Location"]
         say(f"  the same address once more: {again}")
-        self.check("reason=invalid_state" in again, "a state works once")
+        self.check(again == landed, "a reload leads to the same page")
+        other = (await self.fetch(back.replace("code=", "code=another"))).headers["Location"]
+        say(f"  the same with another code: {other}")
+        self.check("reason=invalid_state" in other, "a state works for one code")
 
     async def look_up(self, reader: str) -> None:
         title("Anybody signed in may look up a public profile; the week's second look costs nothing")

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 from uuid import uuid4
@@ -31,8 +32,10 @@ from services.tiktok_oauth import Tokens, new_pkce_pair
 
 log = structlog.get_logger()
 
-OPEN_STATES = 5  # of a user; a sixth sign-in that has begun ends the oldest
+OPEN_STATES = 5  # of a user; a sixth sign-in that has begun ends the oldest, used up or not
 EXCHANGE_SECONDS = 45.0  # a token, a profile and two pages of videos; somebody looks at an empty page meanwhile
+LOST_SECONDS = 60  # after so long the first of several requests has ended or died
+LOOK_SECONDS = 0.5  # between looks for its outcome
 PAGE = "/social-media"  # of the web client
 MAX_PARAMETER = 4096
 
@@ -63,11 +66,30 @@ class Begin(Handler):
         self.reply({"authUrl": auth_url}, message="Please continue at TikTok", authUrl=auth_url)
 
 
-# Whoever comes first uses it up, whatever becomes of it then.
+# The first answer uses a state up, whatever becomes of it.
 TAKE_STATE = """
-    delete from oauth_states where id = $1 and user_id = $2 and session_id = $3 and expires_at > now()
-    returning verifier
+    with unused as (
+        select id, verifier from oauth_states
+        where id = $1 and user_id = $2 and session_id = $3 and expires_at > now() and answer_hash is null
+        for update
+    ), taken as (
+        update oauth_states s set answer_hash = $4, answered_at = now(), verifier = null
+        from unused where s.id = unused.id
+    )
+    select verifier from unused
 """
+
+END_STATE = "update oauth_states set outcome = $2 where id = $1 and outcome is null"
+
+# Null while the first request goes on; the outcome of one whose instance has died is never known.
+SHOW_OUTCOME = f"""
+    select coalesce(outcome, case when answered_at < now() - interval '{LOST_SECONDS} seconds' then 'unavailable' end)
+        as outcome
+    from oauth_states
+    where id = $1 and user_id = $2 and session_id = $3 and expires_at > now() and answer_hash = $4
+"""
+
+CONNECTED = "connected"
 
 
 class Refused(Exception):
@@ -79,54 +101,75 @@ class Callback(Handler):
 
     @endpoint(PUBLIC, statuses=(302,), acts=True)
     async def get(self) -> None:
-        """TikTok sends people back to this; always a redirect to the web client."""
+        """TikTok sends people back to this; always a redirect to the web client. A reload leads where the first did."""
         given = self.read_parameters()
         try:
-            async with asyncio.timeout(EXCHANGE_SECONDS) as deadline:
-                await self.complete(given, deadline)
-        except Refused as refusal:
-            return self.send_back("error", str(refusal))
-        except (HandleTaken, VendorError, TimeoutError, DatabaseUnavailable) as error:
-            log.warning("tiktok sign-in failed", error=f"{type(error).__name__} {error}")
-            return self.send_back("error", reason_of(error))
-        return self.send_back("connected")
+            state = self.read_state(given.get("state", ""))
+            outcome = await self.answer(state, given)
+        except (Refused, DatabaseUnavailable) as error:
+            outcome = reason_of(error)
+        self.send_back(outcome)
 
-    async def complete(self, given: dict[str, str], deadline: asyncio.Timeout) -> None:
-        state, verifier = await self.take_state(given.get("state", ""))
-        if "error" in given or "code" not in given:
-            raise Refused("denied" if given.get("error") == "access_denied" else "refused")
-        tiktok = self.services.tiktok
-        tokens = await tiktok.oauth.exchange(given["code"], verifier)
+    def read_state(self, text: str) -> State:
         try:
-            if tokens.missing_scopes:
-                raise Refused("missing_permissions")
-            profile = await tiktok.read(tokens)
-            deadline.reschedule(
-                None
-            )  # what stands in the database is not given back; its waits have bounds of their own
-            await self.store(state.user_id, profile, tokens)
-        except BaseException:
-            await tiktok.discard(tokens)
-            raise
-
-    async def take_state(self, text: str) -> tuple[State, str]:
-        """The state and its PKCE verifier, used up; its session must still be alive."""
-        try:
-            state = self.services.oauth_states.read(text)
+            return self.services.oauth_states.read(text)
         except StateExpired:
             raise Refused("expired") from None
         except StateError:
             raise Refused("invalid_state") from None
-        verifier = await self.db.fetchval(TAKE_STATE, *state)
+
+    async def answer(self, state: State, given: dict[str, str]) -> str:
+        """Sign in once for a state, and return the outcome, which repeated requests with the same code get too."""
+        answer_hash = sha256((given.get("code") or given.get("error", "")).encode()).digest()
+        verifier = await self.db.fetchval(TAKE_STATE, *state, answer_hash)
         if verifier is None:
-            raise Refused("invalid_state")
+            return await self.first_outcome(state, answer_hash)
+        outcome = "internal"
+        try:
+            async with asyncio.timeout(EXCHANGE_SECONDS) as deadline:
+                await self.sign_in(state, verifier, given, deadline)
+            outcome = CONNECTED
+        except Refused as refusal:
+            outcome = reason_of(refusal)
+        except (HandleTaken, VendorError, TimeoutError, DatabaseUnavailable) as error:
+            outcome = reason_of(error)
+            log.warning("tiktok sign-in failed", error=f"{type(error).__name__} {error}")
+        finally:
+            if outcome != CONNECTED:
+                await self.db.execute(END_STATE, state.id, outcome)
+        return outcome
+
+    async def first_outcome(self, state: State, answer_hash: bytes) -> str:
+        """Wait for the request that has used the state up, on whichever instance. Refused if it had another code."""
+        while True:
+            row = await self.db.fetchrow(SHOW_OUTCOME, *state, answer_hash)
+            if row is None:
+                raise Refused("invalid_state")
+            if row["outcome"]:
+                return row["outcome"]
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def sign_in(self, state: State, verifier: bytes, given: dict[str, str], deadline: asyncio.Timeout) -> None:
         caller = await self.application.sessions.caller(state.session_id, state.user_id)
         if caller is None or caller.role != "INFLUENCER":
             raise Refused("session_ended")
-        return state, self.services.encryption.decrypt(verifier, verifier_identity(state.id))
+        if "error" in given or "code" not in given:
+            raise Refused("denied" if given.get("error") == "access_denied" else "refused")
+        tiktok = self.services.tiktok
+        pkce_verifier = self.services.encryption.decrypt(verifier, verifier_identity(state.id))
+        tokens = await tiktok.oauth.exchange(given["code"], pkce_verifier)
+        try:
+            if tokens.missing_scopes:
+                raise Refused("missing_permissions")
+            profile = await tiktok.read(tokens)
+            deadline.reschedule(None)  # what is stored is not given back; the waits of the database have their bounds
+            await self.store(state, profile, tokens)
+        except BaseException:
+            await tiktok.discard(tokens)
+            raise
 
-    async def store(self, user_id: str, profile: Profile, tokens: Tokens) -> None:
-        handle = profile.username
+    async def store(self, state: State, profile: Profile, tokens: Tokens) -> None:
+        handle, user_id = profile.username, state.user_id
         async with self.db.transaction() as tx:
             await lock_handle(tx, "TIKTOK", handle)
             owner = await lock_owner(tx, user_id, "TIKTOK")
@@ -141,6 +184,7 @@ class Callback(Handler):
             sealed = self.services.tiktok.seal(account_id, tokens)
             now = datetime.now(UTC)
             await connect_account(tx, owner, account_id, profile.model_dump_json(), now, new_code(), sealed)
+            await tx.execute(END_STATE, state.id, CONNECTED)
             for notice in await end_claims(tx, "TIKTOK", handle, owner.influencer_id, rivals):
                 tx.after_commit(self.publish, NotificationReceived(*notice))
 
@@ -152,17 +196,19 @@ class Callback(Handler):
             return {}
         return {name: values[0] for name, values in given.items() if len(values[0]) <= MAX_PARAMETER}
 
-    def send_back(self, outcome: str, reason: str | None = None) -> None:
-        query = {"tiktok": outcome} | ({"reason": reason} if reason else {})
+    def send_back(self, outcome: str) -> None:
+        query = {"tiktok": CONNECTED} if outcome == CONNECTED else {"tiktok": "error", "reason": outcome}
         self.set_header("Referrer-Policy", "no-referrer")
         self.redirect(f"{self.application.config.frontend_url[0].rstrip('/')}{PAGE}?{urlencode(query)}")
 
     def fail(self, error: ApiError) -> None:
         """What is refused before the method, and defects of ours: a redirect too."""
-        self.send_back("error", error.code.lower())
+        self.send_back(error.code.lower())
 
 
 def reason_of(error: BaseException) -> str:
+    if isinstance(error, Refused):
+        return str(error)
     if isinstance(error, HandleTaken):
         return "handle_taken"
     if isinstance(error, NotConfigured):
