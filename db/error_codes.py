@@ -30,6 +30,7 @@ ErrorCode = Literal[
     "NOT_IMPLEMENTED",
     "NOT_READY",
     "PROFILE_PRIVATE",
+    "PROFILE_RESTRICTED",
     "RATE_LIMITED",
     "REQUEST_TIMEOUT",
     "SESSION_ENDED",

@@ -77,15 +77,22 @@ PUT_POSTS = """
     )
 """
 
-NUMBERS = """
+SAME = "lower(a.username) = lower(excluded.username)"
+
+COUNTS = ("followers_count", "following_count", "posts_count", "engagement_rate")
+
+# A number that the platform did not tell stays as it was known.
+SYNCED_COUNTS = ", ".join(f"{name} = coalesce(g.{name}, a.{name})" for name in COUNTS)
+# The same where the handle stays; another handle is another account, of which nothing is known.
+CONNECTED_COUNTS = ", ".join(
+    f"{name} = coalesce((select {name} from given), case when {SAME} then a.{name} end, 0)" for name in COUNTS
+)
+
+PROFILE = """
     username = {from}.username, display_name = {from}.display_name, profile_picture = {from}.profile_picture,
-    profile_url = {from}.profile_url, followers_count = {from}.followers_count,
-    following_count = {from}.following_count, posts_count = {from}.posts_count,
-    engagement_rate = {from}.engagement_rate, metadata = {from}.metadata,
+    profile_url = {from}.profile_url, metadata = {from}.metadata,
     last_synced_at = $2, next_sync_at = $2::timestamptz + interval '7 days', sync_failures = 0, updated_at = now()
 """
-
-SAME = "lower(a.username) = lower(excluded.username)"
 
 # Another handle is another account in the same row: nothing of what was known or proven of the former one stays.
 # $4: sealed tokens make it an OAuth account, which proves itself; without them a handle that stays keeps what it has.
@@ -101,12 +108,12 @@ CONNECT = f"""
             last_synced_at, next_sync_at, connection, is_verified, verified_at, verification_code,
             access_token, refresh_token, token_expires_at, refresh_expires_at)
         select $4, $3, platform, username, platform_user_id, display_name, profile_picture, profile_url,
-            followers_count, following_count, posts_count, engagement_rate, metadata,
+            {", ".join(f"coalesce({name}, 0)" for name in COUNTS)}, metadata,
             $2::timestamptz, $2::timestamptz + interval '7 days',
             case when $6::bytea is null then 'PUBLIC' else 'OAUTH' end, $6 is not null,
             case when $6 is not null then now() end, case when $6 is null then $5 end, $6, $7, $8, $9
         from given
-        on conflict (influencer_id, platform) do update set {NUMBERS.replace("{from}", "excluded")},
+        on conflict (influencer_id, platform) do update set {PROFILE.replace("{from}", "excluded")}, {CONNECTED_COUNTS},
             platform_user_id = excluded.platform_user_id, is_active = true,
             connection = case when $6 is null and {SAME} then a.connection else excluded.connection end,
             is_verified = excluded.is_verified or {SAME} and a.is_verified,
@@ -131,7 +138,7 @@ CONNECT = f"""
 # Only if the account is still what it was when the profile was asked for.
 SYNC = f"""
     with {GIVEN}, account as (
-        update social_media_accounts a set {NUMBERS.replace("{from}", "g")}
+        update social_media_accounts a set {PROFILE.replace("{from}", "g")}, {SYNCED_COUNTS}
         from given g
         where a.id = $3 and a.platform = g.platform and a.connection = $4
             and ($4 = 'OAUTH' or lower(a.username) = lower(g.username))

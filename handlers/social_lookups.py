@@ -8,7 +8,7 @@ from handlers.base import Handler
 from handlers.endpoint import USER, Paging, endpoint
 from handlers.errors import Invalid
 from handlers.paging import Cursor, window
-from services.profiles import Platform, iso, read_username
+from services.profiles import COUNTS, Platform, iso, read_username
 from services.rate_limit import Claim
 from services.scrapes import Fetched
 
@@ -48,8 +48,9 @@ def age_of(found: Fetched) -> dict[str, Any]:
 
 def describe(found: Fetched) -> dict[str, Any]:
     profile = found.profile
+    told = profile.model_dump(include=set(PublicProfile.model_fields))
     return PublicProfile(
-        **profile.model_dump(include=set(PublicProfile.model_fields)),
+        **told | {name: told[name] or 0 for name in COUNTS},
         platform_username=profile.username,
         is_verified=profile.is_verified_by_platform,
         fetched_at=iso(found.finished_at) or "",

@@ -139,3 +139,16 @@ class ProfilePrivate(VendorError):
     reason = "PROFILE_PRIVATE"
     title = "Profile is private"
     message = "This profile is private. Please make it public and try again."
+
+
+class ProfileRestricted(VendorError):
+    """Shown to some people only, by age or country, and so to no scraper: asking again cannot help."""
+
+    status = 409
+    code = "PROFILE_RESTRICTED"
+    reason = "PROFILE_RESTRICTED"
+    title = "Profile is restricted to some viewers"
+    message = (
+        "This profile is shown only to people of a certain age or in certain countries. "
+        "Please remove its minimum age and its country limits in the settings of the account, then try again."
+    )

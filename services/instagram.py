@@ -6,10 +6,10 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ValidationError
 
 from services.apify import ApifyActors
-from services.errors import UnreadableAnswer
+from services.errors import ProfileRestricted, UnreadableAnswer
 from services.profiles import MAX_POSTS, Profile, iso, same_username
-from services.public_profiles import PublicProfiles, complaint_of, explain_missing
-from services.vendor_fields import Link, MediaType, Name
+from services.public_profiles import PublicProfiles, complaint_of, explain_missing, is_restricted
+from services.vendor_fields import Link, MediaType, Name, VisibleCount
 from services.vendor_profiles import VendorPost, VendorProfile, readable_posts, spelt
 from settings import Settings
 
@@ -29,6 +29,8 @@ class InstagramPost(VendorPost):
         product_type="productType",
     )
 
+    # Instagram lets people hide the likes of a post; the scraper then writes -1, or none.
+    likes_count: VisibleCount = None
     type: Name = "Image"
     product_type: Name = None
     display_url: Link = None
@@ -47,7 +49,7 @@ class InstagramPost(VendorPost):
             "id": self.id,
             "type": self.type,  # in Instagram's own words: the web client looks for "Sidecar"
             "caption": self.caption or "",
-            "likesCount": self.likes_count,
+            "likesCount": self.likes_count or 0,
             "commentsCount": self.comments_count,
             "timestamp": iso(self.posted_at),
             "url": self.url,
@@ -91,6 +93,8 @@ class InstagramProfiles(PublicProfiles):
                 try:
                     profile = InstagramProfile.model_validate(item)
                 except ValidationError as error:
+                    if is_restricted(item):
+                        raise ProfileRestricted(VENDOR, str(item.get("restrictionReason"))) from None
                     raise UnreadableAnswer(VENDOR, str(error)) from None
                 return profile.to_profile(readable_posts(InstagramPost, profile.latest_posts, MAX_POSTS))
         raise explain_missing(VENDOR, items, username, others=bool(profiles))

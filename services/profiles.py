@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from services.vendor_fields import Bio, Caption, Count, Identifier, Link, MediaType, Moment, Name
+from services.vendor_fields import Bio, Caption, Count, Identifier, Link, MediaType, Moment, Name, VisibleCount
 
 Platform = Literal["INSTAGRAM", "TIKTOK"]
+COUNTS = ("followers_count", "following_count", "posts_count", "engagement_rate")  # of a profile
 USERNAMES = {"INSTAGRAM": r"[A-Za-z0-9._]{1,30}", "TIKTOK": r"[A-Za-z0-9._]{2,24}"}
 MAX_POSTS = 24  # two pages of a grid; more neither sharpens the averages nor is shown
 MAX_HASHTAGS = 60  # of one post; the platforms allow 30
@@ -31,6 +32,7 @@ class Post(BaseModel):
     url: Link = None
     media_url: Link = None
     likes_count: Count = 0
+    likes_hidden: bool = False  # then the count is 0 and belongs to no mean
     comments_count: Count = 0
     shares_count: Count = 0
     views_count: Count = 0
@@ -39,7 +41,10 @@ class Post(BaseModel):
 
 
 class Profile(BaseModel):
-    """`username` as the platform spells it, without @; `engagement_rate` in percent; `metadata` for the web client."""
+    """`username` as the platform spells it, without @; `engagement_rate` in percent; `metadata` for the web client.
+
+    Numbers that the platform did not tell are None: what is known of them stays.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,10 +55,10 @@ class Profile(BaseModel):
     biography: Bio = None
     profile_picture: Link = None
     profile_url: Link = None
-    followers_count: Count = 0
-    following_count: Count = 0
-    posts_count: Count = 0
-    engagement_rate: float = 0.0
+    followers_count: VisibleCount = None
+    following_count: VisibleCount = None
+    posts_count: VisibleCount = None
+    engagement_rate: float | None = None
     is_verified_by_platform: bool = False
     is_private: bool = False
     metadata: dict[str, Any] = {}
@@ -91,11 +96,15 @@ def hashtags(caption: str | None) -> list[str]:
 
 
 def engagement(posts: Sequence[Post], followers: int) -> float:
-    """Mean of likes, comments and shares over the posts, in percent of the followers; 0 without followers."""
-    if not posts or followers <= 0:
+    """Mean of likes, comments and shares over the posts, in percent of the followers; 0 without followers.
+
+    Posts whose likes are hidden are left out.
+    """
+    known = [post for post in posts if not post.likes_hidden]
+    if not known or followers <= 0:
         return 0.0
-    reactions = sum(post.likes_count + post.comments_count + post.shares_count for post in posts)
-    return round(reactions / len(posts) / followers * 100, 2)
+    reactions = sum(post.likes_count + post.comments_count + post.shares_count for post in known)
+    return round(reactions / len(known) / followers * 100, 2)
 
 
 def average(counts: Iterable[int]) -> float:
@@ -115,7 +124,7 @@ def describe(biography: str | None, is_verified: bool, posts: Sequence[Post]) ->
     return {
         "bio": biography or "",
         "isVerified": is_verified,
-        "averageLikes": average(post.likes_count for post in posts),
+        "averageLikes": average(post.likes_count for post in posts if not post.likes_hidden),
         "averageComments": average(post.comments_count for post in posts),
         "averageShares": average(post.shares_count for post in posts),
         # Pictures have no views; they are not posts with zero views.

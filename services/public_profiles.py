@@ -6,12 +6,20 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from services.apify import ApifyActors, OnStarted
-from services.errors import ActorFailed, ProfileNotFound, ProfilePrivate, UnreadableAnswer, VendorError
+from services.errors import (
+    ActorFailed,
+    ProfileNotFound,
+    ProfilePrivate,
+    ProfileRestricted,
+    UnreadableAnswer,
+    VendorError,
+)
 from services.profiles import Platform, Profile
 
 # Actors put what went wrong into the dataset, in one of these fields, and call the run a success.
 ERROR_FIELDS = ("error", "errorCode", "errorDescription", "note")
 NOT_FOUND = ("not_found", "not found", "notfound", "not exist", "n't exist", "no_items", "no such")
+RESTRICTED = ("restricted_page", "restricted profile", "restricted access", "restricted_profile", "age-restricted")
 PRIVATE = ("is private", "private account", "account_private", "profile_private", "private_profile")
 
 
@@ -56,6 +64,8 @@ def explain_missing(vendor: str, items: Sequence[Any], username: str, others: bo
     """Why none of the items is the profile that was asked for; `others`: they are other people's profiles."""
     objects = [item for item in items if isinstance(item, dict)]
     complaint = next(filter(None, map(complaint_of, objects)), "")
+    if any(is_restricted(item) for item in objects):
+        return ProfileRestricted(vendor, complaint or f"{username} is restricted")
     if others and not complaint:
         return ProfileNotFound(vendor, f"the dataset is about others than {username}")
     if not complaint:
@@ -71,3 +81,11 @@ def explain_missing(vendor: str, items: Sequence[Any], username: str, others: bo
 
 def complaint_of(item: dict[str, Any]) -> str:
     return " ".join(str(item[field]) for field in ERROR_FIELDS if item.get(field))
+
+
+def is_restricted(item: dict[str, Any]) -> bool:
+    """Whether the platform hides the profile from people who are not signed in, by its audience's age or country."""
+    if item.get("requestErrorMessages"):  # the scraper was blocked, and has seen nothing of the profile
+        return False
+    said = any(sign in complaint_of(item).lower() for sign in RESTRICTED)
+    return said or item.get("isRestrictedProfile") is True or bool(item.get("restrictionReason"))

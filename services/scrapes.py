@@ -19,6 +19,7 @@ from services.errors import (
     NotConfigured,
     ProfileNotFound,
     ProfilePrivate,
+    ProfileRestricted,
     VendorError,
     VendorRateLimited,
     VendorTimeout,
@@ -37,7 +38,7 @@ GRACE_SECONDS = 15.0  # beyond a scrape's own bound, for the database and for en
 RUNNING = 16  # scrapes of one instance at once, its nightly sync included
 WAITING = 64  # a second's worth of the busiest hour; one more is asked to come back
 # What is so, whoever asks; everything else may be different the next time.
-DEFINITE_NAMES = [kind.__name__ for kind in (ProfileNotFound, EmptyDataset, ProfilePrivate)]
+DEFINITE_NAMES = [kind.__name__ for kind in (ProfileNotFound, EmptyDataset, ProfilePrivate, ProfileRestricted)]
 # The vendor was away while its run went on.
 PASSING = (VendorUnreachable, VendorRateLimited)
 

@@ -9,7 +9,7 @@ from services.apify import ApifyActors
 from services.errors import UnreadableAnswer
 from services.profiles import MAX_POSTS, Profile, same_username
 from services.public_profiles import PublicProfiles, complaint_of, explain_missing
-from services.vendor_fields import Link, MediaType, VendorModel
+from services.vendor_fields import Link, MediaType, VendorModel, VisibleCount
 from services.vendor_profiles import VendorPost, VendorProfile, readable_posts, spelt
 from settings import Settings
 
@@ -56,7 +56,7 @@ class TikTokVideo(VendorPost):
             "shareUrl": self.url,
             "coverImageUrl": self.media_url,
             "videoDescription": self.caption or "",
-            "likesCount": self.likes_count,
+            "likesCount": self.likes_count or 0,
             "commentsCount": self.comments_count,
             "sharesCount": self.shares_count,
             "viewsCount": self.views_count,
@@ -66,6 +66,7 @@ class TikTokVideo(VendorPost):
 class TikTokUser(VendorProfile):
     """A person in either spelling: the scraper's `authorMeta` or the API's user."""
 
+    followers: VisibleCount = None  # TikTok sometimes tells no number of somebody's, and has the rest
     platform = "TIKTOK"
     address = "https://www.tiktok.com/@{}"
     metadata_key = "recentVideos"

@@ -19,7 +19,7 @@ MAX_UNIX_SECONDS = 10**11  # beyond it a number of milliseconds is meant
 
 
 def read_count(value: Any) -> int:
-    """Whole numbers, `"1,204"`, `"1.2M"`; vendors write -1 or null for what is hidden."""
+    """Whole numbers, `"1,204"`, `"1.2M"`; null and what is negative count as 0."""
     if value is None or isinstance(value, bool):
         return 0
     if isinstance(value, str):
@@ -34,6 +34,13 @@ def read_count(value: Any) -> int:
     if not isinstance(value, int):
         raise ValueError("is no count")
     return min(max(value, 0), MAX_COUNT)
+
+
+def read_visible_count(value: Any) -> int | None:
+    """The same; None for what is hidden (-1) or not told (null)."""
+    if value is None or (isinstance(value, int | float) and value < 0) or str(value).strip().startswith("-"):
+        return None
+    return read_count(value)
 
 
 def read_moment(value: Any) -> datetime | None:
@@ -71,6 +78,7 @@ def text_reader(max_chars: int) -> BeforeValidator:
 
 
 Count = Annotated[int, BeforeValidator(read_count)]
+VisibleCount = Annotated[int | None, BeforeValidator(read_visible_count)]
 Moment = Annotated[datetime | None, BeforeValidator(read_moment)]
 Link = Annotated[str | None, BeforeValidator(read_link)]
 Name = Annotated[str | None, text_reader(200)]

@@ -7,7 +7,18 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import AliasChoices, AliasGenerator, ConfigDict, ValidationError
 
 from services.profiles import Platform, Post, Profile, describe, engagement, hashtags
-from services.vendor_fields import Bio, Caption, Count, Identifier, Link, MediaType, Moment, Name, VendorModel
+from services.vendor_fields import (
+    Bio,
+    Caption,
+    Count,
+    Identifier,
+    Link,
+    MediaType,
+    Moment,
+    Name,
+    VendorModel,
+    VisibleCount,
+)
 
 
 def spelt(**names: str) -> ConfigDict:
@@ -21,7 +32,7 @@ class VendorPost(VendorModel):
     id: Identifier
     caption: Caption = None
     url: Link = None
-    likes_count: Count = 0
+    likes_count: VisibleCount = 0
     comments_count: Count = 0
     shares_count: Count = 0
     views_count: Count = 0
@@ -46,7 +57,8 @@ class VendorPost(VendorModel):
             caption=self.caption,
             url=self.url,
             media_url=self.media_url,
-            likes_count=self.likes_count,
+            likes_count=self.likes_count or 0,
+            likes_hidden=self.likes_count is None,
             comments_count=self.comments_count,
             shares_count=self.shares_count,
             views_count=self.views_count,
@@ -65,9 +77,9 @@ class VendorProfile(VendorModel):
     display_name: Name = None
     biography: Bio = None
     picture: Link = None
-    followers: Count
-    following: Count = 0
-    posts_count: Count = 0
+    followers: VisibleCount
+    following: VisibleCount = None
+    posts_count: VisibleCount = None
     is_verified: bool = False
     is_private: bool = False
 
@@ -84,7 +96,7 @@ class VendorProfile(VendorModel):
             followers_count=self.followers,
             following_count=self.following,
             posts_count=self.posts_count,
-            engagement_rate=engagement(posts, self.followers),
+            engagement_rate=None if self.followers is None else engagement(posts, self.followers),
             is_verified_by_platform=self.is_verified,
             is_private=self.is_private,
             metadata=describe(self.biography, self.is_verified, posts)

@@ -151,7 +151,6 @@ def test_no_instagram_profile(items, error):
         ([{"errorCode": "BLOCKED", "input": "sakura"}], ActorFailed),
         ([video(author={"name": "somebody_else"})], ProfileNotFound),
         ([video(author={"fans": "a lot"})], UnreadableAnswer),
-        ([video(author={"fans": None})], UnreadableAnswer),
         ([{"authorMeta": "sakura", "id": "1"}], UnreadableAnswer),
         ([{"hello": "world"}], UnreadableAnswer),
         ([1, None], UnreadableAnswer),

@@ -91,6 +91,7 @@ STATES = [
     ("nobody.here", None, 404, "NOT_FOUND", "PROFILE_NOT_FOUND"),
     ("nothing.here", None, 404, "NOT_FOUND", "PROFILE_NOT_FOUND"),
     ("himitsu.nails", None, 409, "PROFILE_PRIVATE", "PROFILE_PRIVATE"),
+    ("otona.nails", None, 409, "PROFILE_RESTRICTED", "PROFILE_RESTRICTED"),
     ("broken.actor", None, 502, "UPSTREAM_FAILED", "UPSTREAM_RUN_FAILED"),
     ("slow.actor", None, 504, "UPSTREAM_TIMEOUT", "UPSTREAM_TIMEOUT"),
     ("garbage.actor", None, 502, "UPSTREAM_FAILED", "UPSTREAM_UNREADABLE"),

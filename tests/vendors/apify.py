@@ -1,8 +1,8 @@
 """A stand-in for Apify's API v2 (https://docs.apify.com/api/v2), with the two actors that we run.
 
 How a run goes is said by the username it is for: `behaviours[username]` is one of
-`not_found empty private blocked failed aborted timed_out nonsense no_json no_list huge never_ends`, none for a good
-end. `datasets[username]` replaces what a run finds, `bios[username]` a person's biography.
+`not_found empty private restricted blocked failed aborted timed_out nonsense no_json no_list huge never_ends`, none
+for a good end. `datasets[username]` replaces what a run finds, `bios[username]` a person's biography.
 """
 
 import asyncio
@@ -210,6 +210,9 @@ class Apify(StandIn):
         no_items = {"error": "no_items", "errorDescription": "Empty or private data for provided input"}
         found: dict[str, Any] = {
             "empty": [],
+            "restricted": [
+                input_url | {"error": "restricted_page", "errorDescription": "Restricted access, only partial data"}
+            ],
             "not_found": [input_url | {"error": "not_found", "errorDescription": "Page not found"}],
             "no_items": [input_url | no_items | {"requestErrorMessages": []}],
             "blocked": [input_url | no_items | {"requestErrorMessages": ["Error: Request blocked, retrying"]}],

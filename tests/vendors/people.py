@@ -63,6 +63,7 @@ BEHAVIOURS = {
     "nobody.here": "not_found",
     "nothing.here": "empty",
     "himitsu.nails": "private",
+    "otona.nails": "restricted",
     "broken.actor": "failed",
     "slow.actor": "timed_out",
     "garbage.actor": "nonsense",
