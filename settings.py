@@ -36,6 +36,8 @@ SECRET_MIN_BYTES = 32
 HTTP_URL = TypeAdapter(AnyHttpUrl)
 HOST_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
 IMAGE_HOST = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]", re.ASCII)
+VERSION = "0.1.0"  # shown by /health and the API descriptions
+
 GENERATED_SECRETS = ("jwt_access_secret", "jwt_refresh_secret", "encryption_key")
 # Where TikTok's and Instagram's pictures live; the image proxy relays from no other host.
 IMAGE_HOSTS = (

@@ -10,10 +10,10 @@ from handlers.router import PARAMETER, Route, Table
 from realtime.commands import COMMANDS
 from realtime.event_shapes import EVENT_SHAPES
 from realtime.frames import MAX_ID_CHARS
+from settings import VERSION
 
 Json = dict[str, Any]
 REF = "#/components/schemas/{model}"
-VERSION = "1.0"
 
 ABOUT = """
 Errors are JSON for every status: `{error, message, code, requestId, details?}`; `error` and `message` each help a

@@ -12,6 +12,7 @@ from db.pool import DatabaseUnavailable
 from db.shapes import Shape, Time
 from handlers.base import Handler
 from handlers.endpoint import PUBLIC, endpoint
+from settings import VERSION
 
 STARTED = time.monotonic()
 READY_SECONDS = 2.0
@@ -27,6 +28,7 @@ class State(Shape):
 
 class LongState(State):
     message: str
+    version: str
     timestamp: Time
     uptime: float
 
@@ -50,6 +52,7 @@ class Health(Handler):
             {
                 "status": "ok",
                 "message": "Beautiful Encer is running",
+                "version": VERSION,
                 "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
                 "uptime": round(time.monotonic() - STARTED, 3),
             }

@@ -85,4 +85,10 @@ async def test_answers_are_described_as_they_are(api):
     assert schemas["sync"]["properties"]["cacheAge"] == {"type": "integer"}
     assert schemas["deletion"]["properties"]["data"] == {"type": "null"}
     name = schemas["health"]["$ref"].rpartition("/")[2]
-    assert set(described["components"]["schemas"][name]["required"]) == {"status", "message", "timestamp", "uptime"}
+    assert set(described["components"]["schemas"][name]["required"]) == {
+        "status",
+        "message",
+        "version",
+        "timestamp",
+        "uptime",
+    }

@@ -12,7 +12,7 @@ from tornado.iostream import IOStream
 from tornado.tcpclient import TCPClient
 
 from services.addresses import network_of
-from settings import Limit
+from settings import VERSION, Limit
 from tests.factories import PASSWORD
 from tests.forms import BOUNDARY, File, encode_form, picture
 
@@ -285,6 +285,7 @@ async def test_a_crash_tells_nothing_of_us(instance, api, people, monkeypatch):
 
 async def test_health(api):
     health = (await api.get("/health")).body
+    assert health["version"] == VERSION == (await api.get("/openapi.json")).body["info"]["version"]
     assert health["status"] == "ok"
     assert health["timestamp"].endswith("Z")
     async with asyncio.timeout(10):  # a server that has just started has not heard itself through Redis yet
