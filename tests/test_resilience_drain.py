@@ -83,8 +83,9 @@ async def test_a_new_socket_is_sent_to_the_next_instance(leaving, people):
     await leaving.stop()
 
 
-async def test_connections_that_wait_to_be_accepted_are_served(leaving):
-    """They would be reset with the listening socket, requests and all."""
+async def test_connections_that_wait_to_be_accepted_are_served(leaving, monkeypatch):
+    """They would be reset with the listening socket, requests and all; also by a loop that reads them late."""
+    monkeypatch.setattr("services.draining.UNREAD_SECONDS", 0)
     waiting = [sockets.create_connection(("127.0.0.1", leaving.port)) for _ in range(50)]  # the loop has no turn here
     for sock in waiting:
         sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -49,8 +49,9 @@ async def fill(api, people, tiktok, db, encryption, count: int = 3) -> str:
     await connect_oauth(api, tiktok, gone, "gone")
     tiktok.fail("server_error", "revoke")
     await api.delete("/social-media/tiktok", gone)
-    await queue_mail(db, encryption, "a@example.com", "reset", PARAMS)
-    await db.execute("update email_outbox set next_attempt_at = now() + interval '1 hour'")
+    async with db.transaction() as tx:  # so that no outbox sends it before it is put off
+        await queue_mail(tx, encryption, "a@example.com", "reset", PARAMS)
+        await tx.execute("update email_outbox set next_attempt_at = now() + interval '1 hour'")
     return await begin_oauth(api, await people.influencer("Late"))
 
 
