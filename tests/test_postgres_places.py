@@ -11,7 +11,7 @@ import pytest
 
 from db import postgres_places, system_user
 from db.embedded import EmbeddedServers
-from db.postgres_places import data_place, packaged_folder, parts_of, programs
+from db.postgres_places import data_place, packaged_folder, parts_of, programs, show_kept_data
 from db.programs import ServersError, run_program
 from tests.programs import needs_root
 from tests.scratch import scratch_folder
@@ -111,6 +111,21 @@ def test_without_any_usable_path_a_sentence_says_so(machine, monkeypatch):
     monkeypatch.setattr(postgres_places, "copy_package", lambda package, kept: None)
     with pytest.raises(ServersError, match=r"PostgreSQL cannot run: the path is odd, .* Move the project elsewhere"):
         programs()
+
+
+def test_data_of_temporary_folders_that_are_gone_is_removed_and_no_other(machine, monkeypatch):
+    places = {name: system_user.make_shared() / f"data-{name}" for name in ("temporary", "gone", "elsewhere")}
+    for name, place in places.items():
+        place.mkdir()
+        (machine / name).mkdir()
+    for name in ("temporary", "gone"):
+        show_kept_data(machine / name / "postgres", places[name])
+    monkeypatch.setattr(postgres_places, "TEMPORARY", machine / "gone")
+    show_kept_data(machine / "elsewhere" / "postgres", places["elsewhere"])
+    for name in ("elsewhere", "gone"):
+        shutil.rmtree(machine / name)
+    show_kept_data(machine / "temporary" / "postgres", places["temporary"])
+    assert {name for name, place in places.items() if place.exists()} == {"temporary", "elsewhere"}
 
 
 def test_the_operators_own_link_to_another_disk_is_followed(machine):
