@@ -66,7 +66,7 @@ class TikTokVideo(VendorPost):
 class TikTokUser(VendorProfile):
     """A person in either spelling: the scraper's `authorMeta` or the API's user."""
 
-    followers: VisibleCount = None  # TikTok sometimes tells no number of somebody's, and has the rest
+    followers: VisibleCount = None  # null where TikTok hides it; `read_user` requires the field
     platform = "TIKTOK"
     address = "https://www.tiktok.com/@{}"
     metadata_key = "recentVideos"
@@ -116,6 +116,8 @@ def read_user(vendor: str, user: Any, videos: Sequence[Any]) -> Profile:
         person = TikTokUser.model_validate(user)
     except ValidationError as error:
         raise UnreadableAnswer(vendor, str(error)) from None
+    if not {"fans", "follower_count"} & user.keys():  # null is a count that TikTok hides; a missing field is no user
+        raise UnreadableAnswer(vendor, "the number of followers is missing")
     return person.to_profile(readable_posts(TikTokVideo, videos, MAX_POSTS))
 
 
