@@ -49,12 +49,20 @@ def announce_closing(http: HTTPServer) -> None:
     http.conn_params.no_keep_alive = True
 
 
-def has_unread(http: HTTPServer) -> bool:
-    """Return whether bytes have arrived that the event loop has not read yet: on a busy machine that takes a while."""
+def has_requests(http: HTTPServer) -> bool:
+    """Return whether an open connection carries a request or an answer.
+
+    An idle connection waits for the first bytes of a request and has none. Bytes that the kernel holds, and bytes that
+    Tornado has read without having made a request of them, show nowhere else.
+    """
     arrived = select.poll()
     for connection in http._connections:
-        if not connection.stream.closed():
-            arrived.register(connection.stream.fileno(), select.POLLIN)
+        stream = connection.stream
+        if stream.closed():
+            continue
+        if stream.writing() or not stream.reading():
+            return True
+        arrived.register(stream.fileno(), select.POLLIN)
     return bool(arrived.poll(0))
 
 
@@ -68,8 +76,7 @@ async def requests_end(http: HTTPServer, running: Sized, idle_seconds: float) ->
     until = asyncio.get_running_loop().time() + max(idle_seconds, UNREAD_SECONDS)
     while (  # noqa: ASYNC110  nor of this
         running
-        or any(connection.stream.writing() for connection in http._connections)
-        or has_unread(http)
+        or has_requests(http)
         or (http._connections and asyncio.get_running_loop().time() < until)
     ):
         await asyncio.sleep(POLL_SECONDS)
