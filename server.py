@@ -18,28 +18,28 @@ import uvloop
 from tornado.netutil import bind_sockets
 
 from db.connect import CannotConnect, reason_of, wait_for_database
-from db.embedded import EmbeddedServers, ServerUrls
 from db.migrate import migrate
+from db.packaged.programs import ServersError
+from db.packaged.servers import EmbeddedServers, ServerUrls
 from db.pool import Database, DatabaseUnavailable
-from db.programs import ServersError
-from db.scrape_runs import ScrapeRuns
-from db.sessions import Sessions
-from db.tiktok_tokens import TikTokTokens
+from db.queries.scrape_runs import ScrapeRuns
+from db.queries.sessions import Sessions
+from db.queries.tiktok_tokens import TikTokTokens
 from handlers import make_table
-from handlers.application import App
-from handlers.http_server import Server
+from handlers.http.application import App
+from handlers.http.server import Server
 from jobs.first_admin import first_admin_faults, make_first_admin
 from jobs.loop import JobLoop
 from jobs.outbox import Outbox
 from jobs.run import Tools
 from jobs.table import JOBS
-from realtime import Realtime
-from realtime.socket import TORNADO_SETTINGS
-from services import Services
+from realtime.sockets.socket import TORNADO_SETTINGS
+from realtime.wiring import Realtime
 from services.draining import announce_closing, requests_end, stop_accepting
-from services.mail import sender_faults, sender_from_settings
-from services.media import media_faults
+from services.files.media import media_faults
+from services.mail.senders import sender_faults, sender_from_settings
 from services.redis_client import connect_redis
+from services.resources import Services
 from settings import Settings, SettingsError, load_settings, url_of
 
 log = structlog.get_logger()

@@ -14,15 +14,15 @@ import asyncpg
 import uvloop
 
 from bench.kit import TEXT, Meter, show, tell
-from db.conversations import FETCH_CHANGES, LIST_MARKED, LIST_MOVED, SEND_MESSAGE
-from db.embedded import EmbeddedServers
 from db.migrate import migrate
+from db.packaged.servers import EmbeddedServers
 from db.pool import set_codecs
-from db.sessions import LIST_ENDED, LOAD_CALLER
-from db.unread import COUNT_UNREAD, MARK_READ
-from handlers.chat import FIND_MESSAGE
-from realtime.inboxes import LIST_NOTICED
-from tests.scratch import scratch_folder
+from db.queries.conversations import FETCH_CHANGES, LIST_MARKED, LIST_MOVED, SEND_MESSAGE
+from db.queries.sessions import LIST_ENDED, LOAD_CALLER
+from db.queries.unread import COUNT_UNREAD, MARK_READ
+from handlers.chat.conversations import FIND_MESSAGE
+from realtime.catch_up import LIST_NOTICED
+from tests.helpers.scratch import scratch_folder
 
 CONVERSATIONS = 2_000
 MESSAGES = 100  # in each

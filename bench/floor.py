@@ -11,7 +11,7 @@ from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from bench.kit import TEXT
-from realtime.socket import TORNADO_SETTINGS
+from realtime.sockets.socket import TORNADO_SETTINGS
 
 FRAME = orjson.dumps({"event": "message_sent", "data": {"content": TEXT, "more": "x" * 600}})
 ANSWER = FRAME.ljust(900)

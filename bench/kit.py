@@ -20,9 +20,9 @@ import asyncpg
 import websockets
 from redis import Redis
 
-from db.embedded import EmbeddedServers, free_port
+from db.packaged.servers import EmbeddedServers, free_port
 from deploy.cluster import Cluster
-from services.tokens import Tokens
+from services.security.tokens import Tokens
 from settings import load_settings
 from tests.drills.stage import ADD_INFLUENCER, ADD_SALON, ADD_SESSION, ADD_USER, CONNECT, OPEN, processes_under
 

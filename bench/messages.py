@@ -11,7 +11,7 @@ from typing import Any
 import uvloop
 
 from bench.kit import TEXT, Floor, House, Http, Meter, Pair, Socket, tell
-from tests.scratch import scratch_folder
+from tests.helpers.scratch import scratch_folder
 
 SENDERS = 8  # at once: a busy instance, not an overloaded one
 MESSAGES = 400  # a round and kind

@@ -7,10 +7,10 @@ from pathlib import Path
 from redis import Redis
 
 from bench.kit import Meter, tell
-from db.embedded import EmbeddedServers, stop_redis
-from realtime.presence import DEAD_SECONDS, FRESH_SECONDS
-from realtime.presence_scripts import BEAT, INSTANCES, PRESENT, TELL
-from tests.scratch import scratch_folder
+from db.packaged.servers import EmbeddedServers, stop_redis
+from realtime.presence.presence import DEAD_SECONDS, FRESH_SECONDS
+from realtime.presence.scripts import BEAT, INSTANCES, PRESENT, TELL
+from tests.helpers.scratch import scratch_folder
 
 FRIENDS = 50  # of a user: a new socket asks which of them are there
 BATCHES, BATCH_USERS = 100, 40

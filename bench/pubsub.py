@@ -12,13 +12,13 @@ import uvloop
 from redis import asyncio as aioredis
 
 from bench.kit import TEXT, Meter, tell
-from db.embedded import EmbeddedServers, stop_redis
+from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.events import Envelope, encode
-from tests.redis_cluster import Node, RedisCluster
-from tests.scratch import scratch_folder
+from tests.helpers.redis_cluster import Node, RedisCluster
+from tests.helpers.scratch import scratch_folder
 
 EVENTS = 20_000
-BATCH = 200  # as realtime/speaker.py sends them
+BATCH = 200  # as realtime/redis/publisher.py sends them
 CHANNELS = [f"encer:conversation:{number}" for number in range(BATCH)]
 # A message_sent as it goes over Redis: about 700 bytes.
 FRAME = encode("message_sent", {"content": TEXT, "more": "x" * 480})

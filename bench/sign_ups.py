@@ -15,8 +15,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from bench.kit import House, digits
-from services.passwords import Passwords
-from tests.scratch import scratch_folder
+from services.security.passwords import Passwords
+from tests.helpers.scratch import scratch_folder
 
 SIGN_UPS = 200
 LOGINS = 20  # one after the other

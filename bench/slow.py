@@ -17,7 +17,7 @@ import uvloop
 import websockets
 
 from bench.kit import House, Http, Pair, show, tell
-from tests.scratch import scratch_folder
+from tests.helpers.scratch import scratch_folder
 
 PAIRS = 50
 SOCKETS = 20  # that hear each pair

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvloop
 
 from bench.kit import Floor, House, Meter, Socket, resident_bytes, tell
-from tests.scratch import scratch_folder
+from tests.helpers.scratch import scratch_folder
 
 BATCHES = 4
 OPENING_AT_ONCE = 50

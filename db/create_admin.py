@@ -12,15 +12,15 @@ from typing import Annotated, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from db.admins import add_admin
-from db.embedded import database_of
-from db.faults import predicate
-from db.fields import Email, Line
 from db.migrate import migrate
+from db.packaged.servers import database_of
 from db.pool import Database
+from db.queries.admins import add_admin
+from db.schemas.faults import predicate
+from db.schemas.fields import Email, Line
 from services.commands import program
 from services.logs import write_out
-from services.passwords import Passwords, weakness
+from services.security.passwords import Passwords, weakness
 from settings import Settings, load_settings
 
 NAME: TypeAdapter[str] = TypeAdapter(Annotated[str, Line(100)])

@@ -18,7 +18,7 @@ with warnings.catch_warnings():
     from yoyo.migrations import default_migration_table
 
 from db.address import Address
-from db.embedded import database_of
+from db.packaged.servers import database_of
 from db.pool import DatabaseUnavailable
 from settings import load_settings
 

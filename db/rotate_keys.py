@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from db.embedded import database_of
-from db.outbox import payload_identity
+from db.packaged.servers import database_of
 from db.pool import Database
+from db.queries.outbox import payload_identity
 from services.commands import program
-from services.encryption import DecryptionFailed, Encryption
 from services.logs import write_out
-from services.oauth_states import verifier_identity
-from services.tiktok_accounts import identity
+from services.security.encryption import DecryptionFailed, Encryption
+from services.tiktok.accounts import identity
+from services.tiktok.oauth_states import verifier_identity
 from settings import Settings, load_settings
 
 POOL_SIZE = 2

@@ -18,9 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from db.embedded import EmbeddedServers, ServerUrls, free_port  # noqa: E402
 from db.migrate import migrate  # noqa: E402
-from db.programs import ServersError  # noqa: E402
+from db.packaged.programs import ServersError  # noqa: E402
+from db.packaged.servers import EmbeddedServers, ServerUrls, free_port  # noqa: E402
 from services.logs import complain, write_out  # noqa: E402
 
 SERVER_OPTIONS = "max_fails=2 fail_timeout=5s"

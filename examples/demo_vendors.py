@@ -20,10 +20,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import asyncpg
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
-from db.embedded import free_port
+from db.packaged.servers import free_port
 from examples.chat import mailed_code
 from services.logs import write_out
-from tests.scratch import scratch_folder
+from tests.helpers.scratch import scratch_folder
 from tests.vendors import apify, tiktok
 
 ROOT = Path(__file__).parent.parent

@@ -1,35 +1,25 @@
 """The routes of every room, in one table with the web client's spellings."""
 
-from handlers import (
-    accounts,
-    admin_account,
-    admin_connections,
-    admin_jobs,
-    admin_stats,
-    admin_users,
-    attachments,
-    auth,
-    chat,
-    connections,
-    discovery,
-    docs,
-    export,
-    health,
-    media,
-    notifications,
-    onboarding,
-    profile,
-    proxy,
-    sign_in,
-    social_lookups,
-    social_media,
-    tiktok_oauth,
-)
-from handlers.aliases import ALIASES
-from handlers.base import Handler
-from handlers.endpoint import PUBLIC, Endpoint
-from handlers.router import Route, Table
-from realtime.socket import Socket
+from handlers import connections, discovery, docs, health, media, notifications, onboarding, proxy
+from handlers.admin import account as admin_account
+from handlers.admin import connections as admin_connections
+from handlers.admin import jobs as admin_jobs
+from handlers.admin import stats as admin_stats
+from handlers.admin import users as admin_users
+from handlers.auth import sign_in
+from handlers.auth import sign_up as auth
+from handlers.chat import attachments
+from handlers.chat import conversations as chat
+from handlers.http.aliases import ALIASES
+from handlers.http.base import Handler
+from handlers.http.endpoint import PUBLIC, Endpoint
+from handlers.http.router import Route, Table
+from handlers.profile import account as accounts
+from handlers.profile import export, profile
+from handlers.social_media import accounts as social_media
+from handlers.social_media import lookups as social_lookups
+from handlers.social_media import tiktok_oauth
+from realtime.sockets.socket import Socket
 
 API = "/api/v1"
 API_ROOMS = (

@@ -7,15 +7,15 @@ from uuid import UUID
 
 from pydantic import Field
 
-from db.conversations import close_conversations, open_conversation
-from db.fields import Body, Id, Text
-from db.notifications import notify
 from db.pool import Transaction
-from db.shapes import AskedRequest, ConnectionState, ListedRequest, RequestStatus, RequestUser, UserRef
-from handlers.base import Handler
-from handlers.endpoint import MEMBER, NumberedPaging, endpoint
-from handlers.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
-from handlers.paging import Cursor, key_or_latest, page_of, window
+from db.queries.conversations import close_conversations, open_conversation
+from db.queries.notifications import notify
+from db.schemas.fields import Body, Id, Text
+from db.schemas.shapes import AskedRequest, ConnectionState, ListedRequest, RequestStatus, RequestUser, UserRef
+from handlers.http.base import Handler
+from handlers.http.endpoint import MEMBER, NumberedPaging, endpoint
+from handlers.http.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
+from handlers.http.paging import Cursor, key_or_latest, page_of, window
 from realtime.events import ConversationClosed, NotificationDeleted, NotificationReceived
 
 ASK_AGAIN_DAYS = 7

@@ -6,15 +6,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from db.error_codes import ERROR_CODES
-from db.fields import BlankAsNone, Category, CommaList, Digits, Id, Line, Region
-from db.listings import COUNT_LISTINGS, ENGAGEMENT, FOLLOWERS, list_listings
-from db.search import LATEST, WALK, WALK_NUMBERED
-from db.shapes import ConnectionState, UserRef
-from db.shapes_discovery import CategoryCount, DiscoveredInfluencer, DiscoveredSalon, RegionCount, Vocabularies
-from db.vocabularies import CATEGORY_NAMES, REGION_NAMES
-from handlers.base import Handler
-from handlers.endpoint import ADMIN, INFLUENCER, PUBLIC, SALON, USER, NumberedPaging, endpoint
-from handlers.paging import Cursor, page_of, window
+from db.queries.listings import COUNT_LISTINGS, ENGAGEMENT, FOLLOWERS, list_listings
+from db.queries.search import LATEST, WALK, WALK_NUMBERED
+from db.schemas.discovery import CategoryCount, DiscoveredInfluencer, DiscoveredSalon, RegionCount, Vocabularies
+from db.schemas.fields import BlankAsNone, Category, CommaList, Digits, Id, Line, Region
+from db.schemas.shapes import ConnectionState, UserRef
+from db.schemas.vocabularies import CATEGORY_NAMES, REGION_NAMES
+from handlers.http.base import Handler
+from handlers.http.endpoint import ADMIN, INFLUENCER, PUBLIC, SALON, USER, NumberedPaging, endpoint
+from handlers.http.paging import Cursor, page_of, window
 
 GRID = 12  # how many the web client shows at once, when it asks for a page and not how long it is
 Count = Annotated[int, Field(ge=0, le=2**63 - 1), Digits]
@@ -33,7 +33,7 @@ class Search(NumberedPaging):
         return self
 
     def sought(self, role: str, *followers: int | None) -> tuple[Any, ...]:
-        """The first parameters of the statements of db/listings.py."""
+        """The first parameters of the statements of db/queries/listings.py."""
         return role, self.search, self.categories or None, self.region, *(followers or (None, None))
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import orjson
 
-from handlers.api_description import asyncapi, openapi
-from handlers.base import Handler
-from handlers.endpoint import PUBLIC, endpoint
-from handlers.errors import NotFound
+from handlers.http.base import Handler
+from handlers.http.endpoint import PUBLIC, endpoint
+from handlers.http.errors import NotFound
+from handlers.http.openapi import asyncapi, openapi
 from services.swagger import CONTENT_TYPES, read_assets
 
 PAGE = """<!doctype html>

@@ -6,18 +6,18 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from db.faults import fault
 from db.pool import DatabaseUnavailable, Transaction
-from db.tiktok_tokens import revoke_now
-from db.users import DeletedUser, delete_user
-from handlers.base import Handler
-from handlers.errors import Forbidden, Invalid, TooLarge, UnsupportedMediaType
+from db.queries.tiktok_tokens import revoke_now
+from db.queries.users import DeletedUser, delete_user
+from db.schemas.faults import fault
+from handlers.http.base import Handler
+from handlers.http.errors import Forbidden, Invalid, TooLarge, UnsupportedMediaType
 from realtime.events import ConversationClosed, NotificationDeleted
 from services.errors import VendorError
-from services.images import PICTURE_MAX_BYTES, AcceptedFile, accept_picture
-from services.media import Folder
-from services.multipart import UploadedFile
-from services.rate_limit import Claim
+from services.files.images import PICTURE_MAX_BYTES, AcceptedFile, accept_picture
+from services.files.media import Folder
+from services.files.multipart import UploadedFile
+from services.security.rate_limit import Claim
 from services.slots import Busy
 
 log = structlog.get_logger()

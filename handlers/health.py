@@ -9,9 +9,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from db.migrate import migration_ids
 from db.pool import DatabaseUnavailable
-from db.shapes import Shape, Time
-from handlers.base import Handler
-from handlers.endpoint import PUBLIC, endpoint
+from db.schemas.shapes import Shape, Time
+from handlers.http.base import Handler
+from handlers.http.endpoint import PUBLIC, endpoint
 from settings import VERSION
 
 STARTED = time.monotonic()

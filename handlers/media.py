@@ -5,10 +5,10 @@ import os
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from handlers.base import Handler
-from handlers.endpoint import PUBLIC, endpoint
-from handlers.errors import NotFound
-from services.media import MEDIA_TYPES, MediaStore
+from handlers.http.base import Handler
+from handlers.http.endpoint import PUBLIC, endpoint
+from handlers.http.errors import NotFound
+from services.files.media import MEDIA_TYPES, MediaStore
 
 CHUNK_BYTES = 128 * 1024
 SEND_SECONDS = 300.0  # the largest file over a slow line; whoever takes longer is cut off

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from db.fields import Id
-from db.shapes import Notification, UnreadNotifications
-from handlers.base import Handler
-from handlers.endpoint import USER, PageSize, Paging, endpoint
-from handlers.errors import NotFound
-from handlers.paging import Cursor, key_or_latest, page_of, window
+from db.schemas.fields import Id
+from db.schemas.shapes import Notification, UnreadNotifications
+from handlers.http.base import Handler
+from handlers.http.endpoint import USER, PageSize, Paging, endpoint
+from handlers.http.errors import NotFound
+from handlers.http.paging import Cursor, key_or_latest, page_of, window
 from realtime.events import NotificationDeleted, NotificationRead
 
 BY_UPDATE = Cursor(datetime, Id)

@@ -5,12 +5,21 @@ from typing import Any
 import orjson
 from pydantic import model_validator
 
-from db.fields import Body, Gender, Region
-from db.profiles import Age, Bio, BusinessName, Categories, Description, InfluencerFields, SalonFields, change_profile
-from db.shapes import Influencer, Salon
-from db.shapes_profiles import OnboardedInfluencer, OnboardedSalon
-from handlers.endpoint import INFLUENCER, SALON, endpoint
+from db.queries.profiles import (
+    Age,
+    Bio,
+    BusinessName,
+    Categories,
+    Description,
+    InfluencerFields,
+    SalonFields,
+    change_profile,
+)
+from db.schemas.fields import Body, Gender, Region
+from db.schemas.profiles import OnboardedInfluencer, OnboardedSalon
+from db.schemas.shapes import Influencer, Salon
 from handlers.files import PICTURE_FORM_BYTES, FileHandler
+from handlers.http.endpoint import INFLUENCER, SALON, endpoint
 
 COMPLETED = "Your profile is complete"
 

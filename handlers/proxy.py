@@ -4,9 +4,9 @@ import asyncio
 
 from pydantic import Field
 
-from handlers.base import Handler
-from handlers.endpoint import PUBLIC, Query, endpoint
-from services.image_proxy import MAX_URL_CHARS, RemoteImage
+from handlers.http.base import Handler
+from handlers.http.endpoint import PUBLIC, Query, endpoint
+from services.files.image_proxy import MAX_URL_CHARS, RemoteImage
 
 CACHE_SECONDS = 86_400
 # Whatever a host sends: nothing in it runs, should a browser open it as a page.
@@ -23,7 +23,7 @@ class ProxiedImage(Handler):
     @endpoint(PUBLIC, query=ImageQuery, private=False, produces="image/*")
     async def get(self, query: ImageQuery) -> None:
         """A picture of a social network, passed on as it arrives."""
-        # A task of its own, which can be ended when the client hangs up; services/image_proxy.py bounds its time.
+        # A task of its own, which can be ended when the client hangs up; services/files/image_proxy.py bounds its time.
         self.relaying = asyncio.create_task(self.relay(query.url))
         await asyncio.wait({self.relaying})
         if not self.relaying.cancelled():

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from db.social_accounts import mark_needs_reconnect, put_off_sync, sync_account
+from db.queries.social_accounts import mark_needs_reconnect, put_off_sync, sync_account
 from jobs.run import JobFailed, Run
 from jobs.vendor_health import VendorHealth, is_refusal_of_us
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, VendorError, VendorRateLimited
-from services.profiles import Profile
 from services.slots import Busy
-from services.tiktok_accounts import RefreshUnderWay
+from services.social.profiles import Profile
+from services.tiktok.accounts import RefreshUnderWay
 
 SCHEDULE = "0 3 * * *"
 PARALLEL = 8  # scrapes at once: half of what an instance may have, the rest is for people who wait

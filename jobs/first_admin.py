@@ -6,10 +6,10 @@ from typing import Any
 import structlog
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from db.admins import add_first_admin, has_admin
-from db.fields import Email
 from db.pool import Database
-from services.passwords import Passwords, weakness
+from db.queries.admins import add_first_admin, has_admin
+from db.schemas.fields import Email
+from services.security.passwords import Passwords, weakness
 from settings import Settings, SettingsError
 
 log = structlog.get_logger()

@@ -3,7 +3,7 @@
 import asyncpg
 import structlog
 
-from db.tiktok_tokens import LIST_REVOCATIONS, MAX_REVOKE_ATTEMPTS, revoke_queued
+from db.queries.tiktok_tokens import LIST_REVOCATIONS, MAX_REVOKE_ATTEMPTS, revoke_queued
 from jobs.outbox import MAX_SENDERS_LOST
 from jobs.run import Run
 from services.errors import VendorError

@@ -2,11 +2,11 @@
 
 import asyncpg
 
-from db.notifications import notify
-from db.outbox import queue_mail
+from db.queries.notifications import notify
+from db.queries.outbox import queue_mail
 from jobs.run import Run
 from realtime.events import NotificationReceived
-from services.ownership import new_code
+from services.social.ownership import new_code
 
 SCHEDULE = "0 10 * * *"
 PARALLEL = 4  # database work alone: more would only take connections from requests

@@ -1,6 +1,6 @@
 """The jobs' clock: every few seconds it claims the ticks that are due and takes over what the dead have left.
 
-All instances run it. What makes a tick run once is the database (db/job_runs.py), not this loop.
+All instances run it. What makes a tick run once is the database (db/queries/job_runs.py), not this loop.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ import asyncpg
 import structlog
 from tornado.ioloop import PeriodicCallback
 
-from db.job_runs import GIVE_UP, LEASE_SECONDS, MISSED_HOURS, ClaimedRun, claim_tick, finish, take_over
 from db.pool import DatabaseUnavailable
+from db.queries.job_runs import GIVE_UP, LEASE_SECONDS, MISSED_HOURS, ClaimedRun, claim_tick, finish, take_over
 from jobs.run import Interrupted, JobFailed, Run, Tools
 from services.metrics import JOB_RUNS
 from services.schedule import Schedule

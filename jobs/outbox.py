@@ -16,13 +16,13 @@ import asyncpg
 import orjson
 import structlog
 
-from db.outbox import payload_identity
 from db.pool import Database, DatabaseUnavailable
+from db.queries.outbox import payload_identity
 from db.tasks import end
-from services.encryption import DecryptionFailed, Encryption, UnknownKey
-from services.mail import Mail, PermanentMailError, Sender, TemplateError, TemporaryMailError, render
-from services.mail_templates import DECLARATIONS
+from services.mail.rendering import DECLARATIONS
+from services.mail.senders import Mail, PermanentMailError, Sender, TemplateError, TemporaryMailError, render
 from services.metrics import MAILS
+from services.security.encryption import DecryptionFailed, Encryption, UnknownKey
 
 log = structlog.get_logger()
 

@@ -10,10 +10,10 @@ from typing import Any
 import asyncpg
 import structlog
 
-from db.job_runs import LEASE_SECONDS, ClaimedRun, renew
 from db.pool import Database, DatabaseUnavailable
+from db.queries.job_runs import LEASE_SECONDS, ClaimedRun, renew
 from realtime.events import Event
-from services import Services
+from services.resources import Services
 from settings import Settings
 
 log = structlog.get_logger()

@@ -3,12 +3,12 @@ due."""
 
 import asyncpg
 
-from db.social_accounts import mark_needs_reconnect
+from db.queries.social_accounts import mark_needs_reconnect
 from jobs.run import JobFailed, Run
 from jobs.vendor_health import VendorHealth
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, VendorError
-from services.tiktok_accounts import RefreshUnderWay
+from services.tiktok.accounts import RefreshUnderWay
 
 SCHEDULE = "0 2 * * *"
 PARALLEL = 4  # each is one call of a second; TikTok allows 600 a minute

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from db.shapes import Message, Notification, Shape, Time
+from db.schemas.shapes import Message, Notification, Shape, Time
 
 
 class Ready(Shape):

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import structlog
 
-from db.conversations import Change, Changes, Marked
 from db.pool import DatabaseUnavailable
+from db.queries.conversations import Change, Changes, Marked
 from realtime import channels
 from realtime.events import Envelope, Event, MessageDeleted, MessageEdited, MessageSent, UserStoppedTyping, encode
 from realtime.typing import TypingHeard

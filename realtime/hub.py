@@ -8,13 +8,13 @@ from typing import Protocol
 import structlog
 
 from db import tasks
-from db.conversations import Changes, fetch_changes, list_marked, list_moved
 from db.pool import Database, DatabaseUnavailable
+from db.queries.conversations import Changes, fetch_changes, list_marked, list_moved
 from realtime import channels
+from realtime.catch_up import Inboxes
 from realtime.events import Envelope, Event, MessageRead, encode
 from realtime.feeds import Feed, Listener
 from realtime.gate import Gate
-from realtime.inboxes import Inboxes
 
 log = structlog.get_logger()
 

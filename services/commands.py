@@ -7,8 +7,8 @@ from typing import ParamSpec
 import psycopg
 
 from db.connect import CannotConnect, reason_of
+from db.packaged.programs import ServersError
 from db.pool import UNAVAILABLE, DatabaseUnavailable
-from db.programs import ServersError
 from services.logs import complain
 from settings import SettingsError
 

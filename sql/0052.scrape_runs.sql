@@ -11,7 +11,7 @@ create table scrape_runs (
     requested_by uuid,                   -- who caused the costs; null: a job
     started_at timestamptz not null default now(),
     finished_at timestamptz,
-    profile jsonb,                       -- services.profiles.Profile
+    profile jsonb,                       -- services.social.profiles.Profile
     failure text,                        -- the name of a class of services/errors.py
 
     constraint scrape_runs_pkey primary key (id),

@@ -1,5 +1,5 @@
 -- Sign-ups that wait for their code. Several may wait for one address: each has a name, role, password and code of its
--- own, and the account takes those of the sign-up whose code is entered (db/sign_ups.py).
+-- own, and the account takes those of the sign-up whose code is entered (db/queries/sign_ups.py).
 create table sign_ups (
     id uuid not null default new_id(),      -- random, so that it also is the `signUpToken` of its client
     user_id uuid not null,

@@ -9,16 +9,16 @@ import pytest
 import uvloop
 from tornado.ioloop import IOLoop
 
-from db.embedded import EmbeddedServers, ServerUrls
 from db.migrate import migrate
+from db.packaged.servers import EmbeddedServers, ServerUrls
 from db.pool import Database
 from server import Instance
 from settings import Settings, load_settings
-from tests.clients import Api
-from tests.factories import People
-from tests.mailbox import Mailbox
-from tests.scratch import scratch_folder
-from tests.social_kit import wire_apify, wire_tiktok
+from tests.helpers.clients import Api
+from tests.helpers.factories import People
+from tests.helpers.mailbox import Mailbox
+from tests.helpers.scratch import scratch_folder
+from tests.helpers.social import wire_apify, wire_tiktok
 from tests.vendors.apify import Apify
 from tests.vendors.tiktok import TikTok
 

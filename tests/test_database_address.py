@@ -10,10 +10,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from db.address import Address, AddressError
 from db.connect import AWAY, Connector
-from db.embedded import ServerUrls, free_port
+from db.packaged.servers import ServerUrls, free_port
 from db.pool import Database
 from tests.drills.proxy import TcpProxy
-from tests.processes import ROOT, ServerProcess, server_process
+from tests.helpers.processes import ROOT, ServerProcess, server_process
 
 SECRET = "verysecret"
 WHERE = ("host", "port", "user", "password", "dbname")

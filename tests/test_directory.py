@@ -3,8 +3,8 @@
 import asyncio
 
 from db.pool import Database
-from tests.clients import Api
-from tests.factories import PASSWORD, People
+from tests.helpers.clients import Api
+from tests.helpers.factories import PASSWORD, People
 
 DIFFERENCES = """
     (select 'too much', * from directory except select 'too much', * from directory_sources)

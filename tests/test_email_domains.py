@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from db.create_admin import EMAIL, Refused, checked
-from db.fields import SPECIAL_USE_DOMAINS
+from db.schemas.fields import SPECIAL_USE_DOMAINS
 from jobs.first_admin import first_admin_faults
 
 ADDRESSES = [f"hanako@shop.{domain}" for domain in sorted(SPECIAL_USE_DOMAINS)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from tornado.httpclient import HTTPClientError
 
-from db.shapes import DELETED_MESSAGE
+from db.schemas.shapes import DELETED_MESSAGE
 from tests.drills.clients import BACK_OFF_SECONDS, FAILURES, Client
 
 # Of a hundred acts so many are these; the others send.

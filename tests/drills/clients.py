@@ -12,7 +12,7 @@ from typing import Any
 import websockets
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
-from db.shapes import DELETED_MESSAGE
+from db.schemas.shapes import DELETED_MESSAGE
 
 ANSWER_SECONDS = 5.0
 HEARTBEAT_SECONDS = 2.0

@@ -17,7 +17,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tests.drills.clients import Client, Record
 from tests.drills.history import check
 from tests.drills.stage import Stage
-from tests.scratch import scratch_folder
+from tests.helpers.scratch import scratch_folder
 
 CONVERSATIONS = 8
 PAUSE_SECONDS = 0.05

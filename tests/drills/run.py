@@ -21,7 +21,7 @@ from tests.drills.history import Findings, check
 from tests.drills.picture import Struck, draw
 from tests.drills.report import markdown, summary
 from tests.drills.stage import Stage
-from tests.scratch import scratch_folder
+from tests.helpers.scratch import scratch_folder
 
 CONVERSATIONS = 12
 HOLD_SECONDS = (1.0, 8.0)

@@ -12,10 +12,10 @@ import asyncpg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from db.embedded import EmbeddedServers, ServerUrls, free_port, launch_redis, redis_answers
 from db.migrate import migrate
+from db.packaged.servers import EmbeddedServers, ServerUrls, free_port, launch_redis, redis_answers
 from deploy.cluster import Cluster, find_nginx
-from services.tokens import Tokens
+from services.security.tokens import Tokens
 from settings import load_settings
 from tests.drills.clients import Member
 from tests.drills.proxy import TcpProxy

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from db.error_codes import ERROR_CODES
-from db.vocabularies import CATEGORIES, PREFECTURES
-from realtime.commands import COMMANDS
+from db.schemas.vocabularies import CATEGORIES, PREFECTURES
 from realtime.event_shapes import EVENT_SHAPES
+from realtime.sockets.commands import COMMANDS
 from settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()

@@ -9,10 +9,10 @@ import pytest
 
 from db.pool import Database
 from handlers import make_table
-from handlers.router import PARAMETER, Route
-from tests.clients import Api
-from tests.factories import CONNECT, People, Person
-from tests.social_kit import SAKURA, begin_oauth, connect, state_of
+from handlers.http.router import PARAMETER, Route
+from tests.helpers.clients import Api
+from tests.helpers.factories import CONNECT, People, Person
+from tests.helpers.social import SAKURA, begin_oauth, connect, state_of
 from tests.vendors.apify import Apify
 from tests.vendors.tiktok import TikTok
 

@@ -16,20 +16,20 @@ MAY_IMPORT = {
         "realtime",
         "db",
         "settings",
-        "services.tokens",
-        "services.rate_limit",
+        "services.security.tokens",
+        "services.security.rate_limit",
         "services.metrics",
         "services.redis_client",
     },
-    "handlers": {"handlers", "db", "services", "settings", "realtime.events", "realtime.publish"},
-    "jobs": {"jobs", "db", "services", "settings", "realtime.events", "realtime.publish"},
+    "handlers": {"handlers", "db", "services", "settings", "realtime.events", "realtime.publisher"},
+    "jobs": {"jobs", "db", "services", "settings", "realtime.events", "realtime.publisher"},
 }
 # Composition roots: programs of their own, and where the parts are put together.
 COMPOSITION = {
-    "handlers/__init__.py": {"realtime.socket"},
-    "services/commands.py": {"db.connect", "db.pool", "db.programs"},
-    "handlers/application.py": {"realtime"},
-    "handlers/api_description.py": {"realtime.commands", "realtime.event_shapes", "realtime.frames"},
+    "handlers/__init__.py": {"realtime.sockets.socket"},
+    "services/commands.py": {"db.connect", "db.pool", "db.packaged.programs"},
+    "handlers/http/application.py": {"realtime"},
+    "handlers/http/openapi.py": {"realtime.sockets.commands", "realtime.event_shapes", "realtime.sockets.frames"},
 }
 SHARED_HANDLERS = {
     "aliases", "api_description", "application", "attempts", "base", "bodies", "codes", "endpoint", "errors", "files",

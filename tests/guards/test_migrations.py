@@ -12,8 +12,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
-from db.embedded import ServerUrls
 from db.migrate import FOLDER, migrate, migration_ids, rollback
+from db.packaged.servers import ServerUrls
 
 KILLS = 30
 LONGEST_LIFE = 60  # statements until a kill: several migrations

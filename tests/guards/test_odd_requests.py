@@ -12,11 +12,11 @@ from uuid import uuid4
 import pytest
 
 from handlers import make_table
-from handlers.router import PARAMETER
+from handlers.http.router import PARAMETER
 from server import Instance
-from tests.nginx import running_nginx
-from tests.programs import needs_program
-from tests.raw_http import RawAnswer, exchange, request
+from tests.helpers.nginx import running_nginx
+from tests.helpers.programs import needs_program
+from tests.helpers.raw_http import RawAnswer, exchange, request
 
 PATHS = sorted({PARAMETER.sub(lambda m: "anything" if m[2] else str(uuid4()), r.path) for r in make_table().routes})
 METHODS = ("HEAD", "OPTIONS", "TRACE", "get", "BREW")

@@ -6,8 +6,8 @@ import pytest
 from tornado.web import RequestHandler
 
 from handlers import make_table
-from handlers.endpoint import PUBLIC, Endpoint
-from handlers.router import PARAMETER, Route, Table
+from handlers.http.endpoint import PUBLIC, Endpoint
+from handlers.http.router import PARAMETER, Route, Table
 
 TABLE = make_table()
 ROUTES = [route for route in TABLE.routes if route.path != "/ws"]

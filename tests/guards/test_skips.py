@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import REQUIRED, needs_program
+from tests.helpers.programs import REQUIRED, needs_program
 
 TESTS = Path(__file__).parents[1]
 SKIP = re.compile(r"\bskipif\(|\bskip\(|mark\.skip\b|importorskip|\bxfail\b|collect_ignore")

@@ -1,0 +1,241 @@
+"""Conversations as more than one room needs them: sending, reading, opening and closing, catching up."""
+
+from typing import Annotated, Any, NamedTuple
+
+import asyncpg
+import orjson
+from pydantic import model_validator
+
+from db.pool import Queries
+from db.queries.notifications import Notice
+from db.schemas.fields import Body, Line, Text
+from db.schemas.previews import preview
+from db.schemas.shapes import Message, MessageType, Notification
+
+CATCH_UP_MESSAGES = 500  # further behind than this, a client fetches the conversation anew
+FRAME_BYTES = 1_000  # of a message's frame beside its content, roughly
+
+
+class Sent(NamedTuple):
+    message: orjson.Fragment
+    rev: int
+    notice: Notice | None  # None: this clientMessageId was sent before, and nothing has changed
+
+
+class NewMessage(Body):
+    """What a client sends, by REST and by socket alike. Name and size of a file are those that the upload found."""
+
+    content: Annotated[str, Text(5000, min=0)] = ""
+    message_type: MessageType = "TEXT"
+    file_url: Annotated[str, Line(2000)] | None = None
+    client_message_id: Annotated[str, Line(64)] | None = None
+
+    @model_validator(mode="after")
+    def check_not_empty(self) -> "NewMessage":
+        if not self.content and not self.file_url:
+            raise ValueError("A message needs content or a file")
+        if self.message_type != "TEXT" and not self.file_url:
+            raise ValueError("Only a message with a file can be an IMAGE or a FILE")
+        return self
+
+
+# Stores, numbers, previews and notifies in one round trip. The conversation's row lock hands out the number; whatever
+# must still be true then is asked of that row itself, for PostgreSQL looks at it again once it has the lock.
+SEND_MESSAGE = f"""
+    with repeated as (
+        select * from messages where conversation_id = $1 and sender_id = $2 and client_message_id = $3
+    ), file as (
+        select file_name, file_size, message_type from attachments
+        where url = $6 and conversation_id = $1 and uploader_id = $2
+    ), conversation as (
+        update conversations c set
+            last_rev = c.last_rev + 1,
+            last_seq = c.last_rev + 1,
+            last_message = coalesce(nullif($7, ''), (select file_name from file)),
+            last_message_at = clock_timestamp(),
+            updated_at = clock_timestamp()
+        where c.id = $1 and $2 in (c.low_id, c.high_id) and c.closed_at is null
+            and not exists (select from repeated)
+            and ($6::text is null or exists (select from file))
+        returning c.*
+    ), message as (
+        insert into messages (conversation_id, sender_id, seq, rev, client_message_id, content, message_type,
+            file_url, file_name, file_size, created_at, updated_at)
+        select c.id, $2, c.last_seq, c.last_rev, $3, $4, coalesce(f.message_type, $5),
+            $6, f.file_name, f.file_size, c.last_message_at, c.last_message_at
+        from conversation c left join file f on true
+        returning *
+    ), notification as (
+        insert into notifications as n
+            (user_id, type, title, message, message_id, conversation_id, actor_id, metadata)
+        select r.id, 'NEW_MESSAGE', 'New message from ' || u.name, c.last_message, m.id, c.id, $2,
+            jsonb_build_object('senderId', $2::uuid, 'senderName', u.name, 'count', count_unread(c.id, r.id))
+        from message m cross join conversation c join users u on u.id = $2
+        cross join lateral (select case when c.low_id = $2 then c.high_id else c.low_id end as id) r
+        on conflict (user_id, conversation_id) where type = 'NEW_MESSAGE' and not is_read
+        do update set title = excluded.title, message = excluded.message, message_id = excluded.message_id,
+            metadata = excluded.metadata, updated_at = clock_timestamp()
+        returning n.*, n.xmax = 0 as fresh
+    ), told as (
+        select * from message union all select * from repeated
+    )
+    select {Message.sql("t")} as message, t.rev, n.user_id as receiver_id,
+        case when n.id is not null then {Notification.sql("n")} end as notification,
+        (select count(*) from notifications o where o.user_id = n.user_id and not o.is_read) + n.fresh::int as unread
+    from told t left join notification n on true
+"""
+
+# Why nothing was sent: no row, a stranger; otherwise whether the two are still connected.
+FIND_CONVERSATION = """
+    select closed_at is not null as closed from conversations where id = $1 and $2 in (low_id, high_id)
+"""
+
+
+class ConversationNotFound(Exception):
+    """There is none, or not for this user."""
+
+
+class ConversationReadOnly(Exception):
+    """The two are no longer connected."""
+
+
+class UnknownAttachment(Exception):
+    """The file was not uploaded to this conversation by this user."""
+
+
+async def send_message(queries: Queries, conversation_id: str, sender_id: str, new: NewMessage) -> Sent:
+    """Store one message and its notification, or find the one that was sent with this clientMessageId before."""
+    arguments = (
+        conversation_id, sender_id, new.client_message_id, new.content, new.message_type, new.file_url,
+        preview(new.content),
+    )  # fmt: skip
+    try:
+        row = await queries.fetchrow(SEND_MESSAGE, *arguments)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != "messages_client_message_id_key":
+            raise
+        row = await queries.fetchrow(SEND_MESSAGE, *arguments)  # two at once: the other one stands by now
+    if row is not None:
+        message, rev, *notice = row
+        return Sent(message, rev, Notice(*notice) if notice[0] else None)
+    found = await queries.fetchrow(FIND_CONVERSATION, conversation_id, sender_id)
+    if found is None:
+        raise ConversationNotFound
+    raise ConversationReadOnly if found["closed"] else UnknownAttachment
+
+
+OPEN_CONVERSATION = """
+    with conversation as (
+        insert into conversations (low_id, high_id) values (least($1::uuid, $2::uuid), greatest($1::uuid, $2::uuid))
+        on conflict (low_id, high_id) do update set closed_at = null, updated_at = clock_timestamp()
+        returning id, low_id, high_id
+    ), participants as (
+        insert into conversation_participants (conversation_id, user_id)
+        select id, unnest(array[low_id, high_id]) from conversation
+        on conflict (conversation_id, user_id) do nothing
+    )
+    select id from conversation
+"""
+
+CLOSE_CONVERSATIONS = """
+    update conversations set closed_at = clock_timestamp(), updated_at = clock_timestamp()
+    where closed_at is null and $1::uuid in (low_id, high_id) and ($2::uuid is null or $2::uuid in (low_id, high_id))
+    returning id
+"""
+
+
+async def open_conversation(queries: Queries, one: str, other: str) -> str:
+    """The conversation of two who are connected, made or opened again; in the transaction that connects them."""
+    return await queries.fetchval(OPEN_CONVERSATION, one, other)
+
+
+async def close_conversations(queries: Queries, user_id: str, other: str | None = None) -> list[str]:
+    """Make a user's conversations (or the one with `other`) read-only; the caller tells ConversationClosed of each."""
+    return [row["id"] for row in await queries.fetch(CLOSE_CONVERSATIONS, user_id, other)]
+
+
+class Change(NamedTuple):
+    seq: int
+    rev: int
+    deleted: bool
+    message_id: str
+    message: orjson.Fragment
+
+
+class Changes(NamedTuple):
+    last_rev: int
+    closed: bool
+    changes: list[Change]  # in the order of their revs; empty when there are too many
+    complete: bool
+    more: bool = False  # there are later changes, which did not fit in the bytes asked for
+
+
+# One statement, so one moment: the counter, and the present state of every message that changed since.
+FETCH_CHANGES = f"""
+    select c.last_rev, c.closed_at is not null as closed, m.*
+    from conversations c left join lateral (
+        select m.behind, m.seq, m.rev, m.deleted_at is not null as deleted, m.id, {Message.sql("m")} as message
+        from (
+            select m.*, count(*) over () as behind,
+                sum(octet_length(m.content) + {FRAME_BYTES}) over (order by m.rev) as bytes
+            from (
+                select * from messages m where m.conversation_id = $1 and m.rev > $3::bigint
+                order by m.rev limit {CATCH_UP_MESSAGES + 1}
+            ) m
+        ) m
+        where m.bytes - octet_length(m.content) - {FRAME_BYTES} < $4::bigint
+    ) m on true
+    where c.id = $1 and ($2::uuid is null or $2::uuid in (c.low_id, c.high_id))
+    order by m.rev
+"""
+
+
+async def fetch_changes(
+    queries: Queries, conversation_id: str, after: int | None, user_id: str | None = None, max_bytes: int = 2**62
+) -> Changes | None:
+    """What happened after rev `after` (None: nothing is asked for); None if `user_id` does not take part."""
+    rows = await queries.fetch(FETCH_CHANGES, conversation_id, user_id, 2**62 if after is None else after, max_bytes)
+    if not rows:
+        return None
+    last_rev, closed, behind = rows[0]["last_rev"], rows[0]["closed"], rows[0]["behind"] or 0
+    changes = [Change(*tuple(row)[3:]) for row in rows if row["rev"] is not None]
+    complete = behind <= CATCH_UP_MESSAGES and (after is None or after <= last_rev)
+    return Changes(last_rev, closed, changes if complete else [], complete, complete and behind > len(changes))
+
+
+# Which conversations have moved lately; whoever is joined to one compares with what was delivered.
+LIST_MOVED = """
+    select id, last_rev, closed_at is not null as closed from conversations
+    where updated_at > now() - make_interval(secs => $1) and id = any($2::uuid[])
+"""
+
+
+class Moved(NamedTuple):
+    conversation_id: str
+    last_rev: int
+    closed: bool
+
+
+async def list_moved(queries: Queries, seconds: float, joined: list[Any]) -> list[Moved]:
+    return [Moved(*row) for row in await queries.fetch(LIST_MOVED, seconds, joined)]
+
+
+# Read marks that have moved lately; they take no value of the conversation's counter.
+LIST_MARKED = """
+    select conversation_id, user_id, last_read_seq, iso(last_read_at),
+        extract(epoch from clock_timestamp() - last_read_at)::float8
+    from conversation_participants
+    where last_read_at > now() - make_interval(secs => $1) and conversation_id = any($2::uuid[])
+"""
+
+
+class Marked(NamedTuple):
+    conversation_id: str
+    user_id: str
+    seq: int
+    read_at: str
+    age: float  # seconds
+
+
+async def list_marked(queries: Queries, seconds: float, joined: list[Any]) -> list[Marked]:
+    return [Marked(*row) for row in await queries.fetch(LIST_MARKED, seconds, joined)]

@@ -1,0 +1,160 @@
+"""Profiles of influencers and salons as more than one room changes them: what their fields may hold, and the change."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError
+
+from db.pool import Queries, Transaction
+from db.schemas.decode import decode_json
+from db.schemas.fields import Body, Category, Digits, Gender, Line, PhoneNo, Region, Text
+
+FIRST_YEAR = 1900
+MAX_TEAM = 100_000
+MAX_CATEGORIES = 12
+MAX_WEBSITE_CHARS = 500
+
+HTTP_URL = TypeAdapter(HttpUrl)
+
+
+def read_list(value: Any) -> Any:
+    """A form sends a list as repeated fields, as JSON text, or as words with commas between them."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return [part for part in value.split(",") if part.strip()]
+    return decode_json(value)
+
+
+def distinct(words: list[str]) -> list[str]:
+    return list(dict.fromkeys(words))
+
+
+def check_website(url: str) -> str:
+    try:
+        parsed = HTTP_URL.validate_python(url)
+    except ValidationError:
+        raise ValueError("must be a web address that begins with http:// or https://") from None
+    if parsed.username or parsed.password or " " in url:
+        raise ValueError("must be a plain web address")
+    return url
+
+
+def check_page(text: str) -> str:
+    """A page's name or address, but nothing that does harm as a link."""
+    try:
+        scheme = urlsplit(text).scheme
+    except ValueError:
+        scheme = "?"
+    if scheme not in ("", "http", "https"):
+        raise ValueError("must be a name or a web address")
+    return text
+
+
+def check_year(year: int) -> int:
+    if not FIRST_YEAR <= year <= datetime.now(UTC).year:
+        raise ValueError(f"must be a year from {FIRST_YEAR} to this one")
+    return year
+
+
+Name = Annotated[str, Line(100)]
+Bio = Annotated[str, Text(2000)]
+Categories = Annotated[
+    list[Category], Field(min_length=1, max_length=MAX_CATEGORIES), BeforeValidator(read_list), AfterValidator(distinct)
+]
+Age = Annotated[int, Field(ge=13, le=120), Digits]
+BusinessName = Annotated[str, Line(120)]
+Description = Annotated[str, Text(5000)]
+Website = Annotated[str, Line(MAX_WEBSITE_CHARS), AfterValidator(check_website)]
+Year = Annotated[int, AfterValidator(check_year), Digits]
+TeamSize = Annotated[int, Field(ge=1, le=MAX_TEAM), Digits]
+Hours = Annotated[str, Text(500)]
+Handle = Annotated[str, Line(100)]
+Page = Annotated[str, Line(300), AfterValidator(check_page)]
+
+
+class InfluencerFields(Body):
+    phone_no: PhoneNo | None = None
+    bio: Bio | None = None
+    categories: Categories | None = None
+    region: Region | None = None
+    age: Age | None = None
+    gender: Gender | None = None
+
+
+class SalonFields(Body):
+    phone_no: PhoneNo | None = None
+    business_name: BusinessName | None = None
+    description: Description | None = None
+    preferred_categories: Categories | None = None
+    region: Region | None = None
+    website: Website | None = None
+    established_year: Year | None = None
+    team_size: TeamSize | None = None
+    operating_hours: Hours | None = None
+    instagram_handle: Handle | None = None
+    tiktok_handle: Handle | None = None
+    facebook_page: Page | None = None
+
+
+LISTS = ("categories", "preferred_categories")  # never null: an empty one says “none”
+
+LOCK_INFLUENCER = "select profile_pic from influencers where user_id = $1 for update"
+
+LOCK_SALON = "select profile_pic from salons where user_id = $1 for update"
+
+# Columns that the JSON does not name keep what the row has.
+CHANGE_INFLUENCER = """
+    update influencers i set (phone_no, bio, profile_pic, categories, region, age, gender, updated_at) = (
+        select n.phone_no, n.bio, n.profile_pic, n.categories, n.region, n.age, n.gender, now()
+        from jsonb_populate_record(i, $2::jsonb) n
+    )
+    where i.user_id = $1
+"""
+
+CHANGE_SALON = """
+    update salons s set (phone_no, business_name, description, profile_pic, preferred_categories, region, website,
+        established_year, team_size, operating_hours, instagram_handle, tiktok_handle, facebook_page, updated_at) = (
+        select n.phone_no, n.business_name, n.description, n.profile_pic, n.preferred_categories, n.region, n.website,
+            n.established_year, n.team_size, n.operating_hours, n.instagram_handle, n.tiktok_handle, n.facebook_page,
+            now()
+        from jsonb_populate_record(s, $2::jsonb) n
+    )
+    where s.user_id = $1
+"""
+
+STATEMENTS = {"INFLUENCER": (LOCK_INFLUENCER, CHANGE_INFLUENCER), "SALON": (LOCK_SALON, CHANGE_SALON)}
+FIELDS: dict[str, frozenset[str]] = {
+    "INFLUENCER": frozenset({*InfluencerFields.model_fields, "profile_pic"}),
+    "SALON": frozenset({*SalonFields.model_fields, "profile_pic"}),
+    "ADMIN": frozenset(),
+}
+
+
+class ProfileNotFound(Exception):
+    """The account has no profile (any more)."""
+
+
+async def change_profile(tx: Transaction, user_id: str, role: str, changes: dict[str, Any]) -> str | None:
+    """Set these columns (None clears); columns of the other role are left out. Answers the URL of the picture that
+    nobody uses any longer, if there was one: its file is to be deleted after the commit."""
+    changes = {name: value for name, value in changes.items() if name in FIELDS[role]}
+    if not changes:
+        return None
+    for name in changes.keys() & set(LISTS):
+        changes[name] = changes[name] or []
+    lock, change = STATEMENTS[role]
+    profile = await tx.fetchrow(lock, user_id)
+    if profile is None:
+        raise ProfileNotFound
+    await tx.execute(change, user_id, orjson.dumps(changes).decode())
+    return profile["profile_pic"] if "profile_pic" in changes else None
+
+
+RENAME = "update users set name = $2, updated_at = now() where id = $1 and status <> 'DELETED'"
+
+
+async def rename(queries: Queries, user_id: str, name: str) -> None:
+    await queries.execute(RENAME, user_id, name)

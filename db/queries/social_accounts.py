@@ -1,0 +1,314 @@
+"""Social accounts as handlers and jobs write them: connecting, syncing, proving. Profiles come as the JSON of
+`services.social.profiles.Profile` and are read by PostgreSQL itself."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from db.pool import Queries, Transaction
+from db.queries.notifications import Notice, notify
+from db.schemas.social import OwnAccount
+
+SYNC_DAYS = 7  # data younger than this is not fetched anew
+KEPT_POSTS = 100  # of an account; older ones make room
+BACK_OFF_HOURS = 1  # after the first failure; doubled with each, up to SYNC_DAYS
+TOLD_RIVALS = 100  # of those who claimed a handle that another has proven
+
+
+class HandleTaken(Exception):
+    """Another user has proven that the profile is theirs."""
+
+
+class Owner(NamedTuple):
+    influencer_id: str
+    account_id: str | None  # of this platform, if there is one
+    username: str | None
+
+    def changes_to(self, username: str) -> bool:
+        """Whether connecting this handle ends another one."""
+        return self.username is not None and self.username.lower() != username.lower()
+
+
+class Connected(NamedTuple):
+    account: Any  # OwnAccount
+    verification_code: str | None
+
+
+# One influencer's accounts are changed by one request at a time.
+LOCK_OWNER = """
+    select i.id as influencer_id, a.id as account_id, a.username
+    from influencers i join users u on u.id = i.user_id
+        left join social_media_accounts a on a.influencer_id = i.id and a.platform = $2
+    where u.id = $1 and u.status = 'ACTIVE' for update of i
+"""
+
+# Whoever connects, proves or loses a handle takes its lock first, so that none of them sees half of another's work.
+LOCK_HANDLE = "select pg_advisory_xact_lock(hashtextextended('handle ' || $1 || ' ' || lower($2), 0))"
+
+FIND_PROVEN = """
+    select exists (
+        select from social_media_accounts
+        where platform = $1 and lower(username) = lower($2) and is_verified and influencer_id <> $3
+    )
+"""
+
+GIVEN = """
+    given as (
+        select * from jsonb_to_record($1::jsonb) as p(platform text, username text, platform_user_id text,
+            display_name text, profile_picture text, profile_url text, followers_count bigint, following_count bigint,
+            posts_count bigint, engagement_rate double precision, metadata jsonb, posts jsonb)
+    )
+"""
+
+# The same post in two syncs is one row, with its newest numbers.
+PUT_POSTS = """
+    posts as (
+        insert into social_media_posts as old (account_id, platform_post_id, media_type, caption, url, media_url,
+            likes_count, comments_count, shares_count, views_count, hashtags, posted_at)
+        select distinct on (p.platform_post_id) account.id, p.*
+        from account, given, jsonb_to_recordset(given.posts) as p(platform_post_id text, media_type text, caption text,
+            url text, media_url text, likes_count bigint, comments_count bigint, shares_count bigint,
+            views_count bigint, hashtags text[], posted_at timestamptz)
+        on conflict (account_id, platform_post_id) do update
+        set media_type = excluded.media_type, caption = excluded.caption, url = excluded.url,
+            media_url = excluded.media_url, likes_count = excluded.likes_count,
+            comments_count = excluded.comments_count, shares_count = excluded.shares_count,
+            views_count = excluded.views_count, hashtags = excluded.hashtags, posted_at = excluded.posted_at,
+            updated_at = now()
+    )
+"""
+
+SAME = "lower(a.username) = lower(excluded.username)"
+
+COUNTS = ("followers_count", "following_count", "posts_count", "engagement_rate")
+
+# A number that the platform did not tell stays as it was known.
+SYNCED_COUNTS = ", ".join(f"{name} = coalesce(g.{name}, a.{name})" for name in COUNTS)
+# The same where the handle stays; another handle is another account, of which nothing is known.
+CONNECTED_COUNTS = ", ".join(
+    f"{name} = coalesce((select {name} from given), case when {SAME} then a.{name} end, 0)" for name in COUNTS
+)
+
+PROFILE = """
+    username = {from}.username, display_name = {from}.display_name, profile_picture = {from}.profile_picture,
+    profile_url = {from}.profile_url, metadata = {from}.metadata,
+    last_synced_at = $2, next_sync_at = $2::timestamptz + interval '7 days', sync_failures = 0, updated_at = now()
+"""
+
+# Another handle is another account in the same row: nothing of what was known or proven of the former one stays.
+# $4: sealed tokens make it an OAuth account, which proves itself; without them a handle that stays keeps what it has.
+CONNECT = f"""
+    with {GIVEN}, former as (
+        delete from social_media_posts p using social_media_accounts a, given g
+        where a.influencer_id = $3 and a.platform = g.platform and lower(a.username) <> lower(g.username)
+            and p.account_id = a.id
+            and p.platform_post_id not in (select post->>'platform_post_id' from jsonb_array_elements(g.posts) post)
+    ), account as (
+        insert into social_media_accounts as a (id, influencer_id, platform, username, platform_user_id, display_name,
+            profile_picture, profile_url, followers_count, following_count, posts_count, engagement_rate, metadata,
+            last_synced_at, next_sync_at, connection, is_verified, verified_at, verification_code,
+            access_token, refresh_token, token_expires_at, refresh_expires_at)
+        select $4, $3, platform, username, platform_user_id, display_name, profile_picture, profile_url,
+            {", ".join(f"coalesce({name}, 0)" for name in COUNTS)}, metadata,
+            $2::timestamptz, $2::timestamptz + interval '7 days',
+            case when $6::bytea is null then 'PUBLIC' else 'OAUTH' end, $6 is not null,
+            case when $6 is not null then now() end, case when $6 is null then $5 end, $6, $7, $8, $9
+        from given
+        on conflict (influencer_id, platform) do update set {PROFILE.replace("{from}", "excluded")}, {CONNECTED_COUNTS},
+            platform_user_id = excluded.platform_user_id, is_active = true,
+            connection = case when $6 is null and {SAME} then a.connection else excluded.connection end,
+            is_verified = excluded.is_verified or {SAME} and a.is_verified,
+            verified_at = case when {SAME} and a.is_verified then a.verified_at else excluded.verified_at end,
+            verification_code = case
+                when excluded.is_verified or {SAME} and a.is_verified then null
+                when {SAME} then coalesce(a.verification_code, $5) else $5 end,
+            access_token = case when $6 is null and {SAME} then a.access_token else $6 end,
+            refresh_token = case when $6 is null and {SAME} then a.refresh_token else $7 end,
+            token_expires_at = case when $6 is null and {SAME} then a.token_expires_at else $8 end,
+            refresh_expires_at = case when $6 is null and {SAME} then a.refresh_expires_at else $9 end,
+            refresh_claimed_until = null,
+            needs_reconnect = $6 is null and {SAME} and a.needs_reconnect,
+            reminders_sent = case when {SAME} then a.reminders_sent else 0 end,
+            reminded_at = case when {SAME} then a.reminded_at end,
+            created_at = case when {SAME} then a.created_at else now() end
+        returning *
+    ), {PUT_POSTS}
+    select {OwnAccount.sql("account")} as body, id, verification_code from account
+"""
+
+# Only if the account is still what it was when the profile was asked for.
+SYNC = f"""
+    with {GIVEN}, account as (
+        update social_media_accounts a set {PROFILE.replace("{from}", "g")}, {SYNCED_COUNTS}
+        from given g
+        where a.id = $3 and a.platform = g.platform and a.connection = $4
+            and ($4 = 'OAUTH' or lower(a.username) = lower(g.username))
+        returning a.*
+    ), {PUT_POSTS}
+    select {OwnAccount.sql("account")} as body, id from account
+"""
+
+PRUNE_POSTS = f"""
+    delete from social_media_posts where id in (
+        select id from social_media_posts where account_id = $1
+        order by posted_at desc nulls last, id offset {KEPT_POSTS}
+    )
+"""
+
+# Rows are locked in the order handle, influencers by id, accounts: nobody waits in a circle.
+LOCK_INFLUENCERS = "select from influencers where id = any ($1::uuid[]) order by id for update"
+
+LOCK_OWNER_OF = """
+    select from influencers i join social_media_accounts a on a.influencer_id = i.id where a.id = $1 for update of i
+"""
+
+
+async def lock_owner(tx: Transaction, user_id: str, platform: str) -> Owner | None:
+    """The influencer, locked until the transaction ends; None if the user is none, or no longer active."""
+    row = await tx.fetchrow(LOCK_OWNER, user_id, platform)
+    return Owner(*row) if row else None
+
+
+async def lock_handle(tx: Transaction, platform: str, username: str) -> None:
+    """Before anything else is locked (see LOCK_INFLUENCERS)."""
+    await tx.execute(LOCK_HANDLE, platform, username)
+
+
+async def check_handle(tx: Transaction, platform: str, username: str, influencer_id: str) -> None:
+    """HandleTaken if somebody else has proven it. The caller has locked it."""
+    if await tx.fetchval(FIND_PROVEN, platform, username, influencer_id):
+        raise HandleTaken
+
+
+async def connect_account(
+    tx: Transaction, owner: Owner, account_id: str, profile: str, fetched_at: datetime, code: str, tokens: Any = None
+) -> Connected:
+    """Create the owner's account of the profile's platform, or make the one there is show this profile.
+
+    `account_id` is the owner's, or a new one. With `tokens` (a sealed set) the account proves itself; else `code` is
+    what will. The caller has checked the handle.
+    """
+    sealed = tuple(tokens) if tokens else (None,) * 4
+    row = await tx.fetchrow(CONNECT, profile, fetched_at, owner.influencer_id, account_id, code, *sealed)
+    assert row is not None
+    await tx.execute(PRUNE_POSTS, row["id"])
+    return Connected(row["body"], row["verification_code"])
+
+
+async def sync_account(tx: Transaction, account_id: str, connection: str, profile: str, fetched_at: datetime) -> Any:
+    """Store a fresh profile; the OwnAccount, or None if the account is no longer what it was."""
+    await tx.execute(LOCK_OWNER_OF, account_id)
+    row = await tx.fetchrow(SYNC, profile, fetched_at, account_id, connection)
+    if row is None:
+        return None
+    await tx.execute(PRUNE_POSTS, row["id"])
+    return row["body"]
+
+
+ISSUE_CODE = """
+    update social_media_accounts set verification_code = coalesce(verification_code, $2) where id = $1
+    returning verification_code
+"""
+
+PROVE = """
+    update social_media_accounts
+    set is_verified = true, verified_at = now(), verification_code = null, updated_at = now()
+    where id = $1 and is_active and verification_code = $2 and lower(username) = lower($3)
+    returning true
+"""
+
+# A handle that one has proven, others do not go on showing as theirs.
+FIND_RIVALS = """
+    select influencer_id from social_media_accounts
+    where platform = $1 and lower(username) = lower($2) and not is_verified and is_active and influencer_id <> $3
+"""
+
+END_CLAIMS = """
+    update social_media_accounts a set is_active = false, updated_at = now()
+    from influencers i
+    where a.platform = $1 and lower(a.username) = lower($2) and not a.is_verified and a.is_active
+        and a.influencer_id <> $3 and i.id = a.influencer_id
+    returning a.id, i.user_id
+"""
+
+
+async def prove_account(
+    tx: Transaction, account_id: str, platform: str, username: str, influencer_id: str, code: str
+) -> list[Notice] | None:
+    """Mark the account as its owner's, whose code was found in the profile's bio; others who show the handle lose it.
+
+    What those are to be told; None if the account is no longer what it was. Raises HandleTaken.
+    """
+    await lock_handle(tx, platform, username)
+    await check_handle(tx, platform, username, influencer_id)
+    rivals = await lock_rivals(tx, platform, username, influencer_id)
+    if not await tx.fetchval(PROVE, account_id, code, username):
+        return None
+    return await end_claims(tx, platform, username, influencer_id, rivals)
+
+
+async def lock_rivals(tx: Transaction, platform: str, username: str, influencer_id: str) -> list[str]:
+    """Lock the influencer and all who show the same handle without proof; the ids of the latter."""
+    rivals = [row["influencer_id"] for row in await tx.fetch(FIND_RIVALS, platform, username, influencer_id)]
+    await tx.execute(LOCK_INFLUENCERS, [influencer_id, *rivals])
+    return rivals
+
+
+async def end_claims(
+    tx: Transaction, platform: str, username: str, influencer_id: str, rivals: list[str]
+) -> list[Notice]:
+    """Deactivate what rivals have connected under a handle that this influencer has proven; notices to publish."""
+    if not rivals:
+        return []
+    ended = await tx.fetch(END_CLAIMS, platform, username, influencer_id)
+    return [
+        await notify(
+            tx, account["user_id"], "SYSTEM", "A connected account was removed",
+            f"Somebody else has shown that @{username} is theirs. Please connect an account of your own.",
+            metadata={"accountId": account["id"], "platform": platform, "reason": "PROVEN_BY_ANOTHER"},
+        )
+        for account in ended[:TOLD_RIVALS]
+    ]  # fmt: skip
+
+
+DISCONNECT = "delete from social_media_accounts where id = $1 and influencer_id = $2"
+
+
+async def disconnect_account(tx: Transaction, owner: Owner, account_id: str) -> None:
+    """Delete the owner's account and its posts; what is to be revoked has been queued."""
+    await tx.execute(DISCONNECT, account_id, owner.influencer_id)
+
+
+NEEDS_RECONNECT = """
+    update social_media_accounts a set needs_reconnect = true, updated_at = now()
+    from influencers i
+    where a.id = $1 and i.id = a.influencer_id and a.connection = 'OAUTH' and not a.needs_reconnect
+        and a.refresh_token is not distinct from $2
+    returning i.user_id, a.username
+"""
+
+
+async def mark_needs_reconnect(tx: Transaction, account_id: str, refresh_token: bytes | None) -> Notice | None:
+    """TikTok no longer accepts these tokens: say so to their owner, once. None if they are others by now."""
+    row = await tx.fetchrow(NEEDS_RECONNECT, account_id, refresh_token)
+    if row is None:
+        return None
+    return await notify(
+        tx, row["user_id"], "SYSTEM", "Please connect TikTok again",
+        f"TikTok no longer lets us read @{row['username']}. Connect the account again to keep its numbers fresh.",
+        metadata={"accountId": account_id, "platform": "TIKTOK", "reason": "NEEDS_RECONNECT"},
+    )  # fmt: skip
+
+
+# Only what is still due: a runner that was frozen may fail late at what its heir has synced.
+PUT_OFF = f"""
+    update social_media_accounts
+    set sync_failures = sync_failures + 1,
+        next_sync_at = now() + least(interval '{BACK_OFF_HOURS} hours' * 2 ^ least(sync_failures, 20),
+            interval '{SYNC_DAYS} days')
+    where id = $1 and next_sync_at <= now()
+"""
+
+
+async def put_off_sync(queries: Queries, account_id: str) -> None:
+    """After a failure: 1 h, 2 h, 4 h … 7 days."""
+    await queries.execute(PUT_OFF, account_id)

@@ -1,0 +1,137 @@
+"""TikTok tokens in the database, sealed: the store behind services/tiktok/accounts.py, and what is to be revoked."""
+
+import asyncio
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from db.pool import Database, DatabaseUnavailable, Queries
+
+log = structlog.get_logger()
+
+CLAIM_SECONDS = 60.0  # well above what one refresh may take
+# The old tokens are spent when the new ones come: a moment without the database must not cost the connection.
+REPLACE_ATTEMPTS = 4
+REPLACE_RETRY_SECONDS = 2.0
+
+LOAD_TOKENS = """
+    select access_token, refresh_token from social_media_accounts
+    where id = $1 and connection = 'OAUTH' and access_token is not null and not needs_reconnect
+"""
+
+CLAIM_TOKENS = """
+    update social_media_accounts set refresh_claimed_until = now() + make_interval(secs => $2)
+    where id = $1 and connection = 'OAUTH' and refresh_token is not null and not needs_reconnect
+        and (refresh_claimed_until is null or refresh_claimed_until <= now())
+    returning access_token, refresh_token
+"""
+
+# Of an account that was connected anew meanwhile, the newer tokens stay.
+REPLACE_TOKENS = """
+    update social_media_accounts
+    set access_token = $3, refresh_token = $4, token_expires_at = $5, refresh_expires_at = $6,
+        tokens_refreshed_at = now(), refresh_claimed_until = null, updated_at = now()
+    where id = $1 and refresh_token = $2
+    returning true
+"""
+
+LET_GO_OF_TOKENS = "update social_media_accounts set refresh_claimed_until = null where id = $1"
+
+
+class HeldTokens(NamedTuple):
+    access_token: bytes
+    refresh_token: bytes
+
+
+class Sealed(Protocol):
+    @property
+    def access_token(self) -> bytes: ...
+    @property
+    def refresh_token(self) -> bytes: ...
+    @property
+    def token_expires_at(self) -> datetime: ...
+    @property
+    def refresh_expires_at(self) -> datetime: ...
+
+
+class TikTokTokens:
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    async def load(self, account_id: str) -> HeldTokens | None:
+        row = await self.db.fetchrow(LOAD_TOKENS, account_id)
+        return HeldTokens(*row) if row else None
+
+    async def claim(self, account_id: str) -> HeldTokens | None:
+        row = await self.db.fetchrow(CLAIM_TOKENS, account_id, CLAIM_SECONDS)
+        return HeldTokens(*row) if row else None
+
+    async def replace(self, account_id: str, old: HeldTokens, new: Sealed) -> bool:
+        values = (new.access_token, new.refresh_token, new.token_expires_at, new.refresh_expires_at)
+        for attempt in range(REPLACE_ATTEMPTS):
+            try:
+                return bool(await self.db.fetchval(REPLACE_TOKENS, account_id, old.refresh_token, *values))
+            except DatabaseUnavailable:
+                if attempt + 1 == REPLACE_ATTEMPTS:
+                    raise
+                await asyncio.sleep(REPLACE_RETRY_SECONDS)
+        raise AssertionError("unreachable")
+
+    async def let_go(self, account_id: str) -> None:
+        await self.db.execute(LET_GO_OF_TOKENS, account_id)
+
+
+MAX_REVOKE_ATTEMPTS = 7  # a week of nights; TikTok's own expiry ends the rest
+REVOKE_SECONDS = 5.0  # somebody waits for the answer
+
+QUEUE_REVOCATIONS = """
+    insert into token_revocations (account_id, access_token, refresh_token)
+    select a.id, a.access_token, a.refresh_token
+    from social_media_accounts a join influencers i on i.id = a.influencer_id
+    where i.user_id = $1 and ($2::uuid is null or a.id = $2) and a.access_token is not null
+    returning id
+"""
+
+# Counted before it is tried: an attempt that kills its process counts too.
+TAKE_REVOCATION = """
+    update token_revocations set attempts = attempts + 1 where id = $1
+    returning account_id, access_token, refresh_token
+"""
+
+END_REVOCATION = "delete from token_revocations where id = $1"
+
+LIST_REVOCATIONS = """
+    select created_at, id from token_revocations
+    where ($1::timestamptz is null or (created_at, id) > ($1, $2::uuid))
+    order by created_at, id limit $3
+"""
+
+
+async def queue_revocations(tx: Queries, user_id: str, account_id: str | None = None) -> list[str]:
+    """Remember the tokens of a user's accounts (or of one) that are about to go; the ids of what is to be revoked."""
+    return [row["id"] for row in await tx.fetch(QUEUE_REVOCATIONS, user_id, account_id)]
+
+
+class RevokesTokens(Protocol):
+    async def revoke(self, account_id: str, access_token: bytes, refresh_token: bytes | None) -> None: ...
+
+
+async def revoke_queued(queries: Queries, accounts: RevokesTokens, revocation_id: str) -> bool:
+    """Withdraw one at the vendor; it stays queued if that fails. False if it is not there."""
+    row = await queries.fetchrow(TAKE_REVOCATION, revocation_id)
+    if row is None:
+        return False
+    await accounts.revoke(row["account_id"], row["access_token"], row["refresh_token"])
+    await queries.execute(END_REVOCATION, revocation_id)
+    return True
+
+
+async def revoke_now(queries: Queries, accounts: RevokesTokens, revocations: list[str]) -> None:
+    """After the commit that queued them: ask TikTok, for a moment. What fails is asked again by housekeeping."""
+    try:
+        async with asyncio.timeout(REVOKE_SECONDS):
+            for revocation_id in revocations:
+                await revoke_queued(queries, accounts, revocation_id)
+    except Exception as error:
+        log.warning("tokens not revoked yet", count=len(revocations), reason=str(error) or "timed out")

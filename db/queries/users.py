@@ -1,0 +1,138 @@
+"""Accounts as more than one room ends them: what goes, what stays for the other side, and whom to tell."""
+
+from typing import NamedTuple
+
+from db.pool import Transaction
+from db.queries.conversations import close_conversations
+from db.queries.notifications import NoticeId
+from db.queries.sessions import end_sessions
+from db.queries.tiktok_tokens import queue_revocations
+from db.schemas.shapes import DELETED_USER
+
+
+class DeletedUser(NamedTuple):
+    """What is left to do after the commit: conversations to announce as closed, notices as gone, files to delete,
+    tokens to revoke, sessions to forget."""
+
+    name: str
+    email: str
+    conversation_ids: list[str]
+    notices: list[NoticeId]
+    files: list[str]
+    revocations: list[str]  # for db.tiktok_tokens.revoke_now
+
+
+# Two who know each other may both go at once, and would wait for one another's rows; deletions are rare enough for one
+# after the other.
+TAKE_TURN = "select pg_advisory_xact_lock(hashtext('delete_user'))"
+
+# Before the account: a transaction that compares codes locks in this order too.
+DELETE_ATTEMPTS = "delete from otp_attempts where email = (select lower(email) from users where id = $1)"
+
+# For update: nobody can add a row that refers to the account until it is gone.
+LOCK_ACCOUNT = "select name, email from users where id = $1 and status <> 'DELETED' for update"
+
+# Requests that are still open were announced to their receivers; they are withdrawn with the account.
+WITHDRAW_NOTICES = """
+    with gone as (
+        delete from notifications n using connection_requests r
+        where r.sender_id = $1 and r.status = 'PENDING' and n.connection_request_id = r.id and n.user_id = r.receiver_id
+            and n.type = 'CONNECTION_REQUEST'
+        returning n.id, n.user_id, n.is_read
+    )
+    select g.user_id, g.id as notification_id,
+        (select count(*) from notifications o where o.user_id = g.user_id and not o.is_read)
+            - (select count(*) from gone o where o.user_id = g.user_id and not o.is_read) as unread_count
+    from gone g
+"""
+
+# What others were told of this user stays theirs, without the name.
+ANONYMISE_NOTICES = f"""
+    update notifications set
+        title = case when type in ('NEW_MESSAGE', 'MESSAGE_REPLY') then 'New message from {DELETED_USER}'
+            else title end,
+        message = case when type in ('NEW_MESSAGE', 'MESSAGE_REPLY') then message
+            else 'This was about an account that has been deleted' end,
+        metadata = case when metadata ? 'senderName'
+            then metadata || jsonb_build_object('senderName', '{DELETED_USER}') else metadata end
+    where actor_id = $1 and user_id <> $1
+"""
+
+# What was fetched of the user's profiles elsewhere.
+DELETE_SCRAPES = """
+    delete from scrape_runs r using social_media_accounts a join influencers i on i.id = a.influencer_id
+    where i.user_id = $1 and r.platform = a.platform and r.username = lower(a.username) and r.state <> 'RUNNING'
+"""
+
+DELETE_TRACES = """
+    with notification as (delete from notifications where user_id = $1),
+        code as (delete from otps where user_id = $1),
+        sign_up as (delete from sign_ups where user_id = $1),
+        network as (delete from known_networks where user_id = $1),
+        view as (delete from profile_views where $1 in (viewed_id, viewer_id)),
+        mail as (delete from email_outbox where lower(recipient) = lower($2)),
+        state as (delete from oauth_states where user_id = $1),
+        cost as (update scrape_runs set requested_by = null where requested_by = $1)
+    delete from connection_requests where $1 in (sender_id, receiver_id)
+"""
+
+# Of two who are both gone nobody reads on.
+DELETE_CONVERSATIONS = """
+    with gone as (
+        select c.id from conversation_participants p join conversations c on c.id = p.conversation_id
+        join users o on o.id = case when c.low_id = $1 then c.high_id else c.low_id end
+        where p.user_id = $1 and o.status = 'DELETED'
+    ), file as (
+        delete from attachments a using gone where a.conversation_id = gone.id returning a.url
+    ), conversation as (
+        delete from conversations c using gone where c.id = gone.id
+    )
+    select url from file
+"""
+
+# Files that were uploaded and never sent.
+DELETE_UNSENT = """
+    delete from attachments a
+    where a.uploader_id = $1
+        and not exists (select from messages m where m.file_url = a.url and m.conversation_id = a.conversation_id)
+    returning a.url
+"""
+
+DELETE_PROFILES = """
+    with influencer as (delete from influencers where user_id = $1 returning profile_pic),
+        salon as (delete from salons where user_id = $1 returning profile_pic)
+    select profile_pic as url from (select * from influencer union all select * from salon) p
+    where profile_pic is not null
+"""
+
+CLEAR_ACCOUNT = f"""
+    with session as (update sessions set ip_address = null, user_agent = null where user_id = $1)
+    update users set name = '{DELETED_USER}', email = null, password_hash = null, status = 'DELETED',
+        email_verified_at = null, terms_accepted_at = null, onboarded_at = null, last_seen_at = null, updated_at = now()
+    where id = $1
+"""
+
+
+async def delete_user(tx: Transaction, user_id: str) -> DeletedUser | None:
+    """Take everything personal away; the row stays, nameless, for the conversations of others. None: no such account.
+
+    The caller sees to what `DeletedUser` says once this has committed."""
+    await tx.execute(TAKE_TURN)
+    await tx.execute(DELETE_ATTEMPTS, user_id)
+    account = await tx.fetchrow(LOCK_ACCOUNT, user_id)
+    if account is None:
+        return None
+    notices = [NoticeId(*row) for row in await tx.fetch(WITHDRAW_NOTICES, user_id)]
+    await tx.execute(ANONYMISE_NOTICES, user_id)
+    await tx.execute(DELETE_SCRAPES, user_id)
+    await tx.execute(DELETE_TRACES, user_id, account["email"])
+    conversation_ids = await close_conversations(tx, user_id)
+    revocations = await queue_revocations(tx, user_id)
+    files = [
+        row["url"]
+        for statement in (DELETE_CONVERSATIONS, DELETE_UNSENT, DELETE_PROFILES)
+        for row in await tx.fetch(statement, user_id)
+    ]
+    await end_sessions(tx, user_id, "DELETED")
+    await tx.execute(CLEAR_ACCOUNT, user_id)
+    return DeletedUser(account["name"], account["email"], conversation_ids, notices, files, revocations)

@@ -1,0 +1,163 @@
+"""Types of what clients send, for bodies, queries and frames alike."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
+
+import email_validator
+from annotated_types import GroupedMetadata
+from email_validator import EmailNotValidError, validate_email
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+
+from db.schemas.shapes import Gender as GenderName
+from db.schemas.vocabularies import CATEGORIES, read_category, read_gender, read_region
+
+UUID_PATTERN = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+LONG_TEXT_CONTROLS = "\n\t"
+JOINTS = {"Zs", "Pd", "Cf"}  # categories of characters: spaces, dashes, invisible marks
+HYPHENS = "\u2212\u30fc\uff70"  # the minus sign, and what a Japanese keyboard writes for a hyphen
+UNSEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # categories of characters
+BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters by their category, but drawn as nothing
+
+
+def with_plain_newlines(value: Any) -> Any:
+    """Browsers write each newline of a form's text as CR LF."""
+    return value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else value
+
+
+def without_controls(text: str) -> str:
+    """Refuse NUL and other control characters, but the newline and tab of long texts."""
+    if any((char < " " and char not in LONG_TEXT_CONTROLS) or "\x7f" <= char <= "\x9f" for char in text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+def with_something_to_see(text: str) -> str:
+    """A name of marks that nobody sees would be an empty one."""
+    if all(unicodedata.category(char) in UNSEEN or char in BLANK_LETTERS for char in text):
+        raise ValueError("must contain a visible character")
+    return text
+
+
+def on_one_line(text: str) -> str:
+    if "\n" in text or "\t" in text:
+        raise ValueError("must not contain line breaks or tabs")
+    return text
+
+
+def with_plain_digits(value: Any) -> Any:
+    """Read the decimal digits of every script and width as 0 to 9, as they come from people's keyboards."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return "".join(str(unicodedata.decimal(char, char)) for char in value)
+
+
+def without_joints(code: str) -> str:
+    """Skip the spaces and hyphens that people put between the digits of a code, and marks that nobody sees."""
+    return "".join(char for char in code if unicodedata.category(char) not in JOINTS and char not in HYPHENS)
+
+
+def blank_to_none(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def group_by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Return the values of a query or form by name: several of one name are a list, and `name[]` counts as `name`."""
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name.removesuffix("[]"), []).append(value)
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
+
+
+def split_commas(value: Any) -> Any:
+    """`a,b` and repeated parameters alike become a list."""
+    parts = value if isinstance(value, list) else [value]
+    return [piece for part in parts for piece in (part.split(",") if isinstance(part, str) else [part]) if piece != ""]
+
+
+@dataclass(frozen=True)
+class Text(GroupedMetadata):
+    """`Annotated[str, Text(5000)]`: several lines, `min` to `max` characters after trimming."""
+
+    max: int
+    min: int = 1
+
+    def __iter__(self) -> Iterator[Any]:
+        yield StringConstraints(strip_whitespace=True, min_length=self.min, max_length=self.max)
+        yield AfterValidator(without_controls)
+        yield BeforeValidator(with_plain_newlines)
+
+
+@dataclass(frozen=True)
+class Line(Text):
+    """The same on one line."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        yield AfterValidator(on_one_line)
+        if self.min:
+            yield AfterValidator(with_something_to_see)
+
+
+# RFC 6761: no mail reaches these top-level domains. The library refuses them everywhere, Email in production only.
+SPECIAL_USE_DOMAINS = frozenset(email_validator.SPECIAL_USE_DOMAIN_NAMES)
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+
+def normalise_email(text: str, info: ValidationInfo) -> str:
+    """Return the address in lower case. The mailed code finds out whether mail can be delivered there.
+
+    With `production` in the context of the validation, refuse special-use domains.
+    """
+    try:
+        checked = validate_email(text.strip(), check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError:
+        raise ValueError("is not a valid e-mail address, such as name@example.com") from None
+    top_level = checked.ascii_domain.rpartition(".")[2].lower()
+    if top_level in SPECIAL_USE_DOMAINS and (info.context or {}).get("production"):
+        raise ValueError("has a domain that cannot receive mail. Please give an address that you can read")
+    return checked.normalized.lower()
+
+
+Email = Annotated[
+    str, StringConstraints(max_length=254), AfterValidator(without_controls), AfterValidator(normalise_email)
+]
+# Ids are text in Python, as they are on the wire.
+Id = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
+BlankAsNone = BeforeValidator(blank_to_none)
+CommaList = BeforeValidator(split_commas)
+
+# Of every number of a form or query, beside its bounds: `Annotated[int, Field(ge=1), Digits]`.
+Digits = BeforeValidator(with_plain_digits)
+Code = Annotated[str, Line(40), AfterValidator(without_joints), AfterValidator(with_plain_digits)]
+PhoneNo = Annotated[str, Line(30), AfterValidator(with_plain_digits)]
+
+# Read leniently, kept as one word (db/schemas/vocabularies.py). Nothing that long is one of them.
+Word = Annotated[str, StringConstraints(max_length=60)]
+Category = Annotated[Word, AfterValidator(read_category), WithJsonSchema({"type": "string", "enum": list(CATEGORIES)})]
+Region = Annotated[
+    Word,
+    AfterValidator(read_region),
+    WithJsonSchema(
+        {"type": "string", "maxLength": 60, "description": "A Japanese prefecture or an ISO 3166-1 alpha-2 code"}
+    ),
+]
+Gender = Annotated[
+    Word, AfterValidator(read_gender), WithJsonSchema({"type": "string", "enum": list(get_args(GenderName))})
+]
+
+
+class Body(BaseModel):
+    """What a client sends: camelCase on the wire, unknown fields ignored, JSON values never bent into other types."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")

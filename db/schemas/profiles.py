@@ -1,0 +1,116 @@
+"""Shapes of profiles: one's own, and what others see of one (contract §3). How shapes work: db/schemas/shapes.py."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from db.schemas.shapes import Influencer, RequestStatus, Role, Salon, Shape, SocialAccount, Sql, Time
+
+SOCIAL_ACCOUNTS = Sql(
+    f"(select coalesce(json_agg({SocialAccount.sql('{a}')} order by {{a}}.platform), '[]')"
+    " from social_media_accounts {a} where {a}.influencer_id = {t}.id and {a}.is_active)"
+)
+
+
+class OwnInfluencer(Influencer):
+    social_media_accounts: Annotated[list[SocialAccount], SOCIAL_ACCOUNTS]
+
+
+class ProfileStats(Shape):
+    """How many requests were ever sent and received, whatever came of them, and how many connections there are."""
+
+    sent_requests: Annotated[int, Sql("(select count(*) from connection_requests {r} where {r}.sender_id = {t}.id)")]
+    received_requests: Annotated[
+        int, Sql("(select count(*) from connection_requests {r} where {r}.receiver_id = {t}.id)")
+    ]
+    connections: Annotated[
+        int,
+        Sql(
+            "(select count(*) from connection_requests {r}"
+            " where {t}.id in ({r}.sender_id, {r}.receiver_id) and {r}.status = 'ACCEPTED')"
+        ),
+    ]
+
+
+class Profile(Shape):
+    id: UUID
+    name: str = Field(min_length=1)
+    email: Annotated[str, Sql("coalesce({t}.email, '')")]
+    role: Role
+    created_at: Time
+    influencer: Annotated[OwnInfluencer | None, Sql(OwnInfluencer.row("influencers {i} where {i}.user_id = {t}.id"))]
+    salon: Annotated[Salon | None, Sql(Salon.row("salons {s} where {s}.user_id = {t}.id"))]
+    stats: Annotated[ProfileStats, Sql(ProfileStats.sql("{t}"))]
+
+
+# What is said to the platform alone: telephone numbers are shown to oneself only.
+OWN_PHONE = Sql("case when {t}.user_id = {viewer} then {t}.phone_no end")
+
+
+class SeenInfluencer(OwnInfluencer):
+    phone_no: Annotated[str | None, OWN_PHONE]
+
+
+class SeenSalon(Salon):
+    phone_no: Annotated[str | None, OWN_PHONE]
+
+
+class ConnectionWith(Shape):
+    """How the reader and the user stand: the request between them, whatever its status."""
+
+    id: UUID
+    status: RequestStatus
+    is_sender: Annotated[bool, Sql("{t}.sender_id = {viewer}")]
+
+
+BETWEEN = (
+    "least({r}.sender_id, {r}.receiver_id) = least({t}.id, {viewer})"
+    " and greatest({r}.sender_id, {r}.receiver_id) = greatest({t}.id, {viewer})"
+)
+
+
+class SeenProfile(Shape):
+    """`email` is '' unless the reader is that user, connected to them, or an admin."""
+
+    id: UUID
+    name: str = Field(min_length=1)
+    email: Annotated[
+        str,
+        Sql(
+            "case when {t}.id = {viewer}"
+            " or exists (select from users {v} where {v}.id = {viewer} and {v}.role = 'ADMIN')"
+            f" or exists (select from connection_requests {{r}} where {BETWEEN} and {{r}}.status = 'ACCEPTED')"
+            " then coalesce({t}.email, '') else '' end"
+        ),
+    ]
+    role: Role
+    created_at: Time
+    influencer: Annotated[
+        SeenInfluencer | None, Sql(SeenInfluencer.row("influencers {i} where {i}.user_id = {t}.id", viewer="{viewer}"))
+    ]
+    salon: Annotated[SeenSalon | None, Sql(SeenSalon.row("salons {s} where {s}.user_id = {t}.id", viewer="{viewer}"))]
+    connection_status: Annotated[
+        ConnectionWith | None, Sql(ConnectionWith.row(f"connection_requests {{r}} where {BETWEEN}", viewer="{viewer}"))
+    ]
+
+
+class OnboardedInfluencer(Shape):
+    message: str
+    influencer: Influencer
+
+
+class OnboardedSalon(Shape):
+    message: str
+    salon: Salon
+
+
+class AccountSettings(Shape):
+    id: UUID
+    name: str = Field(min_length=1)
+    email: Annotated[str, Sql("coalesce({t}.email, '')")]
+    role: Role
+    email_verified: Annotated[bool, Sql("{t}.email_verified_at is not null")]
+    terms_accepted: Annotated[bool, Sql("{t}.terms_accepted_at is not null")]
+    has_completed_onboarding: Annotated[bool, Sql("{t}.onboarded_at is not null")]
+    created_at: Time

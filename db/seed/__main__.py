@@ -1,0 +1,105 @@
+"""`.venv/bin/python -m db.seed` fills a development database with people to sign in as.
+
+With `--scale N` it adds N thousand more. It uses the database of DATABASE_URL, or the packaged one, beside a running
+server or without. A second run adds nobody twice. It refuses in production, because all these people have one known
+password.
+"""
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+from db.address import Address
+from db.connect import CONNECT_SECONDS, Connector
+from db.migrate import migrate
+from db.packaged.servers import database_of
+from db.pool import set_codecs
+from db.seed.people import Demonstration, influencer_email, salon_email
+from db.seed.scale import add_people
+from db.seed.texts import CREATORS, SHOPS
+from services.commands import program
+from services.logs import complain, write_out
+from services.security.passwords import Passwords
+from settings import Settings, load_settings
+
+PASSWORD = "cherry-blossom-7"  # noqa: S105  of made-up people, in development only
+MAX_THOUSANDS = 1_000  # a million people are half an hour of work and several gigabytes
+SHOWN = 3  # accounts of each role that are printed; the others follow the same pattern
+
+
+@program
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    settings = load_settings()
+    if settings.production:
+        complain("Nothing was done: made-up people with a known password do not belong in production.")
+        return 1
+    try:
+        fill(settings, options.scale)
+    except KeyboardInterrupt:
+        complain("\nStopped: what was under way is undone.")
+        return 130
+    print_accounts()
+    return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m db.seed", description=__doc__)
+    parser.add_argument("--scale", type=thousands, default=0, metavar="N", help="add N thousand people to search in")
+    return parser.parse_args(arguments)
+
+
+def thousands(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= MAX_THOUSANDS:
+        raise argparse.ArgumentTypeError(f"must be a whole number up to {MAX_THOUSANDS:,}")
+    return int(text)
+
+
+def tell(step: str) -> None:
+    write_out(f"  {step}")
+
+
+def fill(settings: Settings, scale: int) -> None:
+    with database_of(settings) as url:
+        migrate(url)
+        asyncio.run(add_everybody(url, settings, scale))
+
+
+async def add_everybody(url: str, settings: Settings, scale: int) -> None:
+    passwords = Passwords(settings.password_cost)
+    password_hash = await passwords.hash(PASSWORD)
+    passwords.close()
+    conn = await Connector(Address.parse(url))()
+    try:
+        await set_codecs(conn)
+        await add_demonstration(conn, password_hash)
+        if scale:
+            await add_people(conn, scale * 1000, password_hash, tell)
+    finally:
+        await conn.close(timeout=CONNECT_SECONDS)
+
+
+async def add_demonstration(conn: Any, password_hash: str) -> None:
+    """All or nothing."""
+    async with conn.transaction():
+        demonstration = Demonstration(conn, password_hash)
+        tell(f"{await demonstration.add_influencers()} influencers added, with accounts and posts")
+        tell(f"{await demonstration.add_salons()} salons added")
+        requests, messages = await demonstration.add_connections()
+        tell(f"{requests} connections and requests added, {messages} messages, and what tells of them")
+
+
+def print_accounts() -> None:
+    write_out(f"\n  Sign in with the password {PASSWORD} as")
+    for n in range(SHOWN):
+        write_out(f"    {influencer_email(n):32}{CREATORS[n].name}")
+    write_out(f"    … influencer{len(CREATORS)}@")
+    for n in range(SHOWN):
+        write_out(f"    {salon_email(n):32}{SHOPS[n].business_name}")
+    write_out(f"    … salon{len(SHOPS)}@")
+    write_out("  To make an admin: .venv/bin/python -m db.create_admin\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

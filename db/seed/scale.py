@@ -1,0 +1,114 @@
+"""Thousands of made-up people, put into the database by a few statements: to try search out, and to test its plans.
+
+Who the n-th one is follows from n alone, so a second run adds only those who are not there yet.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from db.schemas.vocabularies import CATEGORIES, PREFECTURES
+from db.seed import texts
+
+BATCH = 10_000  # people between two signs of progress
+SALON_EVERY = 4  # one in four is a salon
+# People live where people live; one in a hundred or so in each of the other prefectures.
+REGIONS = ["tokyo"] * 30 + ["osaka"] * 12 + ["kanagawa"] * 9 + ["aichi"] * 6 + ["fukuoka"] * 5 + list(PREFECTURES)
+
+
+def chance(purpose: int | str, sides: int | str) -> str:
+    """Below `sides`: it looks random, but is always the same for person `n` and this purpose."""
+    return f"((hashint8extended(n, {purpose}) & 2147483647) % {sides})"
+
+
+def pick(choices: str, purpose: int | str) -> str:
+    return f"({choices}::text[])[1 + {chance(purpose, f'cardinality({choices}::text[])')}]"
+
+
+PERSON = "md5('scale ' || n)::uuid"
+
+# $1 to $2 are the numbers of the people, here and below.
+ADD_USERS = f"""
+    insert into users
+        (id, name, email, password_hash, role, email_verified_at, terms_accepted_at, onboarded_at, created_at)
+    select {PERSON},
+        case {chance(1, 2)} when 0 then {pick("$3", 2)} || ' ' || {pick("$4", 3)}
+            else {pick("$5", 2)} || ' ' || {pick("$6", 3)} end,
+        'person' || n || '@scale.example.com', $7, case when n % {SALON_EVERY} = 0 then 'SALON' else 'INFLUENCER' end,
+        joined, joined, joined, joined
+    from generate_series($1::bigint, $2::bigint) n, lateral (select now() - n * interval '5 minutes' as joined) j
+    on conflict do nothing
+"""
+
+ONE_TO_THREE_CATEGORIES = f"""
+    array(select distinct {pick("$3", "p")} from generate_series(10, 10 + {chance(9, 3)}) p order by 1)
+"""
+
+ADD_INFLUENCERS = f"""
+    insert into influencers (user_id, bio, categories, region, age, gender, created_at)
+    select u.id, {pick("$5", 20)} || ' ' || {pick("$6", 21)}, {ONE_TO_THREE_CATEGORIES}, {pick("$4", 22)},
+        18 + {chance(23, 40)}, {pick("array['FEMALE', 'FEMALE', 'MALE', 'NON_BINARY']", 24)}, u.created_at
+    from generate_series($1::bigint, $2::bigint) n join users u on u.id = {PERSON} and u.role = 'INFLUENCER'
+    on conflict do nothing
+"""
+
+ADD_ACCOUNTS = f"""
+    insert into social_media_accounts (influencer_id, platform, username, followers_count, engagement_rate)
+    select i.id, {pick("array['INSTAGRAM', 'TIKTOK']", 30)}, {pick("$3", 31)} || '_' || n,
+        power(10, 2.5 + {chance(32, 3500)} / 1000.0)::bigint, {chance(33, 1200)} / 100.0
+    from generate_series($1::bigint, $2::bigint) n join influencers i on i.user_id = {PERSON}
+    on conflict do nothing
+"""
+
+ADD_SALONS = f"""
+    insert into salons
+        (user_id, business_name, description, preferred_categories, region, team_size, instagram_handle, created_at)
+    select u.id, {pick("$5", 40)} || ' ' || {pick("$6", 41)}, {pick("$7", 42)}, {ONE_TO_THREE_CATEGORIES},
+        {pick("$4", 22)}, 1 + {chance(43, 20)}, {pick("$8", 44)} || '.' || n, u.created_at
+    from generate_series($1::bigint, $2::bigint) n join users u on u.id = {PERSON} and u.role = 'SALON'
+    on conflict do nothing
+"""
+
+# Listings and directory are written once, after everything that they come from, and their indexes of terms are built at
+# the end: many times faster than row by row.
+STOP_TRIGGERS = """
+    alter table users disable trigger users_directory;
+    alter table influencers disable trigger influencers_listing;
+    alter table salons disable trigger salons_directory, disable trigger salons_listing;
+    alter table social_media_accounts disable trigger social_media_accounts_listing;
+"""
+ADD_LISTINGS = "insert into listings select * from listing_sources on conflict do nothing"
+ADD_TO_DIRECTORY = "insert into directory select * from directory_sources on conflict do nothing"
+RESUME_TRIGGERS = STOP_TRIGGERS.replace("disable", "enable")
+TERMS_INDEXES = ("listings_terms_idx", "directory_terms_idx")
+
+
+async def add_people(conn: Any, count: int, password_hash: str, tell: Callable[[str], None]) -> None:
+    """People 1 to `count`, in one transaction. `conn` must be allowed to alter tables; lists wait for the end."""
+    async with conn.transaction():
+        definitions = [await conn.fetchval("select pg_get_indexdef($1::regclass)", name) for name in TERMS_INDEXES]
+        await conn.execute(STOP_TRIGGERS)
+        await conn.execute(f"drop index {', '.join(TERMS_INDEXES)}")
+        for first in range(1, count + 1, BATCH):
+            last = min(first + BATCH - 1, count)
+            await add_batch(conn, first, last, password_hash)
+            tell(f"{last:,} of {count:,} people")
+        tell("listing them, and building the search indexes")
+        await conn.execute(ADD_LISTINGS)
+        await conn.execute(ADD_TO_DIRECTORY)
+        await conn.execute("set local maintenance_work_mem = '256MB'")
+        for name, definition in zip(TERMS_INDEXES, definitions, strict=True):
+            await conn.execute(definition)
+            await conn.execute(f"alter index {name} alter column 1 set statistics 0")
+        await conn.execute(RESUME_TRIGGERS)
+    await conn.execute("vacuum (analyze) users, influencers, salons, social_media_accounts, listings, directory")
+
+
+async def add_batch(conn: Any, first: int, last: int, password_hash: str) -> None:
+    names = [texts.FAMILY_NAMES, texts.GIVEN_NAMES, texts.FIRST_NAMES, texts.LAST_NAMES]
+    await conn.execute(ADD_USERS, first, last, *names, password_hash)
+    profile = [first, last, list(CATEGORIES), REGIONS]
+    await conn.execute(ADD_INFLUENCERS, *profile, texts.BIO_STARTS, texts.BIO_ENDS)
+    await conn.execute(ADD_ACCOUNTS, first, last, texts.HANDLE_WORDS)
+    await conn.execute(
+        ADD_SALONS, *profile, texts.GIVEN_NAMES, texts.SALON_KINDS, texts.SALON_TEXTS, texts.HANDLE_WORDS
+    )

@@ -1,0 +1,79 @@
+"""An admin's own name, e-mail address and password."""
+
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from db.pool import Queries, Transaction
+from db.queries.activity_logs import Action, Actor, log_activity
+from db.schemas.fields import Body, Email, Line
+from db.schemas.shapes import User
+from handlers.auth.passwords import NewPassword, PasswordHandler
+from handlers.http.base import Handler
+from handlers.http.endpoint import ADMIN, endpoint
+
+SHOW_ADMIN = f"select {User.sql('u')} from users u where u.id = $1"
+
+
+class AdminProfile(Body):
+    """`''` counts as absent."""
+
+    name: Annotated[str, Line(100)] = Field(default_factory=str)
+    email: Email = Field(default_factory=str)
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_blanks(cls, sent: Any) -> Any:
+        return {key: value for key, value in sent.items() if value != ""} if isinstance(sent, dict) else sent
+
+
+CHANGE_ADMIN = """
+    update users u set (name, email, updated_at) =
+        (select c.name, c.email, now() from jsonb_populate_record(u, $2) c)
+    where u.id = $1
+"""
+
+
+class AccountHandler(Handler):
+    async def show(self, queries: Queries) -> orjson.Fragment:
+        return await queries.fetchval(SHOW_ADMIN, self.caller.id)
+
+    async def log(self, tx: Transaction, action: Action, description: str, **metadata: Any) -> None:
+        actor = Actor(self.caller.id, self.ip, self.user_agent)
+        await log_activity(tx, actor, action, description, target_id=self.caller.id, metadata=metadata)
+
+
+class Profile(AccountHandler):
+    @endpoint(ADMIN, returns=User)
+    async def get(self) -> None:
+        """The admin's own account."""
+        self.reply(await self.show(self.db))
+
+    @endpoint(ADMIN, body=AdminProfile, returns=User)
+    async def put(self, changes: AdminProfile) -> None:
+        """Change one's own name or e-mail address."""
+        given = changes.model_dump(include=changes.model_fields_set, by_alias=False)
+        async with self.db.transaction() as tx:
+            if given:
+                await tx.execute(CHANGE_ADMIN, self.caller.id, orjson.dumps(given).decode())
+                await self.log(tx, "PROFILE_UPDATED", "Changed their own account", fields=sorted(map(to_camel, given)))
+            admin = await self.show(tx)
+        self.reply(admin, message="Profile updated")
+
+
+class Password(PasswordHandler, AccountHandler):
+    @endpoint(ADMIN, body=NewPassword)
+    async def put(self, body: NewPassword) -> None:
+        """Change one's own password; all other sessions end."""
+        await self.change_password(body)
+
+    async def note_change(self, tx: Transaction) -> None:
+        await self.log(tx, "PASSWORD_RESET", "Changed their own password")
+
+
+routes = [
+    ("/admin/profile", Profile),
+    ("/admin/password", Password),
+]

@@ -1,0 +1,157 @@
+"""Admins and the connections of others."""
+
+from datetime import datetime
+from typing import Annotated
+
+from db.queries.activity_logs import Actor, log_activity
+from db.queries.conversations import close_conversations
+from db.queries.directory import has_text
+from db.queries.search import LATEST, WALK, WALK_NUMBERED, Sort, contains, find_page
+from db.schemas.admin import AdminConnection
+from db.schemas.fields import BlankAsNone, Id, Line
+from db.schemas.shapes import RequestStatus
+from handlers.http.base import Handler
+from handlers.http.endpoint import ADMIN, NumberedPaging, endpoint
+from handlers.http.errors import NotFound
+from handlers.http.paging import Cursor, page_of, window
+from realtime.events import ConversationClosed, NotificationDeleted
+
+SIDES = ("sender_id", "receiver_id")
+FEW = 3_000  # people whose requests are looked up one person at a time; more cost as much as a look at all requests
+
+
+class ConnectionQuery(NumberedPaging):
+    status: RequestStatus | None = None
+    search: Annotated[Annotated[str, Line(100)] | None, BlankAsNone] = None
+
+
+# $1 status, $2 text; null: no matter.
+HAS_STATUS = "($1::text is null or r.status = $1)"
+
+
+def requests_of(side: str) -> str:
+    """Of each of `people`. A lateral subquery keeps to the index: the planner cannot know that there are few people."""
+    return f"""
+        select r.id, r.created_at from people p cross join lateral (
+            select id, created_at from connection_requests r where r.{side} = p.user_id and {HAS_STATUS} offset 0
+        ) r
+        where (select is_small from size)
+    """
+
+
+# The requests of all people who are found: looked up for each of a few people, else by one look at every request.
+FOUND = f"""
+    people as materialized (
+        select d.user_id from directory d where {has_text("d", "$2")}
+    ), size as materialized (
+        select count(*) <= {FEW} as is_small from people
+    ), found as (
+        ({requests_of("sender_id")} union {requests_of("receiver_id")})
+        union all
+        select r.id, r.created_at from connection_requests r
+        where not (select is_small from size) and {HAS_STATUS}
+            and (r.sender_id in (select user_id from people) or r.receiver_id in (select user_id from people))
+    )
+"""
+
+COUNT_CONNECTIONS = f"""
+    with {FOUND}
+    select case when $2::text is not null then (select count(*) from found)
+        when $1::text is not null then (select count(*) from connection_requests where status = $1)
+        else (select count(*) from connection_requests) end
+"""
+
+
+KEY = LATEST.key("$3", "$4")
+ALL = f"connection_requests r where {LATEST.after('r.created_at', 'r.id', KEY)}"
+# With a bound, not an equation, and in this order the planner takes the index that begins with the status; in another
+# one a rare status can be far away.
+BY_STATUS = LATEST._replace(lead=("status",))
+OF_STATUS = f"""
+    connection_requests r where r.status >= $1 and (r.status, r.created_at, r.id) < ($1, {KEY[0]}, {KEY[1]})
+"""
+
+
+def list_connections(sort: Sort, rows: str, walk: str) -> str:
+    """The statement for a page: (body, created_at, id) after key ($3, $4), at most $5, skipping $6."""
+    of_sender, of_receiver = (
+        contains(f"(select d.document from directory d where d.user_id = w.{side})", "$2") for side in SIDES
+    )
+    matches = f"($2::text is null or {of_sender} or {of_receiver})"
+    page = find_page(
+        sort, "id", KEY, rows=rows, matches=matches, found="select id, created_at as key from found",
+        fetch="$5", offset="$6", walk=walk,
+    )  # fmt: skip
+    return f"""
+        with {FOUND}, {page}
+        select {AdminConnection.sql("r")}, page.key, page.id from page join connection_requests r on r.id = page.id
+        {LATEST.by("page.key", "page.id")}
+    """
+
+
+# Without a text, a walk goes through the rows of the page and of the numbered pages before it. With a text it looks two
+# people up for each row, so it is shorter.
+WALKS = (str(WALK_NUMBERED), f"greatest({WALK // 2}, 2 * ($5::bigint + $6))")
+LIST_ALL, LIST_ALL_FOUND = (list_connections(LATEST, ALL, walk) for walk in WALKS)
+LIST_STATUS, LIST_STATUS_FOUND = (list_connections(BY_STATUS, OF_STATUS, walk) for walk in WALKS)
+
+BY_CREATION = Cursor(datetime, Id)
+
+
+class Connections(Handler):
+    @endpoint(ADMIN, query=ConnectionQuery, returns=list[AdminConnection])
+    async def get(self, query: ConnectionQuery) -> None:
+        """Requests and connections of all, newest first; `search` looks in names, e-mails and business names."""
+        asked = window(query, BY_CREATION)
+        sought = query.status, query.search
+        listed, found = (LIST_STATUS, LIST_STATUS_FOUND) if query.status else (LIST_ALL, LIST_ALL_FOUND)
+        rows = await self.db.fetch(found if query.search else listed, *sought, *asked.key, asked.fetch, asked.offset)
+        total = await self.db.fetchval(COUNT_CONNECTIONS, *sought) if asked.page else None
+        self.reply_page(page_of(rows, asked, BY_CREATION, total))
+
+
+# An open request takes along what told its receiver of it.
+DELETE_CONNECTION = """
+    with request as (
+        delete from connection_requests where id = $1 returning *
+    ), notice as (
+        delete from notifications n using request r
+        where n.connection_request_id = r.id and n.type = 'CONNECTION_REQUEST' and r.status = 'PENDING'
+        returning n.id, n.user_id, n.is_read
+    )
+    select r.sender_id, r.receiver_id, r.status, s.name as sender, t.name as receiver, n.id as notification_id,
+        (select count(*) from notifications o where o.user_id = r.receiver_id and not o.is_read)
+            - (select count(*) from notice where not is_read) as unread_count
+    from request r
+    join users s on s.id = r.sender_id join users t on t.id = r.receiver_id left join notice n on true
+"""
+
+
+class Connection(Handler):
+    @endpoint(ADMIN)
+    async def delete(self, request_id: str) -> None:
+        """Delete a connection or request; the conversation of the two becomes read-only."""
+        async with self.db.transaction() as tx:
+            gone = await tx.fetchrow(DELETE_CONNECTION, request_id)
+            if gone is None:
+                raise NotFound("Connection")
+            what = "connection" if gone["status"] == "ACCEPTED" else "connection request"
+            about = {"connectionId": request_id, "status": gone["status"], "senderId": gone["sender_id"],
+                     "receiverId": gone["receiver_id"]}  # fmt: skip
+            await log_activity(
+                tx, Actor(self.caller.id, self.ip, self.user_agent), "CONNECTION_DELETED",
+                f"Deleted the {what} of {gone['sender']} and {gone['receiver']}", metadata=about,
+            )  # fmt: skip
+            if gone["status"] == "ACCEPTED":
+                for conversation_id in await close_conversations(tx, gone["sender_id"], gone["receiver_id"]):
+                    tx.after_commit(self.publish, ConversationClosed(conversation_id, "disconnected"))
+            if gone["notification_id"]:
+                event = NotificationDeleted(gone["receiver_id"], gone["notification_id"], gone["unread_count"])
+                tx.after_commit(self.publish, event)
+        self.reply(message="Connection deleted")
+
+
+routes = [
+    ("/admin/connections", Connections),
+    ("/admin/connections/{id}", Connection),
+]

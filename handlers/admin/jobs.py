@@ -1,0 +1,58 @@
+"""Admins and the jobs: when they run, how the last runs went, and running one now."""
+
+from datetime import UTC, datetime
+
+from db.queries.activity_logs import Actor, log_activity
+from db.queries.job_runs import claim_by_hand
+from db.schemas.jobs import Job, JobRun
+from handlers.http.base import Handler
+from handlers.http.endpoint import ADMIN, endpoint
+from handlers.http.errors import NotFound
+
+# A handful of jobs, fixed with the program: no pages.
+LIST_JOBS = f"""
+    select {Job.sql("j", timezone="$4::text", enabled="$5::boolean")}
+    from unnest($1::text[], $2::text[], $3::timestamptz[]) with ordinality j(name, schedule, next_run_at, position)
+    order by j.position
+"""
+
+
+class Jobs(Handler):
+    @endpoint(ADMIN, returns=list[Job])
+    async def get(self) -> None:
+        """Every job with its schedule, its next tick and its last runs, newest first."""
+        jobs = self.application.jobs
+        schedules, now = list(jobs.schedules.values()), datetime.now(UTC)
+        ticks = [schedule.next(now) for schedule in schedules]
+        crons = [schedule.cron for schedule in schedules]
+        timezone = self.application.config.jobs_timezone
+        rows = await self.db.fetch(LIST_JOBS, list(jobs.schedules), crons, ticks, timezone, jobs.scheduled)
+        self.reply([row[0] for row in rows])
+
+
+SHOW_RUN = f"select {JobRun.sql('r')} from job_runs r where r.id = $1"
+
+
+class RunJob(Handler):
+    @endpoint(ADMIN, returns=JobRun, statuses=(202,))
+    async def post(self, name: str) -> None:
+        """Run a job now, on this instance; its counts show in the list of jobs. 409 while a run of it goes on."""
+        jobs = self.application.jobs
+        if name not in jobs.schedules:
+            raise NotFound("Job")
+        async with self.db.transaction() as tx:
+            claimed = await claim_by_hand(tx, name, jobs.runner, self.caller.id)
+            actor = Actor(self.caller.id, self.ip, self.user_agent)
+            await log_activity(
+                tx, actor, "JOB_STARTED", f"Started the job {name}", metadata={"job": name, "runId": claimed.id}
+            )
+            started = await tx.fetchval(SHOW_RUN, claimed.id)
+            # Should the process die before this, the run is taken over when its lease has ended.
+            tx.after_commit(jobs.launch, claimed)
+        self.reply(started, message=f"The job {name} has started", status=202)
+
+
+routes = [
+    ("/admin/jobs", Jobs),
+    ("/admin/jobs/{name:str}/run", RunJob),
+]

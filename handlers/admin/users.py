@@ -1,0 +1,273 @@
+"""Admins and the people of the platform. Other admins, and accounts that are deleted, do not exist here (404)."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+
+import asyncpg
+import orjson
+from pydantic import AliasChoices, Field
+from pydantic.alias_generators import to_camel
+
+from db.pool import Queries, Transaction
+from db.queries.activity_logs import Action, Actor, log_activity
+from db.queries.directory import COUNT_DIRECTORY, SORTS, list_directory
+from db.queries.search import WALK, WALK_NUMBERED
+from db.queries.sessions import end_sessions
+from db.queries.sign_ups import delete_sign_ups
+from db.schemas.admin import AdminUser
+from db.schemas.fields import BlankAsNone, Body, Email, Id, Line, PhoneNo, Region, Text
+from db.schemas.shapes import Role
+from handlers.auth.passwords import ChosenPassword
+from handlers.files import FileHandler
+from handlers.http.endpoint import ADMIN, NumberedPaging, endpoint
+from handlers.http.errors import Conflict, Invalid, NotFound
+from handlers.http.paging import Cursor, Window, page_of, window
+from services.security.passwords import weakness
+
+SortBy = Literal["createdAt", "name", "email"]
+SortOrder = Literal["asc", "desc"]
+
+
+class UserList:
+    """One way to sort users: its statements near the start and further in, and its cursors, which fit no other."""
+
+    def __init__(self, sort_by: SortBy, order: SortOrder) -> None:
+        self.name, sort = f"{sort_by} {order}", SORTS[sort_by, order]
+        self.cursor = Cursor(Literal[self.name], datetime if sort_by == "createdAt" else str, Id)
+        self.near = list_directory(self.name, sort, AdminUser.sql("u"), WALK)
+        self.deep = list_directory(self.name, sort, AdminUser.sql("u"), WALK_NUMBERED)
+
+    async def fetch(self, queries: Queries, asked: Window, *sought: Any) -> list[asyncpg.Record]:
+        return await queries.fetch(
+            self.deep if asked.offset else self.near, *sought, *asked.key[1:], asked.fetch, asked.offset
+        )
+
+
+LISTS = {(sort, order): UserList(sort, order) for sort in get_args(SortBy) for order in get_args(SortOrder)}
+
+
+class UserQuery(NumberedPaging):
+    search: Annotated[Annotated[str, Line(100)] | None, BlankAsNone] = None
+    role: Role | None = None
+    status: Literal["ACTIVE", "SUSPENDED"] | None = None
+    verified: bool | None = None
+    sort_by: SortBy = "createdAt"
+    sort_order: SortOrder = "desc"
+
+
+class Details(Body):
+    """What an admin may write of a profile; a role's profile takes what it has a column for. `''` clears."""
+
+    phone_no: Annotated[PhoneNo | None, BlankAsNone] = Field(
+        None, validation_alias=AliasChoices("phoneNumber", "phoneNo")
+    )
+    bio: Annotated[Annotated[str, Text(2000)] | None, BlankAsNone] = None
+    region: Annotated[Region | None, BlankAsNone] = None
+    business_name: Annotated[Annotated[str, Line(120)] | None, BlankAsNone] = None
+    description: Annotated[Annotated[str, Text(5000)] | None, BlankAsNone] = None
+
+    def given(self) -> dict[str, Any]:
+        """Columns and values, of the fields that were sent."""
+        return self.model_dump(include=self.model_fields_set, by_alias=False)
+
+
+class NewUser(Details):
+    name: Annotated[str, Line(100)]
+    email: Email
+    password: ChosenPassword
+    role: Literal["INFLUENCER", "SALON"]
+
+
+class UserChanges(Details):
+    name: Annotated[str, Line(100)] = Field(default_factory=str)
+    email: Email = Field(default_factory=str)
+
+
+class Suspension(Body):
+    reason: Annotated[Annotated[str, Text(1000)] | None, BlankAsNone] = None
+
+
+SHOW_USER = f"""
+    select {AdminUser.sql("u")} from users u where u.id = $1 and u.role <> 'ADMIN' and u.status <> 'DELETED'
+"""
+
+
+class UserHandler(FileHandler):
+    async def show(self, queries: Queries, user_id: str) -> orjson.Fragment:
+        user = await queries.fetchval(SHOW_USER, user_id)
+        if user is None:
+            raise NotFound("User")
+        return user
+
+    async def log(self, tx: Transaction, action: Action, description: str, user_id: str, **metadata: Any) -> None:
+        actor = Actor(self.caller.id, self.ip, self.user_agent)
+        await log_activity(tx, actor, action, description, target_id=user_id, metadata=metadata)
+
+
+ADD_USER = """
+    with added as (
+        insert into users (name, email, password_hash, role, email_verified_at, terms_accepted_at)
+        values ($1, $2, $3, $4, now(), now())
+        returning id, role
+    ), influencer as (
+        insert into influencers (user_id, phone_no, bio, region)
+        select a.id, d.phone_no, d.bio, d.region from added a, jsonb_populate_record(null::influencers, $5) d
+        where a.role = 'INFLUENCER'
+    ), salon as (
+        insert into salons (user_id, phone_no, business_name, description, region)
+        select a.id, d.phone_no, d.business_name, d.description, d.region
+        from added a, jsonb_populate_record(null::salons, $5) d
+        where a.role = 'SALON'
+    )
+    select id from added
+"""
+
+
+class Users(UserHandler):
+    @endpoint(ADMIN, query=UserQuery, returns=list[AdminUser])
+    async def get(self, query: UserQuery) -> None:
+        """Influencers and salons; `search` looks in name, e-mail and business name."""
+        listed = LISTS[query.sort_by, query.sort_order]
+        asked, sought = window(query, listed.cursor), (query.search, query.role, query.status, query.verified)
+        rows = await listed.fetch(self.db, asked, *sought)
+        total = await self.db.fetchval(COUNT_DIRECTORY, *sought) if asked.page else None
+        self.reply_page(page_of(rows, asked, listed.cursor, total))
+
+    @endpoint(ADMIN, body=NewUser, returns=AdminUser, statuses=(201,))
+    async def post(self, new: NewUser) -> None:
+        """Create an account that can sign in at once: verified, terms accepted."""
+        fault = weakness(new.password, new.email)
+        if fault:
+            raise Invalid([{"field": "password", "message": fault}])
+        password_hash = await self.services.passwords.hash(new.password)
+        details = as_json(Details.model_validate(new, from_attributes=True).given())
+        async with self.db.transaction() as tx:
+            user_id = await tx.fetchval(ADD_USER, new.name, new.email, password_hash, new.role, details)
+            await self.log(tx, "USER_CREATED", f"Created {new.name} ({new.email})", user_id, role=new.role)
+            user = await self.show(tx, user_id)
+        self.reply(user, message="User created", status=201)
+
+
+def as_json(columns: dict[str, Any]) -> str:
+    return orjson.dumps(columns).decode()
+
+
+# A field that was not sent keeps its value, one that was cleared becomes null.
+CHANGE_USER = """
+    with changed as (
+        update users u set (name, email, updated_at) =
+            (select c.name, c.email, now() from jsonb_populate_record(u, $2) c)
+        where u.id = $1 and u.role <> 'ADMIN' and u.status <> 'DELETED'
+        returning u.id, u.name, u.email
+    ), influencer as (
+        update influencers i set (phone_no, bio, region, updated_at) =
+            (select c.phone_no, c.bio, c.region, now() from jsonb_populate_record(i, $2) c)
+        where i.user_id in (select id from changed)
+    ), salon as (
+        update salons s set (phone_no, business_name, description, region, updated_at) =
+            (select c.phone_no, c.business_name, c.description, c.region, now() from jsonb_populate_record(s, $2) c)
+        where s.user_id in (select id from changed)
+    )
+    select name, email from changed
+"""
+
+
+class OneUser(UserHandler):
+    @endpoint(ADMIN, returns=AdminUser)
+    async def get(self, user_id: str) -> None:
+        """One influencer or salon."""
+        self.reply(await self.show(self.db, user_id))
+
+    @endpoint(ADMIN, body=UserChanges, returns=AdminUser)
+    async def put(self, user_id: str, changes: UserChanges) -> None:
+        """Change name, e-mail or profile; what is not sent stays, `''` and null clear."""
+        given = changes.given()
+        async with self.db.transaction() as tx:
+            if given:
+                changed = await tx.fetchrow(CHANGE_USER, user_id, as_json(given))
+                if changed is None:
+                    raise NotFound("User")
+                description = f"Updated {changed['name']} ({changed['email']})"
+                await self.log(tx, "USER_UPDATED", description, user_id, fields=sorted(map(to_camel, given)))
+            user = await self.show(tx, user_id)
+        self.reply(user, message="User updated")
+
+    @endpoint(ADMIN)
+    async def delete(self, user_id: str) -> None:
+        """Delete an account; what others said with it stays theirs."""
+        async with self.db.transaction() as tx:
+            await self.show(tx, user_id)
+            gone = await self.delete_account(tx, user_id)
+            if gone is None:
+                raise NotFound("User")
+            actor, description = Actor(self.caller.id, self.ip, self.user_agent), f"Deleted {gone.name} ({gone.email})"
+            await log_activity(
+                tx, actor, "USER_DELETED", description,
+                target_id=user_id, target_name=gone.name, target_email=gone.email,
+            )  # fmt: skip
+        self.reply(message="User deleted")
+
+
+SUSPEND_USER = """
+    update users set status = 'SUSPENDED', updated_at = now()
+    where id = $1 and role <> 'ADMIN' and status = 'ACTIVE'
+    returning name, email
+"""
+
+
+class SuspendUser(UserHandler):
+    @endpoint(ADMIN, body=Suspension, returns=AdminUser)
+    async def patch(self, user_id: str, suspension: Suspension) -> None:
+        """Suspend an account: its sessions end and its sockets close, everywhere within a second."""
+        async with self.db.transaction() as tx:
+            suspended = await tx.fetchrow(SUSPEND_USER, user_id)
+            if suspended is None:
+                await self.show(tx, user_id)
+                raise Conflict("This account is suspended already")
+            await end_sessions(tx, user_id, "SUSPENDED")
+            about = {"reason": suspension.reason} if suspension.reason else {}
+            await self.log(tx, "USER_SUSPENDED", describe("Suspended", suspended, suspension.reason), user_id, **about)
+            user = await self.show(tx, user_id)
+            tx.after_commit(self.application.sessions.refresh)
+        self.reply(user, message="User suspended")
+
+
+def describe(verb: str, user: asyncpg.Record, reason: str | None = None) -> str:
+    return f"{verb} {user['name']} ({user['email']})" + (f": {reason}" if reason else "")
+
+
+ACTIVATE_USER = """
+    update users
+    set status = 'ACTIVE', email_verified_at = coalesce(email_verified_at, now()), updated_at = now()
+    where id = $1 and role <> 'ADMIN'
+        and (status = 'SUSPENDED' or (status = 'ACTIVE' and email_verified_at is null))
+    returning name, email
+"""
+
+
+class UnsuspendUser(UserHandler):
+    @endpoint(ADMIN, returns=AdminUser)
+    async def patch(self, user_id: str) -> None:
+        """Let a suspended or unverified account in: it is active and verified from now on.
+
+        Of an unverified account this confirms the newest sign-up; the others are deleted.
+        """
+        async with self.db.transaction() as tx:
+            activated = await tx.fetchrow(ACTIVATE_USER, user_id)
+            if activated is None:
+                await self.show(tx, user_id)
+                raise Conflict("This account is active already")
+            await delete_sign_ups(tx, user_id)  # the account shows the newest one already
+            # A login that overtook the suspension may have left a session, which must not wake up now.
+            await end_sessions(tx, user_id, "SUSPENDED")
+            await self.log(tx, "USER_ACTIVATED", describe("Activated", activated), user_id)
+            user = await self.show(tx, user_id)
+        self.reply(user, message="User activated")
+
+
+routes = [
+    ("/admin/users", Users),
+    ("/admin/users/{id}", OneUser),
+    ("/admin/users/{id}/suspend", SuspendUser),
+    ("/admin/users/{id}/unsuspend", UnsuspendUser),
+]

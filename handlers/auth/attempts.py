@@ -1,0 +1,47 @@
+"""Counting of failed attempts at passwords, codes and tokens."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from db.queries.sessions import knows_network
+from handlers.http.base import Handler
+from handlers.http.errors import ApiError, RateLimited
+from services.security.rate_limit import GRANTED, WAIT_SECONDS, Claim
+
+FAILURES = ("INVALID_CREDENTIALS", "INVALID_OTP", "INVALID_TOKEN", "WRONG_PASSWORD")
+
+
+class AttemptHandler(Handler):
+    @asynccontextmanager
+    async def attempt(self, email: str | None = None) -> AsyncIterator[None]:
+        """Count the attempt if it fails: per network, and for an e-mail per network and in all."""
+        claims = [Claim(f"auth:{self.network}", "limit_auth_ip", self.limit("limit_auth_ip"))]
+        if email:
+            claims.append(Claim(f"auth:{self.network}", f"limit_auth:{email}", self.limit("limit_auth")))
+            claims.append(await self.account_claim(email))
+        async with self.counting_failures(claims):
+            yield
+
+    async def account_claim(self, email: str) -> Claim:
+        """Failures from all networks count together. A network that has signed in to the account before has a counter
+        of its own, so that strangers who guess cannot lock the owner out."""
+        limit, name = self.limit("limit_auth_account"), "limit_auth_account"
+        if limit and await knows_network(self.db, email, self.services.networks.hashes(self.network)):
+            name = f"{name}:{self.network}"
+        return Claim(f"account:{email}", name, limit)
+
+    @asynccontextmanager
+    async def counting_failures(self, claims: Sequence[Claim]) -> AsyncIterator[None]:
+        """Run an attempt that counts only if it fails. Attempts beyond the allowance wait for those in flight."""
+        reservation = await self.services.rate_limits.reserve(claims)
+        self.heed(reservation.verdicts, "Too many failed attempts; please try again later")
+        if reservation.state != GRANTED:  # those in flight hold all places
+            raise RateLimited(WAIT_SECONDS, "Too many attempts at once; please try again in a moment")
+        failed = False
+        try:
+            yield
+        except ApiError as error:
+            failed = error.code in FAILURES
+            raise
+        finally:
+            await self.services.rate_limits.settle(reservation, failed=failed)

@@ -1,0 +1,66 @@
+"""One's own password, asked for and changed: the same for everybody who has one."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from db.pool import Transaction
+from db.queries.sessions import end_sessions
+from db.schemas.fields import Body, Line
+from handlers.auth.attempts import AttemptHandler
+from handlers.http.errors import Forbidden, Invalid, NotAuthenticated
+from services.security.passwords import MAX_BYTES, weakness
+from services.security.rate_limit import Claim
+
+Password = Annotated[str, Line(200)]  # to be compared; one that is too long is a wrong one
+ChosenPassword = Annotated[str, Line(MAX_BYTES)]  # `weakness` checks the rest
+
+
+class NewPassword(Body):
+    current_password: Password
+    new_password: ChosenPassword
+
+
+class WrongPassword(Forbidden):
+    code = "WRONG_PASSWORD"
+    error = "The current password is wrong"
+
+
+FIND_PASSWORD = "select name, email, password_hash from users where id = $1 and status = 'ACTIVE'"  # noqa: S105
+
+# Of two changes at once the second finds another password than the one it was checked against.
+CHANGE_PASSWORD = """
+    update users set password_hash = $2, updated_at = now() where id = $1 and password_hash = $3 returning id
+"""  # noqa: S105
+
+
+class PasswordHandler(AttemptHandler):
+    async def check_password(self, password: str) -> Any:
+        """Return the caller's account if the password is right. Wrong ones are counted as at sign-in, so a stolen token
+        allows as many guesses as everybody has."""
+        async with self.counting_failures([Claim(f"user:{self.caller.id}", "limit_auth", self.limit("limit_auth"))]):
+            account = await self.db.fetchrow(FIND_PASSWORD, self.caller.id)
+            if account is None:
+                raise NotAuthenticated
+            if not await self.services.passwords.matches(password, account["password_hash"]):
+                raise WrongPassword
+        return account
+
+    async def change_password(self, body: NewPassword) -> None:
+        """Set a new password: every other session ends, and a mail tells."""
+        account = await self.check_password(body.current_password)
+        fault = weakness(body.new_password, account["email"])
+        if fault:
+            raise Invalid([{"field": "newPassword", "message": fault}])
+        password_hash = await self.services.passwords.hash(body.new_password)
+        async with self.db.transaction() as tx:
+            if await tx.fetchval(CHANGE_PASSWORD, self.caller.id, password_hash, account["password_hash"]) is None:
+                raise WrongPassword
+            await end_sessions(tx, self.caller.id, "PASSWORD_CHANGED", keep=self.caller.session_id)
+            await self.note_change(tx)
+            changed_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+            await self.mail(tx, account["email"], "password_changed", name=account["name"], changed_at=changed_at)
+            tx.after_commit(self.application.sessions.refresh)
+        self.reply(message="Your password is changed")
+
+    async def note_change(self, tx: Transaction) -> None:
+        """What else belongs into the transaction."""

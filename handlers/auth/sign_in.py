@@ -1,0 +1,215 @@
+"""Sign-in: login, refresh with rotation, and the ends of sessions."""
+
+from typing import Any
+
+from pydantic import Field
+
+from db.queries.otps import start_attempts
+from db.queries.sessions import END_SESSION, end_sessions, open_session, remember_network
+from db.queries.sign_ups import find_by_password, has_living_code, renew_code
+from db.schemas.fields import Body, Email
+from db.schemas.shapes import Shape, SignedInUser
+from handlers.auth.codes import CodeHandler
+from handlers.auth.passwords import Password
+from handlers.http.endpoint import PUBLIC, USER, endpoint
+from handlers.http.errors import Forbidden, NotAuthenticated, RateLimited
+from services.security.tokens import RefreshClaims, TokenError, TokenForged
+
+REFRESH_COOKIE = "refreshToken"
+REFRESH_PATH = "/api/v1/auth"
+REUSE_GRACE_SECONDS = 10  # two tabs that refresh at once both go on
+
+
+class LogIn(Body):
+    email: Email
+    password: Password
+
+
+class Refresh(Body):
+    refresh_token: str | None = Field(None, max_length=4096)
+
+
+class TokenPair(Shape):
+    access_token: str
+    refresh_token: str
+    expires_in: int = Field(description="Seconds that the access token is good for")
+
+
+class SignedIn(TokenPair):
+    user: SignedInUser
+
+
+class SignInHandler(CodeHandler):
+    def hand_out_tokens(
+        self, user_id: str, role: str, session_id: str, generation: int, seconds_left: float
+    ) -> dict[str, Any]:
+        """Return the pair of tokens, and set the cookie. The session ends in `seconds_left`, and its tokens with it."""
+        tokens, left = self.services.tokens, max(1, int(seconds_left))
+        access_seconds, refresh_seconds = min(tokens.access_seconds, left), min(tokens.refresh_seconds, left)
+        refresh_token = tokens.refresh(session_id, generation, refresh_seconds)
+        self.set_cookie(
+            REFRESH_COOKIE, refresh_token, path=REFRESH_PATH, httponly=True, samesite="Strict",
+            secure=self.application.config.production, max_age=refresh_seconds,
+        )  # fmt: skip
+        return {
+            "accessToken": tokens.access(user_id, role, session_id, access_seconds),
+            "refreshToken": refresh_token,
+            "expiresIn": access_seconds,
+        }
+
+    @property
+    def session_max_seconds(self) -> float:
+        return self.application.config.session_max_age.total_seconds()
+
+
+# Until an address is verified, the passwords of its sign-ups count (db/queries/sign_ups.py).
+FIND_LOGIN = f"""
+    select u.id, u.role, u.status, u.email_verified_at is not null as verified,
+        u.terms_accepted_at is not null as terms_accepted, {SignedInUser.sql("u")} as body,
+        case when u.email_verified_at is not null then array_remove(array[u.password_hash], null)
+            else array(select s.password_hash from sign_ups s where s.user_id = u.id) end as hashes
+    from users u where lower(u.email) = $1 and u.status <> 'DELETED'
+"""
+
+
+# Comparing takes its time: a password that was replaced meanwhile must not outlive the end of all sessions.
+LOCK_LOGIN = "select id from users where id = $1 and password_hash = $2 and status = 'ACTIVE' for update"
+
+
+def wrong_credentials() -> NotAuthenticated:
+    return NotAuthenticated("E-mail or password is wrong", code="INVALID_CREDENTIALS")
+
+
+def wrong_token() -> NotAuthenticated:
+    return NotAuthenticated("Please sign in again", code="INVALID_TOKEN")
+
+
+class Login(SignInHandler):
+    @endpoint(PUBLIC, body=LogIn, returns=SignedIn, top=("accessToken", "refreshToken", "expiresIn", "user"))
+    async def post(self, body: LogIn) -> None:
+        """Sign in with e-mail and password."""
+        async with self.attempt(body.email):
+            user = await self.db.fetchrow(FIND_LOGIN, body.email)
+            password_hash = await self.services.passwords.find(body.password, user["hashes"] if user else [])
+            if user is None or password_hash is None:
+                raise wrong_credentials()
+            if user["status"] == "SUSPENDED":
+                raise Forbidden("Your account is suspended", "Please contact support.", code="ACCOUNT_SUSPENDED")
+            if not user["verified"]:
+                await self.remind_of_code(user["id"], password_hash, body.email)
+                raise Forbidden("Please verify your e-mail address first", code="EMAIL_NOT_VERIFIED", email=body.email)
+            if not user["terms_accepted"]:
+                raise Forbidden("Please accept the terms first", code="TERMS_NOT_ACCEPTED")
+        async with self.db.transaction() as tx:
+            if not await tx.fetchval(LOCK_LOGIN, user["id"], password_hash):
+                raise wrong_credentials()
+            seconds = min(self.services.tokens.refresh_seconds, self.session_max_seconds)
+            session_id = await open_session(tx, user["id"], seconds, self.ip, self.user_agent)
+            await remember_network(tx, user["id"], self.services.networks.hashes(self.network)[0])
+        answer = {**self.hand_out_tokens(user["id"], user["role"], session_id, 1, seconds), "user": user["body"]}
+        self.reply(answer, **answer)
+
+    async def remind_of_code(self, user_id: str, password_hash: str, email: str) -> None:
+        """Mail a new code for the sign-up with this password if none is alive, as often as codes may be mailed."""
+        if await has_living_code(self.db, user_id, password_hash):
+            return
+        try:
+            await self.count_code_mail(email)
+        except RateLimited:  # what is told is that the address is not verified, with a mail or without
+            return
+        code, digest = self.new_code(email, "VERIFY")
+        async with self.db.transaction() as tx:
+            await start_attempts(tx, email, "VERIFY")
+            sign_up = await find_by_password(tx, user_id, password_hash)
+            if sign_up:
+                await renew_code(tx, sign_up.id, digest)
+                await self.mail_sign_up_code(tx, email, sign_up, code)
+
+
+# Whoever comes second with the same token finds another generation once it has the row's lock.
+ROTATE = """
+    update sessions s
+    set generation = s.generation + 1, rotated_at = clock_timestamp(),
+        expires_at = least(now() + make_interval(secs => $3), s.created_at + make_interval(secs => $4))
+    from users u
+    where s.id = $1 and s.generation = $2 and s.ended_at is null and s.expires_at > now()
+        and s.created_at + make_interval(secs => $4) > now() and u.id = s.user_id and u.status = 'ACTIVE'
+    returning s.user_id, s.generation, u.role, extract(epoch from s.expires_at - now())::float8 as seconds_left
+"""
+
+FIND_ROTATED = """
+    select s.user_id, s.generation, u.role, extract(epoch from s.expires_at - now())::float8 as seconds_left,
+        s.generation = $2 + 1 and s.rotated_at > clock_timestamp() - make_interval(secs => $3) as in_grace
+    from sessions s join users u on u.id = s.user_id
+    where s.id = $1 and s.generation > $2 and s.ended_at is null and s.expires_at > now() and u.status = 'ACTIVE'
+"""
+
+
+class RefreshTokens(SignInHandler):
+    @endpoint(PUBLIC, body=Refresh, returns=TokenPair, top=("accessToken", "refreshToken", "expiresIn"))
+    async def post(self, body: Refresh) -> None:
+        """A new pair of tokens for a refresh token, from the body or the cookie; each works once."""
+        claims = await self.read_token(body)
+        seconds = self.services.tokens.refresh_seconds
+        session = await self.db.fetchrow(ROTATE, *claims, seconds, self.session_max_seconds)
+        if session is None:
+            session = await self.db.fetchrow(FIND_ROTATED, *claims, REUSE_GRACE_SECONDS)
+            if session is None or not session["in_grace"]:
+                await self.revoke(claims.session_id if session else None)
+                raise wrong_token()
+        answer = self.hand_out_tokens(
+            session["user_id"], session["role"], claims.session_id, session["generation"], session["seconds_left"]
+        )
+        self.reply(answer, **answer)
+
+    async def read_token(self, body: Refresh) -> RefreshClaims:
+        """Return what the refresh token says. Only a forged one counts as a failed attempt: pages of signed-out users
+        send none or a stale one, and other sites can make them do so."""
+        try:
+            return self.services.tokens.read_refresh(body.refresh_token or self.cookie_token())
+        except TokenForged:
+            async with self.attempt():
+                raise wrong_token() from None
+        except TokenError:
+            raise wrong_token() from None
+
+    def cookie_token(self) -> str:
+        """The cookie counts only for pages of ours: another site must not spend it."""
+        origin = self.request.headers.get("Origin")
+        if origin and origin.rstrip("/") not in self.application.config.origins:
+            raise TokenError
+        return self.get_cookie(REFRESH_COOKIE) or ""
+
+    async def revoke(self, session_id: str | None) -> None:
+        """A token that was used before is in two hands: the whole family ends."""
+        if session_id:
+            await self.db.execute(END_SESSION, session_id, "REUSED")
+            await self.application.sessions.refresh()
+
+
+class Logout(SignInHandler):
+    @endpoint(USER)
+    async def post(self) -> None:
+        """End this session; its sockets close on every instance."""
+        await self.db.execute(END_SESSION, self.caller.session_id, "LOGGED_OUT")
+        await self.application.sessions.refresh()
+        self.clear_cookie(REFRESH_COOKIE, path=REFRESH_PATH)
+        self.reply(message="You are signed out")
+
+
+class LogoutAll(SignInHandler):
+    @endpoint(USER)
+    async def post(self) -> None:
+        """End all sessions of the caller, this one included."""
+        await end_sessions(self.db, self.caller.id, "LOGGED_OUT")
+        await self.application.sessions.refresh()
+        self.clear_cookie(REFRESH_COOKIE, path=REFRESH_PATH)
+        self.reply(message="You are signed out everywhere")
+
+
+routes = [
+    ("/auth/login", Login),
+    ("/auth/refresh", RefreshTokens),
+    ("/auth/logout", Logout),
+    ("/auth/logout-all", LogoutAll),
+]

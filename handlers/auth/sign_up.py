@@ -1,0 +1,233 @@
+"""Sign-up, proving an e-mail address, and forgotten passwords."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AliasChoices, Field
+
+from db.pool import Transaction
+from db.queries.otps import OTP_MINUTES, count_attempt, lock_attempts, put_reset_code, start_attempts, try_reset_code
+from db.queries.sessions import end_sessions
+from db.queries.sign_ups import NewSignUp, add_sign_up, confirm_by_code, count_wrong_code, find_sign_up, renew_code
+from db.schemas.fields import BlankAsNone, Body, Email, Line, PhoneNo
+from db.schemas.shapes import Role, Shape
+from handlers.auth.codes import ByCode, ByEmail, CodeHandler
+from handlers.auth.passwords import ChosenPassword
+from handlers.http.endpoint import PUBLIC, endpoint
+from handlers.http.errors import EmailTaken, Invalid
+from services.mail.devices import kind_of_device
+from services.security.passwords import weakness
+
+
+class SignUp(Body):
+    name: Annotated[str, Line(100)]
+    email: Email
+    password: ChosenPassword
+    phone_no: Annotated[PhoneNo | None, BlankAsNone] = None
+    terms_accepted: Literal[True] = Field(validation_alias=AliasChoices("termsAccepted", "acceptTerms"))
+
+
+# Which sign-up is meant: the `signUpToken` that its answer contained.
+SignUpToken = Annotated[
+    Annotated[str, Line(100)] | None,
+    BlankAsNone,
+    Field(description="From the answer to the sign-up; that sign-up alone is meant"),
+]
+
+
+class SignUpCode(ByCode):
+    sign_up_token: SignUpToken = None
+
+
+class ResendCode(ByEmail):
+    sign_up_token: SignUpToken = None
+
+
+class ResetPassword(ByCode):
+    new_password: ChosenPassword
+
+
+class SignedUp(Shape):
+    user_id: UUID
+    email: str
+    sign_up_token: str = Field(description="May be sent with verify-otp and resend-otp, which then mean this sign-up")
+
+
+class Verified(Shape):
+    message: str
+    role: Role
+
+
+class Mailed(Shape):
+    message: str
+    email: str
+
+
+class SignUpAs(CodeHandler):
+    role: str
+
+    async def sign_up(self, new: SignUp) -> None:
+        fault = weakness(new.password, new.email)
+        if fault:
+            raise Invalid([{"field": "password", "message": fault}])
+        async with self.count_sign_up(new.email):
+            password_hash = await self.services.passwords.hash(new.password, self.services.otps.salt(new.email))
+        device = kind_of_device(self.user_agent)
+        wanted = NewSignUp(new.name, new.email, self.role, new.phone_no, password_hash, self.network, device)
+        code, digest = self.new_code(new.email, "VERIFY")
+        async with self.db.transaction() as tx:
+            await start_attempts(tx, new.email, "VERIFY")
+            sign_up = await add_sign_up(tx, wanted, digest)
+            if sign_up is None:
+                raise EmailTaken
+            await self.mail_sign_up_code(tx, new.email, sign_up, code)
+        self.reply(
+            {"userId": sign_up.user_id, "email": new.email, "signUpToken": sign_up.id},
+            message="Account created. Please enter the code that we have mailed to you.",
+            status=201,
+            userId=sign_up.user_id,
+        )
+
+
+class SignUpInfluencer(SignUpAs):
+    role = "INFLUENCER"
+
+    @endpoint(PUBLIC, body=SignUp, returns=SignedUp, top=("userId",), statuses=(201,))
+    async def post(self, new: SignUp) -> None:
+        """Sign up as an influencer; a code is mailed."""
+        await self.sign_up(new)
+
+
+class SignUpSalon(SignUpAs):
+    role = "SALON"
+
+    @endpoint(PUBLIC, body=SignUp, returns=SignedUp, top=("userId",), statuses=(201,))
+    async def post(self, new: SignUp) -> None:
+        """Sign up as a salon; a code is mailed."""
+        await self.sign_up(new)
+
+
+class VerifyOtp(CodeHandler):
+    @endpoint(PUBLIC, body=SignUpCode, returns=Verified, top=("message", "role"))
+    async def post(self, body: SignUpCode) -> None:
+        """Prove an e-mail address with the mailed code; it confirms the sign-up that it was mailed for.
+
+        The name, role and password of that sign-up count from then on, other sign-ups with the address are deleted.
+        With `signUpToken` only the code of that sign-up counts.
+        """
+        digest = self.services.otps.digest(body.email, "VERIFY", body.otp)
+        async with self.attempt(body.email):
+            async with self.db.transaction() as tx:
+                await lock_attempts(tx, body.email, "VERIFY")
+                role = await confirm_by_code(tx, body.email, digest, body.sign_up_token)
+                attempts_left = 0 if role else await self.count_wrong(tx, body)
+            if role is None:
+                raise self.wrong_code(attempts_left)
+        self.tell("Your e-mail address is verified. You can sign in now.", role=role)
+
+    async def count_wrong(self, tx: Transaction, body: SignUpCode) -> int:
+        """Count a wrong code on all codes of the address; return the attempts left, of the token's code if there is
+        one."""
+        left = await count_attempt(tx, body.email, "VERIFY")
+        left_by_token = await count_wrong_code(tx, body.email)
+        return left_by_token.get(body.sign_up_token, 0) if body.sign_up_token else left
+
+
+class ResendOtp(CodeHandler):
+    @endpoint(PUBLIC, body=ResendCode, returns=Mailed, top=("message", "email"))
+    async def post(self, body: ResendCode) -> None:
+        """Mail a new code where one is due; the answer is the same for every address.
+
+        It is the code of the newest sign-up with the address, or of the one that `signUpToken` means.
+        """
+        await self.count_code_mail(body.email)
+        code, digest = self.new_code(body.email, "VERIFY")
+        async with self.db.transaction() as tx:
+            await start_attempts(tx, body.email, "VERIFY")
+            sign_up = await find_sign_up(tx, body.email, body.sign_up_token)
+            if sign_up:
+                await renew_code(tx, sign_up.id, digest)
+                await self.mail_sign_up_code(tx, body.email, sign_up, code)
+        self.tell("If this address awaits a code, a new one is on its way.", email=body.email)
+
+
+FIND_RESETTABLE = """
+    select id, name from users
+    where lower(email) = $1 and email_verified_at is not null and status = 'ACTIVE'
+"""
+
+
+class ForgotPassword(CodeHandler):
+    """Also the second request for a code: a new one replaces the first."""
+
+    @endpoint(PUBLIC, body=ByEmail, returns=Mailed, top=("message", "email"))
+    async def post(self, body: ByEmail) -> None:
+        """Mail a code to reset the password with; the answer is the same for every address."""
+        await self.count_code_mail(body.email)
+        code, digest = self.new_code(body.email, "RESET")
+        async with self.db.transaction() as tx:
+            await start_attempts(tx, body.email, "RESET")
+            user = await tx.fetchrow(FIND_RESETTABLE, body.email)
+            if user:
+                await put_reset_code(tx, user["id"], digest)
+                await self.mail(tx, body.email, "reset", name=user["name"], code=code, minutes=str(OTP_MINUTES))
+        self.tell("If there is an account with this address, a code is on its way.", email=body.email)
+
+
+class ResetHandler(CodeHandler):
+    async def try_code(self, tx: Transaction, body: ByCode, *, use: bool) -> tuple[str | None, int]:
+        """Return whose code it is, and how many attempts are left; a wrong one is counted once this has committed."""
+        digest = self.services.otps.digest(body.email, "RESET", body.otp)
+        await lock_attempts(tx, body.email, "RESET")
+        user_id = await try_reset_code(tx, body.email, digest, use=use)
+        return user_id, 0 if user_id else await count_attempt(tx, body.email, "RESET")
+
+
+class VerifyForgotOtp(ResetHandler):
+    @endpoint(PUBLIC, body=ByCode, returns=Mailed, top=("message", "email"))
+    async def post(self, body: ByCode) -> None:
+        """Check a reset code; it stays usable once, for the reset itself."""
+        async with self.attempt(body.email):
+            async with self.db.transaction() as tx:
+                user_id, attempts_left = await self.try_code(tx, body, use=False)
+            if user_id is None:
+                raise self.wrong_code(attempts_left)
+        self.tell("The code is right. Please choose a new password.", email=body.email)
+
+
+SET_PASSWORD = "update users set password_hash = $2, updated_at = now() where id = $1 returning name"  # noqa: S105
+
+
+class ResetForgottenPassword(ResetHandler):
+    @endpoint(PUBLIC, body=ResetPassword)
+    async def post(self, body: ResetPassword) -> None:
+        """Set a new password with a reset code; all sessions end."""
+        fault = weakness(body.new_password, body.email)
+        if fault:
+            raise Invalid([{"field": "newPassword", "message": fault}])
+        async with self.attempt(body.email):
+            password_hash = await self.services.passwords.hash(body.new_password)
+            async with self.db.transaction() as tx:
+                user_id, attempts_left = await self.try_code(tx, body, use=True)
+                if user_id is not None:
+                    name = await tx.fetchval(SET_PASSWORD, user_id, password_hash)
+                    await end_sessions(tx, user_id, "PASSWORD_CHANGED")
+                    changed_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+                    await self.mail(tx, body.email, "password_changed", name=name, changed_at=changed_at)
+            if user_id is None:
+                raise self.wrong_code(attempts_left)
+        await self.application.sessions.refresh()
+        self.reply(message="Your password is changed. You can sign in now.")
+
+
+routes = [
+    ("/auth/signup/influencer", SignUpInfluencer),
+    ("/auth/signup/salon", SignUpSalon),
+    ("/auth/verify-otp", VerifyOtp),
+    ("/auth/resend-otp", ResendOtp),
+    ("/auth/forgot-password", ForgotPassword),
+    ("/auth/resend-forgot-otp", ForgotPassword),
+    ("/auth/verify-forgot-otp", VerifyForgotOtp),
+    ("/auth/reset-password", ResetForgottenPassword),
+]

@@ -1,0 +1,70 @@
+"""Files of chat messages: stored by this route before a message may carry them."""
+
+from pathlib import PurePosixPath
+
+from db.pool import Queries
+from db.queries.conversations import ConversationNotFound, ConversationReadOnly
+from db.schemas.fields import Body
+from db.schemas.shapes import Attachment
+from handlers.files import FORM_BYTES, FileHandler
+from handlers.http.endpoint import MEMBER, endpoint
+from services.files.images import ATTACHMENT_MAX_BYTES, accept_attachment
+from services.files.multipart import MAX_FILENAME_CHARS
+
+
+class NoFields(Body):
+    """A form with a file and nothing else that counts."""
+
+
+FIND_CONVERSATION = """
+    select closed_at is not null as closed from conversations where id = $1 and $2 in (low_id, high_id)
+"""
+
+# The right to do it may have ended while the file was looked at.
+ADD_ATTACHMENT = f"""
+    with added as (
+        insert into attachments (url, conversation_id, uploader_id, file_name, file_size, message_type)
+        select $3, c.id, $2, $4, $5, $6 from conversations c
+        where c.id = $1 and $2 in (c.low_id, c.high_id) and c.closed_at is null
+        for share
+        returning *
+    )
+    select {Attachment.sql("a")} from added a
+"""
+
+
+class Attachments(FileHandler):
+    @endpoint(
+        MEMBER, body=NoFields, files=("file",), max_bytes=ATTACHMENT_MAX_BYTES + FORM_BYTES, limit="limit_upload",
+        returns=Attachment,
+    )  # fmt: skip
+    async def post(self, conversation_id: str, _: NoFields) -> None:
+        """Upload a picture or PDF (multipart `file`, at most 10 MB) for a message in this conversation."""
+        await self.check_open(self.db, conversation_id)
+        file = self.required_file("file", ATTACHMENT_MAX_BYTES)
+        accepted = await accept_attachment(file.data)
+        kind = "FILE" if accepted.extension == "pdf" else "IMAGE"
+        async with self.stored("chat", accepted) as url:
+            attachment = await self.db.fetchval(
+                ADD_ATTACHMENT, conversation_id, self.caller.id, url,
+                true_name(file.filename, accepted.extension), len(accepted.data), kind,
+            )  # fmt: skip
+            if attachment is None:
+                raise ConversationReadOnly
+        self.reply(attachment)
+
+    async def check_open(self, queries: Queries, conversation_id: str) -> None:
+        found = await queries.fetchrow(FIND_CONVERSATION, conversation_id, self.caller.id)
+        if found is None:
+            raise ConversationNotFound
+        if found["closed"]:
+            raise ConversationReadOnly
+
+
+def true_name(name: str, extension: str) -> str:
+    """The client's name, but ending as what the file is: no picture is handed on as a program."""
+    suffix = PurePosixPath(name).suffix.lower().replace(".jpeg", ".jpg")
+    return name if suffix == f".{extension}" else f"{name[: MAX_FILENAME_CHARS - len(extension) - 1]}.{extension}"
+
+
+routes = [("/chat/conversations/{conversation_id}/attachments", Attachments)]

@@ -1,0 +1,96 @@
+"""The Tornado application: what every handler works with, client addresses, and one log line a request."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+from weakref import WeakSet
+
+import structlog
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application, RequestHandler
+
+from db.pool import Database
+from db.queries.job_runs import ClaimedRun
+from db.queries.sessions import Sessions
+from handlers.http.router import Table
+from realtime.wiring import Realtime
+from services.metrics import REQUEST_SECONDS
+from services.resources import Services
+from services.schedule import Schedule
+from services.security.addresses import client_address, read_network
+from settings import Settings
+
+log = structlog.get_logger()
+
+QUIET_PATHS = ("/health", "/metrics")
+
+
+class Jobs(Protocol):
+    """What the jobs of this instance offer to admins (jobs/loop.py)."""
+
+    scheduled: bool  # whether this instance runs them by itself
+    runner: str
+
+    @property
+    def schedules(self) -> Mapping[str, Schedule]: ...
+
+    def launch(self, claimed: ClaimedRun) -> None: ...
+
+
+class App(Application):
+    def __init__(
+        self,
+        table: Table,
+        settings: Settings,
+        db: Database,
+        sessions: Sessions,
+        services: Services,
+        realtime: Realtime,
+        wake_outbox: Callable[[], None],
+        jobs: Jobs,
+        **tornado_settings: Any,
+    ) -> None:
+        super().__init__([], log_function=log_request, **tornado_settings)
+        self.config = settings  # Tornado's own `settings` is another thing
+        self.db = db
+        self.sessions = sessions
+        self.services = services
+        self.realtime = realtime
+        self.publisher = realtime.publisher
+        self.wake_outbox = wake_outbox
+        self.jobs = jobs
+        self.table = table
+        self.proxies = [read_network(network) for network in settings.trusted_proxies]
+        self.draining = False
+        self.running: WeakSet[RequestHandler] = WeakSet()  # requests; weakly, for those whose client has gone never end
+        table.application = self
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        return self.table.find_handler(request, **kwargs)
+
+    def client_ip(self, request: HTTPServerRequest) -> str:
+        """Return the client's address behind trusted proxies (services/security/addresses.py)."""
+        return client_address(request.remote_ip, request.headers.get("X-Forwarded-For", ""), self.proxies)
+
+    def redis_is_heard(self) -> bool:
+        return self.realtime.relay.healthy
+
+
+def log_request(handler: RequestHandler) -> None:
+    request, route = handler.request, getattr(handler.request, "route", None)
+    seconds, status = request.request_time(), handler.get_status()
+    path = route.path if route else "(unknown)"
+    # Anybody can make up methods, and each label would be kept for ever.
+    method = request.method if request.method in handler.SUPPORTED_METHODS else "(other)"
+    REQUEST_SECONDS.labels(method, path, status).observe(seconds)
+    if request.path.startswith(QUIET_PATHS):
+        return
+    caller = getattr(handler, "caller", None)
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=status,
+        ms=round(seconds * 1000, 1),
+        user=str(caller.id) if caller else None,
+        request_id=getattr(handler, "request_id", None),
+    )

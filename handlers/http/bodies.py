@@ -1,0 +1,117 @@
+"""The body of a request: bounded while it arrives, then read as the JSON or the form that an endpoint declares."""
+
+import contextlib
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+from tornado.httputil import HTTPHeaders
+
+from db.schemas.decode import decode_json
+from db.schemas.faults import fault
+from db.schemas.fields import group_by_name
+from handlers.http.endpoint import JSON_BYTES, Endpoint
+from handlers.http.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
+from services.files.multipart import Form, Malformed, MultipartReader, UploadedFile
+from services.files.multipart import TooLarge as PartTooLarge
+
+# Of a body that is refused, so much is read and dropped first: most clients read no answer before they have sent all,
+# and find the connection reset instead of a 401 or 413. Tornado's own bound, which says no JSON, is above all of ours.
+DRAINED_BYTES = 16 * 1024 * 1024
+MAX_LENGTH_DIGITS = 18
+
+
+class Body:
+    """`expect` what an endpoint declares, `feed` what arrives, then `read` it."""
+
+    def __init__(self, headers: HTTPHeaders) -> None:
+        self.headers = headers
+        self.content_type = headers.get("Content-Type", "")
+        self.max_bytes = JSON_BYTES
+        self.size = 0  # bytes that have arrived, kept or not
+        self.content = bytearray()
+        self.form: MultipartReader | None = None
+        self.files: dict[str, list[UploadedFile]] = {}
+
+    # -- before it arrives -------------------------------------------------------------------------------------------
+
+    def expect(self, declared: Endpoint) -> None:
+        """Refuse what is too large by its own word or compressed, or a form where none is taken."""
+        if "Content-Encoding" in self.headers:
+            raise UnsupportedMediaType("Please send the body without Content-Encoding")
+        is_form = self.content_type.lower().startswith("multipart/form-data")
+        self.max_bytes = declared.max_bytes if is_form else min(declared.max_bytes, JSON_BYTES)
+        if self.announced() > self.max_bytes:
+            raise TooLarge(self.max_bytes)
+        if is_form:
+            if not declared.files:
+                raise UnsupportedMediaType("Please send JSON")
+            try:
+                self.form = MultipartReader(self.content_type, max_file_bytes=declared.max_bytes)
+            except Malformed as error:
+                raise BadRequest(str(error)) from None
+
+    def announced(self) -> int:
+        """How long it is said to be; 0 for none, and for chunks."""
+        length = self.headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS):
+            raise BadRequest("The request is malformed", headers={"Connection": "close"})
+        return int(length)
+
+    def is_worth_draining(self) -> bool:
+        """Whether a refusal waits until all of it has been read: told before, Tornado closes the connection. Who asks
+        beforehand (Expect), or sends more than anybody reads, is told at once."""
+        try:
+            return "Expect" not in self.headers and self.announced() <= DRAINED_BYTES
+        except BadRequest:
+            return False
+
+    def drain(self) -> None:
+        """Keep nothing of what arrives from now on."""
+        self.max_bytes = 0
+
+    # -- while it arrives --------------------------------------------------------------------------------------------
+
+    def feed(self, chunk: bytes) -> None:
+        """Keep what fits. Faults are told by `check` and `read`: Tornado drops what is raised meanwhile."""
+        self.size += len(chunk)
+        if self.size > self.max_bytes:
+            self.content.clear()
+        elif self.form is None:
+            self.content += chunk
+        else:
+            with contextlib.suppress(Malformed, PartTooLarge):  # the reader raises it again at the end
+                self.form.feed(chunk)
+
+    # -- afterwards --------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        if self.size > self.max_bytes:
+            raise TooLarge(self.max_bytes)
+
+    def read(self, declared: Endpoint, production: bool) -> BaseModel:
+        """Validate the body with the endpoint's model; in production some values are refused (db/schemas/fields.py)."""
+        assert declared.body
+        context = {"production": production}
+        if self.form is not None:
+            return declared.body.model_validate(self.read_form(self.form, declared), context=context)
+        kind = self.content_type.partition(";")[0].strip().lower()
+        if self.content and kind not in ("", "application/json"):
+            raise UnsupportedMediaType("Please send JSON")
+        content = decode_json(bytes(self.content) or b"{}")
+        # Strict: a number is not bent into a text, nor a text into a number.
+        return declared.body.model_validate_json(orjson.dumps(content), strict=True, context=context)
+
+    def read_form(self, reader: MultipartReader, declared: Endpoint) -> dict[str, Any]:
+        try:
+            form: Form = reader.finish()
+        except PartTooLarge:
+            raise TooLarge(self.max_bytes) from None
+        except Malformed as error:
+            raise BadRequest(str(error)) from None
+        misplaced = {name: "does not take a file" for name in form.files if name not in declared.files}
+        misplaced |= {name: "must be a file" for name in declared.files if "".join(form.fields.get(name, [])).strip()}
+        if misplaced:
+            raise Invalid([fault(name, predicate) for name, predicate in misplaced.items()])
+        self.files = form.files
+        return group_by_name((name, value) for name, values in form.fields.items() for value in values if value.strip())

@@ -1,0 +1,108 @@
+"""Pages of a list: opaque keyset cursors, and page numbers for the web client (contract §1)."""
+
+import base64
+import binascii
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError
+
+from db.schemas.faults import fault
+from handlers.http.endpoint import NumberedPaging, Paging
+from handlers.http.errors import Invalid
+
+MAX_NUMBERED_ROWS = 10_000  # pages are counted through from the start: no deeper than this
+
+
+def key_or_latest(time: str, id: str) -> str:
+    """SQL of the key that a page, newest first, continues after; without one it starts behind everything. Unlike
+    “$1 is null or …”, a plan that PostgreSQL keeps for all pages still seeks in the index, however deep the page is."""
+    return f"(coalesce({time}, 'infinity'::timestamptz), coalesce({id}, '{UUID(int=2**128 - 1)}'::uuid))"
+
+
+def to_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+def without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain NUL")
+    return text
+
+
+# A cursor can be made up: what a column could not hold is refused before PostgreSQL sees it.
+WITHIN_RANGE: dict[Any, Any] = {
+    str: Annotated[str, AfterValidator(without_nul)],
+    datetime: Annotated[AwareDatetime, AfterValidator(to_utc)],
+    int: Annotated[int, Field(ge=-(2**63), lt=2**63)],
+}
+
+
+class Cursor:
+    """The sort key of a page's last row, as text that means nothing to clients. `types` are those of its columns."""
+
+    def __init__(self, *types: Any) -> None:
+        self.size = len(types)
+        within_range = tuple(WITHIN_RANGE.get(each, each) for each in types)
+        self.key: TypeAdapter[Any] = TypeAdapter(tuple[within_range])  # type: ignore[valid-type]
+
+    def encode(self, values: Sequence[Any]) -> str:
+        return base64.urlsafe_b64encode(self.key.dump_json(tuple(values))).decode().rstrip("=")
+
+    def decode(self, text: str | None) -> tuple[Any, ...]:
+        """The key to continue after; all None at the start of the list."""
+        if text is None:
+            return (None,) * self.size
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            return self.key.validate_json(raw)
+        except (binascii.Error, ValueError, ValidationError):
+            raise Invalid([fault("cursor", "is not a cursor of this list; please start at the first page")]) from None
+
+
+class Window(NamedTuple):
+    """Which rows to ask for: after `key`, skipping `offset`, and one more than `limit` to see if there are more."""
+
+    key: tuple[Any, ...]
+    limit: int
+    offset: int
+    page: int | None
+
+    @property
+    def fetch(self) -> int:
+        return self.limit + 1
+
+
+def window(query: Paging, cursor: Cursor) -> Window:
+    page = query.page if isinstance(query, NumberedPaging) else None
+    if page is not None and page * query.limit > MAX_NUMBERED_ROWS:
+        raise Invalid([fault("page", f"is too high: page times limit must be at most {MAX_NUMBERED_ROWS:,}")])
+    key = cursor.decode(query.cursor)
+    if page is not None:
+        key = cursor.decode(None)
+    return Window(key, query.limit, (page - 1) * query.limit if page else 0, page)
+
+
+class PageOf(NamedTuple):
+    data: list[Any]
+    page_info: dict[str, Any]
+    pagination: dict[str, Any] | None
+
+
+def page_of(rows: Sequence[asyncpg.Record], asked: Window, cursor: Cursor, total: int | None = None) -> PageOf:
+    """The page from rows of (body, *key columns), fetched with `asked.fetch`; `total` where pages are numbered."""
+    shown, more = rows[: asked.limit], len(rows) > asked.limit
+    info = {"nextCursor": cursor.encode(tuple(shown[-1])[1:]) if more else None, "hasMore": more}
+    pagination = None
+    if asked.page is not None and total is not None:
+        pages = math.ceil(total / asked.limit)
+        pagination = {"page": asked.page, "limit": asked.limit, "total": total, "totalPages": pages,
+                      "hasMore": asked.page < pages}  # fmt: skip
+    return PageOf([row[0] for row in shown], info, pagination)

@@ -1,0 +1,107 @@
+"""The hand-rolled router: one table of routes, and a tree of path segments in which fixed ones go before `{id}`.
+
+Serving, `make routes`, the access guard and the API description all read the same table. `{name}` takes a UUID,
+anything else there is a 404; `{name:str}` takes any single segment.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import Router
+from tornado.web import Application, RequestHandler
+
+from db.schemas.fields import UUID_PATTERN
+from handlers.http.endpoint import Endpoint
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+UUID = re.compile(UUID_PATTERN)
+PARAMETER = re.compile(r"\{(\w+)(?::(str))?\}")
+ABSOLUTE_FORM = re.compile(r"\Ahttps?://[^/]*", re.IGNORECASE)  # of a request's target, RFC 9112 §3.2.2
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: str
+    handler: type[RequestHandler]
+    endpoint: Endpoint
+    alias_of: "Route | None" = None
+
+    def accepts(self, values: list[str]) -> bool:
+        kinds = [kind for _, kind in PARAMETER.findall(self.path)]
+        return all(kind == "str" or UUID.fullmatch(v) for kind, v in zip(kinds, values, strict=True))
+
+
+@dataclass
+class Node:
+    fixed: dict[str, "Node"] = field(default_factory=dict)
+    parameter: "Node | None" = None
+    routes: dict[str, Route] = field(default_factory=dict)
+
+    def add(self, segments: list[str], route: Route) -> None:
+        if not segments:
+            if route.method in self.routes:
+                raise ValueError(f"{route.method} {route.path} is declared twice")
+            self.routes[route.method] = route
+        elif PARAMETER.fullmatch(segments[0]):
+            self.parameter = self.parameter or Node()
+            self.parameter.add(segments[1:], route)
+        else:
+            self.fixed.setdefault(segments[0], Node()).add(segments[1:], route)
+
+    def find(self, segments: list[str], values: list[str]) -> tuple[dict[str, Route], list[str]]:
+        """The routes at a path by method, and the values of its parameters."""
+        if not segments:
+            return {m: route for m, route in self.routes.items() if route.accepts(values)}, values
+        if segments[0] in self.fixed:
+            routes, found = self.fixed[segments[0]].find(segments[1:], values)
+            if routes:
+                return routes, found
+        if self.parameter and segments[0]:
+            return self.parameter.find(segments[1:], [*values, unquote(segments[0], errors="replace")])
+        return {}, values
+
+
+class Table(Router):
+    """All routes of the application. Refuses a handler whose method does not say who may call it."""
+
+    def __init__(self, declared: Iterable[tuple[str, type[RequestHandler]]], not_found: type[RequestHandler]) -> None:
+        self.application: Application | None = None
+        self.not_found = not_found
+        self.routes: list[Route] = []
+        self.root = Node()
+        for path, handler in declared:
+            for method in METHODS:
+                function = getattr(handler, method.lower())
+                if function is RequestHandler._unimplemented_method:
+                    continue
+                if not isinstance(getattr(function, "endpoint", None), Endpoint):
+                    raise TypeError(f"{handler.__name__}.{method.lower()} does not say who may call it: use @endpoint")
+                self.add(Route(method, path, handler, function.endpoint))
+
+    def add(self, route: Route) -> None:
+        self.routes.append(route)
+        self.root.add(route.path.strip("/").split("/"), route)
+
+    def add_alias(self, method: str, path: str, canonical_method: str, canonical_path: str) -> None:
+        """Add another spelling of a route. For another verb, a subclass of the handler gives the method that name."""
+        target = next(r for r in self.routes if (r.method, r.path) == (canonical_method, canonical_path))
+        run = getattr(target.handler, canonical_method.lower())
+        handler = type(target.handler.__name__, (target.handler,), {method.lower(): run})
+        self.add(Route(method, path, handler, target.endpoint, alias_of=target))
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        assert self.application is not None
+        path = ABSOLUTE_FORM.sub("", request.path).strip("/")
+        routes, values = self.root.find(path.split("/"), [])
+        route = routes.get("GET" if request.method == "HEAD" else request.method or "")
+        delegate = self.application.get_handler_delegate(
+            request, route.handler if route else self.not_found, path_args=[value.encode() for value in values]
+        )
+        request.route = route  # type: ignore[attr-defined]
+        request.allowed = sorted(routes.keys() | ({"HEAD"} if "GET" in routes else set()))  # type: ignore[attr-defined]
+        return delegate

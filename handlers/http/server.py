@@ -1,0 +1,197 @@
+"""The HTTP server under the application: it answers every request, and survives a lack of file descriptors.
+
+A proxy counts a connection that closes without an answer as a failed instance. Tornado closes like that when headers
+are too large or a request stops half-way, and it answers a malformed request with a bare status line.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import time
+import uuid
+from asyncio import Future
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from tornado.concurrent import future_set_exception_unless_cancelled, future_set_result_unless_cancelled
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+
+from handlers.http.errors import ApiError, BadRequest, HeadersTooLarge, RequestTimeout
+
+log = structlog.get_logger()
+
+# Tornado has no hook for a malformed request. tests/guards/test_odd_requests.py notices when these bytes change.
+BARE_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+BARE_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
+
+MAX_HEADERS = 256  # Tornado parses one in about 10 µs, and serves nobody else meanwhile; browsers send about 20
+
+# After a refusal the client may still be sending. Closed at once, the kernel resets the connection, and the client
+# loses the answer (RFC 9112 §9.6). These are bounds for clients that never stop.
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 1024 * 1024
+MAX_LINGERING = 256
+
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+PAUSE_SECONDS = 1.0  # connections wait in the kernel meanwhile; without a pause, accept would be called in a busy loop
+LOG_SECONDS = 60.0
+
+lingering: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references to tasks
+
+
+class ClientStream(IOStream):
+    """A client's connection. If it has to close before a request was answered, it sends the reason first."""
+
+    begun = False  # bytes of the current request have arrived
+    answered = False
+    malformed = False
+    overflow: ApiError = HeadersTooLarge()  # what it means if Tornado finds no delimiter within its bound
+
+    def begin(self) -> None:
+        """Expect the next request."""
+        self.begun = self.answered = self.malformed = False
+        self.overflow = HeadersTooLarge()
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        count = super().read_from_fd(buf)
+        if count:
+            self.begun = True
+        return count
+
+    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Future[bytes]:
+        """Tornado reads the headers so, and nothing else. Count them before it parses them."""
+        read: Any = super().read_until_regex(regex, max_bytes)
+        counted: Future[bytes] = Future()
+        read.add_done_callback(lambda _: self.count_headers(read, counted))
+        return counted
+
+    def count_headers(self, read: Future[bytes], counted: Future[bytes]) -> None:
+        error = read.exception()
+        if error is None and read.result().count(b"\n") > MAX_HEADERS:
+            self.close(UnsatisfiableReadError("too many headers"))
+            error = StreamClosedError(real_error=self.error)
+        if error:
+            future_set_exception_unless_cancelled(counted, error)
+        else:
+            future_set_result_unless_cancelled(counted, read.result())
+
+    def read_until(self, delimiter: bytes, max_bytes: int | None = None) -> Any:
+        """Tornado reads the size of a chunk so, and nothing else of a request."""
+        self.overflow = BadRequest("The request is malformed")
+        return super().read_until(delimiter, max_bytes)
+
+    def write(self, data: bytes | memoryview) -> Future[None]:
+        if data == BARE_REFUSAL:  # Tornado closes next; a request that was answered before gets no second answer
+            self.malformed = True
+            written: Future[None] = Future()
+            written.set_result(None)
+            return written
+        if data != BARE_CONTINUE:
+            self.answered = True
+        return super().write(data)
+
+    def close(self, exc_info: Any = False) -> None:
+        fault = None if self.answered or self.closed() else self.find_fault(exc_info)
+        if fault:
+            self.answered = True
+            self.refuse(fault)
+        super().close(exc_info)
+
+    def find_fault(self, exc_info: Any) -> ApiError | None:
+        """Return why the request cannot be served; None if there is no request, or if its handler is at work."""
+        if self.malformed:
+            return BadRequest("The request is malformed")
+        if isinstance(exc_info, UnsatisfiableReadError):
+            return self.overflow
+        return RequestTimeout() if self.begun and self.reading() else None
+
+    def refuse(self, error: ApiError) -> None:
+        with contextlib.suppress(OSError):  # the client may be gone, or no file descriptor is free
+            self.socket.send(encode(error))
+            self.socket.shutdown(socket.SHUT_WR)
+            if len(lingering) < MAX_LINGERING:
+                task = asyncio.create_task(linger(self.socket.dup()))
+                lingering.add(task)
+                task.add_done_callback(lingering.discard)
+
+
+def encode(error: ApiError) -> bytes:
+    """A whole answer in the form of handlers/http/base.py, for requests that have no handler."""
+    request_id = str(uuid.uuid4())
+    log.info("request refused", status=error.status, code=error.code, request_id=request_id)
+    body = orjson.dumps({**error.body(), "requestId": request_id})
+    head = (
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+        "Content-Type: application/json; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "Connection: close\r\n"
+        f"X-Request-ID: {request_id}\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+        "Cache-Control: no-store\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def linger(sock: socket.socket) -> None:
+    """Read and drop what the client still sends, until it closes too."""
+    loop, left = asyncio.get_running_loop(), LINGER_BYTES
+    with sock, contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0 and (chunk := await loop.sock_recv(sock, 65536)):
+                left -= len(chunk)
+
+
+class Listener(socket.socket):
+    """A listening socket. Without free file descriptors it pauses; connections that are open go on."""
+
+    logged_at = -LOG_SECONDS
+
+    @classmethod
+    def of(cls, sock: socket.socket) -> "Listener":
+        listener = cls(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        listener.setblocking(False)
+        return listener
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            self.pause(error)
+            raise BlockingIOError from error  # tells Tornado that no connection is waiting
+
+    def pause(self, error: OSError) -> None:
+        if time.monotonic() - self.logged_at >= LOG_SECONDS:
+            self.logged_at = time.monotonic()
+            log.error(
+                "no new connection can be accepted; raise the limit of open files (LimitNOFILE, ulimit -n)",
+                error=error.strerror,
+            )
+        IOLoop.current().update_handler(self, 0)
+        IOLoop.current().call_later(PAUSE_SECONDS, self.resume)
+
+    def resume(self) -> None:
+        if self.fileno() != -1:  # the server has not been stopped meanwhile
+            IOLoop.current().update_handler(self, IOLoop.READ)
+
+
+class Server(HTTPServer):
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        super().add_sockets([Listener.of(sock) for sock in sockets])
+
+    def handle_stream(self, stream: IOStream, address: tuple) -> None:
+        """Replace Tornado's stream, from which nothing has been read yet, on the same socket."""
+        bounds = {"max_buffer_size": stream.max_buffer_size, "read_chunk_size": stream.read_chunk_size}
+        super().handle_stream(ClientStream(stream.socket, **bounds), address)
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        request_conn.stream.begin()  # type: ignore[attr-defined]
+        return super().start_request(server_conn, request_conn)

@@ -1,0 +1,47 @@
+"""One's own account: settings, password, and its end."""
+
+from db.schemas.fields import Body
+from db.schemas.profiles import AccountSettings
+from handlers.auth.passwords import NewPassword, Password, PasswordHandler
+from handlers.files import FileHandler
+from handlers.http.base import Handler
+from handlers.http.endpoint import MEMBER, USER, endpoint
+from handlers.http.errors import NotAuthenticated
+
+GET_SETTINGS = f"select {AccountSettings.sql('u')} from users u where u.id = $1"
+
+
+class Settings(Handler):
+    @endpoint(USER, returns=AccountSettings)
+    async def get(self) -> None:
+        """The caller's account, apart from what the profile says."""
+        self.reply(await self.db.fetchval(GET_SETTINGS, self.caller.id))
+
+
+class ChangePassword(PasswordHandler):
+    @endpoint(USER, body=NewPassword)
+    async def post(self, body: NewPassword) -> None:
+        """Set a new password; every other session ends."""
+        await self.change_password(body)
+
+
+class OwnPassword(Body):
+    password: Password
+
+
+class DeleteAccount(PasswordHandler, FileHandler):
+    @endpoint(MEMBER, body=OwnPassword)
+    async def delete(self, body: OwnPassword) -> None:
+        """Delete the caller's account; what others said with it stays theirs."""
+        await self.check_password(body.password)
+        async with self.db.transaction() as tx:
+            if await self.delete_account(tx, self.caller.id) is None:
+                raise NotAuthenticated
+        self.reply(message="Your account is deleted")
+
+
+routes = [
+    ("/profile/settings/me", Settings),
+    ("/profile/change-password", ChangePassword),
+    ("/profile/delete-account", DeleteAccount),
+]

@@ -1,0 +1,92 @@
+"""Public profiles of anybody on Instagram and TikTok: fetched once, then everybody's for a week."""
+
+from typing import Any
+
+from db.schemas.faults import fault
+from db.schemas.social import PublicProfile, Video
+from handlers.http.base import Handler
+from handlers.http.endpoint import USER, Paging, endpoint
+from handlers.http.errors import Invalid
+from handlers.http.paging import Cursor, window
+from services.security.rate_limit import Claim
+from services.social.profiles import COUNTS, Platform, iso, read_username
+from services.social.scrapes import Fetched
+
+KNOWN_SECONDS = 7 * 86400.0
+UNKNOWN_SECONDS = 600.0  # that there is no such profile, or a private one, may change by the minute
+
+AGE = {"cached": bool, "cacheAge": int}
+BY_PLACE = Cursor(int)  # in a list that is fetched whole
+
+
+class Lookup(Handler):
+    async def look_up(self, platform: Platform, text: str) -> Fetched:
+        """From memory if it is there; only what has to be paid for counts against the caller's limit."""
+        scrapes = self.services.scrapes
+        scrapes.require()
+        try:
+            username = read_username(platform, text)
+        except ValueError as error:
+            raise Invalid([fault("username", str(error))]) from None
+        known = await scrapes.known(platform, username, max_age=KNOWN_SECONDS, max_no_age=UNKNOWN_SECONDS)
+        if known:
+            return known
+        await self.take([Claim(f"user:{self.caller.id}", "lookup", self.limit("limit_connect"))])
+        return await scrapes.fetch(
+            platform, username, max_age=KNOWN_SECONDS, max_no_age=UNKNOWN_SECONDS, requested_by=self.caller.id
+        )
+
+    async def show(self, platform: Platform, username: str) -> None:
+        found = await self.look_up(platform, username)
+        profile = describe(found)
+        self.reply(profile, profile=profile, **age_of(found))
+
+
+def age_of(found: Fetched) -> dict[str, Any]:
+    return {"cached": found.shared, "cacheAge": found.age}
+
+
+def describe(found: Fetched) -> dict[str, Any]:
+    profile = found.profile
+    told = profile.model_dump(include=set(PublicProfile.model_fields))
+    return PublicProfile(
+        **told | {name: told[name] or 0 for name in COUNTS},
+        platform_username=profile.username,
+        is_verified=profile.is_verified_by_platform,
+        fetched_at=iso(found.finished_at) or "",
+    ).model_dump(mode="json")
+
+
+class InstagramProfile(Lookup):
+    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True)
+    async def get(self, username: str) -> None:
+        """A public Instagram profile; `cacheAge` in seconds."""
+        await self.show("INSTAGRAM", username)
+
+
+class TikTokProfile(Lookup):
+    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True)
+    async def get(self, username: str) -> None:
+        """A public TikTok profile; `cacheAge` in seconds."""
+        await self.show("TIKTOK", username)
+
+
+class TikTokVideos(Lookup):
+    @endpoint(USER, query=Paging, returns=list[Video], data_as="videos", beside=AGE, acts=True)
+    async def get(self, username: str, query: Paging) -> None:
+        """The newest videos of a public TikTok profile."""
+        asked = window(query, BY_PLACE)
+        found = await self.look_up("TIKTOK", username)
+        videos = found.profile.metadata.get("recentVideos", [])
+        start = max(0, asked.key[0] or 0)
+        end = start + asked.limit
+        more = end < len(videos)
+        page_info = {"nextCursor": BY_PLACE.encode((end,)) if more else None, "hasMore": more}
+        self.reply(videos[start:end], videos=videos[start:end], pageInfo=page_info, **age_of(found))
+
+
+routes = [
+    ("/social-media/instagram/profile/{username:str}", InstagramProfile),
+    ("/social-media/tiktok/profile/{username:str}", TikTokProfile),
+    ("/social-media/tiktok/videos/{username:str}", TikTokVideos),
+]

@@ -1,0 +1,224 @@
+"""Connecting TikTok with TikTok's own consent: sending the person there, and taking them back."""
+
+import asyncio
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+from uuid import uuid4
+
+import structlog
+
+from db.pool import DatabaseUnavailable
+from db.queries.social_accounts import (
+    HandleTaken,
+    check_handle,
+    connect_account,
+    end_claims,
+    lock_handle,
+    lock_owner,
+    lock_rivals,
+)
+from db.queries.tiktok_tokens import queue_revocations, revoke_now
+from handlers.http.base import Handler
+from handlers.http.endpoint import INFLUENCER, PUBLIC, endpoint
+from handlers.http.errors import ApiError
+from realtime.events import NotificationReceived
+from services.errors import NeedsReconnect, NotConfigured, VendorError, VendorRefused
+from services.social.ownership import new_code
+from services.social.profiles import Profile
+from services.tiktok.oauth import Tokens, new_pkce_pair
+from services.tiktok.oauth_states import STATE_SECONDS, State, StateError, StateExpired, verifier_identity
+
+log = structlog.get_logger()
+
+OPEN_STATES = 5  # of a user; a sixth sign-in that has begun ends the oldest, used up or not
+EXCHANGE_SECONDS = 45.0  # a token, a profile and two pages of videos; somebody looks at an empty page meanwhile
+LOST_SECONDS = 60  # after so long the first of several requests has ended or died
+LOOK_SECONDS = 0.5  # between looks for its outcome
+PAGE = "/social-media"  # of the web client
+MAX_PARAMETER = 4096
+
+MAKE_ROOM = """
+    delete from oauth_states where user_id = $1 and id in (
+        select id from oauth_states where user_id = $1 order by created_at desc offset $2
+    )
+"""
+
+BEGIN = """
+    insert into oauth_states (id, user_id, session_id, verifier, expires_at)
+    values ($1, $2, $3, $4, now() + make_interval(secs => $5))
+"""
+
+
+class Begin(Handler):
+    @endpoint(INFLUENCER, returns=dict[str, str], top=("authUrl",), acts=True)
+    async def get(self) -> None:
+        """Where to send the person, to let TikTok ask whether we may read their numbers; good for ten minutes."""
+        oauth, state_id = self.services.tiktok.oauth, str(uuid4())
+        pkce = new_pkce_pair(oauth.redirect_uri)
+        state = self.services.oauth_states.sign(State(state_id, self.caller.id, self.caller.session_id))
+        auth_url = oauth.authorize_url(state, pkce.challenge)
+        verifier = self.services.encryption.encrypt(pkce.verifier, verifier_identity(state_id))
+        async with self.db.transaction() as tx:
+            await tx.execute(MAKE_ROOM, self.caller.id, OPEN_STATES - 1)
+            await tx.execute(BEGIN, state_id, self.caller.id, self.caller.session_id, verifier, float(STATE_SECONDS))
+        self.reply({"authUrl": auth_url}, message="Please continue at TikTok", authUrl=auth_url)
+
+
+# The first answer uses a state up, whatever becomes of it.
+TAKE_STATE = """
+    with unused as (
+        select id, verifier from oauth_states
+        where id = $1 and user_id = $2 and session_id = $3 and expires_at > now() and answer_hash is null
+        for update
+    ), taken as (
+        update oauth_states s set answer_hash = $4, answered_at = now(), verifier = null
+        from unused where s.id = unused.id
+    )
+    select verifier from unused
+"""
+
+END_STATE = "update oauth_states set outcome = $2 where id = $1 and outcome is null"
+
+# Null while the first request goes on; the outcome of one whose instance has died is never known.
+SHOW_OUTCOME = f"""
+    select coalesce(outcome, case when answered_at < now() - interval '{LOST_SECONDS} seconds' then 'unavailable' end)
+        as outcome
+    from oauth_states
+    where id = $1 and user_id = $2 and session_id = $3 and expires_at > now() and answer_hash = $4
+"""
+
+CONNECTED = "connected"
+
+
+class Refused(Exception):
+    """The sign-in ends here; says why, in a word for the web client."""
+
+
+class Callback(Handler):
+    """Whatever happens, the person lands on a page of the web client that says so."""
+
+    @endpoint(PUBLIC, statuses=(302,), acts=True)
+    async def get(self) -> None:
+        """TikTok sends people back to this; always a redirect to the web client. A reload leads where the first did."""
+        given = self.read_parameters()
+        try:
+            state = self.read_state(given.get("state", ""))
+            outcome = await self.answer(state, given)
+        except (Refused, DatabaseUnavailable) as error:
+            outcome = reason_of(error)
+        self.send_back(outcome)
+
+    def read_state(self, text: str) -> State:
+        try:
+            return self.services.oauth_states.read(text)
+        except StateExpired:
+            raise Refused("expired") from None
+        except StateError:
+            raise Refused("invalid_state") from None
+
+    async def answer(self, state: State, given: dict[str, str]) -> str:
+        """Sign in once for a state, and return the outcome, which repeated requests with the same code get too."""
+        answer_hash = sha256((given.get("code") or given.get("error", "")).encode()).digest()
+        verifier = await self.db.fetchval(TAKE_STATE, *state, answer_hash)
+        if verifier is None:
+            return await self.first_outcome(state, answer_hash)
+        outcome = "internal"
+        try:
+            async with asyncio.timeout(EXCHANGE_SECONDS) as deadline:
+                await self.sign_in(state, verifier, given, deadline)
+            outcome = CONNECTED
+        except Refused as refusal:
+            outcome = reason_of(refusal)
+        except (HandleTaken, VendorError, TimeoutError, DatabaseUnavailable) as error:
+            outcome = reason_of(error)
+            log.warning("tiktok sign-in failed", error=f"{type(error).__name__} {error}")
+        finally:
+            if outcome != CONNECTED:
+                await self.db.execute(END_STATE, state.id, outcome)
+        return outcome
+
+    async def first_outcome(self, state: State, answer_hash: bytes) -> str:
+        """Wait for the request that has used the state up, on whichever instance. Refused if it had another code."""
+        while True:
+            row = await self.db.fetchrow(SHOW_OUTCOME, *state, answer_hash)
+            if row is None:
+                raise Refused("invalid_state")
+            if row["outcome"]:
+                return row["outcome"]
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def sign_in(self, state: State, verifier: bytes, given: dict[str, str], deadline: asyncio.Timeout) -> None:
+        caller = await self.application.sessions.caller(state.session_id, state.user_id)
+        if caller is None or caller.role != "INFLUENCER":
+            raise Refused("session_ended")
+        if "error" in given or "code" not in given:
+            raise Refused("denied" if given.get("error") == "access_denied" else "refused")
+        tiktok = self.services.tiktok
+        pkce_verifier = self.services.encryption.decrypt(verifier, verifier_identity(state.id))
+        tokens = await tiktok.oauth.exchange(given["code"], pkce_verifier)
+        try:
+            if tokens.missing_scopes:
+                raise Refused("missing_permissions")
+            profile = await tiktok.read(tokens)
+            deadline.reschedule(None)  # what is stored is not given back; the waits of the database have their bounds
+            await self.store(state, profile, tokens)
+        except BaseException:
+            await tiktok.discard(tokens)
+            raise
+
+    async def store(self, state: State, profile: Profile, tokens: Tokens) -> None:
+        handle, user_id = profile.username, state.user_id
+        async with self.db.transaction() as tx:
+            await lock_handle(tx, "TIKTOK", handle)
+            owner = await lock_owner(tx, user_id, "TIKTOK")
+            if owner is None:
+                raise Refused("session_ended")
+            await check_handle(tx, "TIKTOK", handle, owner.influencer_id)
+            rivals = await lock_rivals(tx, "TIKTOK", handle, owner.influencer_id)
+            if owner.account_id and owner.changes_to(handle):
+                revocations = await queue_revocations(tx, user_id, owner.account_id)
+                tx.after_commit(revoke_now, self.db, self.services.tiktok, revocations)
+            account_id = owner.account_id or str(uuid4())
+            sealed = self.services.tiktok.seal(account_id, tokens)
+            now = datetime.now(UTC)
+            await connect_account(tx, owner, account_id, profile.model_dump_json(), now, new_code(), sealed)
+            await tx.execute(END_STATE, state.id, CONNECTED)
+            for notice in await end_claims(tx, "TIKTOK", handle, owner.influencer_id, rivals):
+                tx.after_commit(self.publish, NotificationReceived(*notice))
+
+    def read_parameters(self) -> dict[str, str]:
+        """What came with the address, however odd."""
+        try:
+            given = parse_qs(self.request.query, errors="replace", max_num_fields=50)
+        except ValueError:
+            return {}
+        return {name: values[0] for name, values in given.items() if len(values[0]) <= MAX_PARAMETER}
+
+    def send_back(self, outcome: str) -> None:
+        query = {"tiktok": CONNECTED} if outcome == CONNECTED else {"tiktok": "error", "reason": outcome}
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.redirect(f"{self.application.config.frontend_url[0].rstrip('/')}{PAGE}?{urlencode(query)}")
+
+    def fail(self, error: ApiError) -> None:
+        """What is refused before the method, and defects of ours: a redirect too."""
+        self.send_back(error.code.lower())
+
+
+def reason_of(error: BaseException) -> str:
+    if isinstance(error, Refused):
+        return str(error)
+    if isinstance(error, HandleTaken):
+        return "handle_taken"
+    if isinstance(error, NotConfigured):
+        return "not_configured"
+    if isinstance(error, NeedsReconnect):
+        return "refused"
+    return "misconfigured" if isinstance(error, VendorRefused) else "unavailable"
+
+
+routes: list[tuple[str, Any]] = [
+    ("/social-media/tiktok/auth", Begin),
+    ("/social-media/tiktok/oauth/callback", Callback),
+]

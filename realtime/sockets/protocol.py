@@ -1,0 +1,56 @@
+"""RFC 6455 where Tornado is lenient: frames that no client may send close the socket, and every frame is counted.
+
+Tornado has no public hook for any of this; tests/realtime/test_socket.py pins what is overridden here.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from tornado.websocket import WebSocketProtocol13
+
+NOT_OUR_PROTOCOL = 4400
+CLOSE, IS_CONTROL = 0x8, 0x8  # an opcode, and the bit of those that are control frames
+# What a close frame may carry (§7.4): what is registered, what libraries and what applications use.
+CLOSE_CODES = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
+
+
+class Protocol(WebSocketProtocol13):
+    def __init__(self, handler: Any, params: Any, count: Callable[[], None]) -> None:
+        """`count` is called for control frames and fragments; the handler counts messages itself."""
+        super().__init__(handler, False, params)
+        self.count = count
+        self.handled = False
+
+    async def _receive_frame(self) -> None:
+        self._frame_mask, self.handled = None, False
+        await super()._receive_frame()
+        if self.handled or self.client_terminated:
+            return
+        self.count()
+        if self._frame_mask is None:
+            self._abort()
+
+    def _handle_message(self, opcode: int, data: bytes) -> Any:
+        """Tornado calls it with each whole message and each control frame."""
+        self.handled = True
+        if self._frame_mask is None or (opcode == CLOSE and not is_close(data)):  # §5.1: clients mask all they send
+            self._abort()
+            return None
+        if opcode & IS_CONTROL:
+            self.count()
+        return super()._handle_message(opcode, data)
+
+    def _abort(self) -> None:
+        """Send a close frame first: Tornado sends none when a frame breaks the protocol."""
+        if not self.client_terminated:
+            self.close(NOT_OUR_PROTOCOL, "not our protocol")
+        super()._abort()
+
+
+def is_close(data: bytes) -> bool:
+    """Whether a close frame may carry this: nothing, or a code and a reason."""
+    try:
+        data[2:].decode()
+    except UnicodeDecodeError:
+        return False
+    return not data or int.from_bytes(data[:2], "big") in CLOSE_CODES

@@ -1,0 +1,281 @@
+"""Runs of Apify actors: start, wait, read, each with its bound, and one typed error for each state of the vendor.
+
+A run costs money from the moment it starts. So a start is sent once and never repeated unless it surely was not
+taken; its id is told to the caller (`on_started`) before anything else happens, even if whoever asked hangs up;
+whoever goes on after somebody who may have died in between looks first for what the vendor has started (`since`);
+and the vendor itself is told to stop the run after the same time that we would wait for it.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple, Self, TypeVar
+
+import orjson
+import structlog
+from apify_client import ApifyClientAsync
+
+from services.apify.errors import SDK_ERRORS, VENDOR, describe, is_surely_not_started, is_transient, translate
+from services.apify.transport import BoundedHttpClient, read_bounded
+from services.errors import (
+    ActorFailed,
+    ActorTimedOut,
+    EmptyDataset,
+    NotConfigured,
+    UnreadableAnswer,
+    VendorError,
+    VendorTimeout,
+)
+from settings import Settings
+
+CALL_SECONDS = 15.0  # any single answer; the long poll is given this much beyond what it asks the vendor to wait
+START_SECONDS = 30.0  # starting may wait for a container
+POLL_SECONDS = 20.0  # one long poll; the vendor takes up to 60, intermediaries may cut idle connections sooner
+ABORT_SECONDS = 5.0  # best effort: the vendor ends the run by itself soon after
+ATTEMPTS = 3  # of each call that may be repeated
+RETRY_SECONDS = 0.5  # doubled with each attempt
+MAX_DATASET_BYTES = 8 * 1024 * 1024  # a profile with its posts is 0.1–0.5 MB
+CLOSE_SECONDS = 10.0  # for starts under way when the server stops; the vendor ends what is cut off here
+ACCOUNT_SECONDS = 10.0  # for `on_started` to store the run's id; a run that cannot be accounted for is ended
+FOUND_RUNS = 30  # looked at when one was lost: an instance has 16 under way, and ours is among the first since then
+ALIVE: list[Any] = ["READY", "RUNNING", "SUCCEEDED"]  # those that ended badly are not worth going on with
+SKEW = timedelta(seconds=5)  # between the vendor's clock and that of `since`
+
+logger = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class StartedRun(NamedTuple):
+    id: str
+    dataset_id: str
+
+
+OnStarted = Callable[[StartedRun], Awaitable[None]]
+
+
+class ApifyActors:
+    """One client for all actors. `timeout` seconds bound a whole scrape, from the start to the last item."""
+
+    def __init__(self, token: str | None, api_url: str, timeout: float) -> None:
+        self.timeout = timeout
+        self._client = new_client(token, api_url) if token else None
+        self._background: set[asyncio.Task[Any]] = set()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        token = settings.apify_api_token
+        return cls(
+            token.get_secret_value() if token else None,
+            settings.apify_api_url,
+            settings.scrape_timeout.total_seconds(),
+        )
+
+    @property
+    def configured(self) -> bool:
+        return self._client is not None
+
+    async def scrape(
+        self,
+        actor_id: str,
+        run_input: dict[str, Any],
+        max_items: int,
+        on_started: OnStarted | None = None,
+        since: datetime | None = None,
+    ) -> list[Any]:
+        """Start a run, wait for it and return its first `max_items` items; EmptyDataset if there is none.
+
+        With `since`, a run for the same input that began after it is gone on with instead, if there is one.
+        Cancelling this never loses a run: the start and `on_started` complete in the background, the run goes on,
+        and `resume` can wait for it.
+        """
+        deadline = asyncio.get_running_loop().time() + self.timeout
+        start = self._in_background(self._start_and_tell(actor_id, run_input, max_items, on_started, since))
+        try:
+            async with asyncio.timeout_at(deadline):
+                run = await asyncio.shield(start)
+        except TimeoutError:
+            if start.done():  # `on_started` timed out, not we
+                raise
+            self._in_background(self._abort_when_started(start))
+            raise VendorTimeout(VENDOR, "the start was not answered in time") from None
+        return await self._collect(run.id, max_items, deadline)
+
+    async def resume(self, run_id: str, max_items: int) -> list[Any]:
+        """Wait for a run that somebody has started before, and return its items."""
+        return await self._collect(run_id, max_items, asyncio.get_running_loop().time() + self.timeout)
+
+    async def abort(self, run_id: str) -> None:
+        """Ask the vendor to end the run. Best effort: never raises, never takes longer than ABORT_SECONDS."""
+        try:
+            async with asyncio.timeout(ABORT_SECONDS):
+                await self._sdk.run(run_id).abort(timeout=timedelta(seconds=ABORT_SECONDS))
+        except (TimeoutError, VendorError, *SDK_ERRORS) as error:
+            logger.warning("apify_abort_failed", run_id=run_id, error=describe(error))
+
+    async def close(self) -> None:
+        """Let the starts under way be accounted for, then release the connections."""
+        if self._background:
+            _, unfinished = await asyncio.wait(self._background, timeout=CLOSE_SECONDS)
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
+        if self._client:
+            await self._client.http_client.aclose()
+
+    @property
+    def _sdk(self) -> ApifyClientAsync:
+        if self._client is None:
+            raise NotConfigured(VENDOR, "APIFY_API_TOKEN is not set")
+        return self._client
+
+    async def _start_and_tell(
+        self,
+        actor_id: str,
+        run_input: dict[str, Any],
+        max_items: int,
+        on_started: OnStarted | None,
+        since: datetime | None,
+    ) -> StartedRun:
+        run = await self._find(actor_id, run_input, since) if since else None
+        if run is None:
+            run = await self._start(actor_id, run_input, max_items)
+            logger.info("apify_run_started", actor_id=actor_id, run_id=run.id)
+        if on_started:
+            try:
+                async with asyncio.timeout(ACCOUNT_SECONDS):
+                    await on_started(run)
+            except BaseException:
+                logger.warning("apify_run_not_accounted", run_id=run.id)
+                await self.abort(run.id)
+                raise
+        return run
+
+    async def _start(self, actor_id: str, run_input: dict[str, Any], max_items: int) -> StartedRun:
+        async def start() -> StartedRun:
+            run = await self._sdk.actor(actor_id).start(
+                run_input=run_input,
+                max_items=max_items,
+                run_timeout=timedelta(seconds=max(1, math.ceil(self.timeout))),
+                timeout=timedelta(seconds=START_SECONDS),
+            )
+            return StartedRun(run.id, run.default_dataset_id)
+
+        return await self._repeat(start, is_surely_not_started)
+
+    async def _find(self, actor_id: str, run_input: dict[str, Any], since: datetime) -> StartedRun | None:
+        """The run that somebody started for this input, and did not live to tell of."""
+
+        async def list_runs() -> Any:
+            runs = self._sdk.actor(actor_id).runs()
+            return await runs.list(
+                limit=FOUND_RUNS, status=ALIVE, started_after=since - SKEW, timeout=timedelta(seconds=CALL_SECONDS)
+            )
+
+        async def read_input(store_id: str) -> Any:
+            store = self._sdk.key_value_store(store_id)
+            return await store.get_record("INPUT", timeout=timedelta(seconds=CALL_SECONDS))
+
+        for run in (await self._repeat(list_runs, is_transient)).items:
+            record = await self._repeat(partial(read_input, run.default_key_value_store_id), is_transient)
+            if record and is_same_input(record["value"], run_input):
+                logger.info("apify_run_found", actor_id=actor_id, run_id=run.id)
+                return StartedRun(run.id, run.default_dataset_id)
+        return None
+
+    async def _collect(self, run_id: str, max_items: int, deadline: float) -> list[Any]:
+        try:
+            async with asyncio.timeout_at(deadline):
+                dataset_id = await self._wait(run_id)
+                items = await self._repeat(lambda: self._read(dataset_id, max_items), is_transient)
+        except TimeoutError:
+            await self.abort(run_id)
+            raise VendorTimeout(VENDOR, f"run {run_id} took longer than {self.timeout:g} s") from None
+        if not items:
+            raise EmptyDataset(VENDOR, f"run {run_id} has no items")
+        return items
+
+    async def _wait(self, run_id: str) -> str:
+        """Long-poll until the run has ended; the caller bounds it. Returns the id of its dataset."""
+
+        async def poll() -> Any:
+            return await self._sdk.run(run_id).wait_for_finish(
+                wait_duration=timedelta(seconds=POLL_SECONDS),
+                timeout=timedelta(seconds=POLL_SECONDS + CALL_SECONDS),
+            )
+
+        while True:
+            run = await self._repeat(poll, is_transient)
+            if run is None:
+                raise ActorFailed(VENDOR, f"run {run_id} is unknown")
+            if run.status == "SUCCEEDED":
+                return run.default_dataset_id
+            if run.status == "TIMED-OUT":
+                raise ActorTimedOut(VENDOR, f"run {run_id}: {run.status_message}")
+            if run.status in ("FAILED", "ABORTED"):
+                raise ActorFailed(VENDOR, f"run {run_id} {run.status}: {run.status_message}")
+
+    async def _read(self, dataset_id: str, max_items: int) -> list[Any]:
+        # Streamed, so that it can be bounded, and then parsed off the event loop.
+        stream = self._sdk.dataset(dataset_id).stream_items(limit=max_items, timeout=timedelta(seconds=CALL_SECONDS))
+        async with stream as response:
+            body = await read_bounded(response, MAX_DATASET_BYTES)
+        items = await asyncio.to_thread(parse, body)
+        if not isinstance(items, list):
+            raise UnreadableAnswer(VENDOR, f"dataset {dataset_id} is no list")
+        return items[:max_items]
+
+    async def _repeat(self, call: Callable[[], Awaitable[T]], may_repeat: Callable[[Exception], bool]) -> T:
+        for attempt in range(ATTEMPTS):
+            try:
+                return await call()
+            except SDK_ERRORS as error:
+                if attempt + 1 == ATTEMPTS or not may_repeat(error):
+                    raise translate(error) from error
+            await asyncio.sleep(RETRY_SECONDS * 2**attempt)
+        raise AssertionError("unreachable")
+
+    async def _abort_when_started(self, start: asyncio.Task[StartedRun]) -> None:
+        """A run that begins after its scrape has given up is not left running."""
+        try:
+            run = await start
+        except Exception as error:  # whatever kept it from starting, there is nothing to end
+            logger.info("apify_run_never_started", error=describe(error))
+        else:
+            await self.abort(run.id)
+
+    def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that outlives its caller, and that `close` waits for."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+
+def new_client(token: str, api_url: str) -> ApifyClientAsync:
+    # max_retries=0: the SDK would repeat a start that timed out, and so pay for a second run.
+    transport = BoundedHttpClient(token=token, max_retries=0)
+    return ApifyClientAsync.with_custom_http_client(
+        token, api_url=api_url, api_public_url=api_url, http_client=transport
+    )
+
+
+def is_same_input(stored: Any, ours: dict[str, Any]) -> bool:
+    """Whatever the capitals of a handle; the vendor may have put in what we have left out."""
+    if not isinstance(stored, dict):
+        return False
+    return all(str(stored.get(key)).lower() == str(value).lower() for key, value in ours.items())
+
+
+def parse(body: bytes) -> Any:
+    """JSON, with lone surrogates too: a scraper that cuts a caption in the middle of an emoji writes them."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableAnswer(VENDOR, f"a dataset is no JSON: {error}") from None

@@ -1,0 +1,335 @@
+"""Mails and the three ways out for them: SMTP, Resend's HTTP API, and the console with files for development.
+
+One mail is tried many times under one `message_id` (its row in email_outbox). A sender that returns has handed the
+mail over; a sender that raises may have done so too (the server took it, the answer got lost). So delivery is at
+least once, and a repetition can be told: SMTP repeats the Message-ID, Resend drops what repeats an Idempotency-Key
+within 24 hours.
+
+A refusal of the mail itself (its recipient, its content) is permanent. A refusal of this server (login, sender
+address, API key, a wrong URL) is temporary: mails wait in the outbox for the operator to put it right, as long as
+they are of use (jobs/outbox.py).
+"""
+
+import asyncio
+import contextlib
+import os
+import ssl
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from email import policy
+from email.headerregistry import Address
+from email.message import EmailMessage
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import aiosmtplib
+import orjson
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.iostream import UnsatisfiableReadError
+
+from services.logs import text_or_json, write_out
+from services.mail.messages import (
+    Mail,
+    MailError,
+    PermanentMailError,
+    TemporaryMailError,
+    check_message_id,
+    clean_body,
+    clean_subject,
+    compose,
+    parse_from,
+    parse_recipient,
+)
+from services.mail.rendering import Content, Template, TemplateError, one_line, render
+from settings import Settings, SettingsError
+
+__all__ = [
+    "ConsoleSender",
+    "Content",
+    "Mail",
+    "MailError",
+    "PermanentMailError",
+    "ResendSender",
+    "Sender",
+    "SmtpSender",
+    "Template",
+    "TemplateError",
+    "TemporaryMailError",
+    "render",
+    "sender_faults",
+    "sender_from_settings",
+]
+
+SENDER_NEEDS = {"resend": "resend_api_key", "smtp": "email_host"}  # in the order in which they are chosen
+TLS_PORT = 465
+# One mail in all, whatever the other side does; a relay that scans mails takes seconds, not minutes.
+SEND_TIMEOUT = 30.0
+REPLY_TIMEOUT = 15.0
+# The mail is handed over by then; a slow goodbye is not worth more.
+QUIT_TIMEOUT = 2.0
+REASON_MAX = 200
+ANSWER_MAX_BYTES = 64 * 1024
+# Development mails to look back at; older files are removed.
+KEPT_FILES = 500
+
+REFUSED_US = {
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+}
+# Of a 422, which otherwise speaks of the mail.
+REFUSED_US_BY_NAME = {"invalid_from_address", "invalid_access"}
+TRY_LATER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class Sender(Protocol):
+    """Carries mails. `destination` says where to, for people: `SMTP mail.example.com:587`."""
+
+    destination: str
+
+    async def send(self, mail: Mail, message_id: str) -> None:
+        """Hand over, within bounded time. Raises TemporaryMailError or PermanentMailError."""
+
+
+class SmtpSender:
+    """One connection a mail; encrypted from the start on port 465, else by STARTTLS where the server offers it."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        sender: Address,
+        user: str | None = None,
+        password: str | None = None,
+        *,
+        tls: bool | None = None,
+        tls_context: ssl.SSLContext | None = None,
+        timeout: float = SEND_TIMEOUT,
+    ) -> None:
+        self.destination = f"SMTP {host}:{port}"
+        self.sender = sender
+        self.timeout = timeout
+        use_tls = port == TLS_PORT if tls is None else tls
+        # A password is never sent in clear: somebody on the way could hide the server's offer of STARTTLS.
+        must_encrypt = user is not None and not is_loopback(host)
+        self.options: dict[str, Any] = {
+            "hostname": host,
+            "port": port,
+            "username": user,
+            "password": password,
+            "use_tls": use_tls,
+            "start_tls": False if use_tls else (True if must_encrypt else None),
+            "tls_context": tls_context,
+            # A relay on this machine has a certificate for another name, or one that it made itself.
+            "validate_certs": not is_loopback(host),
+            "timeout": min(REPLY_TIMEOUT, timeout),
+            # Else the library asks DNS for this machine's name, before each mail.
+            "local_hostname": sender.domain,
+        }
+
+    async def send(self, mail: Mail, message_id: str) -> None:
+        message = compose(mail, message_id, self.sender)
+        client = aiosmtplib.SMTP(**self.options)
+        try:
+            async with asyncio.timeout(self.timeout):
+                await client.connect()
+                await client.send_message(message)
+            await say_goodbye(client)
+        except aiosmtplib.SMTPNotSupported as error:  # an address such as 花子@example.jp needs SMTPUTF8
+            raise PermanentMailError(one_line(f"SMTP: {error.message}", REASON_MAX)) from None
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            raise smtp_refusal(error.recipients[0]) from None
+        except aiosmtplib.SMTPDataError as error:
+            raise smtp_refusal(error) from None
+        except (aiosmtplib.SMTPException, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise TemporaryMailError(one_line(f"SMTP: {reason}", REASON_MAX)) from None
+        finally:
+            client.close()
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def say_goodbye(client: aiosmtplib.SMTP) -> None:
+    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+        await client.quit(timeout=QUIT_TIMEOUT)
+
+
+def smtp_refusal(error: aiosmtplib.SMTPResponseException) -> PermanentMailError | TemporaryMailError:
+    reason = one_line(f"SMTP {error.code}: {error.message}", REASON_MAX)
+    return PermanentMailError(reason) if 500 <= error.code < 600 else TemporaryMailError(reason)
+
+
+class ResendSender:
+    """Resend's HTTP API: https://resend.com/docs/api-reference/emails/send-email."""
+
+    def __init__(self, api_url: str, api_key: str, sender: Address, *, timeout: float = SEND_TIMEOUT) -> None:
+        self.destination = f"Resend at {urlsplit(api_url).netloc}"
+        self.url = f"{api_url}/emails"
+        self.api_key = api_key
+        self.sender = sender
+        self.timeout = timeout
+
+    async def send(self, mail: Mail, message_id: str) -> None:
+        # Its own client: never behind scrapes in a shared queue, and with a bounded answer.
+        client = AsyncHTTPClient(force_instance=True, max_body_size=ANSWER_MAX_BYTES)
+        try:
+            async with asyncio.timeout(self.timeout):
+                answer = await client.fetch(self.request(mail, message_id), raise_error=False)
+        except (HTTPClientError, UnsatisfiableReadError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise TemporaryMailError(one_line(f"Resend: {reason}", REASON_MAX)) from None
+        finally:
+            client.close()
+        check_answer(answer)
+
+    def request(self, mail: Mail, message_id: str) -> HTTPRequest:
+        # The same bytes at every try: Resend refuses a key that comes back with another body.
+        body = {
+            "from": str(self.sender),
+            "to": [parse_recipient(mail.to).addr_spec],
+            "subject": clean_subject(mail.subject),
+            "text": clean_body(mail.text),
+            "html": clean_body(mail.html),
+            "headers": {"X-Entity-Ref-ID": check_message_id(message_id), "Auto-Submitted": "auto-generated"},
+        }
+        headers = {
+            "Authorization": f"Bearer {self.api_key}",
+            "Content-Type": "application/json",
+            "Idempotency-Key": message_id,
+        }
+        return HTTPRequest(
+            self.url,
+            method="POST",
+            headers=headers,
+            body=orjson.dumps(body),
+            decompress_response=False,  # answers are small; damaged or endless gzip is not our concern
+            follow_redirects=False,  # the key and the code go to no other host
+            connect_timeout=self.timeout,
+            request_timeout=self.timeout,
+        )
+
+
+def check_answer(answer: HTTPResponse) -> None:
+    if 200 <= answer.code < 300:
+        return
+    name, message = read_refusal(answer.body)
+    reason = one_line(f"Resend {answer.code}: {name} {message}", REASON_MAX)
+    busy = answer.code == HTTPStatus.CONFLICT and name == "concurrent_idempotent_requests"
+    ours = answer.code in REFUSED_US or name in REFUSED_US_BY_NAME
+    if 400 <= answer.code < 500 and not (busy or ours or answer.code in TRY_LATER):
+        raise PermanentMailError(reason)
+    raise TemporaryMailError(reason)
+
+
+def read_refusal(body: bytes) -> tuple[str, str]:
+    """Resend's `name` and `message`; a proxy in between may answer with anything."""
+    try:
+        refusal = orjson.loads(body)
+        return str(refusal["name"]), str(refusal["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return "", ""
+
+
+class ConsoleSender:
+    """For development: shows each mail on stdout and keeps it as a file that a mail program can open."""
+
+    def __init__(self, folder: Path, sender: Address, *, show: bool = True, timeout: float = SEND_TIMEOUT) -> None:
+        """With `show` false only the file holds the text: codes do not belong in the log of a public server."""
+        self.destination = f"the console and {folder}" if show else str(folder)
+        self.folder = folder
+        self.sender = sender
+        self.show = show
+        self.timeout = timeout
+        # A terminal that is held up may block a write for ever; it then takes this one thread and no other.
+        self.threads = ThreadPoolExecutor(1, thread_name_prefix="mail-console")
+
+    async def send(self, mail: Mail, message_id: str) -> None:
+        message = compose(mail, message_id, self.sender)
+        try:
+            async with asyncio.timeout(self.timeout):
+                await asyncio.get_running_loop().run_in_executor(self.threads, self.deliver, message, mail, message_id)
+        except OSError as error:
+            raise TemporaryMailError(one_line(f"mail file: {error}", REASON_MAX)) from None
+
+    def deliver(self, message: EmailMessage, mail: Mail, message_id: str) -> None:
+        path = write_file(self.folder, message, message_id)
+        rule = "─" * 72
+        lines = [rule, f"Mail to {message['To']}, kept in {path}"]
+        fields = {"to": str(message["To"]), "file": str(path)}
+        if self.show:
+            text = clean_body(mail.text).rstrip()
+            lines += [f"Subject: {message['Subject']}", "", text]
+            fields |= {"subject": str(message["Subject"]), "text": text}
+        write_out(text_or_json("\n".join([*lines, rule]), "mail", **fields))
+
+
+def write_file(folder: Path, message: EmailMessage, message_id: str) -> Path:
+    """Store the message whole or not at all, readable by its owner only."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{message_id}.eml"
+    draft = path.with_suffix(".draft")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(message.as_bytes(policy=policy.SMTPUTF8))
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    for old in sorted(folder.glob("*.eml"))[:-KEPT_FILES]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def choose_sender(values: Mapping[str, Any]) -> str:
+    """Return EMAIL_SENDER; without it, what the other settings allow. `values` are settings by name."""
+    able = (sender for sender, setting in SENDER_NEEDS.items() if values.get(setting))
+    return values.get("email_sender") or next(able, "console")
+
+
+def sender_faults(values: Mapping[str, Any]) -> list[str]:
+    """Check the settings of mails at start, as they are written (settings.load_settings)."""
+    faults = []
+    production = values.get("app_env") == "production"
+    sender, text = choose_sender(values), values.get("email_from")
+    needed = SENDER_NEEDS.get(sender)
+    if needed and not values.get(needed):
+        faults.append(f"{needed.upper()}: is required by EMAIL_SENDER={sender}")
+    if production and sender == "console" and not values.get("email_sender"):
+        faults.append(
+            "EMAIL_SENDER: is required in production. Set RESEND_API_KEY or EMAIL_HOST, or EMAIL_SENDER=console to "
+            "send no mail at all"
+        )
+    if production and not text:
+        faults.append("EMAIL_FROM: is required in production")
+    try:
+        if text:
+            parse_from(text)
+    except ValueError as error:
+        faults.append(f"EMAIL_FROM: {error}")
+    return faults
+
+
+def sender_from_settings(settings: Settings) -> Sender:
+    """Return the sender that the settings choose. Raises SettingsError."""
+    try:
+        sender = parse_from(settings.email_from)
+    except ValueError as error:
+        raise SettingsError(f"EMAIL_FROM: {error}") from None
+    chosen = choose_sender(dict(settings))
+    if chosen == "resend" and settings.resend_api_key:
+        return ResendSender(settings.resend_api_url, settings.resend_api_key.get_secret_value(), sender)
+    if chosen == "smtp" and settings.email_host:
+        password = settings.email_pass.get_secret_value() if settings.email_pass else None
+        return SmtpSender(settings.email_host, settings.email_port, sender, settings.email_user, password)
+    return ConsoleSender(settings.data_dir / "mail", sender, show=not settings.production)

@@ -1,0 +1,67 @@
+"""Everything that wraps somebody else's code, made once at start and handed to handlers and jobs."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from services.apify.runs import ApifyActors
+from services.files.image_proxy import ImageProxy
+from services.files.media import MediaStore, media_from_settings
+from services.security.addresses import NetworkHashes
+from services.security.encryption import Encryption
+from services.security.otps import Otps
+from services.security.passwords import Passwords
+from services.security.rate_limit import RateLimits
+from services.security.tokens import Tokens
+from services.social.instagram import InstagramProfiles
+from services.social.scrapes import Scrapes, ScrapeStore
+from services.tiktok.accounts import TikTokAccounts, TokenStore
+from services.tiktok.oauth import TikTokOAuth
+from services.tiktok.oauth_states import OAuthStates
+from services.tiktok.profiles import TikTokProfiles
+from settings import Settings
+
+
+@dataclass
+class Services:
+    tokens: Tokens
+    passwords: Passwords
+    otps: Otps
+    rate_limits: RateLimits
+    networks: NetworkHashes
+    encryption: Encryption
+    image_proxy: ImageProxy
+    scrapes: Scrapes
+    tiktok: TikTokAccounts
+    oauth_states: OAuthStates
+    media: MediaStore
+
+    @classmethod
+    def make(cls, settings: Settings, redis: Any, scrape_runs: ScrapeStore, tiktok_tokens: TokenStore) -> "Services":
+        encryption = Encryption.from_settings(settings)
+        return cls(
+            tokens=Tokens(settings),
+            passwords=Passwords(settings.password_cost),
+            otps=Otps(settings),
+            networks=NetworkHashes(settings),
+            rate_limits=RateLimits(redis, settings.redis_timeout.total_seconds()),
+            image_proxy=ImageProxy(settings.image_proxy_hosts),
+            encryption=encryption,
+            scrapes=make_scrapes(settings, scrape_runs),
+            tiktok=TikTokAccounts(TikTokOAuth.from_settings(settings), encryption, tiktok_tokens),
+            oauth_states=OAuthStates(settings),
+            media=media_from_settings(settings),
+        )
+
+    async def close(self) -> None:
+        self.passwords.close()
+        self.image_proxy.close()
+        self.media.close()
+        await asyncio.gather(self.scrapes.close(), self.tiktok.close())
+
+
+def make_scrapes(settings: Settings, store: ScrapeStore) -> Scrapes:
+    actors = ApifyActors.from_settings(settings)
+    instagram = InstagramProfiles.from_settings(settings, actors)
+    tiktok = TikTokProfiles.from_settings(settings, actors)
+    return Scrapes(actors, {"INSTAGRAM": instagram, "TIKTOK": tiktok}, store, settings.scrape_timeout.total_seconds())

@@ -1,0 +1,68 @@
+"""Password hashes by bcrypt, in threads of their own, so that the event loop never waits for them."""
+
+import hmac
+import time
+from collections.abc import Sequence
+
+import bcrypt
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+from services.security.turns import Turns
+
+MIN_BYTES = 8
+MAX_BYTES = 72  # bcrypt reads no further
+THREADS = 2  # bcrypt takes a core for as long as it runs
+WAIT_SECONDS = 2  # what waits longer is refused: the client had better come back
+COMMON_COUNT = 10_000
+
+COMMON = frozenset(FREQUENCY_LISTS["passwords"][:COMMON_COUNT])
+
+
+class Passwords:
+    def __init__(self, cost: int) -> None:
+        self.cost = cost
+        began = time.monotonic()
+        # Compared with when there is no account, so that its absence takes as long as a wrong password.
+        self.nobody = bcrypt.hashpw(b"nobody", bcrypt.gensalt(cost)).decode()
+        self.turns = Turns("bcrypt", THREADS, WAIT_SECONDS, work_seconds=time.monotonic() - began)
+
+    async def hash(self, password: str, salt_seed: bytes | None = None) -> str:
+        """Return the bcrypt hash of a new password; checks of passwords go first. Raises TooBusy.
+
+        Hashes of one `salt_seed` have the same salt, so that `find` can compare them all."""
+        salt = bcrypt.gensalt(self.cost) if salt_seed is None else self._salt(salt_seed)
+        hashed = await self.turns.run(bcrypt.hashpw, password.encode(), salt, urgent=False)
+        return hashed.decode()
+
+    def _salt(self, seed: bytes) -> bytes:
+        # bcrypt's alphabet contains the hexadecimal digits; its 22nd character holds two bits only. 84 bits of a keyed
+        # hash are enough to keep the salts of addresses apart.
+        return f"$2b${self.cost:02d}${seed.hex()[:21]}.".encode()
+
+    async def matches(self, password: str, password_hash: str | None) -> bool:
+        """Whether they belong together; takes as long when there is no hash. Raises TooBusy."""
+        return await self.find(password, [password_hash] if password_hash else []) is not None
+
+    async def find(self, password: str, hashes: Sequence[str]) -> str | None:
+        """Return the one of `hashes`, which have one salt, that belongs to this password. bcrypt runs once, however
+        many there are, also for none: the time does not tell. Raises TooBusy."""
+        # A longer password was never accepted; its first 72 bytes must not pass for it.
+        given, fits = password.encode()[:MAX_BYTES], len(password.encode()) <= MAX_BYTES
+        salt = hashes[0] if hashes else self.nobody
+        hashed = await self.turns.run(bcrypt.hashpw, given, salt.encode(), urgent=True)
+        same = [each for each in hashes if hmac.compare_digest(each.encode(), hashed)]
+        return same[0] if same and fits else None
+
+    def close(self) -> None:
+        self.turns.close()
+
+
+def weakness(password: str, email: str) -> str | None:
+    """Why this password is not accepted, as a sentence, or None."""
+    if not MIN_BYTES <= len(password.encode()) <= MAX_BYTES:
+        return f"Password must be {MIN_BYTES} to {MAX_BYTES} bytes long; a Japanese character has 3 bytes"
+    if password.strip().lower() == email.strip().lower():
+        return "Password must not be your e-mail address"
+    if password.lower() in COMMON:
+        return "This password is among the most common ones; please choose another"
+    return None

@@ -1,0 +1,182 @@
+"""Rate limits shared by all instances: one atomic round trip to Redis, and a per-instance limit while Redis is away.
+
+A limit without burst lets `hits` through in a window of `period` seconds that starts with the first hit. One with
+burst is a bucket: `burst` hits may come at once, `hits / period` a second over time.
+
+Where only failures count (sign-in), an attempt reserves its place before it is checked and settles it afterwards. While
+those in flight might use up the allowance, further attempts wait for them: so many guesses at once gain nothing, and
+many right passwords at once are all accepted.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from db.outage import Outage
+from services.redis_client import FAILURES
+from services.security.local_limits import LocalAttempts, LocalCounters
+from services.security.rate_limit_scripts import RESERVE, SETTLE, TAKE
+from settings import Limit
+
+REST_SECONDS = 2.0  # after a failure Redis is left alone this long, so that an outage costs few requests a wait
+WAIT_SECONDS = 2  # an attempt waits this long for those in flight; a password takes 0.3 s to check
+LEASE_SECONDS = 30  # an attempt whose instance has died holds its place this long; no attempt takes longer
+POLL_SECONDS = 0.02
+POLLS_PER_SECOND = 1000  # of all waiting attempts of an instance together; a poll takes 0.08 ms
+MAX_WAITING = 1000  # so each waiting attempt asks at least once a second
+
+GRANTED, REFUSED, CROWDED = 1, 0, 2  # the states that RESERVE answers
+
+
+class Claim(NamedTuple):
+    """One counter to take a hit from. `owner` is who is counted, `name` what is."""
+
+    owner: str
+    name: str
+    limit: Limit | None  # None: switched off
+
+    @property
+    def key(self) -> str:
+        # The braces keep one owner's counters on one node of a Redis cluster.
+        return f"limit:{{{self.owner}}}:{self.name}"
+
+
+Counted = tuple[str, Limit]  # a counter's key and its limit
+
+
+def in_force(claims: Sequence[Claim]) -> list[Counted]:
+    return [(claim.key, claim.limit) for claim in claims if claim.limit]
+
+
+def by_owner(claims: Sequence[Claim]) -> list[list[Counted]]:
+    """Return the counters of each owner: a script can use keys of one node of a Redis cluster only."""
+    groups = [in_force(list(group)) for _, group in groupby(claims, key=lambda claim: claim.owner)]
+    return [group for group in groups if group]
+
+
+class Verdict(NamedTuple):
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: int  # seconds until the counter is full again
+    retry_after: int  # seconds; 0 when allowed
+
+
+class Reservation(NamedTuple):
+    """An attempt's place among the failures that are still allowed, if `state` is GRANTED."""
+
+    id: str
+    state: int
+    verdicts: list[Verdict]
+    groups: list[list[Counted]]
+
+
+class RateLimits:
+    def __init__(self, redis: Any, redis_seconds: float) -> None:
+        """`redis_seconds`: when Redis takes longer than that, a request is better counted here."""
+        self.redis = redis
+        self.redis_seconds = redis_seconds
+        self.local = LocalCounters()
+        self.local_attempts = LocalAttempts(self.local)
+        self.rest_until = 0.0
+        self.outage = Outage("rate limits count on this instance alone", "rate limits count over all instances again")
+        self.waiting = 0  # attempts that wait for others in flight
+
+    async def take(self, claims: Sequence[Claim]) -> list[Verdict]:
+        """Count a hit on every claim, or on none if one is exhausted; a verdict for each that is not off, in order.
+
+        All claims must have one owner."""
+        counted = in_force(claims)
+        if not counted:
+            return []
+        allowed, counters = await self._count(counted, 1)
+        return to_verdicts(counted, counters, bool(allowed))
+
+    async def give_back(self, claims: Sequence[Claim]) -> None:
+        """Undo one hit, because what it was counted for did not happen."""
+        counted = in_force(claims)
+        if counted:
+            await self._count(counted, -1)
+
+    async def reserve(self, claims: Sequence[Claim]) -> Reservation:
+        """Reserve a place for an attempt that may fail; wait up to WAIT_SECONDS while those in flight hold all places.
+
+        A granted reservation must be settled. State CROWDED: they were still in flight at the end."""
+        attempt, groups = uuid4().hex, by_owner(claims)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            state, verdicts = await self._reserve(attempt, groups)
+            left = deadline - time.monotonic()
+            if state != CROWDED or left <= 0 or self.waiting >= MAX_WAITING:
+                return Reservation(attempt, state, verdicts, groups)
+            self.waiting += 1
+            try:
+                await asyncio.sleep(min(max(POLL_SECONDS, self.waiting / POLLS_PER_SECOND), left))
+            finally:
+                self.waiting -= 1
+
+    async def settle(self, reservation: Reservation, *, failed: bool) -> None:
+        """Give the place back, and count the attempt if it failed."""
+        for counted in reservation.groups:
+            keys, arguments = attempt_script(counted, reservation.id, int(failed))
+            self.local_attempts.release(reservation.id, counted)
+            if await self._ask(SETTLE, keys, arguments) is None and failed:
+                self.local.add(counted)
+
+    async def _reserve(self, attempt: str, groups: Sequence[Sequence[Counted]]) -> tuple[int, list[Verdict]]:
+        """Reserve a place with every owner, or with none."""
+        verdicts: list[Verdict] = []
+        for number, counted in enumerate(groups):
+            keys, arguments = attempt_script(counted, attempt, LEASE_SECONDS)
+            answer = await self._ask(RESERVE, keys, arguments) or self.local_attempts.reserve(attempt, counted)
+            state, counters = answer
+            verdicts += to_verdicts(counted, counters, state == GRANTED)
+            if state != GRANTED:
+                await self.settle(Reservation(attempt, state, [], list(map(list, groups[:number]))), failed=False)
+                return state, verdicts
+        return GRANTED, verdicts
+
+    async def _count(self, counted: Sequence[Counted], hits: int) -> tuple[bool, list[Any]]:
+        answer = await self._ask(TAKE, [key for key, _ in counted], [hits, *parameters(counted)])
+        return answer or self.local.count(counted, hits)
+
+    async def _ask(self, script: str, keys: Sequence[str], arguments: Sequence[float | str]) -> Any:
+        """Run a script in Redis. Returns None while Redis is away."""
+        if time.monotonic() < self.rest_until:
+            return None
+        try:
+            async with asyncio.timeout(self.redis_seconds):
+                answer = await self.redis.eval(script, len(keys), *keys, *arguments)
+        except FAILURES as error:
+            self.rest_until = time.monotonic() + REST_SECONDS
+            self.outage.begin(error)
+            return None
+        if time.monotonic() >= self.rest_until:  # else one that was asked later has failed
+            self.outage.end()
+        return answer
+
+
+def parameters(counted: Sequence[Counted]) -> list[float]:
+    return [number for _, limit in counted for number in (limit.period, limit.hits, limit.burst or 0)]
+
+
+def attempt_script(counted: Sequence[Counted], attempt: str, number: int) -> tuple[list[str], list[float | str]]:
+    keys = [key for counter, _ in counted for key in (counter, f"{counter}:in-flight")]
+    return keys, [attempt, number, *parameters(counted)]
+
+
+def to_verdicts(counted: Sequence[Counted], counters: Sequence[Any], allowed: bool) -> list[Verdict]:
+    return [
+        Verdict(
+            allowed or wait == 0,
+            limit.burst or limit.hits,
+            int(remaining),
+            math.ceil(reset / 1000),
+            math.ceil(wait / 1000),
+        )
+        for (_, limit), (remaining, reset, wait) in zip(counted, counters, strict=True)
+    ]

@@ -1,0 +1,233 @@
+"""Profiles by paid scrapes, each paid for once: callers who want the same profile share one run and its result.
+
+Callers of one instance share a task; instances share a row (db/queries/scrape_runs.py, through the `ScrapeStore` given to us).
+A caller who goes away stops nothing: the run comes to its end, and its result is there for the next one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from services import errors
+from services.apify.runs import ApifyActors, StartedRun
+from services.errors import (
+    ActorFailed,
+    EmptyDataset,
+    NotConfigured,
+    ProfileNotFound,
+    ProfilePrivate,
+    ProfileRestricted,
+    VendorError,
+    VendorRateLimited,
+    VendorTimeout,
+    VendorUnavailable,
+    VendorUnreachable,
+)
+from services.slots import Slots
+from services.social.profiles import Platform, Profile
+from services.social.public_profiles import PublicProfiles
+
+log = structlog.get_logger()
+
+LEASE_SECONDS = 20.0  # so long the next caller waits when an instance dies at it
+LOOK_SECONDS = 0.5  # how often the row of another instance's run is looked at; one look a profile and instance
+GRACE_SECONDS = 15.0  # beyond a scrape's own bound, for the database and for ending a run
+RUNNING = 16  # scrapes of one instance at once, its nightly sync included
+WAITING = 64  # a second's worth of the busiest hour; one more is asked to come back
+# What is so, whoever asks; everything else may be different the next time.
+DEFINITE_NAMES = [kind.__name__ for kind in (ProfileNotFound, EmptyDataset, ProfilePrivate, ProfileRestricted)]
+# The vendor was away while its run went on.
+PASSING = (VendorUnreachable, VendorRateLimited)
+
+
+class Fetched(NamedTuple):
+    profile: Profile
+    started_at: datetime  # by the database's clock: the profile is not older than this
+    finished_at: datetime
+    shared: bool  # somebody else's run, or an earlier one
+
+    @property
+    def age(self) -> int:
+        """Seconds since it was fetched."""
+        return max(0, round((datetime.now(UTC) - self.finished_at).total_seconds()))
+
+
+class RunLost(VendorUnavailable):
+    """Another instance has taken the run over from us."""
+
+
+class ScrapeStore(Protocol):
+    """Runs are rows with the fields of db.scrape_runs.StoredRun; usernames are lower case here."""
+
+    def find(
+        self, platform: str, username: str, max_age: float, max_no_age: float, definite: list[str]
+    ) -> Awaitable[Any | None]: ...
+    def join(
+        self, platform: str, username: str, lease: float, *, max_age: float, max_no_age: float, definite: list[str],
+        requested_by: str | None,
+    ) -> Awaitable[Any]: ...  # fmt: skip
+    def show(self, run_id: str) -> Awaitable[tuple[Any, bool] | None]: ...
+    def renew(self, run: Any, lease: float) -> Awaitable[bool]: ...
+    def note_vendor_run(self, run: Any, vendor_run_id: str) -> Awaitable[bool]: ...
+    def succeed(self, run: Any, profile: str) -> Awaitable[datetime | None]: ...
+    def fail(self, run: Any, failure: str) -> Awaitable[None]: ...
+    def let_go(self, run: Any) -> Awaitable[None]: ...
+
+
+class Scrapes:
+    def __init__(
+        self, actors: ApifyActors, platforms: Mapping[Platform, PublicProfiles], store: ScrapeStore, timeout: float
+    ) -> None:
+        self.actors = actors
+        self.platforms = platforms
+        self.store = store
+        self.timeout = timeout + GRACE_SECONDS
+        self.slots = Slots(running=RUNNING, waiting=WAITING)
+        self.flights: dict[tuple[Any, ...], asyncio.Task[Fetched]] = {}
+
+    def require(self) -> None:
+        """Raises NotConfigured where no scrape is possible."""
+        if not self.actors.configured:
+            raise NotConfigured("apify", "APIFY_API_TOKEN is not set")
+
+    async def known(
+        self, platform: Platform, username: str, *, max_age: float, max_no_age: float = 0.0
+    ) -> Fetched | None:
+        """What an earlier run has found, if that is young enough; asks no vendor. Raises what it has found missing."""
+        run = await self.store.find(platform, username.lower(), max_age, max_no_age, DEFINITE_NAMES)
+        return read_result(run) if run else None
+
+    async def fetch(
+        self,
+        platform: Platform,
+        username: str,
+        *,
+        max_age: float = 0.0,
+        max_no_age: float = 0.0,
+        requested_by: str | None = None,
+    ) -> Fetched:
+        """The profile, from a run that ended at most `max_age` seconds ago, or that goes on, or that this starts.
+
+        That there is no such profile is taken from a run at most `max_no_age` seconds old. Raises the errors of
+        services/errors.py, and Busy.
+        """
+        self.require()
+        key = (platform, username.lower(), max_age, max_no_age)
+        flight = self.flights.get(key)
+        if flight is None:
+            flight = asyncio.create_task(self._fly(platform, username, max_age, max_no_age, requested_by))
+            self.flights[key] = flight
+            flight.add_done_callback(lambda done: self._landed(key, done))
+        try:
+            return await asyncio.shield(flight)
+        except asyncio.CancelledError:
+            if flight.cancelled():  # not the caller but the instance stops
+                raise VendorUnavailable("apify", "this instance stops") from None
+            raise
+
+    async def close(self) -> None:
+        """Leave what goes on to other instances; starts under way are still accounted for."""
+        flights = list(self.flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+        await self.actors.close()
+
+    def _landed(self, key: tuple[Any, ...], flight: asyncio.Task[Fetched]) -> None:
+        self.flights.pop(key, None)
+        if not flight.cancelled():
+            flight.exception()  # whoever asked may have gone: nobody else would retrieve it
+
+    async def _fly(
+        self, platform: Platform, username: str, max_age: float, max_no_age: float, requested_by: str | None
+    ) -> Fetched:
+        try:
+            async with asyncio.timeout(self.timeout), self.slots.take():
+                while True:
+                    run = await self.store.join(
+                        platform, username.lower(), LEASE_SECONDS, max_age=max_age, max_no_age=max_no_age,
+                        definite=DEFINITE_NAMES, requested_by=requested_by,
+                    )  # fmt: skip
+                    try:
+                        return await self._carry_through(run, platform, username) if run.ours else await self._wait(run)
+                    except RunLost:
+                        continue  # to the one who has it now
+        except TimeoutError:
+            raise VendorTimeout("apify", f"no profile of {username} within {self.timeout:g} s") from None
+
+    async def _carry_through(self, run: Any, platform: Platform, username: str) -> Fetched:
+        keeper = asyncio.create_task(self._keep(run))
+        vendor_run_id = run.vendor_run_id
+
+        async def note(started: StartedRun) -> None:
+            nonlocal vendor_run_id
+            if not await self.store.note_vendor_run(run, started.id):
+                raise RunLost("apify", "taken over while it started")
+            vendor_run_id = started.id
+
+        try:
+            profiles = self.platforms[platform]
+            if vendor_run_id:
+                profile = await profiles.resume(vendor_run_id, username)
+            else:
+                profile = await profiles.fetch(username, note, since=run.started_at if run.attempt > 1 else None)
+            finished_at = await self.store.succeed(run, profile.model_dump_json())
+            if finished_at is None:
+                raise RunLost("apify", "taken over while it ran")
+            return Fetched(profile, run.started_at, finished_at, shared=False)
+        except RunLost:
+            raise
+        except VendorError as error:
+            log.warning("scrape failed", platform=platform, run=vendor_run_id, error=str(error))
+            if is_open(error, vendor_run_id):
+                await self.store.let_go(run)
+            else:
+                await self.store.fail(run, type(error).__name__)
+            raise
+        except BaseException:
+            # We are being stopped, or a defect. A start that is not answered yet is accounted for in the background,
+            # so the run is not given away before its lease ends; a known one anybody may go on with at once.
+            if vendor_run_id:
+                await self.store.let_go(run)
+            raise
+        finally:
+            keeper.cancel()
+
+    async def _keep(self, run: Any) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 4)
+            try:
+                if not await self.store.renew(run, LEASE_SECONDS):
+                    return  # taken over; our own result will find no place
+            except Exception as error:
+                log.warning("scrape lease not renewed", reason=type(error).__name__)
+
+    async def _wait(self, run: Any) -> Fetched:
+        """For the result of another instance; RunLost if that has left it alone."""
+        while run.state == "RUNNING":
+            await asyncio.sleep(LOOK_SECONDS)
+            shown = await self.store.show(run.id)
+            if shown is None:
+                raise RunLost("apify", "its row is gone")
+            run, left_alone = shown
+            if run.state == "RUNNING" and left_alone:
+                raise RunLost("apify", "left alone by another instance")
+        return read_result(run)
+
+
+def is_open(error: VendorError, vendor_run_id: str | None) -> bool:
+    """Whether a run may go on at the vendor: it is left to be picked up by the next caller, not paid for again."""
+    if vendor_run_id is None:  # it did not say whether it has started one
+        return isinstance(error, VendorUnavailable | VendorTimeout)
+    return isinstance(error, PASSING) or type(error) is VendorUnavailable
+
+
+def read_result(run: Any) -> Fetched:
+    """What another caller's run has found. Raises what it ended with: `failure` names a class of services/errors.py."""
+    if run.state == "FAILED":
+        kind: type[VendorError] = getattr(errors, run.failure, ActorFailed)
+        raise kind("apify", "in a run shared with another caller")
+    return Fetched(Profile.model_validate_json(run.profile), run.started_at, run.finished_at, shared=True)

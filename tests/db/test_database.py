@@ -1,0 +1,184 @@
+"""PostgreSQL away or frozen: 503 with Retry-After, sockets stay, and it is taken up again without a restart."""
+
+import asyncio
+import json
+import time
+from contextlib import AsyncExitStack
+
+import pytest
+from structlog.testing import capture_logs
+
+from db.packaged.servers import ServerUrls
+from db.pool import DatabaseUnavailable
+from db.queries.sessions import end_sessions
+from realtime.events import Envelope
+from realtime.gate import Gate
+from server import Instance
+from tests.drills.proxy import TcpProxy
+from tests.helpers.clients import Api
+from tests.realtime.test_redis import refuse
+
+ANSWER_SECONDS = 3.0  # with the waits below; 9 s with those of production, less than nginx waits
+HEAL_SECONDS = 3.0
+
+
+@pytest.fixture
+def proxy(io_loop, servers) -> TcpProxy:
+    proxy = TcpProxy(servers.database_url.partition("host=")[2] + "/.s.PGSQL.5432")
+    io_loop.run_sync(proxy.start)
+    yield proxy
+    proxy.heal()
+    io_loop.run_sync(proxy.stop)
+
+
+@pytest.fixture
+def shaky(io_loop, settings, servers, proxy, instance, monkeypatch) -> Instance:
+    """An instance whose PostgreSQL is behind the proxy, with shorter waits."""
+    monkeypatch.setattr("db.pool.ACQUIRE_SECONDS", 0.5)
+    monkeypatch.setattr("db.pool.COMMAND_SECONDS", 0.8)
+    shaky = Instance(settings, ServerUrls(f"postgresql://encer@127.0.0.1:{proxy.port}/encer", servers.redis_url))
+    io_loop.run_sync(shaky.start)
+    yield shaky
+    proxy.heal()
+    io_loop.run_sync(shaky.stop)
+
+
+async def health(api: Api) -> tuple[int, str]:
+    answer = await api.http.fetch(f"{api.base}/health/ready", raise_error=False)
+    return answer.code, json.loads(answer.body)["status"]
+
+
+@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
+    api = Api(shaky)
+    hanako, sakura = await people.influencer(), await people.salon()
+    conversation_id = await people.connect(hanako, sakura)
+    path = f"/chat/conversations/{conversation_id}/messages"
+    here = await api.socket(hanako)
+    await here.join(conversation_id)
+    fail(proxy)
+    began = time.monotonic()
+    sent = [api.post(path, {"content": "lost?", "clientMessageId": f"c{n}"}, hanako) for n in range(15)]
+    *answers, ready = await asyncio.gather(*sent, health(api))
+    assert time.monotonic() - began < ANSWER_SECONDS
+    for answer in answers:
+        assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "NOT_READY", "2")
+    assert ready == (503, "not_ready")
+    refused = await here.ask("send_message", {"conversationId": conversation_id, "content": "lost?"})
+    assert refused["data"]["code"] == "NOT_READY"
+    assert await here.heard() == ["error"]  # and it is still open
+    # What the other instance stores meanwhile is told once this one can see again.
+    await other_api.post(path, {"content": "meanwhile"}, sakura)
+    proxy.heal()
+    healed = time.monotonic()
+    for n in range(15):
+        while (answer := await api.post(path, {"content": "again", "clientMessageId": f"c{n}"}, hanako)).status == 503:
+            assert time.monotonic() - healed < HEAL_SECONDS
+    assert answer.status in (200, 201)
+    assert (await here.expect("message_sent"))["content"] == "meanwhile"
+    assert await health(api) == (200, "ok")
+
+
+@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, people, fail, monkeypatch):
+    monkeypatch.setattr("db.pool.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.05)
+    api, hanako, looks = Api(shaky), await people.influencer(), [0]
+    look = shaky.db._try_to_write
+
+    async def counting():
+        looks[0] += 1
+        return await look()
+
+    monkeypatch.setattr(shaky.db, "_try_to_write", counting)
+    with capture_logs() as logs:
+        fail(proxy)
+        async with asyncio.timeout(30):
+            while looks[0] < 3:
+                await api.get("/notifications", hanako)
+        proxy.heal()
+        async with asyncio.timeout(30):
+            while shaky.db.away:
+                await api.get("/notifications", hanako)
+    gone, back = [entry for entry in logs if entry["log_level"] != "info"]
+    assert (gone["event"], back["event"]) == ("PostgreSQL is not available", "PostgreSQL is available again")
+    assert gone["reason"] and back["seconds"] > 0
+
+
+async def test_a_busy_pool_is_no_outage(shaky, db):
+    """The server answers others: only this instance's connections are all taken."""
+    async with AsyncExitStack() as taken:
+        for _ in range(shaky.settings.database_pool_size):
+            await taken.enter_async_context(shaky.db.connection())
+        with capture_logs() as logs:
+            with pytest.raises(DatabaseUnavailable):
+                await shaky.db.fetchval("select 1")
+            async with asyncio.timeout(10):
+                while shaky.db.failed.is_set():
+                    await asyncio.sleep(0.01)
+            assert await shaky.db._try_to_write() is None
+    assert [entry for entry in logs if entry["log_level"] != "info"] == []
+
+
+async def test_the_pool_is_whole_after_a_cut(shaky, proxy, people):
+    api = Api(shaky)
+    hanako = await people.influencer()
+    for _ in range(3):
+        await asyncio.gather(*(api.get("/notifications", hanako) for _ in range(20)))  # fills the pool
+        proxy.cut()
+        healed = time.monotonic()
+        while (await api.get("/notifications", hanako)).status != 200:
+            assert time.monotonic() - healed < HEAL_SECONDS
+    statuses = {
+        answer.status for answer in await asyncio.gather(*(api.get("/notifications", hanako) for _ in range(30)))
+    }
+    assert statuses == {200}
+
+
+async def test_whoever_is_suspended_meanwhile_hears_nothing_of_an_instance_that_cannot_ask(
+    shaky, instance, proxy, api, people, db
+):
+    hanako, sakura = await people.influencer(), await people.salon()
+    conversation_id = await people.connect(hanako, sakura)
+    there, watching = await Api(shaky).socket(sakura), await Api(shaky).socket(hanako)
+    for socket in (there, watching):
+        await socket.join(conversation_id)
+    proxy.hold()
+    await end_sessions(db, sakura.id, "SUSPENDED")
+    async with asyncio.timeout(5):
+        while shaky.sessions.fresh:
+            await asyncio.sleep(0.01)
+    # She acts no more, by what needs no database either.
+    typed = await there.ask("typing_start", {"conversationId": conversation_id})
+    assert typed["data"]["code"] == "NOT_READY"
+    heard = shaky.realtime.relay.heard
+    told = heard.get(instance.realtime.relay.instance_id, 0)
+    await api.post(f"/chat/conversations/{conversation_id}/messages", {"content": "not for her"}, hanako)
+    async with asyncio.timeout(5):
+        while heard.get(instance.realtime.relay.instance_id, 0) < told + 2:  # its message and notification
+            await asyncio.sleep(0.01)
+    assert "message_sent" not in await there.heard()
+    proxy.heal()
+    assert (await watching.expect("message_sent"))["content"] == "not for her"
+    assert await there.close_code() == 4403
+    assert {"message_sent", "notification_received"}.isdisjoint(event["event"] for event in there.events)
+
+
+def test_what_is_held_back_keeps_its_order_and_has_a_bound(monkeypatch):
+    monkeypatch.setattr("realtime.gate.HELD_BYTES", 30)
+    fresh, told = [False], []
+    gate = Gate(lambda: fresh[0], lambda envelope: told.append(envelope.frame), lambda: told.append(b"resync"))
+    gate.take(Envelope("c", b"first"))
+    fresh[0] = True
+    gate.take(Envelope("c", b"second"))  # behind the one that waits
+    assert told == []
+    gate.open()
+    gate.take(Envelope("c", b"third"))
+    assert told == [b"first", b"second", b"third"]
+    fresh[0] = False
+    for _ in range(10):
+        gate.take(Envelope("c", b"much too much"))
+        assert gate.held_bytes <= 30
+    told.clear()
+    gate.open()
+    assert told[-1] == b"resync" and len(told) <= 3

@@ -1,0 +1,60 @@
+"""No page of a list costs more for being deep: each seeks its place in an index, also by a plan kept for all pages."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from handlers.admin.connections import LIST_ALL, LIST_ALL_FOUND, LIST_STATUS, LIST_STATUS_FOUND
+from handlers.admin.stats import LIST_ACTIVITIES, LIST_ACTIVITIES_DEEP
+from handlers.admin.users import LISTS
+from handlers.connections import LIST_EITHER, LIST_RECEIVED, LIST_SENT
+from handlers.notifications import LIST_NOTIFICATIONS
+
+BY_TIME = "(ROW(created_at, id) < ROW("
+OF_STATUS = "((status >= $1) AND (ROW(status, created_at, id) < ROW("
+OF_SENDER = "((sender_id = $1) AND (status = wanted.status) AND (ROW(created_at, id) < ROW("
+OF_RECEIVER = OF_SENDER.replace("sender", "receiver")
+
+SEEKS = {
+    "connections": (LIST_ALL, BY_TIME),
+    "connections, searched": (LIST_ALL_FOUND, BY_TIME),
+    "connections of a status": (LIST_STATUS, OF_STATUS),
+    "connections of a status, searched": (LIST_STATUS_FOUND, OF_STATUS),
+    "activity logs": (LIST_ACTIVITIES, BY_TIME),
+    "activity logs, further in": (LIST_ACTIVITIES_DEEP, BY_TIME),
+    "notifications": (LIST_NOTIFICATIONS, "((user_id = $1) AND (ROW(updated_at, id) < ROW("),
+    "sent requests": (LIST_SENT, OF_SENDER),
+    "received requests": (LIST_RECEIVED, OF_RECEIVER),
+    "one's connections, asked": (LIST_EITHER, OF_SENDER),
+    "one's connections, answered": (LIST_EITHER, OF_RECEIVER),
+    **{f"users by {sort} {order}{place}": (statement, f"(ROW({column}, user_id) ")
+       for sort, column in (("createdAt", "created_at"), ("name", "name"), ("email", "email"))
+       for order in ("asc", "desc")
+       for place, statement in (("", LISTS[sort, order].near), (", further in", LISTS[sort, order].deep))},
+}  # fmt: skip
+
+
+# Enough for one's own to be few among all, as they are; of people that need not be there.
+FILL = """
+    set local session_replication_role = replica;
+    insert into connection_requests (sender_id, receiver_id, status)
+        select new_id(), new_id(), (array['PENDING', 'ACCEPTED', 'REJECTED'])[1 + n % 3]
+        from generate_series(1, 5000) n;
+    analyze connection_requests
+"""
+
+
+def explain(url: str, sql: str) -> str:
+    """The plan that is made once and for all arguments; on tables so small the planner must be told to mean it."""
+    with psycopg.connect(url) as conn, conn.transaction(force_rollback=True):
+        conn.execute(FILL)
+        conn.execute("set local enable_seqscan = off; set local enable_sort = off")
+        return "\n".join(row[0] for row in conn.execute(f"explain (generic_plan, costs off) {sql}"))
+
+
+@pytest.mark.parametrize("name", SEEKS)
+async def test_deep_pages_seek(instance, servers, name: str):
+    sql, seek = SEEKS[name]
+    plan = await asyncio.to_thread(explain, servers.database_url, sql)
+    assert f"Index Cond: {seek}" in plan, plan

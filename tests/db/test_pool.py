@@ -1,0 +1,110 @@
+"""A PostgreSQL that is away is told from a defect of ours: a 503 that passes, or a logged 500. A request holds one
+connection."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from db.pool import Database, DatabaseUnavailable
+from server import Instance
+from tests.helpers.clients import Api
+
+DEFECTS = {"too few arguments": ("select $1::int",), "too many arguments": ("select 1", 1)}
+
+END_ME = "select pg_terminate_backend(pg_backend_pid())"
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+async def test_wrong_arguments_are_a_defect(db, name: str):
+    with pytest.raises(asyncpg.InterfaceError):
+        await db.fetch(*DEFECTS[name])
+    with pytest.raises(asyncpg.InterfaceError):
+        async with db.transaction() as tx:
+            await tx.fetch(*DEFECTS[name])
+    assert await db.fetchval("select 1") == 1
+
+
+async def test_a_dead_connection_is_unavailable(db):
+    with pytest.raises(DatabaseUnavailable):
+        await db.fetch(END_ME)
+    with pytest.raises(DatabaseUnavailable):
+        async with db.transaction() as tx:
+            with pytest.raises(asyncpg.PostgresError):
+                await tx.fetch(END_ME)
+            await tx.fetch("select 1")  # an InterfaceError: the connection is closed
+    assert await db.fetchval("select 1") == 1
+
+
+async def test_a_closed_pool_is_unavailable(db, servers):
+    closed = await Database.connect(servers.database_url, 1)
+    await closed.close()
+    with pytest.raises(DatabaseUnavailable):
+        await closed.fetch("select 1")
+
+
+@pytest.fixture
+def lonely(io_loop, servers, instance, monkeypatch) -> Database:
+    """A pool of one connection."""
+    monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.05)
+    lonely = io_loop.run_sync(lambda: Database.connect(servers.database_url, 1))
+    yield lonely
+    io_loop.run_sync(lonely.close)
+
+
+@pytest.mark.parametrize("state", ["25006", "53000", "53100", "53200", "53300", "53400"])
+async def test_a_refused_write_is_unavailable_and_its_connection_is_dropped(lonely, state: str):
+    pid = await lonely.fetchval("select pg_backend_pid()")
+    with pytest.raises(DatabaseUnavailable):
+        await lonely.execute(f"do $$ begin raise sqlstate '{state}'; end $$")
+    async with asyncio.timeout(10):
+        while await lonely.fetchval("select pg_backend_pid()") == pid:
+            await asyncio.sleep(0)
+    with pytest.raises(DatabaseUnavailable):
+        async with lonely.transaction() as tx:
+            await tx.execute(f"do $$ begin raise sqlstate '{state}'; end $$")
+    assert await lonely.fetchval("select 1") == 1
+
+
+async def test_inside_a_transaction_only_the_transaction_is_asked(db):
+    async def ask() -> int:
+        return await db.fetchval("select 1")
+
+    async def ask_later() -> int:
+        await over.wait()
+        return await ask()
+
+    over = asyncio.Event()
+    async with db.transaction() as tx:
+        tx.after_commit(ask)  # then the connection is back in the pool
+        with pytest.raises(RuntimeError, match="one connection"):
+            await ask()
+        with pytest.raises(RuntimeError, match="one connection"):
+            async with db.transaction():
+                pass
+        with pytest.raises(RuntimeError, match="one connection"):
+            await asyncio.wait_for(ask(), 5)  # a task of its own on Python 3.11
+        later = asyncio.create_task(ask_later())
+        assert await tx.fetchval("select 1") == 1
+    assert await ask() == 1
+    over.set()
+    assert await later == 1
+
+
+@pytest.mark.parametrize("answer", ["accept", "reject"])
+async def test_answers_at_once_leave_connections_to_others(settings, servers, people, io_loop, answer: str):
+    crowded = Instance(settings.model_copy(update={"database_pool_size": 2}), servers)
+    await crowded.start()
+    crowded.db.strict = False  # as in production: what waits for a second connection waits
+    try:
+        api = Api(crowded)
+        hanako, salon, stranger = await people.influencer(), await people.salon(), await people.influencer()
+        asked = await api.post("/connections/request", {"receiverId": salon.id}, hanako)
+        path = f"/connections/requests/{asked.data['id']}/{answer}"
+        *answers, profile = await asyncio.gather(
+            *(api.patch(path, user=salon) for _ in range(20)), api.get("/profile/me", stranger)
+        )
+        assert sorted(each.status for each in answers) == [200] + [409] * 19
+        assert profile.status == 200
+    finally:
+        await crowded.stop()

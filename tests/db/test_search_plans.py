@@ -1,0 +1,246 @@
+"""The plans of discovery, contacts and the lists of admins over 100,000 rows: no list reads a table from end to end,
+whatever is sought and sorted, and no page costs more for being deep. Asserted by what PostgreSQL counted while it ran
+the statements: nodes, buffers (8 KiB pages touched) and rows; not by the clock."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from tornado.ioloop import IOLoop
+
+from db.migrate import migrate
+from db.packaged.servers import ServerUrls
+from db.queries.listings import list_listings
+from db.queries.search import LATEST, WALK, WALK_NUMBERED
+from handlers import discovery
+from handlers.admin import connections as admin_connections
+from handlers.admin import stats as admin_stats
+from handlers.admin import users as admin_users
+from handlers.chat import conversations as chat
+from tests.helpers.crowd import CONTACTS, PEOPLE, Crowd, Run
+
+LIMIT = 20
+# Looking a hit's profile, user, accounts and connection up takes about 14 buffers each; the walk to it some more.
+HITS = 20 * (LIMIT + 1)
+
+DISCOVERY = {
+    "recent": discovery.LIST_RECENT,
+    "followers": discovery.LIST_FOLLOWERS,
+    "engagement": discovery.LIST_ENGAGEMENT,
+    "recent_deep": discovery.LIST_RECENT_DEEP,
+    "followers_deep": discovery.LIST_FOLLOWERS_DEEP,
+    "salons": discovery.LIST_SALONS,
+    "never_walks": list_listings("recent", LATEST, "influencers", discovery.INFLUENCER_BODY, walk=1),
+}
+COLUMNS = {"recent": "created_at", "followers": "followers_count", "engagement": "engagement_rate"}
+FIND_DEEP_KEY = """
+    select {column}, user_id from listings where role = 'INFLUENCER'
+    order by {column} desc, user_id desc offset 60000 limit 1
+"""
+
+Sought = tuple[Any, ...]
+
+
+@pytest.fixture(scope="module")
+def crowd(io_loop: IOLoop, servers: ServerUrls) -> Iterator[Crowd]:
+    with psycopg.connect(servers.database_url, autocommit=True) as conn:
+        conn.execute("drop database if exists crowd")
+        conn.execute("create database crowd")
+        url = servers.database_url.replace("/encer?", "/crowd?")
+        migrate(url)
+        crowd = Crowd(io_loop, url)
+        yield crowd
+        io_loop.run_sync(crowd.conn.close)
+        conn.execute("drop database crowd with (force)")
+
+
+def discover(
+    crowd: Crowd, name: str, sought: Sought, key: tuple[Any, ...] = (None, None), offset: int = 0, **how: bool
+) -> Run:
+    return crowd.run(DISCOVERY[name], *sought, *key, LIMIT + 1, offset, crowd.salon, False, **how)
+
+
+def sought(search=None, categories=None, region=None, least=None, most=None, role="INFLUENCER") -> tuple[Any, ...]:
+    return role, search, categories, region, least, most
+
+
+SOUGHT = {
+    "everybody": sought(),
+    "one character that nearly all have": sought("a"),
+    "one Japanese character": sought("の"),
+    "one character that nobody has": sought("q"),
+    "an emoji": sought("🐈"),
+    "two characters": sought("hi"),
+    "two Japanese characters": sought("美容"),
+    "two characters that nobody has": sought("qx"),
+    "three characters": sought("美容師"),
+    "a word that many have": sought("coffee"),
+    "a word that nobody has, of pairs that many have": sought("noel"),
+    "one handle": sought("hana_77777"),
+    "a sentence": sought("インフルエンサーとして活動しています。"),
+    "a hundred characters that nobody has": sought("coffee first. " * 7),
+    "a common region": sought(region="tokyo"),
+    "a rare region": sought(region="tottori"),
+    "a category": sought(categories=["beauty"]),
+    "some categories": sought(categories=["beauty", "food", "pets"]),
+    "a common character in a rare region": sought("a", region="tottori"),
+    "a common word, categories, a rare region": sought("friday", ["gaming", "pets"], "okinawa"),
+    "few followers": sought(most=400),
+    "very many followers": sought(least=900_000),
+    "a narrow range of followers": sought(least=10_000, most=10_100),
+    "everything at once": sought("i", ["gaming", "food"], "shimane", 5_000, 800_000),
+    "nothing at all": sought("qx", ["gaming"], "shimane", 5_000, 5_001),
+}
+OFTEN = ("everybody", "one character that nearly all have", "a common region", "some categories")
+PLANS = pytest.mark.parametrize("generic", [False, True], ids=["own plan", "kept plan"])
+
+
+@PLANS
+@pytest.mark.parametrize("sort", COLUMNS)
+@pytest.mark.parametrize("what", SOUGHT)
+def test_a_page_costs_little_and_a_deep_one_no_more(crowd: Crowd, what: str, sort: str, generic: bool):
+    first = discover(crowd, sort, SOUGHT[what], generic=generic)
+    key = tuple(crowd.fetchrow(FIND_DEEP_KEY.format(column=COLUMNS[sort])))
+    deep = discover(crowd, sort, SOUGHT[what], key, generic=generic)
+    for page in (first, deep):
+        assert page.sequential == set()
+        # The walk touches a buffer or so for each listing; what is gathered lies on some pages of the table.
+        assert page.buffers < 1.2 * WALK + crowd.pages["listings"] + HITS, page.buffers
+        # What does not match often enough for the walk is little to gather.
+        assert page.looked_at < PEOPLE / 12, page.looked_at
+    assert deep.buffers < 1.2 * first.buffers + WALK
+    if what in OFTEN:
+        assert max(first.buffers, deep.buffers) < HITS
+
+
+@PLANS
+@pytest.mark.parametrize("what", ["everybody", "one character that nearly all have", "a rare region"])
+def test_pages_of_salons(crowd: Crowd, what: str, generic: bool):
+    page = discover(crowd, "salons", ("SALON", *SOUGHT[what][1:]), generic=generic)
+    assert page.sequential == set()
+    assert page.buffers < 1.2 * WALK + crowd.pages["listings"] + HITS
+
+
+@PLANS
+@pytest.mark.parametrize("what", ["everybody", "one character that nearly all have", "one handle", "a rare region"])
+@pytest.mark.parametrize("sort", ["recent_deep", "followers_deep"])
+def test_the_last_numbered_page(crowd: Crowd, sort: str, what: str, generic: bool):
+    page = discover(crowd, sort, SOUGHT[what], offset=10_000 - LIMIT, generic=generic)
+    assert page.sequential == set()
+    assert page.buffers < 1.2 * WALK_NUMBERED + crowd.pages["listings"] + HITS, page.buffers
+
+
+@PLANS
+def test_the_worst_that_gathering_can_be(crowd: Crowd, generic: bool):
+    """Nearly all match, but none of those that are walked over: each page of the table is read once."""
+    worst = discover(crowd, "never_walks", SOUGHT["one character that nearly all have"], generic=generic)
+    assert worst.sequential == set()
+    assert worst.buffers < 1.2 * crowd.pages["listings"] + HITS, worst.buffers
+
+
+@PLANS
+@pytest.mark.parametrize("what", SOUGHT)
+def test_a_count(crowd: Crowd, what: str, generic: bool):
+    count = crowd.run(discovery.COUNT_LISTINGS, *SOUGHT[what], generic=generic)
+    assert count.sequential == set()
+    assert count.buffers < (200 if what == "everybody" else 1.2 * crowd.pages["listings"]), count.buffers
+
+
+@PLANS
+@pytest.mark.parametrize("facet", ["COUNT_REGIONS", "COUNT_CATEGORIES"])
+def test_facets_read_narrow_indexes_alone(crowd: Crowd, facet: str, generic: bool):
+    counted = crowd.run(getattr(discovery, facet), ["INFLUENCER", "SALON"], generic=generic)
+    assert {node["Node Type"] for node in counted.nodes if "Relation Name" in node} == {"Index Only Scan"}
+    assert counted.buffers < crowd.pages["listings"] / 2, counted.buffers
+
+
+@pytest.mark.parametrize("table", ["listings", "directory", "activity_logs"])
+def test_what_an_index_of_terms_weighs(crowd: Crowd, table: str):
+    """About what one of trigrams would, and less than the table itself."""
+    assert crowd.pages[f"{table}_terms_idx"] < crowd.pages[table]
+
+
+# -- contacts and the lists of admins --------------------------------------------------------------------------------
+
+TEXTS = {
+    "everybody": None,
+    "a character that all have": "a",
+    "a text that all have": "example.com",
+    "a name that some have": "sato",
+    "a name in Japanese": "美咲",
+    "a text that a hundredth have": "person77",
+    "one address": "person77777@scale.example.com",
+    "a character that nobody has": "の",
+    "a text that nobody has": "qx",
+    "a word that nobody has, of pairs that many have": "noel",
+}
+SEARCHES = pytest.mark.parametrize("what", TEXTS)
+COMMON = ("a character that all have", "a text that all have", "a name that some have", "a name in Japanese")
+DEEP = 1_980  # rows before page 100
+
+
+@PLANS
+@SEARCHES
+@pytest.mark.parametrize("kind", [(None, None, None), ("SALON", None, None), (None, "SUSPENDED", None)], ids=str)
+@pytest.mark.parametrize("listed", admin_users.LISTS.values(), ids=lambda listed: listed.name)
+def test_users(crowd: Crowd, listed: admin_users.UserList, kind: tuple[Any, ...], what: str, generic: bool):
+    for statement, offset, walk in ((listed.near, 0, WALK), (listed.deep, DEEP, WALK_NUMBERED)):
+        page = crowd.run(statement, TEXTS[what], *kind, None, None, LIMIT + 1, offset, generic=generic)
+        assert page.sequential == set()
+        assert page.buffers < 1.2 * walk + crowd.pages["directory"] + HITS, page.buffers
+        assert page.looked_at < 2 * walk + PEOPLE / 12, page.looked_at
+    count = crowd.run(admin_users.COUNT_DIRECTORY, TEXTS[what], *kind, generic=generic)
+    assert count.buffers < 1.2 * crowd.pages["directory"], count.buffers
+    if TEXTS[what] or any(kind):
+        assert count.sequential == set()
+
+
+@PLANS
+@SEARCHES
+@pytest.mark.parametrize("action", [None, "USER_UPDATED", "USER_DELETED", "NEVER_DONE"])
+def test_activity_logs(crowd: Crowd, action: str | None, what: str, generic: bool):
+    near, deep = admin_stats.LIST_ACTIVITIES, admin_stats.LIST_ACTIVITIES_DEEP
+    for statement, offset, walk in ((near, 0, WALK), (deep, DEEP, WALK_NUMBERED)):
+        page = crowd.run(statement, action, TEXTS[what], None, None, LIMIT + 1, offset, generic=generic)
+        assert page.sequential == set()
+        assert page.buffers < 1.2 * walk + crowd.pages["activity_logs"] + HITS, page.buffers
+        assert page.looked_at < 2 * walk + PEOPLE / 12, page.looked_at
+    count = crowd.run(admin_stats.COUNT_ACTIVITIES, action, TEXTS[what], generic=generic)
+    assert count.sequential == set()
+    assert count.buffers < 1.2 * crowd.pages["activity_logs"], count.buffers
+
+
+@PLANS
+@SEARCHES
+@pytest.mark.parametrize("status", [None, "ACCEPTED", "PENDING"])
+def test_connections(crowd: Crowd, status: str | None, what: str, generic: bool):
+    listed, found = admin_connections.LIST_ALL, admin_connections.LIST_ALL_FOUND
+    if status:
+        listed, found = admin_connections.LIST_STATUS, admin_connections.LIST_STATUS_FOUND
+    statement = found if TEXTS[what] else listed
+    page = crowd.run(statement, status, TEXTS[what], None, None, LIMIT + 1, 0, generic=generic)
+    assert page.sequential == set()
+    # Two people are looked up for each request that is walked over, and the requests of each person who is found.
+    assert page.buffers < 10 * WALK // 2 + 8 * PEOPLE / 80 + HITS, page.buffers
+    assert page.looked_at < PEOPLE / 12, page.looked_at
+
+
+@PLANS
+@SEARCHES
+@pytest.mark.parametrize("status", [None, "PENDING"])
+def test_counts_of_connections(crowd: Crowd, status: str | None, what: str, generic: bool):
+    count = crowd.run(admin_connections.COUNT_CONNECTIONS, status, TEXTS[what], generic=generic)
+    if what in COMMON or what == "everybody":  # each person and each request is read once at most
+        assert count.buffers < 1.1 * (crowd.pages["directory"] + crowd.pages["connection_requests"]), count.buffers
+    else:
+        assert count.sequential == set()
+        assert count.looked_at < PEOPLE / 12, count.looked_at
+
+
+@PLANS
+@SEARCHES
+def test_contacts(crowd: Crowd, what: str, generic: bool):
+    page = crowd.run(chat.LIST_CONTACTS, crowd.salon, None, TEXTS[what], None, None, LIMIT + 1, generic=generic)
+    assert page.sequential == set()
+    assert page.looked_at < 5 * CONTACTS, page.looked_at

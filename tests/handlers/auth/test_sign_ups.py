@@ -1,0 +1,371 @@
+"""Several people sign up with one address: each code confirms the sign-up that it was mailed for, and no other."""
+
+import asyncio
+from ipaddress import ip_network
+from itertools import permutations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import bcrypt
+import pytest
+
+from db.pool import Database
+from server import Instance
+from services.security.passwords import Passwords
+from tests.helpers.clients import Answer, Api
+from tests.helpers.factories import PASSWORD, People
+from tests.helpers.mailbox import Mailbox
+
+EMAIL = "hanako@example.com"
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 Version/19.0 Mobile Safari/604.1"
+WRONG = "not a code"
+
+
+class SigningUp(NamedTuple):
+    """A person who signs up with EMAIL, and the network that they come from."""
+
+    password: str
+    network: str
+    name: str = "Hanako"
+    role: str = "INFLUENCER"
+    phone: str | None = None
+
+
+VICTIM = SigningUp("the victim's own one", "203.0.113.1", phone="090-1234-5678")
+ATTACKER = SigningUp("known to the attacker", "198.51.100.7")  # by the same name
+THIRD = SigningUp("of a third person", "2001:db8:1:2::3", "Salon Sakura", "SALON", "03-0000-0000")
+
+ORDERS = {
+    "victim first": (VICTIM, ATTACKER),
+    "attacker first": (ATTACKER, VICTIM),
+    **{f"three, the victim as number {order.index(VICTIM) + 1}, {order[0].role}": order
+       for order in permutations((VICTIM, ATTACKER, THIRD))},
+}  # fmt: skip
+
+
+class Waiting(NamedTuple):
+    token: str
+    code: str
+    user_id: str
+
+
+class Office:
+    """Signs people up, reads their mails and enters codes, each from a network of its own."""
+
+    def __init__(self, api: Api, mailbox: Mailbox) -> None:
+        self.api = api
+        self.mailbox = mailbox
+
+    async def post(self, path: str, body: dict[str, Any], network: str = "192.0.2.1", agent: str = "") -> Answer:
+        return await self.api.post(path, body, headers={"X-Forwarded-For": network, "User-Agent": agent})
+
+    async def sign_up(self, who: SigningUp, agent: str = IPHONE) -> Waiting:
+        body = {"name": who.name, "email": EMAIL, "password": who.password, "termsAccepted": True}
+        body |= {"phoneNo": who.phone} if who.phone else {}
+        answer = await self.post(f"/auth/signup/{who.role.lower()}", body, who.network, agent)
+        assert answer.status == 201, answer
+        return Waiting(answer.data["signUpToken"], await self.mailbox.code(), answer.data["userId"])
+
+    async def enter(self, code: str, token: str | None = None, api: Api | None = None) -> Answer:
+        body = {"email": EMAIL, "otp": code} | ({"signUpToken": token} if token else {})
+        return await (api or self.api).post("/auth/verify-otp", body)
+
+    async def log_in(self, who: SigningUp) -> Answer:
+        return await self.post("/auth/login", {"email": EMAIL, "password": who.password})
+
+
+@pytest.fixture
+def office(instance: Instance, other_instance: Instance, api: Api, mailbox: Mailbox, monkeypatch) -> Office:
+    for each in (instance, other_instance):
+        monkeypatch.setattr(each.app, "proxies", [ip_network("127.0.0.1/32")])
+    return Office(api, mailbox)
+
+
+@pytest.mark.parametrize("with_token", [False, True], ids=["without tokens", "with tokens"])
+@pytest.mark.parametrize("order", ORDERS)
+async def test_a_code_confirms_the_sign_up_that_it_was_mailed_for(office, db: Database, order: str, with_token: bool):
+    waiting = {who: await office.sign_up(who) for who in ORDERS[order]}
+    assert len({each.user_id for each in waiting.values()}) == 1
+    assert len({each.token for each in waiting.values()}) == len(waiting)
+    mine = waiting.pop(VICTIM)
+
+    answer = await office.enter(mine.code, mine.token if with_token else None)
+
+    assert (answer.status, answer.body["role"]) == (200, "INFLUENCER")
+    user = (await office.log_in(VICTIM)).data["user"]
+    assert (user["id"], user["name"], user["influencer"]["phoneNo"]) == (mine.user_id, VICTIM.name, VICTIM.phone)
+    assert user["salon"] is None
+    for who, other in waiting.items():
+        assert (await office.log_in(who)).code == "INVALID_CREDENTIALS"
+        assert (await office.enter(other.code)).code == "INVALID_OTP"
+        assert (await office.enter(other.code, other.token)).code == "INVALID_OTP"
+    assert await db.fetchval("select count(*) from sign_ups") == 0
+
+
+@pytest.mark.parametrize("order", ORDERS)
+async def test_with_a_token_only_the_code_of_that_sign_up_counts(office, order: str):
+    waiting = {who: await office.sign_up(who) for who in ORDERS[order]}
+    mine = waiting.pop(VICTIM)
+    for other in waiting.values():
+        refused = await office.enter(other.code, mine.token)
+        assert (refused.status, refused.code) == (400, "INVALID_OTP")
+    assert (await office.enter(mine.code, mine.token)).status == 200
+    assert (await office.log_in(VICTIM)).status == 200
+
+
+@pytest.mark.parametrize("token", ["", None])
+async def test_a_blank_token_counts_as_absent(office, token: str | None):
+    code = (await office.sign_up(VICTIM)).code
+    body = {"email": EMAIL, "otp": code, "signUpToken": token}
+    assert (await office.post("/auth/verify-otp", body)).status == 200
+
+
+@pytest.mark.parametrize("token", ["nonsense", "00000000-0000-4000-8000-000000000000"])
+async def test_a_token_of_no_sign_up_fits_no_code(office, token: str):
+    code = (await office.sign_up(VICTIM)).code
+    assert (await office.enter(code, token)).code == "INVALID_OTP"
+    assert (await office.enter(code)).status == 200
+
+
+async def test_the_account_shows_the_newest_sign_up_until_one_is_confirmed(office, people: People):
+    admin, first = await people.admin(), await office.sign_up(VICTIM)
+    await office.sign_up(THIRD)
+    shown = (await office.api.get(f"/admin/users/{first.user_id}", admin)).data
+    assert (shown["name"], shown["role"], shown["influencer"]) == (THIRD.name, "SALON", None)
+    assert (shown["salon"]["emailVerified"], shown["salon"]["phoneNo"]) == (False, THIRD.phone)
+    assert (await office.enter(first.code)).status == 200
+    shown = (await office.api.get(f"/admin/users/{first.user_id}", admin)).data
+    assert (shown["name"], shown["role"], shown["salon"]) == (VICTIM.name, "INFLUENCER", None)
+    assert shown["influencer"]["emailVerified"] is True
+
+
+@pytest.mark.parametrize("network", ["198.51.100.7", "2001:db8:1:2:aaaa::1"])
+async def test_a_network_replaces_its_own_sign_up_and_displaces_no_other(office, network: str):
+    mine = await office.sign_up(VICTIM)
+    replaced = [await office.sign_up(ATTACKER._replace(network=network, password=f"password {n}")) for n in range(4)]
+    if ":" in network:
+        replaced.append(await office.sign_up(THIRD))  # from the same /64
+    for other in replaced[:-1]:
+        assert (await office.enter(other.code, other.token)).code == "INVALID_OTP"
+    assert (await office.enter(mine.code)).status == 200
+
+
+async def test_three_sign_ups_of_an_address_are_kept(office, db: Database):
+    waiting = [await office.sign_up(VICTIM._replace(network=f"203.0.113.{n}")) for n in range(5)]
+    kept = {row["id"] for row in await db.fetch("select id from sign_ups")}
+    assert kept == {each.token for each in waiting[2:]}
+    assert (await office.enter(waiting[1].code)).code == "INVALID_OTP"
+    assert (await office.enter(waiting[2].code)).status == 200
+
+
+async def test_the_mail_names_person_role_time_and_device(office, mailbox: Mailbox, db: Database):
+    await office.sign_up(THIRD)
+    signed_up_at = await db.fetchval("select created_at from sign_ups")
+    text = await mailbox.text()
+    about = f"""
+    Name: Salon Sakura
+    Role: salon
+    Time: {signed_up_at:%Y-%m-%d %H:%M} UTC
+    Device: Safari on iPhone
+"""
+    assert about in text
+    assert "If this was another person, do not enter the code" in text
+    await office.post("/auth/resend-otp", {"email": EMAIL}, agent="curl/8.0")
+    assert about in await mailbox.text()  # the device that signed up, not the one that asked again
+
+
+async def test_resend_renews_the_newest_sign_up_or_that_of_the_token(office, mailbox: Mailbox, db: Database):
+    first, second = await office.sign_up(VICTIM), await office.sign_up(THIRD)
+    await office.post("/auth/resend-otp", {"email": EMAIL})
+    newest = await mailbox.code()
+    assert "Name: Salon Sakura" in await mailbox.text()
+    assert (await office.enter(second.code, second.token)).code == "INVALID_OTP"
+    await office.post("/auth/resend-otp", {"email": EMAIL, "signUpToken": first.token})
+    renewed = await mailbox.code()
+    assert "Name: Hanako" in await mailbox.text()
+    assert (await office.enter(newest, first.token)).code == "INVALID_OTP"
+    assert (await office.enter(renewed, first.token)).status == 200
+    mails = await db.fetchval("select count(*) from email_outbox")
+    answer = await office.post("/auth/resend-otp", {"email": EMAIL, "signUpToken": second.token})
+    assert (answer.status, await db.fetchval("select count(*) from email_outbox")) == (200, mails)
+
+
+async def test_a_wrong_code_counts_on_all_living_codes(office):
+    waiting = [await office.sign_up(who) for who in (VICTIM, ATTACKER, THIRD)]
+    assert [(await office.enter(WRONG)).body["attemptsLeft"] for _ in range(6)] == [4, 3, 2, 1, 0, 0]
+    for each in waiting:
+        refused = await office.enter(each.code, each.token)
+        assert (refused.code, refused.body["attemptsLeft"]) == ("INVALID_OTP", 0)
+
+
+async def test_another_sign_up_gives_no_code_more_attempts(office):
+    mine = await office.sign_up(VICTIM)
+    assert [(await office.enter(WRONG)).body["attemptsLeft"] for _ in range(3)] == [4, 3, 2]
+    other = await office.sign_up(ATTACKER)
+    assert (await office.enter(WRONG, mine.token)).body["attemptsLeft"] == 1
+    assert (await office.enter(WRONG, other.token)).body["attemptsLeft"] == 3
+    assert (await office.enter(mine.code, mine.token)).body["attemptsLeft"] == 0
+    assert (await office.enter(other.code, other.token)).status == 200
+
+
+async def test_of_two_equal_codes_neither_counts_without_its_token(office, db: Database):
+    """One pair in a million has them."""
+    mine, other = await office.sign_up(VICTIM), await office.sign_up(ATTACKER)
+    copy = "update sign_ups set code_hash = (select code_hash from sign_ups where id = $1) where id = $2"
+    await db.execute(copy, mine.token, other.token)
+    assert (await office.enter(mine.code)).code == "INVALID_OTP"
+    assert (await office.enter(mine.code, mine.token)).status == 200
+    assert (await office.log_in(VICTIM)).status == 200
+
+
+# -- login -----------------------------------------------------------------------------------------------------------
+
+
+async def test_login_renews_the_sign_up_whose_password_it_is(office, mailbox: Mailbox, db: Database):
+    for who in (VICTIM, ATTACKER, THIRD):
+        await office.sign_up(who)
+    mails = await db.fetchval("select count(*) from email_outbox")
+    for who in (VICTIM, ATTACKER, THIRD):
+        answer = await office.log_in(who)
+        assert (answer.status, answer.code, answer.body["email"]) == (403, "EMAIL_NOT_VERIFIED", EMAIL)
+    assert (await office.log_in(VICTIM._replace(password="none of them"))).code == "INVALID_CREDENTIALS"
+    assert await db.fetchval("select count(*) from email_outbox") == mails  # their codes are alive
+    await db.execute("update sign_ups set code_expires_at = now()")
+    assert (await office.log_in(VICTIM)).code == "EMAIL_NOT_VERIFIED"
+    assert (await office.enter(await mailbox.code())).status == 200
+    assert (await office.log_in(VICTIM)).status == 200
+
+
+async def test_a_login_runs_bcrypt_once_whoever_it_is(office, people: People, monkeypatch):
+    """How often it runs would tell which addresses have waiting sign-ups."""
+    verified = await people.salon()
+    for who in (VICTIM, ATTACKER, THIRD):
+        await office.sign_up(who)
+    runs: list[bytes] = []
+    hashpw = bcrypt.hashpw
+    monkeypatch.setattr(bcrypt, "hashpw", lambda *args: runs.append(args[0]) or hashpw(*args))
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *args: pytest.fail("another run"))
+    for address in (EMAIL, verified.email, "nobody@example.com"):
+        for password in (VICTIM.password, THIRD.password, PASSWORD, "none of them"):
+            await office.post("/auth/login", {"email": address, "password": password})
+    assert len(runs) == 3 * 4
+
+
+async def test_passwords_of_one_address_share_a_salt_and_of_others_not(instance: Instance):
+    passwords, otps = instance.services.passwords, instance.services.otps
+    mine = [await passwords.hash(text, otps.salt(EMAIL)) for text in ("one password", "another one")]
+    other = await passwords.hash("one password", otps.salt("other@example.com"))
+    assert mine[0][:29] == mine[1][:29] != other[:29]
+    assert bcrypt.checkpw(b"another one", mine[1].encode())
+    assert await passwords.find("another one", mine) == mine[1]
+    assert await passwords.find("x" * 73, [await passwords.hash("x" * 72)]) is None
+
+
+async def test_a_sign_up_from_before_a_change_of_the_cost_makes_room(office, instance: Instance, monkeypatch):
+    """One run of bcrypt could not compare with both."""
+    old = await office.sign_up(VICTIM)
+    monkeypatch.setattr(instance.services, "passwords", Passwords(5))
+    await office.sign_up(THIRD)
+    assert (await office.log_in(THIRD)).code == "EMAIL_NOT_VERIFIED"
+    assert (await office.enter(old.code)).code == "INVALID_OTP"
+
+
+# -- races -----------------------------------------------------------------------------------------------------------
+
+
+async def test_of_right_codes_at_once_one_wins(office, other_api: Api, db: Database):
+    people = (VICTIM, ATTACKER._replace(name="Attacker"), THIRD)
+    waiting = [await office.sign_up(who) for who in people]
+    answers = await asyncio.gather(
+        *(office.enter(each.code, api=api) for each in waiting for api in (office.api, other_api))
+    )
+    assert sorted(answer.status for answer in answers) == [200] + [400] * 5
+    won = await db.fetchrow("select name, role from users")
+    winner = next(who for who in people if who.name == won["name"])
+    assert winner.role == won["role"]
+    assert [(await office.log_in(who)).status for who in people] == [200 if who is winner else 401 for who in people]
+    profiles = "select (select count(*) from influencers), (select count(*) from salons)"
+    assert tuple(await db.fetchrow(profiles)) == ((0, 1) if winner.role == "SALON" else (1, 0))
+
+
+async def test_a_sign_up_while_a_code_is_entered_changes_nothing(office, other_api: Api, db: Database):
+    mine = await office.sign_up(VICTIM)
+    body = {"name": "X", "email": EMAIL, "password": ATTACKER.password, "termsAccepted": True}
+    confirmed, *signed_up = await asyncio.gather(
+        office.enter(mine.code),
+        *(other_api.post("/auth/signup/salon", body, headers={"X-Forwarded-For": f"198.51.100.{n}"}) for n in range(6)),
+    )
+    assert {answer.status for answer in signed_up} <= {201, 409}
+    if confirmed.status == 200:
+        assert (await office.log_in(VICTIM)).status == 200
+        assert await db.fetchval("select count(*) from sign_ups") == 0
+    else:  # three later ones had displaced it
+        assert await db.fetchval("select count(*) from sign_ups") == 3
+    assert (await office.log_in(ATTACKER)).status != 200
+
+
+async def test_sign_ups_at_once_all_wait(office, other_api: Api, db: Database):
+    bodies = [{"name": who.name, "email": EMAIL, "password": who.password, "termsAccepted": True}
+              for who in (VICTIM, ATTACKER, THIRD)]  # fmt: skip
+    answers = await asyncio.gather(
+        *(api.post("/auth/signup/salon", body, headers={"X-Forwarded-For": f"198.51.100.{n}"})
+          for n, (api, body) in enumerate(zip((office.api, other_api, office.api), bodies, strict=True)))
+    )  # fmt: skip
+    assert {answer.status for answer in answers} == {201}
+    assert len({answer.body["userId"] for answer in answers}) == 1
+    for who in (VICTIM, ATTACKER, THIRD):
+        assert (await office.log_in(who)).code == "EMAIL_NOT_VERIFIED"
+
+
+# -- admins, deletion, housekeeping, upgrades ------------------------------------------------------------------------
+
+
+async def test_unsuspend_confirms_the_newest_sign_up(office, people: People, db: Database):
+    admin, first = await people.admin(), await office.sign_up(VICTIM)
+    await office.sign_up(THIRD)
+    answer = await office.api.patch(f"/admin/users/{first.user_id}/unsuspend", None, admin)
+    assert (answer.data["name"], answer.data["salon"]["emailVerified"]) == (THIRD.name, True)
+    assert (await office.enter(first.code, first.token)).code == "INVALID_OTP"
+    assert (await office.log_in(VICTIM)).code == "INVALID_CREDENTIALS"
+    assert (await office.log_in(THIRD)).body["user"]["role"] == "SALON"
+    assert await db.fetchval("select count(*) from sign_ups") == 0
+
+
+async def test_a_suspension_outlives_sign_ups_and_codes(office, people: People, mailbox: Mailbox):
+    admin, first = await people.admin(), await office.sign_up(VICTIM)
+    assert (await office.api.patch(f"/admin/users/{first.user_id}/suspend", None, admin)).status == 200
+    again = await office.sign_up(THIRD)  # the address has no verified account
+    assert again.user_id == first.user_id
+    assert (await office.log_in(THIRD)).code == "ACCOUNT_SUSPENDED"
+    assert (await office.enter(again.code)).status == 200
+    assert (await office.log_in(THIRD)).code == "ACCOUNT_SUSPENDED"
+    assert (await office.api.patch(f"/admin/users/{first.user_id}/unsuspend", None, admin)).status == 200
+    assert (await office.log_in(THIRD)).status == 200
+
+
+async def test_with_an_unverified_account_its_sign_ups_are_deleted(office, people: People, db: Database):
+    admin, first = await people.admin(), await office.sign_up(VICTIM)
+    await office.sign_up(THIRD)
+    assert (await office.api.delete(f"/admin/users/{first.user_id}", admin)).status == 200
+    assert (await office.enter(first.code)).code == "INVALID_OTP"
+    assert (await office.log_in(VICTIM)).code == "INVALID_CREDENTIALS"
+    assert await db.fetchval("select count(*) from sign_ups") == 0
+    assert (await office.sign_up(VICTIM)).user_id != first.user_id
+
+
+async def test_accounts_that_wait_at_the_upgrade_keep_their_code(office, instance: Instance, people: People, db):
+    salon, verified = await people.salon("Salon"), await people.influencer()
+    await db.execute("update users set email_verified_at = null, email = $2 where id = $1", salon.id, EMAIL)
+    digest = instance.services.otps.digest(EMAIL, "VERIFY", "123456")
+    issue = (
+        "insert into otps (user_id, purpose, code_hash, expires_at) values ($1, 'VERIFY', $2, now() + interval '1 h')"
+    )
+    for person in (salon, verified):
+        await db.execute(issue, person.id, digest)
+    migration = (Path(__file__).parent.parent / "sql/0061.sign_ups.sql").read_text()
+    await db.execute(migration[migration.index("insert into sign_ups") :])
+    assert await db.fetchval("select count(*) from sign_ups") == 1
+    who = VICTIM._replace(password=PASSWORD)
+    assert (await office.log_in(who)).code == "EMAIL_NOT_VERIFIED"
+    assert (await office.enter("123456")).body["role"] == "SALON"
+    assert (await office.log_in(who)).body["user"]["salon"]["businessName"] == "Salon K.K."

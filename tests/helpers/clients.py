@@ -1,0 +1,209 @@
+"""Clients as the outside has them: HTTP with JSON, and a WebSocket that is not ours."""
+
+import asyncio
+import json
+from fnmatch import fnmatch
+from typing import Any
+
+import websockets
+from pydantic import TypeAdapter
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+
+from db.error_codes import ERROR_CODES
+from handlers.http.openapi import ERROR
+from handlers.http.router import Route
+from realtime.event_shapes import EVENT_SHAPES
+from server import Instance
+from tests.helpers.factories import Person
+
+EVENT_SECONDS = 5.0
+ROOT_PATHS = ("/ws", "/health", "/metrics", "/media", "/docs", "/openapi", "/asyncapi")
+NO_NEWS = ("ack", "pong", "ready", "user_online", "user_offline")
+
+
+class Answer:
+    def __init__(self, response: HTTPResponse) -> None:
+        self.status = response.code
+        self.headers = response.headers
+        self.raw = response.body or b""
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.raw)
+
+    @property
+    def data(self) -> Any:
+        assert self.status < 300, (self.status, self.raw[:500])
+        return self.body["data"]
+
+    @property
+    def code(self) -> str:
+        return self.body["code"]
+
+    @property
+    def fields(self) -> set[str]:
+        return {detail["field"] for detail in self.body["details"]}
+
+    def __repr__(self) -> str:
+        return f"<{self.status} {self.raw[:300]!r}>"
+
+
+class Api:
+    """`await api.post("/auth/login", {...}, user)`: JSON in and out; `base` is the instance's address."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.base = f"http://127.0.0.1:{instance.port}"
+        self.http = AsyncHTTPClient(force_instance=True, max_clients=200)
+
+    async def call(
+        self, method: str, path: str, body: Any = None, user: Person | None = None, *, raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:  # fmt: skip
+        url = self.base + (path if path.startswith(ROOT_PATHS) else f"/api/v1{path}")
+        sent = raw if raw is not None else json.dumps(body).encode() if body is not None else None
+        given = {"Content-Type": "application/json"} if sent is not None else {}
+        if user:
+            given["Authorization"] = f"Bearer {user.token}"
+        request = HTTPRequest(
+            url, method, {**given, **(headers or {})}, sent, follow_redirects=False, request_timeout=20,
+            allow_nonstandard_methods=True, decompress_response=False,
+        )  # fmt: skip
+        answer = Answer(await self.http.fetch(request, raise_error=False))
+        self.check(method, url.removeprefix(self.base).partition("?")[0], answer)
+        return answer
+
+    def check(self, method: str, path: str, answer: Answer) -> None:
+        """Every answer keeps the contract: errors their form, successes the shape that the endpoint declares."""
+        assert answer.headers.get("X-Request-Id") or answer.status in (204, 400), answer
+        if method == "HEAD":
+            assert answer.raw == b""
+            return
+        if answer.status >= 400:
+            body = answer.body
+            assert {"error", "message", "code", "requestId"} <= body.keys(), body
+            assert isinstance(body["error"], str) and isinstance(body["message"], str), body
+            assert body.keys() <= ERROR["properties"].keys(), body
+            assert body["code"] in ERROR_CODES, body
+            return
+        routes, _ = self.instance.app.table.root.find(path.strip("/").split("/"), [])
+        route: Route | None = routes.get(method)
+        if route is None or answer.status == 204:
+            return
+        declared = route.endpoint
+        assert answer.status in declared.statuses, (answer.status, route)
+        if not answer.raw:
+            return
+        content_type = answer.headers.get("Content-Type", "").partition(";")[0]
+        assert fnmatch(content_type, declared.produces), (content_type, route)
+        if content_type != "application/json":
+            return
+        body = answer.body
+        for name in declared.top:
+            assert body[name] == body["data"][name], name
+        if declared.data_as:
+            assert body[declared.data_as] == body["data"]
+        if not declared.bare:
+            alike = {"success", "data", "message", "pageInfo", "pagination", declared.data_as, *declared.top}
+            assert body.keys() <= alike | declared.beside.keys(), (body.keys(), route)
+            for name in declared.beside.keys() & body.keys():
+                TypeAdapter(declared.beside[name]).validate_json(json.dumps(body[name]), strict=True)
+        told = body if declared.bare else body["data"]
+        if declared.returns is None:
+            assert told is None, f"{route.path} does not declare what it returns"
+        else:
+            TypeAdapter(declared.returns).validate_json(json.dumps(told), strict=True)
+
+    async def get(self, path: str, user: Person | None = None, **kwargs: Any) -> Answer:
+        return await self.call("GET", path, None, user, **kwargs)
+
+    async def post(self, path: str, body: Any = None, user: Person | None = None, **kwargs: Any) -> Answer:
+        return await self.call("POST", path, body, user, **kwargs)
+
+    async def put(self, path: str, body: Any = None, user: Person | None = None, **kwargs: Any) -> Answer:
+        return await self.call("PUT", path, body, user, **kwargs)
+
+    async def patch(self, path: str, body: Any = None, user: Person | None = None, **kwargs: Any) -> Answer:
+        return await self.call("PATCH", path, body, user, **kwargs)
+
+    async def delete(self, path: str, user: Person | None = None, body: Any = None, **kwargs: Any) -> Answer:
+        return await self.call("DELETE", path, body, user, **kwargs)
+
+    async def socket(self, user: Person) -> "SocketClient":
+        """A signed-in socket of this instance, past its `ready`."""
+        socket = await SocketClient.open(self, {"Authorization": f"Bearer {user.token}"})
+        socket.ready = await socket.expect("ready")
+        return socket
+
+
+class SocketClient:
+    """A WebSocket that notes every event in order; `expect` waits for the next of a kind."""
+
+    def __init__(self, ws: websockets.ClientConnection) -> None:
+        self.ws = ws
+        self.events: list[dict[str, Any]] = []
+        self.taken = 0
+        self.numbers = 0
+        self.ready: dict[str, Any] = {}
+
+    @classmethod
+    async def open(cls, api: Api, headers: dict[str, str] | None = None, **kwargs: Any) -> "SocketClient":
+        url = api.base.replace("http", "ws") + "/ws"
+        return cls(await websockets.connect(url, additional_headers=headers, compression=None, proxy=None, **kwargs))
+
+    async def receive(self) -> dict[str, Any]:
+        async with asyncio.timeout(EVENT_SECONDS):
+            frame = await self.ws.recv()
+        event = json.loads(frame)
+        EVENT_SHAPES[event["event"]].model_validate_json(json.dumps(event["data"]), strict=True)
+        self.events.append(event)
+        return event
+
+    async def expect(self, name: str) -> dict[str, Any]:
+        """The data of the next event of this name; what comes before it stays in `events`."""
+        while True:
+            while self.taken < len(self.events):
+                event = self.events[self.taken]
+                self.taken += 1
+                if event["event"] == name:
+                    return event["data"]
+            await self.receive()
+
+    async def send(self, event: str, data: Any = None, **more: Any) -> None:
+        await self.ws.send(json.dumps({"event": event, **({} if data is None else {"data": data}), **more}))
+
+    async def ask(self, event: str, data: Any = None) -> dict[str, Any]:
+        """Send with an id and wait for its one answer: the frame of `ack`, `pong` or `error`."""
+        self.numbers += 1
+        await self.send(event, data, id=self.numbers)
+        while True:
+            for frame in self.events:
+                if frame.get("id") == self.numbers:
+                    return frame
+            await self.receive()
+
+    async def join(self, conversation_id: str, after: int | None = None) -> dict[str, Any]:
+        data = {"conversationId": conversation_id, **({} if after is None else {"after": after})}
+        frame = await self.ask("join_conversation", data)
+        assert frame["event"] == "ack", frame
+        return frame["data"]
+
+    async def heard(self) -> list[str]:
+        """Names of all events so far but those of presence, which come when they come.
+
+        A ping is answered after everything that was sent to the socket before it.
+        """
+        await self.ask("ping")
+        return [event["event"] for event in self.events if event["event"] not in NO_NEWS]
+
+    async def close_code(self) -> int:
+        """Wait for the server to close, and tell how."""
+        async with asyncio.timeout(EVENT_SECONDS * 2):
+            while True:
+                try:
+                    self.events.append(json.loads(await self.ws.recv()))
+                except websockets.ConnectionClosed as closed:
+                    return closed.rcvd.code if closed.rcvd else 1006
+
+    async def close(self) -> None:
+        await self.ws.close()

@@ -1,0 +1,142 @@
+"""A database of 100,000 people, requests and acts of admins, and what a statement does in it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+from tornado.ioloop import IOLoop
+
+from db.connect import SERVER_SETTINGS
+from db.seed.scale import add_people
+
+PEOPLE = 100_000
+CONTACTS = 300  # of one salon
+TABLES = {
+    "users", "influencers", "salons", "social_media_accounts", "connection_requests", "listings", "directory",
+    "activity_logs",
+}  # fmt: skip
+
+PERSON = "md5('scale ' || {n})::uuid"  # as db/seed/scale.py names them; each fourth is a salon
+
+# A salon and an influencer each, the newest first; those that are pending are the oldest, far from the newest.
+ADD_REQUESTS = f"""
+    insert into connection_requests (sender_id, receiver_id, status, created_at)
+    select case n % 2 when 0 then salon else influencer end, case n % 2 when 0 then influencer else salon end,
+        case when n > 99000 then 'PENDING' when n % 3 = 0 then 'REJECTED' else 'ACCEPTED' end,
+        now() - n * interval '1 minute'
+    from generate_series(1::bigint, 100000) n, lateral (
+        select {PERSON.format(n="(4 + n * 7919 % 25000 * 4)")} as salon,
+            {PERSON.format(n="(1 + (n * 4729 + n / 25000 * 7) % 25000 * 4)")} as influencer
+    ) p
+    on conflict do nothing
+"""
+
+ADD_CONTACTS = f"""
+    insert into connection_requests (sender_id, receiver_id, status, created_at)
+    select {PERSON.format(n="4")}, {PERSON.format(n="(2 + n * 4)")}, 'ACCEPTED', now() - n * interval '2 minutes'
+    from generate_series(1, $1::int) n
+"""
+
+# Of one kind there are only some of the oldest.
+ADD_LOGS = f"""
+    insert into activity_logs (action, description, admin_name, admin_email, target_user_id, target_user_name,
+        target_user_email, ip_address, user_agent, created_at)
+    select case when n > 99900 then 'USER_DELETED' when n % 2 = 0 then 'USER_UPDATED' else 'USER_SUSPENDED' end,
+        'Updated ' || u.name || ' (' || u.email || ')', 'Admin', 'admin@example.com', u.id, u.name, u.email,
+        '203.0.113.7', repeat('Mozilla/5.0 ', 8), now() - n * interval '1 minute'
+    from generate_series(1, 100000) n join users u on u.id = {PERSON.format(n="n")}
+"""
+
+# Index-only scans skip the table where a vacuum has seen that all may see the rows; the snapshot of an autovacuum that
+# runs just now can hinder one.
+ARE_VISIBLE = """
+    select bool_and(relallvisible = relpages) from pg_class where relname = any($1::text[])
+"""
+VACUUMED = ["listings", "directory", "connection_requests", "activity_logs"]
+
+
+@dataclass
+class Run:
+    """What one execution did."""
+
+    plan: dict[str, Any]
+
+    @property
+    def nodes(self) -> list[dict[str, Any]]:
+        found, waiting = [], [self.plan]
+        while waiting:
+            node = waiting.pop()
+            found.append(node)
+            waiting += node.get("Plans", [])
+        return found
+
+    @property
+    def sequential(self) -> set[str]:
+        """Tables that were read from end to end."""
+        read = [node for node in self.nodes if node["Node Type"] == "Seq Scan" and node["Actual Loops"]]
+        return {node["Relation Name"] for node in read} & TABLES
+
+    @property
+    def buffers(self) -> int:
+        return self.plan["Shared Hit Blocks"] + self.plan["Shared Read Blocks"]
+
+    @property
+    def looked_at(self) -> int:
+        """Rows of tables that were read, whether they were wanted or not."""
+        return sum(
+            (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+            for node in self.nodes
+            if "Relation Name" in node
+        )
+
+
+class Crowd:
+    """Statements run here as the server would run them."""
+
+    def __init__(self, io_loop: IOLoop, url: str) -> None:
+        self.io_loop, self.url = io_loop, url
+        self.names: dict[str, str] = {}  # of prepared statements
+        io_loop.run_sync(self.fill)
+
+    async def fill(self) -> None:
+        self.conn = await asyncpg.connect(self.url, server_settings={**SERVER_SETTINGS, "statement_timeout": "0"})
+        await add_people(self.conn, PEOPLE, "no password", lambda _: None)
+        await self.conn.execute(ADD_REQUESTS)
+        await self.conn.execute(ADD_CONTACTS, CONTACTS)
+        index = await self.conn.fetchval("select pg_get_indexdef('activity_logs_terms_idx'::regclass)")
+        await self.conn.execute("drop index activity_logs_terms_idx")
+        await self.conn.execute(ADD_LOGS)
+        await self.conn.execute(index)
+        self.salon = await self.conn.fetchval(f"select {PERSON.format(n=4)}")
+        for _ in range(100):
+            await self.conn.execute(f"vacuum (analyze) {', '.join(VACUUMED)}")
+            if await self.conn.fetchval(ARE_VISIBLE, VACUUMED):
+                break
+        self.pages = dict(await self.conn.fetch("select relname, relpages from pg_class where relkind in ('r', 'i')"))
+
+    def fetchrow(self, sql: str) -> Any:
+        return self.io_loop.run_sync(lambda: self.conn.fetchrow(sql))
+
+    def run(self, statement: str, *args: Any, generic: bool = False) -> Run:
+        """`generic`: by the plan that PostgreSQL keeps for all parameters, else by one made for these."""
+
+        async def explain() -> str:
+            if statement not in self.names:
+                self.names[statement] = f"statement_{len(self.names)}"
+                await self.conn.execute(f"prepare {self.names[statement]} as {statement}")
+            await self.conn.execute(f"set plan_cache_mode = force_{'generic' if generic else 'custom'}_plan")
+            given = f"({', '.join(literal(arg) for arg in args)})" if args else ""
+            return await self.conn.fetchval(
+                f"explain (analyze, buffers, timing off, format json) execute {self.names[statement]}{given}"
+            )
+
+        return Run(json.loads(self.io_loop.run_sync(explain))[0]["Plan"])
+
+
+def literal(value: Any) -> str:
+    if isinstance(value, list):
+        return f"array[{', '.join(literal(part) for part in value)}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "''") + "'"

@@ -1,0 +1,56 @@
+"""A night with many due accounts of which 3 % fail: all others are done, and memory does not grow with the number.
+
+A thousand by default, for the suite's sake. The whole example, a minute on two cores:
+`DUE_ACCOUNTS=5000 .venv/bin/python -m pytest --async-test-timeout=600 tests/jobs/test_many.py`
+"""
+
+import gc
+import os
+from collections import Counter
+
+from db.queries.job_runs import claim_by_hand
+from jobs import data_sync
+from tests.helpers.jobs import add_many, finished, make_loop
+from tests.vendors import people as vendor_people
+
+DUE = int(os.environ.get("DUE_ACCOUNTS", "1000"))
+FAILING = {f"many.{number}" for number in range(33, DUE + 1, 33)}
+SECONDS = max(55.0, DUE / 10)
+MOMENTS = (DUE // 2, DUE - DUE // 10)  # of the run at which memory is compared
+GROWTH = 2 * (MOMENTS[1] - MOMENTS[0])  # objects: two for each account in between; a profile alone is twenty
+
+ACCOUNTS = """
+    select username, sync_failures, round(extract(epoch from next_sync_at - now()) / 3600)::int as hours
+    from social_media_accounts
+"""
+
+
+async def test_many_due_accounts(instance, apify, db, monkeypatch):
+    monkeypatch.setattr(vendor_people, "POSTS", 1)  # the stand-in shares our core
+    await add_many(db, DUE)
+    apify.behaviours |= dict.fromkeys(FAILING, "failed")
+    sizes: list[int] = []
+    start = apify.start
+
+    def measure(run) -> None:
+        start(run)
+        apify.runs.pop(next(iter(apify.runs))) if len(apify.runs) > 200 else None
+        apify.calls.clear()
+        measure.count += 1
+        if measure.count in MOMENTS:
+            gc.collect()
+            sizes.append(len(gc.get_objects()))
+
+    measure.count = 0
+    monkeypatch.setattr(apify, "start", measure)
+    loop = make_loop(instance, data_sync.run, name="data_sync")
+    loop.launch(await claim_by_hand(db, "data_sync", loop.runner, None))
+    await finished(loop, within=SECONDS)
+    row = await db.fetchrow("select status, counts->>'synced' as synced, counts->>'failed' as failed from job_runs")
+    assert tuple(row) == ("SUCCEEDED", str(DUE - len(FAILING)), str(len(FAILING)))
+    rows = await db.fetch(ACCOUNTS)
+    waits = Counter((row["sync_failures"], row["hours"]) for row in rows)
+    assert waits == {(0, 168): DUE - len(FAILING), (1, 1): len(FAILING)}
+    assert {row["username"] for row in rows if row["sync_failures"]} == FAILING
+    assert measure.count == DUE
+    assert sizes[1] - sizes[0] < GROWTH, sizes

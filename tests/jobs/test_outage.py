@@ -1,0 +1,101 @@
+"""PostgreSQL goes away in the middle of a night: nothing is lost, nothing is said that is not so."""
+
+import asyncio
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from db.pool import Database
+from jobs.loop import Job, JobLoop
+from tests.drills.proxy import TcpProxy
+from tests.helpers.jobs import DAILY, NEVER, NOW, finished, make_loop, tools_of
+from tests.realtime.test_redis import refuse
+
+NUMBERS = "select n from generate_series(1, 9) n where ($1::int is null or n > $1) order by n limit $2"
+RUN = "select status, attempt, counts::text as counts, error from job_runs"
+
+
+@pytest.fixture
+def proxy(io_loop, servers, monkeypatch):
+    monkeypatch.setattr("db.pool.ACQUIRE_SECONDS", 0.3)
+    monkeypatch.setattr("db.pool.COMMAND_SECONDS", 0.5)
+    proxy = TcpProxy(servers.database_url.partition("host=")[2] + "/.s.PGSQL.5432")
+    io_loop.run_sync(proxy.start)
+    yield proxy
+    proxy.heal()
+    io_loop.run_sync(proxy.stop)
+
+
+@pytest.fixture
+def shaky(io_loop, instance, proxy):
+    """A database that can be cut off."""
+    database = io_loop.run_sync(lambda: Database.connect(f"postgresql://encer@127.0.0.1:{proxy.port}/encer", 5))
+    yield database
+    proxy.heal()
+    io_loop.run_sync(database.close)
+
+
+class Counting:
+    """Nine items; the database is away once the third is under way."""
+
+    def __init__(self, cut) -> None:
+        self.cut = cut
+        self.seen: list[int] = []
+
+    async def __call__(self, run) -> None:
+        async def work(row) -> str:
+            self.seen.append(row["n"])
+            if len(self.seen) == 3:
+                self.cut()
+                run.ours_until = 0.0  # as if that had taken long
+            return "done"
+
+        await run.for_each(run.due(NUMBERS, key=(None,)), work, parallel=1)
+
+
+def loop_on(instance, database, job) -> JobLoop:
+    tools = replace(tools_of(instance), db=database)
+    return JobLoop(tools, [Job("sample", DAILY, job)], "UTC", check_seconds=NEVER, now=lambda: NOW)
+
+
+@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+async def test_a_run_that_loses_the_database_is_left_to_another(instance, db, proxy, shaky, fail, monkeypatch):
+    monkeypatch.setattr("jobs.loop.FINISH_ATTEMPTS", 1)
+    job = Counting(lambda: fail(proxy))
+    loop = loop_on(instance, shaky, job)
+    await loop.check()
+    await finished(loop)
+    assert job.seen == [1, 2, 3]  # whoever cannot ask does not go on
+    assert (await db.fetchrow(RUN))["status"] == "RUNNING"
+    await loop.check()  # and the loop itself lives on
+    await db.execute("update job_runs set lease_until = now()")
+
+    async def rest(run) -> None:
+        run.counts["done"] += 6
+
+    heir = make_loop(instance, rest)
+    await heir.check()
+    await finished(heir)
+    row = await db.fetchrow(RUN)
+    assert (row["status"], row["attempt"]) == ("SUCCEEDED", 2)
+
+
+async def test_a_run_that_loses_the_database_for_a_moment_says_so_when_it_is_back(
+    instance, db, proxy, shaky, monkeypatch
+):
+    monkeypatch.setattr("jobs.loop.FINISH_RETRY_SECONDS", 0.05)
+    job = Counting(lambda: refuse(proxy))
+    loop = loop_on(instance, shaky, job)
+    await loop.check()
+    async with asyncio.timeout(10):
+        while len(job.seen) < 3:
+            await asyncio.sleep(0)
+    (run,) = loop.running.values()
+    async with asyncio.timeout(10):
+        while run.ending is None:
+            await asyncio.sleep(0)
+    proxy.heal()
+    await finished(loop)
+    row = await db.fetchrow(RUN)
+    assert (row["status"], orjson.loads(row["counts"])) == ("STOPPED", {"done": 3})

@@ -1,0 +1,410 @@
+"""The jobs that ask vendors: what they renew, what they put off, and what a vendor in trouble does not spoil."""
+
+import asyncio
+
+import pytest
+
+from db.queries.social_accounts import put_off_sync
+from jobs import data_sync, housekeeping, token_refresh
+from jobs.vendor_health import OUTAGE, REFUSALS
+from tests.helpers.jobs import add_many, finished, make_loop, run_job
+from tests.helpers.social import SAKURA, START, age, connect, connect_oauth
+
+DUE = "select count(*) from social_media_accounts where next_sync_at <= now()"
+ACCOUNTS = """
+    select username, sync_failures, needs_reconnect, next_sync_at > now() as put_off,
+        round(extract(epoch from next_sync_at - now()) / 3600)::int as hours
+    from social_media_accounts order by username
+"""
+
+
+# data_sync
+
+
+async def test_what_is_a_week_old_is_fetched_anew(instance, api, people, apify, tiktok, db):
+    one, two, three = [await people.influencer(name) for name in ("One", "Two", "Three")]
+    await connect(api, one)
+    await connect(api, two, "yuki.hairstyle", "tiktok")
+    await connect_oauth(api, tiktok, three, "mika_skincare")
+    assert await run_job(instance, data_sync) == {}
+    await age(db, 7.1)
+    tiktok.users["mika_skincare"] = {"follower_count": 5}
+    assert await run_job(instance, data_sync) == {"synced": 3}
+    assert await db.fetchval(DUE) == 0
+    assert apify.count(START) == 4  # two for connecting; the third account is TikTok's own to tell
+    followers = "select followers_count from social_media_accounts where username = 'mika_skincare'"
+    assert await db.fetchval(followers) == 5
+    assert await db.fetchval("select count(*) from social_media_posts") == 12 + 24 + 24
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update social_media_accounts set is_active = false",
+        "update social_media_accounts set needs_reconnect = true",
+        "update social_media_accounts set next_sync_at = now() + interval '1 minute'",
+        "update users set status = 'SUSPENDED'",
+    ],
+)
+async def test_what_is_not_synced(instance, api, people, apify, db, change):
+    await connect(api, await people.influencer())
+    await age(db, 8)
+    await db.execute(change)
+    assert await run_job(instance, data_sync) == {}
+    assert apify.count(START) == 1
+
+
+async def test_failures_are_put_off_for_longer_and_longer_and_stop_nobody(instance, people, apify, db):
+    await add_many(db, 10)
+    apify.behaviours |= {"many.3": "failed", "many.4": "not_found", "many.5": "private", "many.6": "nonsense"}
+    assert await run_job(instance, data_sync) == {"synced": 6, "failed": 4}
+    hours = [1, 2, 4, 8, 16, 32, 64, 128, 168, 168]
+    for failures, wait in enumerate(hours, 1):
+        rows = [row for row in await db.fetch(ACCOUNTS) if row["username"] in apify.behaviours]
+        assert {(row["sync_failures"], row["put_off"], row["hours"]) for row in rows} == {(failures, True, wait)}
+        assert await run_job(instance, data_sync) == {}
+        await db.execute("update social_media_accounts set next_sync_at = now() where sync_failures > 0")
+        assert await run_job(instance, data_sync) == {"failed": 4}
+    apify.behaviours.clear()
+    await db.execute("update social_media_accounts set next_sync_at = now() where sync_failures > 0")
+    assert await run_job(instance, data_sync) == {"synced": 4}
+    assert {row["sync_failures"] for row in await db.fetch(ACCOUNTS)} == {0}
+
+
+async def test_a_late_failure_does_not_put_off_what_another_runner_has_synced(api, people, apify, db):
+    account = await connect(api, await people.influencer())
+    before = dict(await db.fetchrow(ACCOUNTS))
+    await put_off_sync(db, account["id"])
+    assert dict(await db.fetchrow(ACCOUNTS)) == before
+
+
+async def test_a_vendor_that_refuses_us_is_not_asked_on_and_no_account_suffers(
+    instance, people, apify, tiktok, api, db
+):
+    await add_many(db, 60)
+    await connect_oauth(api, tiktok, await people.influencer())
+    await db.execute("update social_media_accounts set next_sync_at = now() where connection = 'OAUTH'")
+    apify.fail_with = "out_of_credit"
+    counts = await run_job(instance, data_sync, "FAILED")
+    assert counts == {"leftDue": 60, "synced": 1}  # TikTok's own API is another vendor
+    assert REFUSALS <= apify.count(START) <= REFUSALS + data_sync.PARALLEL
+    assert await db.fetchval(DUE) == 60
+    error = await db.fetchval("select error from job_runs")
+    assert error == "Apify: This feature is paused"
+    apify.fail_with = None
+    assert await run_job(instance, data_sync) == {"synced": 60}
+
+
+async def test_a_vendor_that_is_away_is_not_asked_for_ever(instance, apify, db):
+    await add_many(db, 100)
+    apify.fail_with = "server_error"
+    counts = await run_job(instance, data_sync, "FAILED")
+    assert OUTAGE <= counts["failed"] <= OUTAGE + data_sync.PARALLEL
+    assert counts["failed"] + counts["leftDue"] == 100
+    assert apify.count(START) == counts["failed"]
+
+
+async def test_a_plan_for_fewer_runs_than_workers_takes_longer_and_blames_nobody(instance, apify, db, monkeypatch):
+    monkeypatch.setattr(data_sync, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(data_sync, "BUSY_TRIES", 10_000)
+    await add_many(db, 3 * OUTAGE)
+    apify.max_running, apify.run_seconds = 2, 0.02
+    assert await run_job(instance, data_sync) == {"synced": 3 * OUTAGE}
+
+
+async def test_a_vendor_that_stays_busy_is_left_alone_and_blames_nobody(instance, apify, db, monkeypatch):
+    monkeypatch.setattr(data_sync, "BUSY_SECONDS", 0.0)
+    await add_many(db, 2 * OUTAGE)
+    apify.max_running = 0
+    assert await run_job(instance, data_sync, "FAILED") == {"leftDue": 2 * OUTAGE}
+    assert await db.fetchval(DUE) == 2 * OUTAGE
+    assert apify.count(START) <= (OUTAGE + data_sync.PARALLEL) * data_sync.BUSY_TRIES
+
+
+async def test_accounts_that_fail_every_night_one_after_the_other_stop_nobody(instance, apify, db):
+    """The night after, those that have failed are due at once, and before all others."""
+    failing = 2 * OUTAGE
+    await add_many(db, failing + 20)
+    apify.behaviours |= {f"many.{number}": ("failed", "timed_out", "nonsense")[number % 3]
+                         for number in range(1, failing + 1)}  # fmt: skip
+    await db.execute(
+        "update social_media_accounts set sync_failures = 1, next_sync_at = now() - interval '1 day'"
+        " where username = any ($1)",
+        list(apify.behaviours),
+    )
+    assert await run_job(instance, data_sync) == {"failed": failing, "synced": 20}
+
+
+async def test_a_token_that_expires_during_a_run(instance, api, people, tiktok, db):
+    for number in range(6):
+        await connect_oauth(api, tiktok, await people.influencer(), f"person.{number}")
+    await age(db, 8)
+    seen = 0
+
+    def expire(method: str, path: str):
+        nonlocal seen
+        if "user/info" in path:
+            seen += 1
+            if seen == 3:
+                tiktok.expire_access_tokens()
+
+    original = tiktok.next_failure
+    tiktok.next_failure = lambda method, path: expire(method, path) or original(method, path)
+    assert await run_job(instance, data_sync) == {"synced": 6}
+    assert tiktok.count("POST /v2/oauth/token") > 6
+
+
+async def test_a_connection_that_was_withdrawn_is_told_once(instance, api, people, tiktok, db):
+    sakura = await people.influencer()
+    await connect_oauth(api, tiktok, sakura)
+    await age(db, 8)
+    tiktok.access_tokens.clear()
+    tiktok.refresh_tokens.clear()
+    socket = await api.socket(sakura)
+    assert await run_job(instance, data_sync) == {"needsReconnect": 1}
+    assert await run_job(instance, data_sync) == {}
+    told = await socket.expect("notification_received")
+    assert told["notification"]["title"] == "Please connect TikTok again"
+    assert (await socket.heard()).count("notification_received") == 1
+    assert (await api.get("/social-media/accounts", sakura)).data[0]["needsReconnect"] is True
+    await socket.close()
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_a_connection_whose_new_tokens_are_refused_too_is_told(instance, api, people, tiktok, db, by_hand):
+    sakura = await people.influencer()
+    await connect_oauth(api, tiktok, sakura)
+    await age(db, 8)
+    tiktok.fail("token_expired", "user/info", times=2)
+    if by_hand:
+        account_id = await db.fetchval("select id from social_media_accounts")
+        answer = await api.post("/social-media/tiktok/public/sync", {"accountId": account_id}, sakura)
+        assert (answer.status, answer.code) == (409, "NEEDS_RECONNECT")
+    else:
+        assert await run_job(instance, data_sync) == {"needsReconnect": 1}
+    assert (await api.get("/social-media/accounts", sakura)).data[0]["needsReconnect"] is True
+    (notification,) = (await api.get("/notifications", sakura)).data
+    assert notification["title"] == "Please connect TikTok again"
+
+
+async def test_without_keys_accounts_stay_due(instance, db):
+    await add_many(db, 3)
+    assert await run_job(instance, data_sync) == {}
+    assert await db.fetchval(DUE) == 3
+
+
+async def test_no_connection_is_held_while_a_vendor_thinks(instance, apify, db):
+    await add_many(db, 8)
+    apify.run_seconds = 3600
+    loop = make_loop(instance, data_sync.run, name="data_sync")
+    await loop.check()
+    async with asyncio.timeout(10):
+        while not await db.fetchval("select count(*) = 8 from scrape_runs where vendor_run_id is not null"):
+            await asyncio.sleep(0)
+    pool = instance.db.pool
+    async with asyncio.timeout(5):
+        while pool.get_size() - pool.get_idle_size():
+            await asyncio.sleep(0)
+    for run in apify.runs.values():
+        run.end("SUCCEEDED")
+    await finished(loop)
+    assert await db.fetchval(DUE) == 0
+
+
+async def test_a_stop_while_vendors_think_leaves_their_runs_to_the_heir(
+    instance, other_instance, apify, db, monkeypatch
+):
+    monkeypatch.setattr("jobs.loop.STOP_SECONDS", 0.1)
+    await add_many(db, 12)
+    apify.run_seconds = 3600
+    loop = make_loop(instance, data_sync.run, name="data_sync")
+    await loop.check()
+    async with asyncio.timeout(10):
+        while not await db.fetchval("select count(*) = 8 from scrape_runs where vendor_run_id is not null"):
+            await asyncio.sleep(0)
+    await loop.stop()
+    assert await db.fetchval("select status from job_runs") == "STOPPED"
+    apify.run_seconds = 0
+    for run in apify.runs.values():
+        run.end("SUCCEEDED")
+    heir = make_loop(other_instance, data_sync.run, name="data_sync")
+    await heir.check()
+    await finished(heir)
+    assert tuple(await db.fetchrow("select status, attempt from job_runs")) == ("SUCCEEDED", 2)
+    assert await db.fetchval(DUE) == 0
+    assert apify.count(START) == 12  # nothing was paid for twice
+    assert apify.aborted == []
+
+
+# token_refresh
+
+
+async def expiring(db, days: float) -> None:
+    await db.execute(
+        "update social_media_accounts set token_expires_at = now() + make_interval(secs => $1)", days * 86400
+    )
+
+
+async def test_tokens_that_end_within_a_week_are_renewed_and_both_stored(instance, api, people, tiktok, db):
+    await connect_oauth(api, tiktok, await people.influencer())
+    await expiring(db, 7.1)
+    assert await run_job(instance, token_refresh) == {}
+    await expiring(db, 6.9)
+    before = await db.fetchrow("select access_token, refresh_token from social_media_accounts")
+    assert await run_job(instance, token_refresh) == {"refreshed": 1}
+    after = await db.fetchrow("select access_token, refresh_token from social_media_accounts")
+    assert after["access_token"] != before["access_token"]
+    assert after["refresh_token"] != before["refresh_token"]
+    # The new ones work: a refresh token works once, so the second night proves what the first has stored.
+    assert await run_job(instance, token_refresh) == {"refreshed": 1}
+
+
+async def test_a_refusal_marks_the_account_and_tells_its_owner(instance, api, people, tiktok, db):
+    sakura, yuki = await people.influencer(), await people.influencer()
+    await connect_oauth(api, tiktok, sakura)
+    await connect_oauth(api, tiktok, yuki, "yuki.hairstyle")
+    for token, grant in list(tiktok.refresh_tokens.items()):
+        if grant.username == SAKURA:
+            del tiktok.refresh_tokens[token]
+    assert await run_job(instance, token_refresh) == {"refreshed": 1, "needsReconnect": 1}
+    assert await run_job(instance, token_refresh) == {"refreshed": 1}
+    assert [row["needs_reconnect"] for row in await db.fetch(ACCOUNTS)] == [True, False]
+    (notification,) = (await api.get("/notifications", sakura)).data
+    assert notification["type"] == "SYSTEM"
+    assert (await api.get("/notifications", yuki)).data == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        ("server_error", "TikTok failed 20 times in a row: The service did not answer properly"),
+        ("hang_up", "TikTok failed 20 times in a row: The service cannot be reached"),
+        ("invalid_client", "TikTok: The service refused the request"),
+    ],
+)
+async def test_an_outage_leaves_tokens_due(instance, api, people, tiktok, db, failure, error):
+    await add_oauth(db, instance, tiktok, 40)
+    tiktok.fail_with = failure
+    assert await run_job(instance, token_refresh, "FAILED") == {"leftDue": 40}
+    assert tiktok.count("POST") <= OUTAGE + token_refresh.PARALLEL
+    assert await db.fetchval("select error from job_runs") == error
+    assert await db.fetchval("select count(*) from social_media_accounts where needs_reconnect") == 0
+    tiktok.fail_with = None
+    assert await run_job(instance, token_refresh) == {"refreshed": 40}
+
+
+async def add_oauth(db, instance, tiktok, count: int) -> None:
+    """Accounts with sealed tokens that the stand-in knows."""
+    from services.tiktok.oauth import Tokens
+    from tests.vendors.tiktok import Grant
+
+    await add_many(db, count, "TIKTOK")
+    for row in await db.fetch("select id, username from social_media_accounts"):
+        tokens = Tokens.model_validate(tiktok.new_tokens(Grant(row["username"], "user.info.basic")))
+        sealed = instance.services.tiktok.seal(row["id"], tokens)
+        await db.execute(
+            "update social_media_accounts set connection = 'OAUTH', access_token = $2, refresh_token = $3,"
+            " token_expires_at = $4, refresh_expires_at = $5 where id = $1",
+            row["id"], *sealed,
+        )  # fmt: skip
+
+
+async def test_a_refresh_that_was_cut_short_goes_on_where_it_was(instance, other_instance, tiktok, db, monkeypatch):
+    await add_oauth(db, instance, tiktok, 30)
+    tenth = asyncio.Event()
+    refresh = instance.services.tiktok.refresh
+
+    async def counted(account_id: str) -> str:
+        if tiktok.count("POST") >= 10:
+            tenth.set()
+        return await refresh(account_id)
+
+    monkeypatch.setattr(instance.services.tiktok, "refresh", counted)
+    loop = make_loop(instance, token_refresh.run, name="token_refresh")
+    await loop.check()
+    await tenth.wait()
+    await loop.stop()
+    heir = make_loop(other_instance, token_refresh.run, name="token_refresh")
+    await heir.check()
+    await finished(heir)
+    row = await db.fetchrow("select status, attempt, counts->>'refreshed' as refreshed from job_runs")
+    assert tuple(row) == ("SUCCEEDED", 2, "30")
+    assert tiktok.count("POST") == 30
+
+
+async def test_tokens_that_are_granted_while_the_instance_stops_are_stored(instance, tiktok, db, monkeypatch):
+    monkeypatch.setattr("jobs.loop.STOP_SECONDS", 0.1)
+    await add_oauth(db, instance, tiktok, 1)
+    accounts = instance.services.tiktok
+    granted, answered, refresh = asyncio.Event(), asyncio.Event(), accounts.oauth.refresh
+
+    async def slow(token: str):
+        tokens = await refresh(token)
+        granted.set()
+        await answered.wait()
+        return tokens
+
+    monkeypatch.setattr(accounts.oauth, "refresh", slow)
+    loop = make_loop(instance, token_refresh.run, name="token_refresh")
+    await loop.check()
+    await granted.wait()
+    await loop.stop()
+    assert await db.fetchval("select status from job_runs") == "STOPPED"
+    closing = asyncio.create_task(accounts.close())
+    answered.set()
+    await closing
+    row = await db.fetchrow("select id, refresh_token, tokens_refreshed_at from social_media_accounts")
+    assert row["tokens_refreshed_at"] is not None
+    assert accounts._open(row["id"], "refresh_token", row["refresh_token"]) in tiktok.refresh_tokens
+
+
+async def test_two_runs_at_once_spend_no_token_twice(instance, other_instance, tiktok, db):
+    """Of different instances, which cannot happen by the clock but after a runner froze."""
+    await add_oauth(db, instance, tiktok, 30)
+    loops = [
+        make_loop(one, token_refresh.run, name=f"copy{number}") for number, one in enumerate((instance, other_instance))
+    ]
+    await asyncio.gather(*(loop.check() for loop in loops))
+    await finished(*loops)
+    assert await db.fetchval("select count(*) from social_media_accounts where needs_reconnect") == 0
+    assert await db.fetchval("select count(*) from social_media_accounts where tokens_refreshed_at is null") == 0
+
+
+# housekeeping
+
+
+async def test_housekeeping_asks_tiktok_again_about_what_was_not_revoked(instance, api, people, tiktok, db):
+    sakura = await people.influencer()
+    await connect_oauth(api, tiktok, sakura)
+    tiktok.fail("server_error", "revoke", times=2)
+    await api.delete("/social-media/tiktok", sakura)
+    assert await run_job(instance, housekeeping) == {"revocationsLeft": 1}
+    assert tiktok.access_tokens
+    assert await run_job(instance, housekeeping) == {"revoked": 1}
+    assert not tiktok.access_tokens
+    assert await db.fetchval("select count(*) from token_revocations") == 0
+
+
+async def test_housekeeping_gives_up_in_the_end(instance, api, people, tiktok, db):
+    sakura = await people.influencer()
+    await connect_oauth(api, tiktok, sakura)
+    tiktok.fail("server_error", "revoke", times=99)
+    await api.delete("/social-media/tiktok", sakura)
+    nights = 0
+    while await db.fetchval("select count(*) from token_revocations"):
+        await run_job(instance, housekeeping)
+        nights += 1
+    assert nights == 6  # and the attempt at once
+
+
+async def test_housekeeping_forgets_old_scrapes_and_sign_ins(instance, api, people, apify, tiktok, db):
+    sakura = await people.influencer()
+    await connect(api, sakura)
+    apify.fail("lose_answer", START)
+    await api.get("/social-media/instagram/profile/mika_skincare", sakura)
+    await api.get("/social-media/tiktok/auth", sakura)
+    assert await run_job(instance, housekeeping) == {}
+    await age(db, 8.1)
+    await db.execute("update scrape_runs set started_at = started_at - interval '8.1 days'")
+    await db.execute("update oauth_states set expires_at = now() - interval '1 second'")
+    assert await run_job(instance, housekeeping) == {"scrapes": 1, "lostScrapes": 1, "oauthStates": 1}

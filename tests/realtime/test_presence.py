@@ -1,0 +1,173 @@
+"""Who is online, over two instances and their deaths; told to connected users alone."""
+
+import asyncio
+from itertools import groupby
+
+import pytest
+from structlog.testing import capture_logs
+
+from db import tasks
+from realtime.events import NotificationRead
+from realtime.presence.scripts import INSTANCES, LEFT, OF
+from server import Instance
+from tests.helpers.clients import SocketClient
+
+
+@pytest.fixture(autouse=True)
+def brisk(io_loop, instance, other_instance, monkeypatch) -> None:
+    """Seconds become fractions; both instances have registered in the emptied Redis."""
+    monkeypatch.setattr("realtime.presence.presence.GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("realtime.presence.presence.DEAD_SECONDS", 1)
+    monkeypatch.setattr("realtime.presence.presence.BEAT_SECONDS", 0.1)
+
+    async def settle() -> None:
+        for presence in (instance.realtime.presence, other_instance.realtime.presence):
+            await presence.stop()  # else it would sleep on at the old pace
+            presence.start()
+        for presence in (instance.realtime.presence, other_instance.realtime.presence):
+            async with asyncio.timeout(5):
+                while not presence.settled:
+                    await asyncio.sleep(0.02)
+
+    io_loop.run_sync(settle)
+
+
+async def names(socket: SocketClient) -> list[tuple[str, str]]:
+    await socket.heard()
+    return [(e["event"], e["data"]["userId"]) for e in socket.events if e["event"] in ("user_online", "user_offline")]
+
+
+async def changes(socket: SocketClient) -> list[tuple[str, str]]:
+    """Without repetitions: a greeting and the news may both tell of one arrival."""
+    return [change for change, _ in groupby(await names(socket))]
+
+
+async def test_coming_and_going_is_told_to_connected_users_alone(api, other_api, people, db):
+    hanako, sakura, stranger = await people.influencer(), await people.salon(), await people.influencer("Stranger")
+    await people.connect(hanako, sakura)
+    watching, outside = await api.socket(hanako), await api.socket(stranger)
+    coming = await other_api.socket(sakura)
+    assert (await watching.expect("user_online"))["userId"] == sakura.id
+    # She who comes is told who is there already.
+    assert (await coming.expect("user_online"))["userId"] == hanako.id
+    second = await api.socket(sakura)
+    assert await changes(watching) == [("user_online", sakura.id)]
+    await coming.close()
+    await second.close()
+    gone = await watching.expect("user_offline")
+    assert gone["userId"] == sakura.id
+    assert gone["lastSeenAt"] == await db.fetchval("select iso(last_seen_at) from users where id = $1", sakura.id)
+    assert await changes(watching) == [("user_online", sakura.id), ("user_offline", sakura.id)]
+    assert await changes(outside) == []
+
+
+async def test_a_reload_and_a_change_of_instance_are_no_departure(api, other_api, people):
+    hanako, sakura = await people.influencer(), await people.salon()
+    await people.connect(hanako, sakura)
+    watching, here = await api.socket(hanako), await api.socket(sakura)
+    await watching.expect("user_online")
+    await here.close()
+    here = await api.socket(sakura)
+    there = await other_api.socket(sakura)
+    await here.close()
+    await asyncio.sleep(0)
+    await there.close()
+    await watching.expect("user_offline")
+    assert await names(watching) == [("user_online", sakura.id), ("user_offline", sakura.id)]
+
+
+async def test_the_living_sweep_the_dead(instance, api, people, settings, servers):
+    hanako, sakura = await people.influencer(), await people.salon()
+    await people.connect(hanako, sakura)
+    watching = await api.socket(hanako)
+    dying = Instance(settings, servers)
+    await dying.start()
+    here = await type(api)(dying).socket(sakura)
+    await watching.expect("user_online")
+    await dying.realtime.presence.stop()  # as a killed process: it beats no more and takes nothing back
+    assert (await watching.expect("user_offline"))["userId"] == sakura.id
+    redis, dead = instance.redis, dying.realtime.relay.instance_id
+    assert await redis.zscore(INSTANCES, dead) is None
+    assert not await redis.exists(OF + dead)
+    # It was only frozen: it finds out, and its people are back.
+    dying.realtime.presence.start()
+    assert (await watching.expect("user_online"))["userId"] == sakura.id
+    await here.close()
+    await dying.stop()
+
+
+async def test_only_a_death_is_logged_as_one(instance, other_instance, api, people, settings, servers):
+    hanako, sakura = await people.influencer(), await people.salon()
+    await people.connect(hanako, sakura)
+    watching = await api.socket(hanako)
+
+    async def end_one(orderly: bool) -> list[str]:
+        """Deaths that are logged until an instance that ends has been swept."""
+        ending = Instance(settings, servers)
+        await ending.start()
+        await type(api)(ending).socket(sakura)
+        await watching.expect("user_online")
+        presence = ending.realtime.presence
+        with capture_logs() as logs:
+            if orderly:
+                await ending.stop()
+            else:
+                await tasks.end(*presence.tasks)  # as a killed process: it only falls silent
+            await watching.expect("user_offline")
+            async with asyncio.timeout(10):
+                while await instance.redis.zscore(INSTANCES, presence.instance_id) is not None:  # it is swept
+                    await asyncio.sleep(0.02)
+        if not orderly:
+            await ending.stop()
+        assert not await instance.redis.exists(LEFT + presence.instance_id)  # nothing is left behind
+        return [entry["instance"] for entry in logs if entry["event"] == "an instance has died"]
+
+    assert await end_one(orderly=True) == []
+    assert len(await end_one(orderly=False)) == 1
+    assert await end_one(orderly=True) == []
+
+
+async def test_who_came_back_from_a_stop_can_die(instance, other_instance, api, people, settings, servers):
+    hanako, sakura = await people.influencer(), await people.salon()
+    await people.connect(hanako, sakura)
+    watching, returned = await api.socket(hanako), Instance(settings, servers)
+    await returned.start()
+    await type(api)(returned).socket(sakura)
+    await watching.expect("user_online")
+    presence = returned.realtime.presence
+    await presence.stop()
+    await presence.beat()
+    with capture_logs() as logs:
+        await watching.expect("user_offline")
+    assert [entry["instance"] for entry in logs if entry["event"] == "an instance has died"] == [presence.instance_id]
+    await returned.stop()
+
+
+async def test_redis_forgets_everything_and_nobody_is_told(instance, other_instance, api, other_api, people):
+    hanako, sakura = await people.influencer(), await people.salon()
+    await people.connect(hanako, sakura)
+    watching, there = await api.socket(hanako), await other_api.socket(sakura)
+    await watching.expect("user_online")
+    presence = instance.realtime.presence
+    async with asyncio.timeout(5):  # a greeting and the news may both tell of one arrival
+        while presence.newcomers or other_instance.realtime.presence.untold or other_instance.realtime.presence.came:
+            await asyncio.sleep(0.02)
+    other_instance.realtime.publish(NotificationRead(hanako.id, None, 0))  # comes after what that instance told before
+    await watching.expect("notification_read")
+    told = await names(watching)
+    await instance.redis.flushdb()
+    async with asyncio.timeout(5):
+        while not all(await presence._run("return {redis.call('ZCARD', KEYS[1]) > 1 and 1 or 0}")):
+            await asyncio.sleep(0.02)
+        while await presence._present([hanako.id, sakura.id], present=True) != [hanako.id, sakura.id]:
+            await asyncio.sleep(0.02)
+    assert await names(watching) == told
+    await there.close()
+    await watching.expect("user_offline")
+
+
+async def test_thirty_sockets_a_user_over_all_instances(api, other_api, people):
+    hanako = await people.influencer()
+    sockets = [await (api, other_api)[n % 2].socket(hanako) for n in range(31)]
+    assert await sockets[30].close_code() == 4429
+    assert await sockets[29].heard() == []

@@ -1,0 +1,250 @@
+"""Two people on two instances: what one does, the other hears, once and in order; a stranger hears nothing."""
+
+import asyncio
+
+import pytest
+
+from realtime.events import UserTyping
+from tests.helpers.clients import SocketClient
+
+
+class Stage:
+    """Hanako on one instance, Sakura on the other, both joined; a stranger signed in on each."""
+
+    hanako_socket: SocketClient
+    sakura_socket: SocketClient
+
+    async def set(self, api, other_api, people) -> "Stage":
+        self.hanako, self.sakura = await people.influencer("Hanako"), await people.salon("Salon Sakura")
+        self.stranger = await people.influencer("Stranger")
+        self.conversation_id = await people.connect(self.hanako, self.sakura)
+        self.path = f"/chat/conversations/{self.conversation_id}/messages"
+        self.hanako_socket, self.sakura_socket = await api.socket(self.hanako), await other_api.socket(self.sakura)
+        self.strangers = [await api.socket(self.stranger), await other_api.socket(self.stranger)]
+        await self.hanako_socket.join(self.conversation_id)
+        await self.sakura_socket.join(self.conversation_id)
+        return self
+
+    async def assert_strangers_heard_nothing(self) -> None:
+        assert [await stranger.heard() for stranger in self.strangers] == [[], []]
+
+
+@pytest.fixture
+def stage(io_loop, api, other_api, people) -> Stage:
+    return io_loop.run_sync(lambda: Stage().set(api, other_api, people))
+
+
+async def test_a_message_by_rest_reaches_the_other_instance(api, stage):
+    sent = (await api.post(stage.path, {"content": "こんにちは 🌸"}, stage.hanako)).data
+    assert await stage.sakura_socket.expect("message_sent") == sent
+    assert await stage.hanako_socket.expect("message_sent") == sent  # the author's sockets too
+    told = await stage.sakura_socket.expect("notification_received")
+    assert (told["unreadCount"], told["notification"]["messageId"]) == (1, sent["id"])
+    assert (await stage.hanako_socket.heard()).count("notification_received") == 0
+    await stage.assert_strangers_heard_nothing()
+
+
+async def test_a_message_by_socket_is_acknowledged_after_commit(stage, db):
+    data = {"conversationId": stage.conversation_id, "content": "hi", "clientMessageId": "c-1"}
+    ack = await stage.hanako_socket.ask("send_message", data)
+    assert (ack["event"], ack["data"]["message"]["seq"]) == ("ack", 1)
+    assert (await stage.sakura_socket.expect("message_sent"))["clientMessageId"] == "c-1"
+    again = await stage.hanako_socket.ask("send_message", data)
+    assert again["data"]["message"]["id"] == ack["data"]["message"]["id"]
+    assert await db.fetchval("select count(*) from messages") == 1
+    assert (await stage.hanako_socket.heard()).count("message_sent") == 1
+    assert (await stage.sakura_socket.heard()).count("message_sent") == 1
+
+
+async def test_a_stranger_can_neither_join_nor_send_nor_type(stage, db):
+    for socket in stage.strangers:
+        for event, data in [
+            ("join_conversation", {"conversationId": stage.conversation_id}),
+            ("join_conversation", stage.conversation_id),
+            ("send_message", {"conversationId": stage.conversation_id, "content": "hello?"}),
+            ("typing_start", {"conversationId": stage.conversation_id}),
+            ("mark_read", {"conversationId": stage.conversation_id, "seq": 1}),
+        ]:
+            assert (await socket.ask(event, data))["data"]["code"] == "NOT_FOUND"
+    assert await stage.hanako_socket.heard() == await stage.sakura_socket.heard() == []
+    assert await db.fetchval("select count(*) from messages") == 0
+
+
+async def test_typing(stage, api, monkeypatch):
+    where = {"conversationId": stage.conversation_id}
+    second = await api.socket(stage.hanako)
+    await second.join(stage.conversation_id)
+    monkeypatch.setattr("realtime.typing.REPEAT_SECONDS", 0)  # the instances tell one another, not their sockets
+    for _ in range(3):
+        await stage.hanako_socket.send("typing_start", where)
+    assert await stage.sakura_socket.expect("user_typing") == {**where, "userId": stage.hanako.id}
+    await stage.hanako_socket.send("typing_stop", where)
+    assert await stage.sakura_socket.expect("user_stopped_typing") == {**where, "userId": stage.hanako.id}
+    assert await stage.sakura_socket.heard() == ["user_typing", "user_stopped_typing"]
+    assert await second.heard() == []  # none of the typist's sockets
+    await stage.assert_strangers_heard_nothing()
+
+
+async def test_typing_ends_with_the_message_on_leave_on_disconnect_and_by_itself(stage, api, other_api, monkeypatch):
+    where = {"conversationId": stage.conversation_id}
+    await stage.hanako_socket.send("typing_start", where)
+    await stage.sakura_socket.expect("user_typing")
+    await other_api.post(stage.path, {"content": "sent by another way"}, stage.hanako)
+    await stage.sakura_socket.expect("user_stopped_typing")
+
+    await stage.hanako_socket.send("typing_start", where)
+    await stage.sakura_socket.expect("user_typing")
+    await stage.hanako_socket.ask("leave_conversation", where)
+    await stage.sakura_socket.expect("user_stopped_typing")
+
+    await stage.hanako_socket.join(stage.conversation_id)
+    await stage.hanako_socket.send("typing_start", where)
+    await stage.sakura_socket.expect("user_typing")
+    await stage.hanako_socket.close()
+    await stage.sakura_socket.expect("user_stopped_typing")
+
+    monkeypatch.setattr("realtime.typing.LOST_SECONDS", 0.1)
+    for instance in (api.instance, other_api.instance):  # killed before it could tell of an end
+        instance.realtime.publish(UserTyping(stage.conversation_id, stage.hanako.id))
+        await stage.sakura_socket.expect("user_typing")
+        await stage.sakura_socket.expect("user_stopped_typing")
+
+    monkeypatch.setattr("realtime.typing.TYPING_SECONDS", 0.05)
+    back = await api.socket(stage.hanako)
+    await back.join(stage.conversation_id)
+    await back.send("typing_start", where)
+    await stage.sakura_socket.expect("user_typing")
+    await stage.sakura_socket.expect("user_stopped_typing")
+
+
+async def test_read_marks(stage, api, other_api):
+    second = await other_api.socket(stage.sakura)
+    for n in range(3):
+        await api.post(stage.path, {"content": str(n)}, stage.hanako)
+    assert stage.sakura_socket.ready["unreadMessages"] == 0
+    ack = await stage.sakura_socket.ask("mark_read", {"conversationId": stage.conversation_id, "seq": 2})
+    assert ack["data"] == {"unreadCount": 1}
+    told = await stage.hanako_socket.expect("message_read")
+    assert (told["userId"], told["seq"]) == (stage.sakura.id, 2)
+    ack = await stage.sakura_socket.ask("mark_read", {"conversationId": stage.conversation_id, "seq": 1})
+    assert ack["data"] == {"unreadCount": 1}  # a mark never moves back
+    await other_api.get(stage.path, stage.sakura)
+    assert (await stage.hanako_socket.expect("message_read"))["seq"] == 3
+    assert (await second.expect("notification_read"))["unreadCount"] == 0
+    assert (await stage.hanako_socket.heard()).count("message_read") == 2
+    late = await api.socket(stage.sakura)
+    assert (late.ready["unreadMessages"], late.ready["unreadNotifications"]) == (0, 0)
+    await stage.assert_strangers_heard_nothing()
+
+
+async def test_edits_and_deletions(stage, api, other_api):
+    message = (await api.post(stage.path, {"content": "frist"}, stage.hanako)).data
+    await other_api.patch(f"/chat/messages/{message['id']}", {"content": "first"}, stage.hanako)
+    edited = await stage.sakura_socket.expect("message_edited")
+    assert (edited["content"], edited["seq"], edited["rev"]) == ("first", 1, 2)
+    await api.delete(f"/chat/messages/{message['id']}", stage.hanako)
+    deleted = {"messageId": message["id"], "conversationId": stage.conversation_id, "seq": 1, "rev": 3}
+    assert await stage.sakura_socket.expect("message_deleted") == deleted
+    assert await stage.hanako_socket.expect("message_deleted") == deleted
+    await stage.assert_strangers_heard_nothing()
+
+
+async def test_resume_replays_the_present_state_in_order(stage, api, other_api):
+    for n in range(1, 6):
+        await api.post(stage.path, {"content": str(n)}, stage.hanako)
+    listed = (await api.get(stage.path, stage.hanako)).data
+    await stage.sakura_socket.close()
+    await api.patch(f"/chat/messages/{listed[1]['id']}", {"content": "2, edited"}, stage.hanako)  # rev 6
+    await api.delete(f"/chat/messages/{listed[4]['id']}", stage.hanako)  # rev 7
+    back = await other_api.socket(stage.sakura)
+    ack = await back.join(stage.conversation_id, after=3)
+    assert ack == {"conversationId": stage.conversation_id, "lastRev": 7, "replayed": 3, "complete": True}
+    told = [(e["event"], e["data"]["seq"], e["data"]["rev"]) for e in back.events if e["event"].startswith("message")]
+    assert told[:3] == [("message_sent", 4, 4), ("message_edited", 2, 6), ("message_sent", 5, 7)]
+    await api.post(stage.path, {"content": "live"}, stage.hanako)
+    await back.expect("message_sent")
+    again = await other_api.socket(stage.sakura)
+    ack = await again.join(stage.conversation_id, after=5)
+    replayed = [event["event"] for event in again.events if event["event"].startswith("message")]
+    assert replayed == ["message_edited", "message_deleted", "message_sent"]
+
+
+async def test_too_far_behind_replays_nothing(stage, api, monkeypatch, db):
+    await db.execute(
+        """
+        with moved as (
+            update conversations set last_rev = 501, last_seq = 501, updated_at = now() - interval '1 hour'
+            where id = $1
+        )
+        insert into messages (conversation_id, sender_id, seq, rev, content)
+        select $1, $2, n, n, n::text from generate_series(1, 501) n
+        """,
+        stage.conversation_id,
+        stage.hanako.id,
+    )
+    socket = await api.socket(stage.sakura)
+    assert await socket.join(stage.conversation_id, after=0) == {
+        "conversationId": stage.conversation_id, "lastRev": 501, "replayed": 0, "complete": False,
+    }  # fmt: skip
+    assert await socket.heard() == []
+    other = await api.socket(stage.sakura)
+    assert (await other.join(stage.conversation_id, after=1))["replayed"] == 500
+
+
+async def test_joining_while_messages_pour_in_misses_and_repeats_nothing(stage, api, other_api):
+    async def pour() -> None:
+        for n in range(60):
+            await (api if n % 2 else other_api).post(stage.path, {"content": str(n)}, stage.hanako)
+
+    pouring = asyncio.create_task(pour())
+    joined: list[SocketClient] = []
+    while not pouring.done():
+        socket = await other_api.socket(stage.sakura)
+        await socket.join(stage.conversation_id, after=0)
+        joined.append(socket)
+        if len(joined) >= 9:
+            await joined.pop(0).close()
+    await pouring
+    for socket in [*joined, stage.sakura_socket, stage.hanako_socket]:
+        while [e["data"]["seq"] for e in socket.events if e["event"] == "message_sent"][-1:] != [60]:
+            await socket.receive()
+        seqs = [event["data"]["seq"] for event in socket.events if event["event"] == "message_sent"]
+        assert seqs == list(range(1, 61))
+
+
+async def test_a_change_that_redis_did_not_bring_is_caught_up(stage, other_api, db, other_instance):
+    """As if the sender's instance had died between the commit and Redis."""
+    from db.queries.conversations import NewMessage, send_message
+
+    await send_message(db, stage.conversation_id, stage.hanako.id, NewMessage(content="nobody was told"))
+    assert (await stage.sakura_socket.expect("message_sent"))["content"] == "nobody was told"
+    await send_message(db, stage.conversation_id, stage.hanako.id, NewMessage(content="nor of this"))
+    await other_api.post(stage.path, {"content": "but of this"}, stage.hanako)
+    told = [(await stage.sakura_socket.expect("message_sent"))["content"] for _ in range(2)]
+    assert told == ["nor of this", "but of this"]
+
+
+async def test_a_conversation_that_was_closed_is_told_at_the_join(stage, api, people, db):
+    from db.queries.conversations import close_conversations
+
+    await api.post(stage.path, {"content": "last words"}, stage.hanako)
+    await stage.sakura_socket.close()
+    await close_conversations(db, stage.hanako.id)
+    back = await api.socket(stage.sakura)
+    assert (await back.join(stage.conversation_id, after=0))["replayed"] == 1
+    assert (await back.expect("conversation_closed"))["reason"] == "disconnected"
+    assert (await back.ask("typing_start", {"conversationId": stage.conversation_id}))["data"]["code"] == "NOT_FOUND"
+    said = await back.ask("send_message", {"conversationId": stage.conversation_id, "content": "too late"})
+    assert said["data"]["code"] == "FORBIDDEN"
+
+
+async def test_messages_by_socket_and_by_rest_share_one_limit(stage, api, limit):
+    from settings import Limit
+
+    limit("limit_message", Limit(60, 60, 3))
+    sends = [{"conversationId": stage.conversation_id, "content": str(n)} for n in range(2)]
+    assert [(await stage.hanako_socket.ask("send_message", data))["event"] for data in sends] == ["ack", "ack"]
+    assert (await api.post(stage.path, {"content": "third"}, stage.hanako)).status == 201
+    refused = await stage.hanako_socket.ask("send_message", sends[0])
+    assert (refused["data"]["code"], refused["data"]["retryAfter"]) == ("RATE_LIMITED", 1)
+    assert (await api.post(stage.path, {"content": "fourth"}, stage.hanako)).status == 429

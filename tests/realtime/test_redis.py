@@ -1,0 +1,148 @@
+"""Redis away or frozen: nobody waits for it, nothing depends on it, and it is taken up again by itself."""
+
+import asyncio
+import time
+
+import pytest
+from structlog.testing import capture_logs
+
+from db.packaged.servers import ServerUrls
+from server import Instance
+from settings import Limit, Settings
+from tests.drills.proxy import TcpProxy
+from tests.helpers.clients import Api
+
+SEND_SECONDS = 0.5  # no send may be slower for Redis' sake
+CONVERGE_SECONDS = 2.0
+
+
+@pytest.fixture
+def proxy(io_loop, servers) -> TcpProxy:
+    address = servers.redis_url.rpartition("@")[2].partition("/")[0]
+    proxy = TcpProxy(("127.0.0.1", int(address.rpartition(":")[2])))
+    io_loop.run_sync(proxy.start)
+    yield proxy
+    proxy.heal()
+    io_loop.run_sync(proxy.stop)
+
+
+@pytest.fixture
+def shaky(io_loop, settings, servers, proxy, instance) -> Instance:
+    """An instance whose Redis is behind the proxy, with limits in force: they ask Redis for every request."""
+    credentials = servers.redis_url.rpartition("@")[0]
+    urls = ServerUrls(servers.database_url, f"{credentials}@127.0.0.1:{proxy.port}/0")
+    update = {
+        "limit_general": Limit(10_000, 900), "limit_message": Limit(10_000, 60, 10_000),
+        "redis_timeout": Settings.model_fields["redis_timeout"].default,
+    }  # fmt: skip
+    shaky = Instance(settings.model_copy(update=update), urls)
+    io_loop.run_sync(shaky.start)
+    yield shaky
+    proxy.heal()
+    io_loop.run_sync(shaky.stop)
+
+
+async def ready_says(api: Api, status: str) -> None:
+    async with asyncio.timeout(5):
+        while (answer := await api.get("/health/ready")).body["status"] != status:
+            assert answer.status == 200
+            await asyncio.sleep(0.02)
+
+
+def refuse(proxy: TcpProxy) -> None:
+    proxy.refusing = True
+    proxy.cut()
+
+
+@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+async def test_redis_fails(shaky, proxy, other_api, people, fail):
+    api = Api(shaky)
+    hanako, sakura = await people.influencer(), await people.salon()
+    conversation_id = await people.connect(hanako, sakura)
+    path = f"/chat/conversations/{conversation_id}/messages"
+    here, also_here, there = await api.socket(hanako), await api.socket(sakura), await other_api.socket(sakura)
+    for socket in (here, also_here, there):
+        await socket.join(conversation_id)
+    await ready_says(api, "ok")
+    fail(proxy)
+    for number in range(8):
+        began = time.monotonic()
+        if number % 2:
+            await api.post(path, {"content": str(number)}, hanako)
+        else:
+            await here.ask("send_message", {"conversationId": conversation_id, "content": str(number)})
+        assert time.monotonic() - began < SEND_SECONDS
+        assert (await also_here.expect("message_sent"))["content"] == str(number)  # at once, past Redis
+    joined = time.monotonic()
+    await (await api.socket(sakura)).join(conversation_id)
+    assert time.monotonic() - joined < 2 * SEND_SECONDS
+    await ready_says(api, "degraded")
+    # The other instance has found what Redis did not bring.
+    assert [(await there.expect("message_sent"))["content"] for _ in range(8)] == [str(n) for n in range(8)]
+    proxy.heal()
+    healed = time.monotonic()
+    await api.post(path, {"content": "from here"}, hanako)
+    await other_api.post(path, {"content": "from there"}, sakura)
+    assert [(await here.expect("message_sent"))["content"] for _ in range(10)][8:] == ["from here", "from there"]
+    assert [(await there.expect("message_sent"))["content"] for _ in range(2)] == ["from here", "from there"]
+    assert time.monotonic() - healed < CONVERGE_SECONDS
+    await ready_says(api, "ok")
+    assert time.monotonic() - healed < CONVERGE_SECONDS
+    assert (await there.heard()).count("message_sent") == 10
+    async with asyncio.timeout(CONVERGE_SECONDS):
+        while fail is refuse and "resync" not in await here.heard():  # of what only Redis carries; frozen, it kept it
+            pass
+
+
+async def test_what_overflows_the_queue_to_redis_makes_the_others_look_again(
+    shaky, proxy, other_api, people, monkeypatch
+):
+    monkeypatch.setattr("realtime.redis.publisher.QUEUE_BYTES", 20_000)
+    hanako, sakura = await people.influencer(), await people.salon()
+    conversation_id = await people.connect(hanako, sakura)
+    there = await other_api.socket(sakura)
+    await there.join(conversation_id)
+    refuse(proxy)
+    api = Api(shaky)
+    for number in range(12):
+        body = {"content": f"{number} " + "long " * 500}
+        assert (await api.post(f"/chat/conversations/{conversation_id}/messages", body, hanako)).status == 201
+    proxy.heal()
+    await there.expect("resync")
+    async with asyncio.timeout(5):
+        while (await there.heard()).count("message_sent") < 12:
+            pass
+    assert (await there.heard()).count("message_sent") == 12
+
+
+@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, people, fail, monkeypatch):
+    monkeypatch.setattr("services.security.rate_limit.REST_SECONDS", 0.1)
+    api, hanako = Api(shaky), await people.influencer()
+    await ready_says(api, "ok")
+    subscriber = shaky.realtime.relay.bus.subscriber
+    tries, connect = [0], subscriber.connect
+
+    def counting():
+        tries[0] += 1
+        return connect()
+
+    subscriber.connect = counting
+    with capture_logs() as logs:
+        fail(proxy)
+        async with asyncio.timeout(20):
+            while tries[0] < 3:  # each of which fails
+                await api.get("/notifications", hanako)
+        proxy.heal()
+        outages = (subscriber.outage, shaky.services.rate_limits.outage)
+        async with asyncio.timeout(20):
+            while any(outage.since is not None for outage in outages):
+                await api.get("/notifications", hanako)
+    lines = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert sorted(entry["event"] for entry in lines) == [
+        "Redis is heard again", "Redis is not heard",
+        "rate limits count on this instance alone", "rate limits count over all instances again",
+    ]  # fmt: skip
+    for entry in lines:
+        assert entry.get("seconds", 1) > 0
+        assert "seconds" in entry or entry["reason"]

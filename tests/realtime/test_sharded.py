@@ -1,0 +1,247 @@
+"""REDIS_SHARDED: two instances on a Redis cluster, whose nodes die, come back, are replaced and hand over slots."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from db.packaged.servers import ServerUrls
+from realtime import channels
+from realtime.redis.cluster import url_of_node
+from server import Instance
+from services.metrics import CATCH_UPS
+from settings import Limit, Settings
+from tests.conftest import started
+from tests.helpers.clients import Api, SocketClient
+from tests.helpers.factories import People, Person
+from tests.helpers.redis_cluster import Node, RedisCluster
+
+
+@pytest.fixture(scope="module")
+def cluster(data_dir) -> Iterator[RedisCluster]:
+    cluster = RedisCluster(data_dir)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def sharded(settings: Settings) -> Settings:
+    return settings.model_copy(update={"redis_sharded": True})
+
+
+@pytest.fixture(scope="module")
+def urls(servers: ServerUrls, cluster: RedisCluster) -> ServerUrls:
+    return ServerUrls(servers.database_url, cluster.url)
+
+
+@pytest.fixture(scope="module")
+def here(io_loop: IOLoop, sharded: Settings, urls: ServerUrls) -> Iterator[Instance]:
+    yield from started(io_loop, sharded, urls)
+
+
+@pytest.fixture(scope="module")
+def there(io_loop: IOLoop, sharded: Settings, urls: ServerUrls) -> Iterator[Instance]:
+    yield from started(io_loop, sharded, urls)
+
+
+async def become_healthy(*instances: Instance) -> None:
+    async with asyncio.timeout(10):
+        while not all(instance.realtime.relay.healthy for instance in instances):
+            await asyncio.sleep(0.02)
+
+
+@dataclass
+class Pair:
+    """Hanako here and Sakura there, who have both joined their conversation."""
+
+    hanako: Person
+    conversation_id: str
+    writes: SocketClient
+    hears: SocketClient
+    api: Api
+
+    @property
+    def channel(self) -> str:
+        return channels.conversation(self.conversation_id)
+
+    async def send(self, content: str) -> None:
+        path = f"/chat/conversations/{self.conversation_id}/messages"
+        assert (await self.api.post(path, {"content": content}, self.hanako)).status == 201
+
+    async def type(self) -> None:
+        """Typing reaches another instance through Redis alone: the database knows nothing of it."""
+        where = {"conversationId": self.conversation_id}
+        for sent, heard in (("typing_start", "user_typing"), ("typing_stop", "user_stopped_typing")):
+            await self.writes.send(sent, where)
+            assert await self.hears.expect(heard) == {**where, "userId": self.hanako.id}
+
+    async def close(self) -> None:
+        await self.writes.close()
+        await self.hears.close()
+
+
+class Stage:
+    def __init__(self, cluster: RedisCluster, here: Instance, there: Instance) -> None:
+        self.cluster = cluster
+        self.here, self.there = Api(here), Api(there)
+        self.people = People(here)
+        self.pairs: list[Pair] = []
+
+    async def pair_on(self, node: Node) -> Pair:
+        """Two people whose conversation this node carries."""
+        hanako = await self.people.influencer()
+        while True:
+            sakura = await self.people.salon()
+            conversation_id = await self.people.connect(hanako, sakura)
+            if self.cluster.owner(channels.conversation(conversation_id)) is node:
+                break
+        writes, hears = await self.here.socket(hanako), await self.there.socket(sakura)
+        for socket in (writes, hears):
+            await socket.join(conversation_id)
+        self.pairs.append(Pair(hanako, conversation_id, writes, hears, self.here))
+        return self.pairs[-1]
+
+
+@pytest.fixture
+def stage(io_loop: IOLoop, db, cluster: RedisCluster, here: Instance, there: Instance) -> Iterator[Stage]:
+    stage = Stage(cluster, here, there)
+    io_loop.run_sync(lambda: become_healthy(here, there))
+    yield stage
+    for pair in stage.pairs:
+        io_loop.run_sync(pair.close)
+
+
+async def test_each_node_carries_the_channels_of_its_slots(stage, cluster):
+    told = ["message_sent", "notification_received"]
+    caught_up = CATCH_UPS._value.get()
+    for node in cluster.primaries:
+        pair = await stage.pair_on(node)
+        elsewhere = [other.listeners(pair.channel) for other in cluster.primaries if other is not node]
+        assert (node.listeners(pair.channel), elsewhere) == (2, [0, 0])
+        await pair.type()
+        await pair.send("こんにちは")
+        heard: list[str] = []  # by two nodes perhaps, so in either order
+        while len(heard) < 2:
+            heard += [name for name in [(await pair.hears.receive())["event"]] if name in told]
+        assert sorted(heard) == told
+    assert CATCH_UPS._value.get() == caught_up
+
+
+async def test_presence_is_counted_over_both_instances(stage, cluster):
+    pair = await stage.pair_on(cluster.primaries[0])
+    assert (await pair.writes.expect("user_online"))["userId"] == pair.hears.ready["userId"]
+    assert (await pair.hears.expect("user_online"))["userId"] == pair.hanako.id
+
+
+async def test_limits_are_counted_over_both_instances(stage, here, there, sharded, monkeypatch):
+    monkeypatch.setattr(sharded, "limit_general", Limit(4, 60))
+    monkeypatch.setattr(sharded, "limit_message", Limit(60, 60, 3))
+    hanako = await stage.people.influencer()
+    answers = [await api.get("/chat/contacts", hanako) for api in (stage.here, stage.there) * 3]
+    assert [answer.status for answer in answers] == [200] * 4 + [429] * 2
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers[:4]] == ["3", "2", "1", "0"]
+    assert [len(instance.services.rate_limits.local.counters) for instance in (here, there)] == [0, 0]
+
+
+async def test_attempts_are_counted_over_both_instances(stage, here, there, sharded, monkeypatch):
+    monkeypatch.setattr(sharded, "limit_auth_ip", Limit(50, 60))
+    monkeypatch.setattr(sharded, "limit_auth", Limit(3, 60))
+    hanako = await stage.people.influencer()
+    guess = {"email": hanako.email, "password": "a wrong guess"}
+    answers = await asyncio.gather(*(api.post("/auth/login", guess) for api in (stage.here, stage.there) * 3))
+    assert sorted(answer.status for answer in answers) == [401] * 3 + [429] * 3
+    assert [len(instance.services.rate_limits.local.counters) for instance in (here, there)] == [0, 0]
+
+
+async def test_a_slot_moves(stage, cluster):
+    pair = await stage.pair_on(cluster.primaries[0])
+    stays = await stage.pair_on(cluster.primaries[1])
+    old = cluster.owner(pair.channel)
+    cluster.move(pair.channel)
+    await pair.hears.expect("resync")
+    await pair.writes.expect("resync")
+    assert (cluster.owner(pair.channel).listeners(pair.channel), old.listeners(pair.channel)) == (2, 0)
+    await pair.type()
+    await stays.type()
+    await pair.send("still here")
+    assert (await pair.hears.expect("message_sent"))["content"] == "still here"
+
+
+async def test_a_node_restarts(stage, cluster, here, there):
+    node = cluster.primaries[1]
+    pair, other = await stage.pair_on(node), await stage.pair_on(cluster.primaries[0])
+    node.kill()
+    began = time.monotonic()
+    await pair.send("to nobody's ears")
+    assert time.monotonic() - began < 0.5
+    await other.type()  # the other nodes' channels go on
+    assert (await pair.hears.expect("message_sent"))["content"] == "to nobody's ears"  # from the database
+    await until(lambda: not there.realtime.relay.healthy)
+    assert (await stage.there.get("/health/ready")).body["status"] == "degraded"
+    node.start()
+    await pair.hears.expect("resync")
+    await pair.type()
+    await pair.send("back again")
+    assert (await pair.hears.expect("message_sent"))["content"] == "back again"
+    assert [event["data"]["seq"] for event in pair.hears.events if event["event"] == "message_sent"] == [1, 2]
+    await become_healthy(here, there)
+
+
+async def test_a_node_dies_and_is_replaced(stage, cluster):
+    dead = cluster.primaries[-1]
+    pair, other = await stage.pair_on(dead), await stage.pair_on(cluster.primaries[0])
+    dead.kill()
+    await pair.writes.send("typing_start", {"conversationId": pair.conversation_id})  # said once somebody listens
+    cluster.replica.ask("CLUSTER FAILOVER", "TAKEOVER")
+    await pair.hears.expect("resync")
+    assert cluster.replica.listeners(pair.channel) > 0
+    await pair.writes.send("typing_stop", {"conversationId": pair.conversation_id})
+    await pair.hears.expect("user_stopped_typing")
+    await pair.type()
+    await other.type()
+    await pair.send("from the replica")
+    assert (await pair.hears.expect("message_sent"))["content"] == "from the replica"
+
+
+async def test_the_whole_cluster_is_away(stage, cluster, here, there, sharded, monkeypatch):
+    """Last in this file: what is left of the cluster afterwards is not whole."""
+    monkeypatch.setattr(sharded, "limit_general", Limit(4, 60))
+    pair = await stage.pair_on(cluster.primaries[0])
+    for node in cluster.nodes:
+        node.kill()
+    began = time.monotonic()
+    await pair.send("by REST")
+    assert time.monotonic() - began < 0.5
+    answers = [await stage.here.get("/chat/contacts", pair.hanako) for _ in range(6)]
+    assert [answer.status for answer in answers].count(429) == 3  # counted by this instance alone
+    assert (await pair.writes.expect("message_sent"))["content"] == "by REST"
+    assert (await pair.hears.expect("message_sent"))["content"] == "by REST"
+    for node in cluster.nodes:
+        node.start()
+    await until(lambda: cluster.primaries[0].listeners(pair.channel) == 2)
+    await pair.type()
+
+
+async def until(done) -> None:
+    async with asyncio.timeout(10):
+        while not done():
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "expected"),
+    [
+        ("redis://name:p%40ss@seed:7000/0", "redis://name:p%40ss@10.0.0.7:7001"),
+        ("rediss://:pass@seed/0?ssl_cert_reqs=none", "rediss://:pass@10.0.0.7:7001?ssl_cert_reqs=none"),
+        ("redis://[::1]:7000", "redis://10.0.0.7:7001"),
+    ],
+)
+def test_the_url_of_another_node(redis_url, expected):
+    assert url_of_node(redis_url, "10.0.0.7", 7001) == expected
+    assert "@[fe80::1]:7001" in url_of_node("redis://:p@seed", "fe80::1", 7001)

@@ -1,0 +1,156 @@
+"""Stopping an instance: what runs ends, what waits is served, and everybody is told where to go."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket as sockets
+import time
+from unittest.mock import Mock
+
+import pytest
+import websockets
+from tornado.httpclient import AsyncHTTPClient
+
+import services.draining
+from handlers.health import Live
+from server import Instance
+from tests.helpers.clients import Api, SocketClient
+
+
+@pytest.fixture
+def leaving(io_loop, settings, servers, instance) -> Instance:
+    leaving = Instance(settings, servers)
+    io_loop.run_sync(leaving.start)
+    return leaving
+
+
+@pytest.fixture
+def gate(monkeypatch) -> asyncio.Event:
+    """`/health/live` answers when it is opened: a request that runs as long as the test wants."""
+    gate = asyncio.Event()
+    ready = Live.get
+
+    async def wait(self: Live) -> None:
+        await gate.wait()
+        await ready(self)
+
+    wait.endpoint = ready.endpoint  # type: ignore[attr-defined]
+    monkeypatch.setattr(Live, "get", wait)
+    return gate
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_drain_in_its_order(leaving, api, people, gate):
+    going = Api(leaving)
+    hanako = await people.influencer()
+    socket = await going.socket(hanako)
+    running = asyncio.ensure_future(going.http.fetch(f"{going.base}/health/live"))
+    await until(lambda: len(leaving.app.running) == 1)
+    stopping = asyncio.create_task(leaving.stop(notice=0.3))
+    await until(lambda: leaving.app.draining)
+    ready = await going.http.fetch(f"{going.base}/health/ready", raise_error=False)
+    assert (ready.code, json.loads(ready.body)["status"]) == (503, "draining")
+    assert ready.headers["Connection"] == "close"
+    told = await socket.expect("going_away")
+    assert 500 <= told["reconnectAfterMs"] <= 5_000
+    await until(lambda: leaving.http._stopped)
+    with pytest.raises(OSError):
+        await SocketClient.open(going, {"Authorization": f"Bearer {hanako.token}"})
+    assert not running.done()
+    assert (await socket.ask("ping"))["event"] == "pong"  # open until what runs has ended
+    gate.set()
+    assert (await running).code == 200
+    assert await socket.close_code() == 1001
+    await stopping
+    assert (await api.get("/health/live")).status == 200
+
+
+async def test_a_new_socket_is_sent_to_the_next_instance(leaving, people):
+    """nginx takes 503 as “ask another one”; a close code would be the client's to handle."""
+    going = Api(leaving)
+    hanako = await people.influencer()
+    leaving.realtime.announce_drain()
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await SocketClient.open(going, {"Authorization": f"Bearer {hanako.token}"})
+    assert refused.value.response.status_code == 503
+    assert json.loads(refused.value.response.body)["code"] == "NOT_READY"
+    await leaving.stop()
+
+
+async def test_connections_that_wait_to_be_accepted_are_served(leaving, monkeypatch):
+    """They would be reset with the listening socket, requests and all; also by a loop that reads them late."""
+    monkeypatch.setattr("services.draining.UNREAD_SECONDS", 0)
+    waiting = [sockets.create_connection(("127.0.0.1", leaving.port)) for _ in range(50)]  # the loop has no turn here
+    for sock in waiting:
+        sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    await leaving.stop()
+    for sock in waiting:
+        sock.settimeout(1)
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+        sock.close()
+
+
+async def test_a_connection_in_use_is_not_cut_but_closed_after_its_answer(leaving):
+    reader, writer = await asyncio.open_connection("127.0.0.1", leaving.port)
+    ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    writer.write(ask)
+    assert b"Connection: close" not in await reader.readuntil(b"}")
+    stopping = asyncio.create_task(leaving.stop(notice=0.1, proxy_idle=2.0))
+    await until(lambda: leaving.http._stopped)
+    writer.write(ask)  # a proxy that had the connection open anyway
+    answer = await reader.read()  # to its end: the server closes
+    assert answer.startswith(b"HTTP/1.1 200") and b"Connection: close" in answer
+    writer.close()
+    began = time.monotonic()
+    await stopping
+    assert time.monotonic() - began < 1.5  # nobody else to wait for
+
+
+async def test_a_request_that_never_ends_is_cut_off_at_the_deadline(leaving, gate, monkeypatch):
+    monkeypatch.setattr("server.REQUESTS_SECONDS", 0.3)
+    http = AsyncHTTPClient(force_instance=True)
+    running = asyncio.ensure_future(http.fetch(f"http://127.0.0.1:{leaving.port}/health/live", raise_error=False))
+    await until(lambda: len(leaving.app.running) == 1)
+    began = time.monotonic()
+    await leaving.stop()
+    assert time.monotonic() - began < 3
+    with contextlib.suppress(Exception):
+        assert (await running).code == 599
+    assert running.done()
+
+
+async def test_newcomers_are_ignored_until_the_socket_is_closed():
+    with sockets.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        ignored = services.draining.ignore_newcomers(listening)
+        assert ignored or os.geteuid() != 0  # some kernels ignore them for root alone
+        with pytest.raises(TimeoutError) if ignored else contextlib.nullcontext():
+            sockets.create_connection(listening.getsockname(), timeout=0.2).close()
+
+
+async def test_an_instance_stops_where_the_kernel_does_not_ignore_newcomers(leaving, monkeypatch):
+    monkeypatch.setattr(services.draining, "SO_ATTACH_FILTER", 0x7FFF)  # no such option
+    waiting = sockets.create_connection(("127.0.0.1", leaving.port))
+    waiting.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    await leaving.stop()
+    waiting.settimeout(1)
+    assert waiting.recv(100).startswith(b"HTTP/1.1 200")
+    waiting.close()
+
+
+async def test_the_more_sockets_the_wider_their_return_is_spread(leaving, monkeypatch):
+    told: list[int] = []
+    sockets = 8_000 * [Mock(send=lambda frame: told.append(json.loads(frame)["data"]["reconnectAfterMs"]))]
+    monkeypatch.setattr(leaving.realtime, "sockets", sockets)
+    leaving.realtime.announce_drain()
+    sockets.clear()
+    assert min(told) >= 500
+    assert 10_000 < max(told) <= 8_000 / 0.7
+    await leaving.stop()

@@ -1,0 +1,25 @@
+"""The drill of `make drills` in short: real processes are killed, frozen and cut off while people talk."""
+
+import asyncio
+from pathlib import Path
+
+from tests.drills import faults, run
+from tests.helpers.scratch import scratch_folder
+
+IN_SHORT = ("kill an instance", "freeze an instance", "kill Redis", "freeze PostgreSQL", "cut clients")
+
+
+async def test_nothing_is_lost_while_everything_fails(monkeypatch, capsys):
+    monkeypatch.setattr(run, "HOLD_SECONDS", (0.8, 0.8))
+    monkeypatch.setattr(run, "REST_SECONDS", (0.2, 0.2))
+    monkeypatch.setattr(run, "CALM_SECONDS", 0.3)
+    monkeypatch.setattr(run, "CONVERSATIONS", 4)
+    monkeypatch.setattr(run, "FAULTS", {name: faults.FAULTS[name] for name in IN_SHORT})
+    # Not in tmp_path: each pytest that starts on the machine takes that folder's parent away from PostgreSQL's user.
+    with scratch_folder("encer-drill-") as folder:
+        async with asyncio.timeout(55):
+            findings, _, struck = await run.drill(Path(folder), seed=1, messages=300, faults=len(IN_SHORT), pause=0.05)
+    assert findings.clean, findings
+    assert findings.acknowledged >= 300
+    assert {fault.name for fault in struck} == set(IN_SHORT)
+    assert max(fault.recovered for fault in struck) < 10

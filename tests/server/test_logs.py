@@ -1,0 +1,134 @@
+"""With LOG_FORMAT=json every line on stdout and stderr is one JSON object, from start to exit."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.clients import Api
+from tests.helpers.processes import ROOT, ServerProcess
+
+SECONDS = 60.0
+# What writes to stderr besides the server's own log lines; the last line ends the program.
+OTHERS = """
+from services.logs import start_logs
+start_logs()
+import asyncio, logging, sys, threading, warnings
+
+class Careless:
+    def __del__(self):
+        raise ValueError("in a destructor")
+
+async def forget():
+    async def fail():
+        raise ValueError("in a task")
+    task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+def fail():
+    raise ValueError("in a thread")
+
+logging.getLogger("tornado.general").warning("two\\nlines")
+logging.getLogger("apify_client").error("with a %s", "parameter")
+warnings.warn("a warning", UserWarning)
+Careless()
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+asyncio.run(forget())
+import gc; gc.collect()
+raise ValueError("in the end")
+"""
+
+
+def lines_of(*outputs: str) -> list[dict]:
+    return [json.loads(line) for output in outputs for line in output.splitlines()]
+
+
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json", **variables}
+
+
+def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment(folder, **variables), capture_output=True, text=True,
+        timeout=SECONDS,
+    )  # fmt: skip
+
+
+def test_all_that_libraries_and_python_write_is_json(tmp_path):
+    ended = run(tmp_path, "-c", OTHERS, PYTHONWARNINGS="always")
+    lines = lines_of(ended.stdout, ended.stderr)
+    told = json.dumps(lines)
+    for what in (
+        "two\\nlines",
+        "with a parameter",
+        "a warning",
+        "in a destructor",
+        "in a thread",
+        "in a task",
+        "in the end",
+    ):
+        assert what in told, what
+    assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
+    assert (lines[-1]["level"], "in the end" in lines[-1]["exception"]) == ("critical", True)
+
+
+def test_the_console_shows_a_plain_traceback(tmp_path):
+    ended = run(tmp_path, "-c", "secret = 'hush'\n" + OTHERS, LOG_FORMAT="console")
+    assert "ValueError: in the end" in ended.stderr
+    assert "hush" not in ended.stderr.replace("secret = 'hush'", "")
+
+
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_refused_settings_are_json(tmp_path, where):
+    (tmp_path / ".env").write_text("LOG_FORMAT=json\nthis line is none\nPORT=many\n")
+    variables = {"FRONTEND_URL": "*"} | ({"LOG_FORMAT": ""} if where == ".env" else {})
+    ended = run(tmp_path, str(ROOT / "server.py"), **variables)
+    assert ended.returncode == 2
+    *before, refusal = lines_of(ended.stdout, ended.stderr)
+    assert refusal["event"] == "Invalid settings"
+    assert {fault.partition(":")[0] for fault in refusal["faults"]} == {"PORT", "FRONTEND_URL"}
+    assert any("could not parse" in line["event"] for line in before)
+
+
+async def test_a_server_writes_json_from_start_to_exit(servers, api: Api, data_dir, io_loop):
+    server = ServerProcess(
+        servers, data_dir, LOG_FORMAT="json", LOG_LEVEL="DEBUG", PASSWORD_COST="4", PYTHONWARNINGS="default",
+        EMAIL_SENDER="console",
+    )  # fmt: skip
+    said = b""
+    assert server.process.stdout
+    try:
+        said += await read_until(io_loop, server, b"listens on")
+        body = {"name": "花子", "email": "hanako@example.com", "password": "tea and biscuits", "termsAccepted": True}
+        answer = await server.api(api).call("POST", "/auth/signup/influencer", body)
+        assert answer.status == 201, answer
+        said += await read_until(io_loop, server, b'"event": "mail"')
+        server.process.send_signal(signal.SIGTERM)
+        said += await io_loop.run_in_executor(None, server.process.stdout.read)
+        assert server.process.wait(SECONDS) == 0
+    finally:
+        server.kill()
+        server.process.stdout.close()
+    lines = lines_of(said.decode())
+    events = [line["event"] for line in lines]
+    mail = next(line for line in lines if line["event"] == "mail")
+    assert (mail["to"], "\n" in mail["text"]) == ("hanako@example.com", True)
+    assert any(event.startswith("Beautiful Encer listens on http://127.0.0.1:") for event in events)
+    assert events[-1] == "stopped"
+
+
+async def read_until(io_loop, server: ServerProcess, marker: bytes) -> bytes:
+    """What the server writes, up to the line with the marker."""
+    said = b""
+    assert server.process.stdout
+    while marker not in said:
+        line = await io_loop.run_in_executor(None, server.process.stdout.readline)
+        assert line, said.decode()
+        said += line
+    return said

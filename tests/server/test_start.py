@@ -1,0 +1,128 @@
+"""A start waits for its database, and says in one sentence why it ends."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from db.connect import CannotConnect, wait_for_database
+from db.packaged.servers import free_port
+from server import print_welcome
+from settings import load_settings
+from tests.drills.proxy import TcpProxy
+from tests.helpers.processes import ROOT, ServerProcess
+
+SECONDS = 60.0
+SECRET = "verysecret"
+
+
+def socket_of(servers) -> Path:
+    return Path(servers.database_url.partition("host=")[2])
+
+
+def test_a_database_that_starts_later_is_waited_for(servers, data_dir, tmp_path):
+    folder = tmp_path / "later"
+    server = ServerProcess(servers, data_dir, DATABASE_URL=f"postgresql://encer@/encer?host={folder}")
+    said = b""
+    assert server.process.stdout
+    try:
+        while b"waiting for the database" not in said:
+            line = server.process.stdout.readline()
+            assert line, said.decode()
+            said += line
+        folder.symlink_to(socket_of(servers))
+        server.wait_until_it_listens()
+    finally:
+        server.kill()
+        server.process.stdout.close()
+
+
+def ended_start(servers, data_dir, **variables: str) -> tuple[int, str]:
+    server = ServerProcess(servers, data_dir, **variables)
+    try:
+        said, _ = server.process.communicate(timeout=SECONDS)
+    finally:
+        server.kill()
+    return server.process.returncode, said.decode()
+
+
+def test_a_database_that_refuses_ends_the_start_in_one_sentence(servers, data_dir):
+    url = f"postgresql://encer:{SECRET}@/nothing?host={socket_of(servers)}"
+    code, said = ended_start(servers, data_dir, DATABASE_URL=url)
+    assert (code, said) == (
+        1, "The database refuses the connection: it has no database of this name. Check DATABASE_URL.\n"
+    )  # fmt: skip
+
+
+async def test_a_database_that_stays_away_ends_the_wait():
+    url = f"postgresql://encer:{SECRET}@127.0.0.1:{free_port()}/encer"
+    with pytest.raises(CannotConnect) as ended:
+        await wait_for_database(url, asyncio.Event(), seconds=0.1)
+    assert str(ended.value) == (
+        "The database does not answer: Connection refused. The server has waited 0.1 seconds for it. "
+        "Check DATABASE_URL and whether PostgreSQL runs."
+    )
+
+
+async def test_a_silent_database_ends_the_wait_too():
+    silent = await TcpProxy(("127.0.0.1", 1)).start()
+    silent.hold()
+    url = f"postgresql://encer:{SECRET}@127.0.0.1:{silent.port}/encer?connect_timeout=1&sslmode=disable"
+    with pytest.raises(CannotConnect, match=r"^The database does not answer: ") as ended:
+        await wait_for_database(url, asyncio.Event(), seconds=0.1)
+    assert SECRET not in str(ended.value)
+    await silent.stop()
+
+
+async def test_a_stop_ends_the_wait():
+    stopping = asyncio.Event()
+    url = f"postgresql://encer@127.0.0.1:{free_port()}/encer"
+    waiting = asyncio.create_task(wait_for_database(url, stopping))
+    await asyncio.sleep(0)
+    stopping.set()
+    await waiting
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"HOST": "192.0.2.1"}, "HOST and PORT cannot be listened on: "),
+        ({"HOST": "no-such-host.invalid"}, "HOST and PORT cannot be listened on: "),
+    ],
+)
+def test_an_address_that_is_not_of_this_machine_is_told_in_one_sentence(servers, data_dir, variables, sentence):
+    code, said = ended_start(servers, data_dir, **variables)
+    assert (code, said.startswith(sentence), said.count("\n")) == (1, True, 1), said
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_a_server_on_ipv6_says_where_it_listens(settings, host, capsys):
+    """Without listening: not every machine has IPv6."""
+    given = load_settings(host=host, data_dir=settings.data_dir)
+    instance = SimpleNamespace(settings=given, port=3001, sender=SimpleNamespace(destination="nowhere"))
+    print_welcome(instance, embedded=False)
+    assert "Beautiful Encer listens on http://[::1]:3001\n" in capsys.readouterr().out
+
+
+def test_every_fault_of_a_start_is_named_at_once(tmp_path):
+    """Also those that only upper layers know: the first admin, mails, files."""
+    given = {
+        "APP_ENV": "production", "DATABASE_URL": f"postgresql://u:{SECRET}#@h/db", "ADMIN_PASSWORD": "short",
+        "EMAIL_FROM": "Encer", "CLOUDINARY_API_KEY": "x", "SCRAPE_TIMEOUT": "100", "PUBLIC_URL": "a.com/",
+    }  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "server.py")], cwd=tmp_path, env={"PATH": "/usr/bin:/bin", **given},
+        capture_output=True, text=True, timeout=SECONDS,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (2, "")
+    heading, *faults = ended.stderr.splitlines()
+    assert heading == "Invalid settings:"
+    assert {fault.partition(":")[0] for fault in faults} == {
+        "DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "FRONTEND_URL", "JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET",
+        "ENCRYPTION_KEY", "ADMIN_EMAIL", "ADMIN_PASSWORD", "EMAIL_FROM", "EMAIL_SENDER", "CLOUDINARY_CLOUD_NAME",
+        "CLOUDINARY_API_SECRET", "SCRAPE_TIMEOUT",
+    }  # fmt: skip
+    assert SECRET not in ended.stderr

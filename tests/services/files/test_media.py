@@ -1,0 +1,386 @@
+"""Files on disk and at Cloudinary (its real SDK against the stand-in)."""
+
+import asyncio
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from services.errors import (
+    UnreadableAnswer,
+    VendorError,
+    VendorRateLimited,
+    VendorRefused,
+    VendorTimeout,
+    VendorUnavailable,
+    VendorUnreachable,
+)
+from services.files import media as media_module
+from services.files.media import CloudinaryMedia, LocalMedia, media_from_settings
+from services.slots import Busy, Slots
+from settings import SettingsError, load_settings
+from tests.vendors.cloudinary import API_KEY, API_SECRET, CLOUD_NAME, Cloudinary
+
+PNG = b"\x89PNG\r\n\x1a\n pixels"
+PDF = b"%PDF-1.7 %%EOF"
+PUBLIC_URL = "https://api.example.com"
+
+
+@pytest.fixture
+def local(tmp_path):
+    media = LocalMedia(tmp_path / "media", PUBLIC_URL)
+    yield media
+    media.close()
+
+
+def settings_with(tmp_path, **overrides):
+    return load_settings(_env_file=None, app_env="test", data_dir=tmp_path, public_url=PUBLIC_URL, **overrides)
+
+
+@pytest.fixture
+def cloudinary(io_loop):
+    async def start():
+        return await Cloudinary().__aenter__()
+
+    vendor = io_loop.run_sync(start)
+    yield vendor
+    io_loop.run_sync(vendor.close)
+
+
+@pytest.fixture
+def cloud(cloudinary, tmp_path):
+    media = cloud_at(cloudinary.url, tmp_path)
+    yield media
+    media.close()
+
+
+def cloud_at(url, tmp_path, **overrides):
+    given = {
+        "cloudinary_cloud_name": CLOUD_NAME,
+        "cloudinary_api_key": API_KEY,
+        "cloudinary_api_secret": API_SECRET,
+        "cloudinary_upload_prefix": url,
+    }
+    media = media_from_settings(settings_with(tmp_path, **given | overrides))
+    assert isinstance(media, CloudinaryMedia)
+    return media
+
+
+def files_under(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+# --- on disk ---
+
+
+async def test_a_file_is_kept_under_an_absolute_url_and_found_by_its_name(local):
+    url = await local.save("salon-profiles", PNG, "image/png", "png")
+    assert url.startswith(f"{PUBLIC_URL}/media/salon-profiles/")
+    assert url.endswith(".png")
+    assert local.path_of(url.removeprefix(f"{PUBLIC_URL}/media/")).read_bytes() == PNG
+
+
+async def test_every_url_is_new_and_unguessable(local):
+    urls = {await local.save("chat", PDF, "application/pdf", "pdf") for _ in range(20)}
+    assert len(urls) == 20
+    assert all(len(url.rsplit("/", 1)[1]) == 32 + len(".pdf") for url in urls)
+
+
+async def test_a_deleted_file_is_gone_and_deleting_it_again_is_fine(local, tmp_path):
+    url = await local.save("chat", PNG, "image/png", "png")
+    other = await local.save("chat", PNG, "image/png", "png")
+    await local.delete(url)
+    await local.delete(url)
+    assert local.path_of(url.removeprefix(f"{PUBLIC_URL}/media/")) is None
+    assert [path.name for path in files_under(tmp_path)] == [other.rsplit("/", 1)[1]]
+
+
+async def test_urls_that_are_not_ours_are_left_alone(local, tmp_path):
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(b"x")
+    name = "chat/" + "0" * 32 + ".png"
+    (tmp_path / "media/chat").mkdir(parents=True)
+    (tmp_path / "media" / name).write_bytes(b"x")
+    for url in (
+        None,
+        "",
+        f"https://elsewhere.example/media/{name}",
+        f"{PUBLIC_URL}.evil.example/media/{name}",
+        f"{PUBLIC_URL}/media/../outside.png",
+        f"{PUBLIC_URL}/media/chat/../../outside.png",
+        f"{PUBLIC_URL}/media/{name}/../{name}",
+        f"{PUBLIC_URL}/media/{name}?x",
+        f"{PUBLIC_URL}/media/{name}\n",
+        f"/media/{name}",
+        name,
+    ):
+        await local.delete(url)
+    assert len(files_under(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "chat",
+        "chat/",
+        "../secrets.json",
+        "chat/../../secrets.json",
+        "chat/..%2f..%2fsecrets.json",
+        "..\\secrets.json",
+        "/etc/passwd",
+        "chat//etc/passwd",
+        "other/" + "0" * 32 + ".png",
+        "chat/" + "0" * 32 + ".html",
+        "chat/" + "0" * 32 + ".png\n",
+        "chat/" + "0" * 32 + ".png/",
+        "chat/" + "0" * 32 + ".png\0.html",
+        "chat/" + "0" * 31 + ".png",
+        "chat/" + "٠" * 32 + ".png",
+        "chat/." + "0" * 32 + ".png.draft",
+    ],
+)
+def test_only_names_of_ours_lead_to_a_file(local, tmp_path, name):
+    (tmp_path / "secrets.json").write_text("{}")
+    assert local.path_of(name) is None
+
+
+async def test_links_out_of_the_root_are_not_followed(local, tmp_path):
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    folder = tmp_path / "media/chat"
+    folder.mkdir(parents=True)
+    (folder / ("0" * 32 + ".png")).symlink_to(tmp_path / "secret.png")
+    (folder / ("1" * 32 + ".png")).mkdir()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / ("2" * 32 + ".png")).write_bytes(b"secret")
+    (tmp_path / "media/salon-profiles").symlink_to(outside)
+    for name in (f"chat/{'0' * 32}.png", f"chat/{'1' * 32}.png", f"salon-profiles/{'2' * 32}.png"):
+        assert local.path_of(name) is None
+
+
+async def test_a_root_behind_a_link_is_fine(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    media = LocalMedia(tmp_path / "data/media", PUBLIC_URL)
+    url = await media.save("chat", PNG, "image/png", "png")
+    assert media.path_of(url.removeprefix(f"{PUBLIC_URL}/media/")).read_bytes() == PNG
+    media.close()
+
+
+@pytest.mark.parametrize("extension", ["html", "svg", "../png", "", "png/../../x"])
+async def test_there_is_no_place_for_other_kinds(local, tmp_path, extension):
+    with pytest.raises(ValueError, match="no place"):
+        await local.save("chat", b"x", "text/html", extension)
+    with pytest.raises(ValueError, match="no place"):
+        await local.save("../elsewhere", b"x", "image/png", "png")
+    assert files_under(tmp_path) == []
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+async def test_a_file_that_cannot_be_written_leaves_nothing(local, tmp_path, monkeypatch, broken):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[broken], fail)
+    with pytest.raises(OSError, match="No space"):
+        await local.save("chat", PNG, "image/png", "png")
+    assert files_under(tmp_path) == []
+
+
+async def test_a_file_is_on_the_disk_before_it_has_its_name(local, monkeypatch):
+    steps = []
+    sync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (steps.append("sync"), sync(file)))
+    monkeypatch.setattr(Path, "replace", lambda self, to: (steps.append("name"), replace(self, to)))
+    await local.save("chat", PNG, "image/png", "png")
+    assert steps == ["sync", "name", "sync"]
+
+
+async def test_the_disk_is_waited_for_in_a_thread(local, monkeypatch):
+    loop_thread, seen = threading.get_ident(), []
+    write = media_module.write_durably
+    monkeypatch.setattr(media_module, "write_durably", lambda *args: (seen.append(threading.get_ident()), write(*args)))
+    await local.save("chat", PNG, "image/png", "png")
+    assert seen
+    assert loop_thread not in seen
+
+
+# --- at Cloudinary ---
+
+
+async def test_a_picture_goes_to_its_folder_and_is_served_from_there(cloud, cloudinary):
+    url = await cloud.save("influencer-profiles", PNG, "image/png", "png")
+    assert f"/{CLOUD_NAME}/image/upload/" in url
+    [(resource_type, public_id)] = cloudinary.assets
+    assert (resource_type, public_id[:20]) == ("image", "influencer-profiles/")
+    assert cloudinary.assets[resource_type, public_id] == PNG
+    assert url.endswith(f"/{public_id}.png")
+
+
+async def test_a_pdf_is_kept_as_it_is(cloud, cloudinary):
+    url = await cloud.save("chat", PDF, "application/pdf", "pdf")
+    [(resource_type, public_id)] = cloudinary.assets
+    assert resource_type == "raw"
+    assert public_id.startswith("chat/")
+    assert public_id.endswith(".pdf")
+    assert url.endswith(public_id)
+
+
+@pytest.mark.parametrize(("data", "extension"), [(PNG, "png"), (PDF, "pdf")])
+async def test_a_deleted_file_is_forgotten_and_deleting_it_again_is_fine(cloud, cloudinary, data, extension):
+    url = await cloud.save("chat", data, "x/y", extension)
+    await cloud.save("chat", data, "x/y", extension)
+    await cloud.delete(url)
+    await cloud.delete(url)
+    assert len(cloudinary.assets) == 1
+    assert cloudinary.count("destroy") == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "asset"),
+    [
+        ("https://res.cloudinary.com/test-cloud/image/upload/v1730279999/chat/ID.jpg", ("image", "chat/ID")),
+        ("https://res.cloudinary.com/test-cloud/image/upload/chat/ID.jpg", ("image", "chat/ID")),
+        ("https://res.cloudinary.com/test-cloud/raw/upload/v1/chat/ID.pdf", ("raw", "chat/ID.pdf")),
+        (
+            "https://test-cloud-res.cloudinary.com/image/upload/v1/salon-profiles/ID.webp",
+            ("image", "salon-profiles/ID"),
+        ),
+    ],
+)
+def test_the_urls_of_the_service_itself_are_recognised(cloud, url, asset):
+    assert cloud.asset_of(url.replace("ID", "0af" * 10 + "00")) == (asset[0], asset[1].replace("ID", "0af" * 10 + "00"))
+
+
+async def test_urls_that_are_not_ours_are_not_even_asked_about(cloud, cloudinary):
+    file = "chat/" + "a" * 32 + ".png"
+    for url in (
+        None,
+        "",
+        "nonsense",
+        "https://[",
+        f"https://evil.example/{CLOUD_NAME}/image/upload/v1/{file}",
+        f"https://res.cloudinary.com.evil.example/{CLOUD_NAME}/image/upload/v1/{file}",
+        f"https://res.cloudinary.com/other-cloud/image/upload/v1/{file}",
+        f"https://res.cloudinary.com/{CLOUD_NAME}/image/upload/v1/elsewhere/{'a' * 32}.png",
+        f"https://res.cloudinary.com/{CLOUD_NAME}/image/upload/v1/chat/../{file}",
+        f"https://res.cloudinary.com/{CLOUD_NAME}/video/upload/v1/{file}",
+        f"https://res.cloudinary.com/{CLOUD_NAME}/image/upload/v1/chat/short.png",
+    ):
+        await cloud.delete(url)
+    assert cloudinary.count("") == 0
+
+
+async def test_files_of_before_are_still_served_and_forgotten(cloud, cloudinary, tmp_path):
+    earlier = LocalMedia(tmp_path / "media", PUBLIC_URL)
+    url = await earlier.save("chat", PNG, "image/png", "png")
+    earlier.close()
+    assert cloud.path_of(url.removeprefix(f"{PUBLIC_URL}/media/")).read_bytes() == PNG
+    await cloud.delete(url)
+    assert cloud.path_of(url.removeprefix(f"{PUBLIC_URL}/media/")) is None
+    assert cloudinary.count("") == 0
+
+
+FAILURES = [
+    ("bad_signature", VendorRefused),
+    ("rate_limited", VendorRateLimited),
+    ("too_large", VendorError),
+    ("server_error", VendorUnavailable),
+    ("bad_gateway", UnreadableAnswer),
+    ("nonsense", UnreadableAnswer),
+    ("hang_up", VendorUnreachable),
+    ((200, "[]"), UnreadableAnswer),
+    ((200, '"text"'), UnreadableAnswer),
+    ((200, "null"), UnreadableAnswer),
+    ((400, {"error": "text"}), UnreadableAnswer),
+    ((400, {"error": {}}), UnreadableAnswer),
+]
+
+
+@pytest.mark.parametrize(("failure", "error"), [*FAILURES, ("no_url", UnreadableAnswer)])
+async def test_a_failed_upload_is_told_by_its_type(cloud, cloudinary, failure, error):
+    cloudinary.fail(failure)
+    with pytest.raises(VendorError) as raised:
+        await cloud.save("chat", PNG, "image/png", "png")
+    assert type(raised.value) is error
+    assert API_SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(("failure", "error"), [*FAILURES, ((200, {"result": "error"}), UnreadableAnswer)])
+async def test_a_failed_deletion_is_told_by_its_type(cloud, cloudinary, failure, error):
+    url = await cloud.save("chat", PNG, "image/png", "png")
+    cloudinary.fail(failure)
+    with pytest.raises(VendorError) as raised:
+        await cloud.delete(url)
+    assert type(raised.value) is error
+
+
+async def test_wrong_credentials_are_refused(cloudinary, tmp_path):
+    media = cloud_at(cloudinary.url, tmp_path, cloudinary_api_secret="wrong")
+    with pytest.raises(VendorRefused):
+        await media.save("chat", PNG, "image/png", "png")
+    media.close()
+
+
+async def test_a_service_that_is_down_is_unreachable(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        media = cloud_at(f"http://127.0.0.1:{free.getsockname()[1]}", tmp_path)
+        with pytest.raises(VendorUnreachable):
+            await media.save("chat", PNG, "image/png", "png")
+        media.close()
+
+
+async def test_a_service_that_does_not_answer_times_out(cloud, cloudinary):
+    cloud._options["timeout"] = urllib3.Timeout(connect=1, read=0.05)
+    cloudinary.fail_with = "hang"
+    with pytest.raises(VendorTimeout):
+        await cloud.save("chat", PNG, "image/png", "png")
+
+
+async def test_a_call_that_the_sdk_does_not_end_is_not_waited_for(cloud, cloudinary, monkeypatch):
+    monkeypatch.setattr(media_module, "CALL_SECONDS", 0.05)
+    cloudinary.fail_with = "hang"
+    with pytest.raises(VendorTimeout):
+        await cloud.save("chat", PNG, "image/png", "png")
+
+
+async def test_more_calls_than_fit_the_line_are_told_so(cloud, cloudinary):
+    cloud._slots = Slots(running=1, waiting=1)
+    cloud._options["timeout"] = urllib3.Timeout(connect=1, read=0.1)
+    cloudinary.fail_with = "hang"
+    saves = [cloud.save("chat", PNG, "image/png", "png") for _ in range(3)]
+    answers = await asyncio.gather(*saves, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [VendorTimeout, VendorTimeout, Busy]
+
+
+async def test_two_stores_do_not_share_their_credentials(cloud, cloudinary, tmp_path):
+    wrong = cloud_at(cloudinary.url, tmp_path, cloudinary_api_secret="wrong")
+    answers = await asyncio.gather(
+        *(store.save("chat", PNG, "image/png", "png") for store in (cloud, wrong) * 5), return_exceptions=True
+    )
+    assert [isinstance(answer, str) for answer in answers] == [True, False] * 5
+    wrong.close()
+
+
+# --- the choice ---
+
+
+def test_without_credentials_files_are_kept_on_disk(tmp_path):
+    media = media_from_settings(settings_with(tmp_path))
+    assert isinstance(media, LocalMedia)
+    media.close()
+
+
+def test_half_of_the_credentials_are_a_mistake(tmp_path):
+    settings = settings_with(tmp_path, cloudinary_cloud_name="x", cloudinary_api_secret="hush")
+    with pytest.raises(SettingsError, match="CLOUDINARY_API_KEY") as raised:
+        media_from_settings(settings)
+    assert "hush" not in str(raised.value)
+    assert "CLOUD_NAME" not in str(raised.value)

@@ -1,0 +1,80 @@
+"""A picture that was cut off anywhere is refused: of every kind that is accepted, and of every way to write it."""
+
+import random
+import re
+import zlib
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from services.files import image_worker, images
+from tests.services.files.test_images import encode, halves, noise
+
+
+def with_comment(progressive_jpeg: bytes) -> bytes:
+    """The same with a comment between two scans that holds the marker of the end."""
+    second_scan = progressive_jpeg.index(b"\xff\xda", progressive_jpeg.index(b"\xff\xda") + 2)
+    tables = progressive_jpeg.rindex(b"\xff\xc4", 0, second_scan)
+    comment = b"\xff\xfe\x00\x08\xff\xd9end!"[:10]
+    return progressive_jpeg[:tables] + comment + progressive_jpeg[tables:]
+
+
+def with_end_in_text(png: bytes) -> bytes:
+    """The same with a text before the pixels that holds the last chunk."""
+    end = png[-12:]
+    body = b"tEXt" + b"Comment\0" + end
+    chunk = len(body[4:]).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    return png[:33] + chunk + png[33:]
+
+
+def flicker(count: int) -> dict[str, Any]:
+    """Options of a picture that moves: noise, so that every byte turns up in it."""
+    frames = [Image.frombytes("L", (12, 9), random.Random(n).randbytes(108)) for n in range(count)]
+    return {"save_all": True, "append_images": frames, "duration": 20}
+
+
+def with_comments(moving_gif: bytes) -> bytes:
+    """The same with a comment before each frame, in which the byte that ends a GIF stands."""
+    return moving_gif.replace(b"!\xf9\x04", b"!\xfe\x06a;b;c;\0!\xf9\x04")
+
+
+WHOLE = {
+    "jpeg": encode(noise(), "JPEG"),
+    "progressive jpeg": encode(noise(), "JPEG", progressive=True),
+    "jpeg with a comment between scans": with_comment(encode(noise(), "JPEG", progressive=True)),
+    "jpeg with a thumbnail": encode(noise(), "JPEG", exif=b"Exif\0\0" + encode(halves(), "JPEG")),
+    "jpeg with restarts": encode(noise(), "JPEG", restart_marker_blocks=1),
+    "png": encode(noise(), "PNG"),
+    "png with a text": with_end_in_text(encode(noise(), "PNG")),
+    "moving png": encode(noise(12, 9).convert("L"), "PNG", **flicker(5)),
+    "webp": encode(noise(), "WEBP"),
+    "lossless webp": encode(noise(), "WEBP", lossless=True),
+    "webp with exif": encode(noise(), "WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0"),
+    "moving webp": encode(noise(12, 9), "WEBP", **flicker(5)),
+    "gif": encode(noise(), "GIF"),
+    "gif with a comment": encode(noise(), "GIF", comment=b"a;b;c;"),
+    "moving gif": encode(noise(12, 9).convert("L"), "GIF", **flicker(120)),
+    "moving gif with comments": with_comments(encode(noise(12, 9).convert("L"), "GIF", **flicker(5))),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_no_beginning_of_a_picture_is_whole(name):
+    data = WHOLE[name]
+    kind = images.KINDS[images.sniff(data)].pillow_name
+    image_worker.redraw(data, kind)
+    image_worker.check_whole(data + b"more", kind)
+    for size in range(images.SNIFF_BYTES, len(data)):
+        with pytest.raises(image_worker.Refused, match="end is missing"):
+            image_worker.check_whole(data[:size], kind)
+
+
+@pytest.mark.parametrize("name", ["moving gif with comments", "moving webp", "moving png"])
+def test_a_moving_picture_does_not_lose_frames(name):
+    data = WHOLE[name]
+    kind = images.KINDS[images.sniff(data)].pillow_name
+    ends = [match.end() for match in re.finditer(rb";\0*", data[:-1])]  # what looks like the end of a GIF
+    for size in (*ends, len(data) - 1, len(data) // 2):
+        with pytest.raises(image_worker.Refused):
+            image_worker.redraw(data[:size], kind)
