@@ -25,9 +25,9 @@ from db.pool import Database, DatabaseUnavailable
 from db.queries.scrape_runs import ScrapeRuns
 from db.queries.sessions import Sessions
 from db.queries.tiktok_tokens import TikTokTokens
-from handlers import make_table
 from handlers.http.application import App
 from handlers.http.server import Server
+from handlers.routes import make_table
 from jobs.first_admin import first_admin_faults, make_first_admin
 from jobs.loop import JobLoop
 from jobs.outbox import Outbox
@@ -94,7 +94,6 @@ class Instance:
             make_table(), settings, self.db, self.sessions, self.services, self.realtime, self.outbox.wake, self.jobs,
             **TORNADO_SETTINGS,
         )  # fmt: skip
-        self.sessions.start()
         self.realtime.start()
         self.outbox.start()
         self.jobs.start()
@@ -117,20 +116,19 @@ class Instance:
         announce_closing(self.http)
         self.jobs.drain()
         await asyncio.sleep(notice)
-        self.realtime.announce_drain()
+        self.realtime.sockets.announce_drain()
         await stop_accepting(self.http)
         try:
             async with asyncio.timeout(REQUESTS_SECONDS):
                 await requests_end(self.http, self.app.running, proxy_idle)
-                await self.realtime.commands_end()
+                await self.realtime.sockets.commands_end()
         except TimeoutError:
             log.warning("requests were cut off at the end of the grace period")
-        await self.realtime.close_sockets()
+        await self.realtime.sockets.close_all()
         await self.http.close_all_connections()
         await self.jobs.stop()
         await self.outbox.stop()
         await self.realtime.stop()
-        await self.sessions.stop()
         await self.services.close()
         await self.db.close()
         await self.redis.aclose()

@@ -21,7 +21,7 @@ from db.queries.conversations import FETCH_CHANGES, LIST_MARKED, LIST_MOVED, SEN
 from db.queries.sessions import LIST_ENDED, LOAD_CALLER
 from db.queries.unread import COUNT_UNREAD, MARK_READ
 from handlers.chat.conversations import FIND_MESSAGE
-from realtime.catch_up import LIST_NOTICED
+from realtime.catch_up import LIST_NOTICES
 from tests.helpers.scratch import scratch_folder
 
 CONVERSATIONS = 2_000
@@ -148,8 +148,8 @@ class Data:
             "  when many have": of(LIST_MOVED, fixed(60.0), fixed(self.conversations)),
             "poll, 1.5 s: which read marks there moved; none": of(LIST_MARKED, fixed(0.0), fixed(self.conversations)),
             "  when many have been": of(LIST_MARKED, fixed(60.0), fixed(self.conversations)),
-            "poll, 1.5 s: who of 2,000 users has news; nobody": of(LIST_NOTICED, fixed(0.0), fixed(self.users)),
-            "  when many have news": of(LIST_NOTICED, fixed(60.0), fixed(self.users)),
+            "poll, 1.5 s: who of 2,000 users has news; nobody": of(LIST_NOTICES, fixed(0.0), fixed(self.users)),
+            "  when many have news": of(LIST_NOTICES, fixed(60.0), fixed(self.users)),
         }
 
 

@@ -9,7 +9,7 @@ from redis import Redis
 from bench.kit import Meter, tell
 from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.presence.presence import DEAD_SECONDS, FRESH_SECONDS
-from realtime.presence.scripts import BEAT, INSTANCES, PRESENT, TELL
+from realtime.presence.scripts import HEARTBEAT, INSTANCES, PRESENT, REPORT
 from tests.helpers.scratch import scratch_folder
 
 FRIENDS = 50  # of a user: a new socket asks which of them are there
@@ -21,7 +21,7 @@ def measure(redis: Redis, pid: int, instances: int, rounds: int) -> None:
     redis.flushdb()
     names = [f"{number:012x}" for number in range(instances)]
     for name in names:
-        redis.eval(BEAT, 1, INSTANCES, name, DEAD_SECONDS)
+        redis.eval(HEARTBEAT, 1, INSTANCES, name, DEAD_SECONDS)
     costs: dict[str, list[float]] = {"coming": [], "beat": [], "asking": []}
     for _ in range(rounds):
         batches = [[str(uuid.uuid4()) for _ in range(BATCH_USERS)] for _ in range(BATCHES)]
@@ -29,11 +29,11 @@ def measure(redis: Redis, pid: int, instances: int, rounds: int) -> None:
         with Meter(pid) as meter:
             for number, users in enumerate(batches):
                 pairs = [part for user in users for part in (user, 1)]
-                redis.eval(TELL, 1, INSTANCES, names[number % instances], FRESH_SECONDS, *pairs)
+                redis.eval(REPORT, 1, INSTANCES, names[number % instances], FRESH_SECONDS, *pairs)
         costs["coming"].append(meter.seconds / BATCHES / BATCH_USERS * 1e6)
         with Meter(pid) as meter:
             for number in range(BATCHES):
-                redis.eval(BEAT, 1, INSTANCES, names[number % instances], DEAD_SECONDS)
+                redis.eval(HEARTBEAT, 1, INSTANCES, names[number % instances], DEAD_SECONDS)
         costs["beat"].append(meter.seconds / BATCHES * 1e6)
         with Meter(pid) as meter:
             for _ in range(BATCHES):

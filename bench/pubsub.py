@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import uvloop
+from orjson import Fragment
 from redis import asyncio as aioredis
 
 from bench.kit import TEXT, Meter, tell
 from db.packaged.servers import EmbeddedServers, stop_redis
-from realtime.events import Envelope, encode
+from realtime.events import MessageSent
+from realtime.redis.packet import pack
 from tests.helpers.redis_cluster import Node, RedisCluster
 from tests.helpers.scratch import scratch_folder
 
@@ -21,8 +24,8 @@ EVENTS = 20_000
 BATCH = 200  # as realtime/redis/publisher.py sends them
 CHANNELS = [f"encer:conversation:{number}" for number in range(BATCH)]
 # A message_sent as it goes over Redis: about 700 bytes.
-FRAME = encode("message_sent", {"content": TEXT, "more": "x" * 480})
-PACKED = Envelope(CHANNELS[0], FRAME, rev=7).pack("0" * 12, 10**6)
+MESSAGE = Fragment(orjson.dumps({"content": TEXT, "more": "x" * 480}))
+PACKED = pack("0" * 12, 10**6, MessageSent("0" * 36, 7, MESSAGE, "0" * 36))
 
 
 async def publish(nodes: Sequence[aioredis.Redis], commands: list[list[tuple[Any, ...]]]) -> None:

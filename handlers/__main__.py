@@ -1,6 +1,6 @@
 """`.venv/bin/python -m handlers` prints the table of routes: method, path, who may call."""
 
-from handlers import make_table
+from handlers.routes import make_table
 from services.logs import write_out
 
 for route in sorted(make_table().routes, key=lambda route: route.path):

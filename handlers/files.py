@@ -120,7 +120,7 @@ class FileHandler(Handler):
             tx.after_commit(self.publish, ConversationClosed(conversation_id, "deleted"))
         for notice in gone.notices:
             tx.after_commit(self.publish, NotificationDeleted(*notice))
-        tx.after_commit(self.application.sessions.refresh)
+        tx.after_commit(self.application.sessions.settle)
         tx.after_commit(revoke_now, self.db, self.services.tiktok, gone.revocations)
         tx.after_commit(self.forget, *gone.files)
         return gone

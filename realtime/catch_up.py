@@ -1,43 +1,52 @@
-"""What the users of this instance have been told of their notifications, to find what they have not been.
+"""Compare what was delivered with the database, and deliver what Redis did not bring.
 
-A notification is known by its id and the moment of its last change. A change that comes twice, or after a later one, is
-dropped; what the database holds and nobody brought is fetched (the instance that should have told died first, say).
-
-The count of unread ones that goes with the news is taken in the statement that makes it: of two at once neither counts
-the other. So what was told last is counted once more, and if it was wrong the client is told to look again.
+Every COMPARE_SECONDS one statement each asks which conversations, read marks and notifications changed lately. Feeds
+that lag, and feeds with a gap, are then read from the database by a few workers.
 """
 
+import asyncio
 import time
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import TypeVar
 
-from db.pool import Database
+from db import tasks
+from db.pool import Database, DatabaseUnavailable
+from db.queries.conversations import fetch_changes, list_marked, list_moved
+from db.queries.sessions import Sessions
 from db.schemas.shapes import Notification
 from realtime import channels
 from realtime.events import (
-    GONE,
-    READ,
-    Envelope,
-    Event,
+    MessageRead,
     NotificationDeleted,
-    NotificationEvent,
     NotificationReceived,
+    NotificationState,
     NotificationUpdated,
-    encode,
+    Resync,
 )
+from realtime.feeds import CatchUpQueue
+from realtime.gate import DeliveryGate
+from realtime.hub import Hub
+from realtime.user_feeds import GONE, StoredNotice
+from services.metrics import CATCH_UPS
 
-ON_ITS_WAY_SECONDS = 1.0  # younger changes may still be brought by whoever made them
-ASKED_AT_ONCE = 5_000  # users in one statement, and changes that it answers: the latest
+COMPARE_SECONDS = 1.5  # an event that Redis did not bring is delivered within about this time
+OVERLAP_SECONDS = 10  # a transaction may hold a change back that long before it commits
+WORKERS = 3  # after an outage thousands of feeds lag: requests keep most of the pool
+RETRY_SECONDS = 0.5
+BATCH = 5_000  # conversations or users in one statement, and changes that it returns: the latest
 
-# `came` is when the latest news came, as a stamp and an age; `age` that of the last change of any kind.
-LIST_NOTICED = f"""
+# The columns of StoredNotice (realtime/user_feeds.py).
+LIST_NOTICES = f"""
     select user_id, id, iso(greatest(updated_at, changed_at)) as stamp, is_read,
         extract(epoch from clock_timestamp() - changed_at)::float8 as age,
-        iso(updated_at) as came, extract(epoch from clock_timestamp() - updated_at)::float8 as came_age
+        iso(updated_at) as arrival_stamp, extract(epoch from clock_timestamp() - updated_at)::float8 as arrival_age
     from notifications where changed_at > now() - make_interval(secs => $1) and user_id = any($2::uuid[])
     union all
     select user_id, id, '{GONE}', false, extract(epoch from clock_timestamp() - deleted_at)::float8, '{GONE}', 0
     from deleted_notifications where deleted_at > now() - make_interval(secs => $1) and user_id = any($2::uuid[])
-    order by age limit {ASKED_AT_ONCE}
+    order by age limit {BATCH}
 """
 
 FETCH_NOTICES = f"""
@@ -51,132 +60,121 @@ COUNT_UNREAD = """
     from unnest($1::uuid[]) u(id)
 """
 
-
-class Told(NamedTuple):
-    stamp: str
-    checksum: int
-    at: float
+Item = TypeVar("Item")
 
 
-class Inbox:
-    """Of one user, since the first socket here."""
-
-    def __init__(self, user_id: str) -> None:
-        self.user_id = user_id
-        self.since = time.monotonic()
-        self.told: dict[str, Told] = {}
-        self.read_at = float("-inf")  # when a notification_read was last heard
-        self.unread: int | None = None  # the count that was told last; None once it has been found right
-        self.unread_at = 0.0
-        self.doubted = False  # it was wrong when looked at, but the right one may have been on its way
-
-    def is_news(self, envelope: Envelope) -> bool:
-        now = time.monotonic()
-        if envelope.notice is None:
-            return True
-        if envelope.notice == READ:
-            self.read_at = now
-        else:
-            id, stamp, checksum = envelope.notice
-            told = self.told.get(id)
-            if told and (stamp < told.stamp or (stamp, checksum) == told[:2]):
-                return False
-            self.told[id] = Told(stamp, checksum, now)
-        self.unread, self.unread_at, self.doubted = envelope.unread, now, False
-        return True
-
-    def was_told_wrong(self, unread: int, began: float) -> bool:
-        """Whether the count is wrong for the second time in a row, without news in between."""
-        if self.unread is None or self.unread_at >= began:
-            return False
-        if unread != self.unread and not self.doubted:
-            self.doubted = True
-            return False
-        wrong, self.unread = unread != self.unread, None
-        return wrong
-
-    def lacks(self, row: Any, began: float) -> bool:
-        changed_at = began - row["age"]
-        if row["age"] < ON_ITS_WAY_SECONDS or changed_at < self.since:
-            return False
-        if self.was_told(row["id"], row["stamp"]):
-            return False
-        return not row["is_read"] or self.read_at < changed_at
-
-    def lacks_news(self, row: Any, began: float, seconds: float) -> bool:
-        """Return whether the latest news of a row that it lacks is missing too, not only a later change."""
-        came_at = began - row["came_age"]
-        return came_at >= max(self.since, began - seconds) and not self.was_told(row["id"], row["came"])
-
-    def was_told(self, id: str, stamp: str) -> bool:
-        told = self.told.get(id)
-        return told is not None and told.stamp >= stamp
-
-    def forget(self, before: float) -> None:
-        self.told = {id: told for id, told in self.told.items() if told.at >= before}
-
-
-class Inboxes:
-    def __init__(self, db: Database) -> None:
+class CatchUp:
+    def __init__(self, db: Database, sessions: Sessions, hub: Hub, gate: DeliveryGate, queue: CatchUpQueue) -> None:
         self.db = db
-        self.inboxes: dict[str, Inbox] = {}  # by channel
+        self.sessions = sessions
+        self.hub = hub
+        self.gate = gate
+        self.queue = queue
+        self.compared_at = time.monotonic()
+        self.running: list[asyncio.Task[None]] = []
 
-    def open(self, user_id: str) -> None:
-        self.inboxes.setdefault(channels.user(user_id), Inbox(user_id))
-
-    def close(self, user_id: str) -> None:
-        self.inboxes.pop(channels.user(user_id), None)
-
-    def is_news(self, envelope: Envelope) -> bool:
-        inbox = self.inboxes.get(envelope.channel)
-        return inbox is None or inbox.is_news(envelope)
-
-    async def look(self, seconds: float) -> list[Envelope]:
-        """What has to be told, as far as it changed in the last `seconds`: one statement, and three more if need be."""
-        began = time.monotonic()
-        users = [inbox.user_id for inbox in self.inboxes.values()]
-        changed: dict[str, type[NotificationEvent]] = {}  # by the notification's id
-        gone: dict[str, str] = {}  # user ids, by the notification's
-        resyncs: set[str] = set()
-        for start in range(0, len(users), ASKED_AT_ONCE):
-            for row in await self.db.fetch(LIST_NOTICED, seconds, users[start : start + ASKED_AT_ONCE]):
-                inbox = self.inboxes.get(channels.user(row["user_id"]))
-                if inbox is None or not inbox.lacks(row, began):
-                    continue
-                if row["is_read"]:
-                    inbox.read_at = began
-                    resyncs.add(row["user_id"])
-                elif row["stamp"] == GONE:
-                    gone[row["id"]] = row["user_id"]
-                else:
-                    is_news = inbox.lacks_news(row, began, seconds)
-                    changed[row["id"]] = NotificationReceived if is_news else NotificationUpdated
-        for inbox in self.inboxes.values():
-            inbox.forget(began - seconds)
-        resyncs |= await self.find_miscounted(began)
-        events = [*await self.fetch_changed(changed), *await self.fetch_gone(gone)]
-        again = encode("resync", {"reason": "notifications"})
-        return [
-            *(envelope for event in events for envelope in event.envelopes()),
-            *(Envelope(channels.user(user_id), again) for user_id in resyncs),
+    def start(self) -> None:
+        steps = [("comparison", self._compare), *[("catch-up", self._read_next)] * WORKERS]
+        self.running = [
+            asyncio.create_task(tasks.supervise(name, step, (DatabaseUnavailable,)), name=name) for name, step in steps
         ]
 
-    async def fetch_changed(self, changed: dict[str, type[NotificationEvent]]) -> list[Event]:
-        rows = await self.db.fetch(FETCH_NOTICES, list(changed)) if changed else []
-        return [changed[row["id"]](row["user_id"], row["notification"], row["unread_count"]) for row in rows]
+    async def stop(self) -> None:
+        await tasks.end(*self.running)
 
-    async def fetch_gone(self, gone: dict[str, str]) -> list[Event]:
-        rows = await self.db.fetch(COUNT_UNREAD, list(set(gone.values()))) if gone else []
-        unread = {row["id"]: row["unread"] for row in rows}
-        return [NotificationDeleted(user_id, id, unread[user_id]) for id, user_id in gone.items()]
+    async def _compare(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMPARE_SECONDS):
+                await self.queue.all_soon.wait()
+        self.queue.all_soon.clear()
+        await self.find_missed()
 
-    async def find_miscounted(self, began: float) -> set[str]:
-        """Users whose count was told wrong."""
-        counted = [inbox.user_id for inbox in self.inboxes.values() if inbox.unread is not None]
+    async def find_missed(self) -> None:
+        """Compare all feeds with what changed since the last successful comparison."""
+        now = time.monotonic()
+        seconds = now - self.compared_at + OVERLAP_SECONDS
+        await self._find_missed_changes(now, seconds)
+        unsure = await self._find_missed_notifications(now, seconds) | await self._find_wrong_counts(now)
+        for user_id in unsure:
+            self.gate.deliver(channels.user(user_id), Resync("notifications"))
+        self.compared_at = now
+
+    async def _find_missed_changes(self, now: float, seconds: float) -> None:
+        feeds = self.hub.conversations
+        joined = [feed.conversation_id for feed in feeds.values() if feed.position is not None]
+        for batch in batches(joined):
+            for moved in await list_moved(self.db, seconds, batch):
+                feed = feeds.get(channels.conversation(moved.conversation_id))
+                if feed and feed.position is not None and (moved.last_rev > feed.position or moved.closed):
+                    feed.catch_up()
+            for mark in await list_marked(self.db, seconds, batch):
+                channel = channels.conversation(mark.conversation_id)
+                feed = feeds.get(channel)
+                if feed and feed.misses(mark, now):
+                    self.gate.deliver(channel, MessageRead(mark.conversation_id, mark.user_id, mark.seq, mark.read_at))
+
+    async def _find_missed_notifications(self, now: float, seconds: float) -> set[str]:
+        """Deliver notifications and deletions that did not arrive. Return the users who may have missed a read one."""
+        feeds = self.hub.users
+        missed: dict[str, type[NotificationState]] = {}  # by notification
+        deleted: dict[str, str] = {}  # notification → user
+        unsure: set[str] = set()
+        for batch in batches([feed.user_id for feed in feeds.values()]):
+            for row in await self.db.fetch(LIST_NOTICES, seconds, batch):
+                notice = StoredNotice(*row)
+                feed = feeds.get(channels.user(notice.user_id))
+                if feed is None or not feed.misses(notice, now):
+                    continue
+                if notice.is_read:
+                    feed.read_at = now
+                    unsure.add(notice.user_id)
+                elif notice.stamp == GONE:
+                    deleted[notice.id] = notice.user_id
+                else:
+                    arrived = feed.misses_arrival(notice, now, seconds)
+                    missed[notice.id] = NotificationReceived if arrived else NotificationUpdated
+        for feed in feeds.values():
+            feed.forget(now - seconds)
+        for row in await self.db.fetch(FETCH_NOTICES, list(missed)) if missed else []:
+            event = missed[row["id"]](row["user_id"], row["notification"], row["unread_count"])
+            self.gate.deliver(channels.user(event.user_id), event)
+        for row in await self.db.fetch(COUNT_UNREAD, list(set(deleted.values()))) if deleted else []:
+            for notification_id, user_id in deleted.items():
+                if user_id == row["id"]:
+                    gone = NotificationDeleted(user_id, notification_id, row["unread"])
+                    self.gate.deliver(channels.user(user_id), gone)
+        return unsure
+
+    async def _find_wrong_counts(self, now: float) -> set[str]:
+        """Return the users whose last delivered unread count is wrong."""
+        feeds = self.hub.users
         found: set[str] = set()
-        for start in range(0, len(counted), ASKED_AT_ONCE):
-            for row in await self.db.fetch(COUNT_UNREAD, counted[start : start + ASKED_AT_ONCE]):
-                inbox = self.inboxes.get(channels.user(row["id"]))
-                if inbox and inbox.was_told_wrong(row["unread"], began):
+        for batch in batches([feed.user_id for feed in feeds.values() if feed.unread is not None]):
+            for row in await self.db.fetch(COUNT_UNREAD, batch):
+                feed = feeds.get(channels.user(row["id"]))
+                if feed and feed.count_was_wrong(row["unread"], now):
                     found.add(row["id"])
         return found
+
+    async def _read_next(self) -> None:
+        """Read the changes that one feed lacks."""
+        feed = await self.queue.get()
+        if not feed.needs_catch_up:
+            return
+        held_before = list(feed.held)
+        try:
+            changes = await fetch_changes(self.db, feed.conversation_id, feed.position)
+            if not self.sessions.fresh:
+                raise DatabaseUnavailable("it is not known which sessions have ended")
+        except DatabaseUnavailable:
+            self.queue.put(feed, RETRY_SECONDS)
+            raise
+        if changes is not None:
+            CATCH_UPS.inc()
+            self.hub.apply(feed, changes, held_before)
+
+
+def batches(items: list[Item]) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while batch := list(islice(rest, BATCH)):
+        yield batch

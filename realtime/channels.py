@@ -1,13 +1,13 @@
-"""The only place where channel names are spelt."""
+"""The names of the Redis channels, spelt here only."""
 
-EVERYBODY = "encer:all"  # what concerns every instance
+ALL_INSTANCES = "encer:all"
 
 
 def user(user_id: str) -> str:
-    """What one user is told, on whichever socket."""
+    """The channel of one user's sockets."""
     return f"encer:user:{user_id}"
 
 
 def conversation(conversation_id: str) -> str:
-    """What those who have joined a conversation are told."""
+    """The channel of the sockets that joined a conversation."""
     return f"encer:conversation:{conversation_id}"

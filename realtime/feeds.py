@@ -1,81 +1,126 @@
-"""One conversation as the sockets of this instance see it: every change once, in order, with nothing left out.
+"""What this instance's sockets have received of one conversation.
 
-Changes carry the conversation's counter (`rev`). A feed knows up to which rev its sockets have been told; what comes
-next in line is passed on, what is known is dropped, and what is ahead of a gap waits while the gap is filled from the
-database. So it does not matter whether Redis repeats, reorders or loses.
+A conversation's changes carry its counter (`rev`). A feed knows the rev that its sockets have received. It delivers
+the next change, drops known ones, and holds changes beyond a gap until catch_up.py has filled the gap from the
+database. So it does not matter whether Redis repeats, reorders or loses events.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
-from db.pool import DatabaseUnavailable
 from db.queries.conversations import Change, Changes, Marked
 from realtime import channels
-from realtime.events import Envelope, Event, MessageDeleted, MessageEdited, MessageSent, UserStoppedTyping, encode
-from realtime.typing import TypingHeard
-from services.metrics import CATCH_UPS
+from realtime.events import (
+    ConversationClosed,
+    Event,
+    MessageDeleted,
+    MessageEdited,
+    MessageRead,
+    MessageSent,
+    Resync,
+    UserStoppedTyping,
+    UserTyping,
+)
+from realtime.typing import TypingState
 
-log = structlog.get_logger()
-
-GAP_SECONDS = 0.05  # two instances that send at once cross over; that long a missing change may still be on its way
-RETRY_SECONDS = 0.5
-HELD_ENVELOPES = 1_000  # ahead of a gap; over it they are dropped, for the database has them all
+GAP_SECONDS = 0.05  # events of two instances overtake each other; a missing change may still arrive within this time
+HELD_CHANGES = 1_000  # beyond a gap; more are dropped, because the database has them all
 
 
 class Listener(Protocol):
+    """A signed-in client, as feeds see it."""
+
     user_id: str
 
     def send(self, frame: bytes) -> None: ...
 
-    def left(self, conversation_id: str) -> None: ...
+    def leave(self, conversation_id: str) -> None: ...
 
 
-FetchChanges = Callable[[str, int], Awaitable[Changes | None]]
+@dataclass(frozen=True, slots=True)
+class LiveChange:
+    """A change as it was published."""
+
+    frame: bytes
+
+    def frame_for(self, received: int) -> bytes:
+        return self.frame
 
 
-FrameFor = Callable[[int], bytes]  # the frame for who has been told everything up to this rev
+@dataclass(frozen=True, slots=True)
+class StoredChange:
+    """A change as the database holds it. `position` is the rev that all sockets of the feed have received."""
+
+    conversation_id: str
+    change: Change
+    position: int
+
+    def frame_for(self, received: int) -> bytes:
+        return replay(self.conversation_id, self.change, max(self.position, received))
 
 
-def replay(conversation_id: str, change: Change, position: int, told: int) -> bytes:
-    """The frame with the present state of a message, for who knows everything up to `position` or `told`."""
-    after = max(position, told)
-    event: MessageSent | MessageEdited | MessageDeleted
-    if change.seq > after:
-        event = MessageSent(conversation_id, change.rev, change.message, None)
-    elif change.deleted:
-        event = MessageDeleted(change.message_id, conversation_id, change.seq, change.rev)
-    else:
-        event = MessageEdited(conversation_id, change.rev, change.message)
-    return next(event.envelopes()).frame
+@dataclass(frozen=True, slots=True)
+class MissingChanges:
+    """More changes than a catch-up delivers."""
+
+    conversation_id: str
+
+    def frame_for(self, received: int) -> bytes:
+        return Resync("behind", self.conversation_id).frame
 
 
-class Feed:
-    def __init__(
-        self,
-        conversation_id: str,
-        fetch: FetchChanges,
-        on_close: Callable[["Feed"], None],
-        tell: Callable[[Event], None],
-    ) -> None:
-        """`tell`: the way of an event to this instance's sockets alone."""
-        self.on_close = on_close
-        self.typing = TypingHeard(lambda user_id: tell(UserStoppedTyping(conversation_id, user_id)))
-        self.closed = False
+PendingChange = LiveChange | StoredChange | MissingChanges
+
+
+def replay(conversation_id: str, change: Change, received: int) -> bytes:
+    """Return the frame with the present state of a message, for a client that has received all up to rev `received`."""
+    if change.seq > received:
+        return MessageSent(conversation_id, change.rev, change.message, None).frame
+    if change.deleted:
+        return MessageDeleted(conversation_id, change.message_id, change.seq, change.rev).frame
+    return MessageEdited(conversation_id, change.rev, change.message).frame
+
+
+class CatchUpQueue:
+    """The feeds that catch_up.py is to compare with the database; each is queued at most once."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[ConversationFeed] = asyncio.Queue()
+        self.queued: set[ConversationFeed] = set()
+        self.all_soon = asyncio.Event()  # compare everything now, not at the next interval
+
+    def put(self, feed: "ConversationFeed", after_seconds: float = 0.0) -> None:
+        if feed in self.queued:
+            return
+        self.queued.add(feed)
+        if after_seconds:
+            asyncio.get_running_loop().call_later(after_seconds, self.queue.put_nowait, feed)
+        else:
+            self.queue.put_nowait(feed)
+
+    async def get(self) -> "ConversationFeed":
+        feed = await self.queue.get()
+        self.queued.discard(feed)
+        return feed
+
+
+class ConversationFeed:
+    def __init__(self, conversation_id: str, catch_ups: CatchUpQueue) -> None:
         self.conversation_id = conversation_id
         self.channel = channels.conversation(conversation_id)
-        self.fetch = fetch
-        self.position: int | None = None  # known with the first socket that has joined
-        self.listeners: dict[Listener, int] = {}  # each with the rev up to which its join has told it
-        self.joining: dict[Listener, list[tuple[int, FrameFor]]] = {}
-        self.held: dict[int, FrameFor] = {}
-        self.since = time.monotonic()
-        self.marks: dict[str, int] = {}  # user -> the read mark that was told last; it only moves forward
-        self.catching_up: asyncio.Task[None] | None = None
+        self.catch_ups = catch_ups
+        self.typing = TypingState(self._end_lost_typing)
+        self.created_at = time.monotonic()
+        self.closed = False
+        self.position: int | None = None  # known as soon as the first socket has joined
+        self.listeners: dict[Listener, int] = {}  # each with the rev that its join has delivered
+        self.joining: dict[Listener, list[tuple[int, PendingChange]]] = {}
+        self.held: dict[int, PendingChange] = {}
+        self.lagging = False  # the database has changes that did not arrive
+        self.read_marks: dict[str, int] = {}  # user → the last delivered read mark; marks only move forward
 
     @property
     def empty(self) -> bool:
@@ -84,121 +129,122 @@ class Feed:
     # -- joining -----------------------------------------------------------------------------------------------------
 
     def begin_join(self, listener: Listener) -> None:
-        """From here on nothing passes this socket by: what happens while the database is asked waits for it."""
+        """Collect what happens for this socket while the database is read."""
         self.joining[listener] = []
 
     def finish_join(self, listener: Listener, last_rev: int) -> None:
-        """The socket has been told the state at `last_rev`; it now hears what came since, and what comes."""
-        waiting = self.joining.pop(listener)
+        """Deliver what was collected. The socket has received the state at `last_rev`."""
+        collected = self.joining.pop(listener)
         self.listeners[listener] = last_rev
         if self.position is None:
             self.position = last_rev
-            self.held = {rev: frame_for for rev, frame_for in self.held.items() if rev > last_rev}
-            self.pass_on_held()
-        for rev, frame_for in waiting:
+            self._drop_held_up_to(last_rev)
+            self._deliver_held()
+        for rev, change in collected:
             if rev > last_rev:
-                listener.send(frame_for(last_rev))
-        self.listeners[listener] = max(last_rev, waiting[-1][0] if waiting else 0)
+                listener.send(change.frame_for(last_rev))
+        self.listeners[listener] = max(last_rev, collected[-1][0] if collected else 0)
 
-    def leave(self, listener: Listener) -> None:
+    def remove(self, listener: Listener) -> None:
         self.joining.pop(listener, None)
         self.listeners.pop(listener, None)
         if self.empty:
             self.typing.clear()
-            if self.catching_up:
-                self.catching_up.cancel()
 
     # -- delivering --------------------------------------------------------------------------------------------------
 
-    def deliver(self, envelope: Envelope) -> None:
-        if envelope.rev is None:
-            self.tell_everyone(envelope)
-        elif self.position is None or envelope.rev > self.position:
-            self.held[envelope.rev] = lambda told: envelope.frame
-            self.pass_on_held()
+    def deliver(self, event: Event) -> None:
+        if isinstance(event, MessageSent | MessageEdited | MessageDeleted):
+            if self.position is None or event.rev > self.position:
+                self.held[event.rev] = LiveChange(event.frame)
+                self._deliver_held()
+            if isinstance(event, MessageSent) and event.sender_id and self.typing.end(event.sender_id):
+                self._send(UserStoppedTyping(self.conversation_id, event.sender_id), except_user=event.sender_id)
+        elif isinstance(event, UserTyping):
+            if self.typing.begin(event.user_id):
+                self._send(event, except_user=event.user_id)
+        elif isinstance(event, UserStoppedTyping):
+            self.typing.end(event.user_id)
+            self._send(event, except_user=event.user_id)
+        elif isinstance(event, MessageRead):
+            if event.seq > self.read_marks.get(event.user_id, 0):
+                self.read_marks[event.user_id] = event.seq
+                self._send(event)
+        else:
+            self._send(event)
+            if isinstance(event, ConversationClosed):
+                self._close()
 
-    def lacks(self, mark: Marked, began: float) -> bool:
-        """Whether nobody has told of this read mark; marks that are older than the feed were for its sockets to ask."""
-        return began - mark.age >= self.since and mark.seq > self.marks.get(mark.user_id, 0)
+    def misses(self, mark: Marked, now: float) -> bool:
+        """Return whether this read mark was not delivered. Clients fetch marks that are older than the feed."""
+        return now - mark.age >= self.created_at and mark.seq > self.read_marks.get(mark.user_id, 0)
 
-    def tell_everyone(self, envelope: Envelope) -> None:
-        if envelope.mark:
-            user_id, seq = envelope.mark
-            if seq <= self.marks.get(user_id, 0):
-                return
-            self.marks[user_id] = seq
-        typist = envelope.except_user
-        if envelope.typing is not None and typist and not self.typing.is_news(typist, envelope.typing):
-            return
+    def _send(self, event: Event, except_user: str | None = None) -> None:
         for listener in list(self.listeners):
-            if listener.user_id != envelope.except_user:
-                listener.send(envelope.frame)
-        if envelope.closes:
-            self.close()
+            if listener.user_id != except_user:
+                listener.send(event.frame)
 
-    def close(self) -> None:
-        """The two are no longer connected: nothing more will happen here. Who is joining finds `closed` set."""
+    def _end_lost_typing(self, user_id: str) -> None:
+        self.deliver(UserStoppedTyping(self.conversation_id, user_id))
+
+    def _close(self) -> None:
+        """Remove all sockets. A socket that is joining finds `closed` set."""
         self.closed = True
         for listener in self.listeners:
-            listener.left(self.conversation_id)
+            listener.leave(self.conversation_id)
         self.listeners.clear()
         self.typing.clear()
-        self.on_close(self)
 
-    def pass_on_held(self) -> None:
+    def _deliver_held(self) -> None:
         while self.position is not None and self.position + 1 in self.held:
             self.position += 1
-            self.pass_on(self.position, self.held.pop(self.position))
-        if len(self.held) > HELD_ENVELOPES:
+            self._deliver_change(self.position, self.held.pop(self.position))
+        if len(self.held) > HELD_CHANGES:
             self.held.clear()
         if self.position is not None and self.held:
-            self.catch_up(GAP_SECONDS)
+            self.catch_ups.put(self, GAP_SECONDS)
 
-    def pass_on(self, rev: int, frame_for: FrameFor) -> None:
-        for waiting in self.joining.values():
-            waiting.append((rev, frame_for))
-        for listener, told in list(self.listeners.items()):
-            if rev > told:
-                listener.send(frame_for(told))
+    def _deliver_change(self, rev: int, change: PendingChange) -> None:
+        for collected in self.joining.values():
+            collected.append((rev, change))
+        for listener, received in list(self.listeners.items()):
+            if rev > received:
+                listener.send(change.frame_for(received))
+
+    def _drop_held_up_to(self, rev: int) -> None:
+        self.held = {number: change for number, change in self.held.items() if number > rev}
 
     # -- catching up -------------------------------------------------------------------------------------------------
 
-    def catch_up(self, after_seconds: float = 0) -> None:
-        """Fetch from the database what this feed has not been told; one at a time."""
-        if self.position is not None and not (self.catching_up and not self.catching_up.done()):
-            self.catching_up = asyncio.create_task(self._catch_up(after_seconds))
+    @property
+    def needs_catch_up(self) -> bool:
+        return self.position is not None and not self.empty and (self.lagging or bool(self.held))
 
-    async def _catch_up(self, after_seconds: float) -> None:
-        await asyncio.sleep(after_seconds)
-        asked = after_seconds == 0  # by who knows that something is missing
-        while self.position is not None and (asked or self.held):
-            heard = list(self.held)
-            try:
-                changes = await self.fetch(self.conversation_id, self.position)
-            except DatabaseUnavailable:
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if changes is None:
-                return
-            CATCH_UPS.inc()
-            self.apply(changes)
-            asked = False
-            for rev in heard:  # the database, asked later, knows nothing of them: it was set back, say
-                self.held.pop(rev, None)
+    def catch_up(self) -> None:
+        """Ask for the changes that the database has and this feed has not received."""
+        if self.position is not None:
+            self.lagging = True
+            self.catch_ups.put(self)
 
-    def apply(self, changes: Changes) -> None:
-        """Tell the state that the database had at `changes.last_rev`, as far as it has not arrived meanwhile."""
-        assert self.position is not None
+    def apply(self, changes: Changes, held_before: Iterable[int]) -> None:
+        """Deliver the state that the database had at `changes.last_rev`, unless it has arrived meanwhile.
+
+        `held_before` are the revs that were held before the database was read. What it did not know of them then will
+        never come: the database was restored to an older state, for example.
+        """
+        if self.position is None:
+            return
+        self.lagging = False
         if not changes.complete:
-            frame = encode("resync", {"conversationId": self.conversation_id, "reason": "behind"})
-            self.pass_on(changes.last_rev, lambda told: frame)
+            self._deliver_change(changes.last_rev, MissingChanges(self.conversation_id))
         position = self.position
         for change in changes.changes:
             if change.rev > self.position:
-                self.pass_on(change.rev, partial(replay, self.conversation_id, change, position))
+                self._deliver_change(change.rev, StoredChange(self.conversation_id, change, position))
         self.position = max(self.position, changes.last_rev)
-        self.held = {rev: frame_for for rev, frame_for in self.held.items() if rev > self.position}
+        self._drop_held_up_to(self.position)
         if changes.closed:
-            data = {"conversationId": self.conversation_id, "reason": "disconnected"}
-            self.tell_everyone(Envelope(self.channel, encode("conversation_closed", data), closes=True))
-        self.pass_on_held()
+            self.deliver(ConversationClosed(self.conversation_id))
+        self._deliver_held()
+        for rev in held_before:
+            self.held.pop(rev, None)

@@ -1,51 +1,48 @@
-"""Holds what comes while nobody can say who is still signed in: PostgreSQL does not answer, or has not yet.
+"""Hold events back while this instance cannot know which sessions have ended.
 
-An instance that is cut off from the database, or was frozen, goes on hearing Redis. What it hears may not be for those
-whose sessions have ended meanwhile, so it waits until the sessions' feed has answered and closed their sockets.
+An instance that is cut off from PostgreSQL, or was frozen, still receives events from Redis. They may not be for
+users whose sessions have ended meanwhile, so they wait until the sessions were checked and the sockets of ended ones
+are closed.
 """
 
 from collections import deque
-from collections.abc import Callable
 
-from realtime.events import Envelope
+from db.queries.sessions import Sessions
+from realtime.events import Event
+from realtime.hub import Hub
 
-HELD_BYTES = 8 * 1024 * 1024  # some seconds of a busy instance; over it, listeners are told to resync
+HELD_BYTES = 8 * 1024 * 1024  # some seconds of a busy instance; beyond, the held events are dropped and clients resync
 
 
-class Gate:
-    """`fresh` tells whether whoever is not known to have left is still signed in."""
-
-    def __init__(
-        self, fresh: Callable[[], bool], deliver: Callable[[Envelope], None], on_overflow: Callable[[], None]
-    ) -> None:
-        self.fresh = fresh
-        self.deliver = deliver
-        self.on_overflow = on_overflow
-        self.held: deque[Envelope] = deque()
+class DeliveryGate:
+    def __init__(self, sessions: Sessions, hub: Hub) -> None:
+        self.sessions = sessions
+        self.hub = hub
+        self.held: deque[tuple[str, Event]] = deque()
         self.held_bytes = 0
         self.overflowed = False
 
-    def take(self, envelope: Envelope) -> None:
-        """Deliver it, now or later; in the order in which they came."""
-        if self.fresh() and not self.held and not self.overflowed:
-            self.deliver(envelope)
+    def deliver(self, channel: str, event: Event) -> None:
+        """Pass the event to the hub, now or as soon as the gate opens, in the order of arrival."""
+        if self.sessions.fresh and not self.held and not self.overflowed:
+            self.hub.deliver(channel, event)
             return
-        self.held.append(envelope)
-        self.held_bytes += len(envelope.frame)
+        self.held.append((channel, event))
+        self.held_bytes += len(event.frame)
         if self.held_bytes > HELD_BYTES:
-            self._empty()
+            self._drop_held()
             self.overflowed = True
 
     def open(self) -> None:
-        """Sessions that have ended are closed by now: the others hear what was held."""
+        """Deliver what was held. Call it when the sockets of all ended sessions are closed."""
         held, overflowed = self.held, self.overflowed
-        self._empty()
+        self._drop_held()
         self.overflowed = False
-        for envelope in held:
-            self.deliver(envelope)
+        for channel, event in held:
+            self.hub.deliver(channel, event)
         if overflowed:
-            self.on_overflow()
+            self.hub.resync("overflow")
 
-    def _empty(self) -> None:
+    def _drop_held(self) -> None:
         self.held = deque()
         self.held_bytes = 0

@@ -1,180 +1,97 @@
-"""This process: who listens to what. Channel names come from channels.py, order within a conversation from feeds.py."""
+"""The sockets of this process: who listens to which channel. Channel names are in channels.py, order in feeds.py."""
 
-import asyncio
-import time
-from collections.abc import Callable
-from typing import Protocol
+import math
 
-import structlog
-
-from db import tasks
-from db.pool import Database, DatabaseUnavailable
-from db.queries.conversations import Changes, fetch_changes, list_marked, list_moved
+from db.queries.conversations import Changes
 from realtime import channels
-from realtime.catch_up import Inboxes
-from realtime.events import Envelope, Event, MessageRead, encode
-from realtime.feeds import Feed, Listener
-from realtime.gate import Gate
-
-log = structlog.get_logger()
-
-WATCH_SECONDS = 1.5  # a change that Redis did not bring is found by then
-OVERLAP_SECONDS = 10  # longer than a transaction may hold back what it has written
-CATCH_UPS_AT_ONCE = 3  # after an outage thousands lag: requests keep most of the pool
-ASKED_AT_ONCE = 5_000  # conversations in one statement
-
-
-class Channels(Protocol):
-    """What the hub needs of the relay."""
-
-    async def subscribe(self, channel: str) -> None: ...
-
-    def unsubscribe(self, channel: str) -> None: ...
+from realtime.events import Event, Resync
+from realtime.feeds import CatchUpQueue, ConversationFeed, Listener
+from realtime.redis.relay import Relay
+from realtime.user_feeds import UserFeed
 
 
 class Hub:
-    def __init__(self, db: Database, fresh: Callable[[], bool] = lambda: True) -> None:
-        """`fresh`: whether it is known who is signed in (realtime/gate.py)."""
-        self.db = db
-        self.gate = Gate(fresh, self._hand_on, lambda: self.resync("overflow"))
-        self.relay: Channels | None = None
-        self.users: dict[str, set[Listener]] = {}  # by channel
-        self.inboxes = Inboxes(db)
-        self.feeds: dict[str, Feed] = {}  # by channel
-        self.on_author: Callable[[str, str], None] = lambda conversation_id, user_id: None
-        self.catching_up = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
-        self.watched_at = time.monotonic()
-        self.wake = asyncio.Event()
-        self.watching: asyncio.Task[None] | None = None
+    def __init__(self, relay: Relay, catch_ups: CatchUpQueue) -> None:
+        self.relay = relay
+        self.catch_ups = catch_ups
+        self.users: dict[str, UserFeed] = {}  # by channel
+        self.conversations: dict[str, ConversationFeed] = {}  # by channel
 
     # -- users -------------------------------------------------------------------------------------------------------
 
     async def add_user(self, listener: Listener) -> None:
+        """Deliver the user's events to this socket. Return when Redis has confirmed the channel, or soon after."""
         channel = channels.user(listener.user_id)
-        self.users.setdefault(channel, set()).add(listener)
-        self.inboxes.open(listener.user_id)
-        await self._subscribe(channel)
+        feed = self.users.get(channel)
+        if feed is None:
+            feed = self.users[channel] = UserFeed(listener.user_id)
+        feed.listeners.add(listener)
+        await self.relay.subscribe(channel)
 
     def remove_user(self, listener: Listener) -> None:
         channel = channels.user(listener.user_id)
-        listeners = self.users.get(channel, set())
-        listeners.discard(listener)
-        if not listeners and self.users.pop(channel, None) is not None:
-            self.inboxes.close(listener.user_id)
-            self._unsubscribe(channel)
+        feed = self.users.get(channel)
+        if feed is None:
+            return
+        feed.listeners.discard(listener)
+        if not feed.listeners:
+            del self.users[channel]
+            self.relay.unsubscribe(channel)
 
-    def sockets_of(self, user_id: str) -> list[Listener]:
-        return list(self.users.get(channels.user(user_id), ()))
+    def count_sockets(self, user_id: str) -> int:
+        feed = self.users.get(channels.user(user_id))
+        return len(feed.listeners) if feed else 0
 
     # -- conversations -----------------------------------------------------------------------------------------------
 
-    async def begin_join(self, listener: Listener, conversation_id: str) -> Feed:
-        """From here on nothing that happens there passes the socket by; finish or leave must follow."""
+    async def begin_join(self, listener: Listener, conversation_id: str) -> ConversationFeed:
+        """Collect the conversation's changes for this socket; `finish_join` of the feed or `leave` must follow."""
         channel = channels.conversation(conversation_id)
-        feed = self.feeds.get(channel)
+        feed = self.conversations.get(channel)
         if feed is None:
-            feed = self.feeds[channel] = Feed(conversation_id, self._fetch, self._forget, self.tell)
+            feed = self.conversations[channel] = ConversationFeed(conversation_id, self.catch_ups)
         feed.begin_join(listener)
-        await self._subscribe(channel)
+        await self.relay.subscribe(channel)
         return feed
 
     def leave(self, listener: Listener, conversation_id: str) -> None:
-        channel = channels.conversation(conversation_id)
-        feed = self.feeds.get(channel)
-        if feed is None:
-            return
-        feed.leave(listener)
-        if feed.empty:
+        feed = self.conversations.get(channels.conversation(conversation_id))
+        if feed is not None:
+            feed.remove(listener)
+            if feed.empty:
+                self._forget(feed)
+
+    def is_typing(self, conversation_id: str, user_id: str, within_seconds: float = math.inf) -> bool:
+        feed = self.conversations.get(channels.conversation(conversation_id))
+        return feed is not None and feed.typing.began_within(user_id, within_seconds)
+
+    def apply(self, feed: ConversationFeed, changes: Changes, held_before: list[int]) -> None:
+        """Deliver changes that were read from the database."""
+        feed.apply(changes, held_before)
+        if feed.closed:
             self._forget(feed)
 
-    async def _fetch(self, conversation_id: str, after: int) -> Changes | None:
-        async with self.catching_up:
-            changes = await fetch_changes(self.db, conversation_id, after)
-        if not self.gate.fresh():
-            raise DatabaseUnavailable("nobody knows who is signed in")
-        return changes
-
-    def _forget(self, feed: Feed) -> None:
-        if self.feeds.get(feed.channel) is feed:
-            del self.feeds[feed.channel]
-            self._unsubscribe(feed.channel)
+    def _forget(self, feed: ConversationFeed) -> None:
+        if self.conversations.get(feed.channel) is feed:
+            del self.conversations[feed.channel]
+            self.relay.unsubscribe(feed.channel)
 
     # -- delivering --------------------------------------------------------------------------------------------------
 
-    def deliver(self, envelope: Envelope) -> None:
-        """Hand a frame to this instance's sockets; never waits."""
-        self.gate.take(envelope)
-
-    def _hand_on(self, envelope: Envelope) -> None:
-        feed = self.feeds.get(envelope.channel)
-        if feed is not None:
-            feed.deliver(envelope)
-            if envelope.author:
-                self.on_author(feed.conversation_id, envelope.author)
-        listeners = self.users.get(envelope.channel)
-        if listeners and self.inboxes.is_news(envelope):
-            for listener in list(listeners):
-                listener.send(envelope.frame)
+    def deliver(self, channel: str, event: Event) -> None:
+        """Queue the event's frame for this instance's sockets; return at once."""
+        conversation = self.conversations.get(channel)
+        if conversation is not None:
+            conversation.deliver(event)
+            if conversation.closed:
+                self._forget(conversation)
+        user = self.users.get(channel)
+        if user is not None:
+            user.deliver(event)
 
     def resync(self, reason: str) -> None:
-        """Something may have been missed: users are told to look again, conversations are caught up."""
-        frame = encode("resync", {"reason": reason})
-        everybody = [listener for listeners in self.users.values() for listener in listeners]
-        for listener in everybody:  # a copy: who reads too slowly leaves with this frame
-            listener.send(frame)
-        self.wake.set()
-
-    # -- what Redis did not bring ------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        self.watching = asyncio.create_task(self._watch(), name="hub watch")
-
-    async def stop(self) -> None:
-        await tasks.end(self.watching)
-
-    async def _watch(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(WATCH_SECONDS):
-                    await self.wake.wait()
-            except TimeoutError:
-                pass
-            self.wake.clear()
-            try:
-                await self.look()
-            except DatabaseUnavailable:
-                pass  # looked at again with the next round, as far back as this one
-            except Exception:
-                log.exception("hub watch failed")
-
-    async def look(self) -> None:
-        """Compare what was delivered with what the database holds, and catch up where it lags."""
-        began = time.monotonic()
-        seconds = began - self.watched_at + OVERLAP_SECONDS
-        joined = [feed.conversation_id for feed in self.feeds.values() if feed.position is not None]
-        for start in range(0, len(joined), ASKED_AT_ONCE):
-            some = joined[start : start + ASKED_AT_ONCE]
-            for moved in await list_moved(self.db, seconds, some):
-                feed = self.feeds.get(channels.conversation(moved.conversation_id))
-                if feed and feed.position is not None and (moved.last_rev > feed.position or moved.closed):
-                    feed.catch_up()
-            for mark in await list_marked(self.db, seconds, some):
-                feed = self.feeds.get(channels.conversation(mark.conversation_id))
-                if feed and feed.lacks(mark, began):
-                    self.tell(MessageRead(mark.conversation_id, mark.user_id, mark.seq, mark.read_at))
-        for envelope in await self.inboxes.look(seconds):
-            self.deliver(envelope)
-        self.watched_at = began
-
-    def tell(self, event: Event) -> None:
-        """This instance's sockets alone."""
-        for envelope in event.envelopes():
-            self.deliver(envelope)
-
-    async def _subscribe(self, channel: str) -> None:
-        if self.relay:
-            await self.relay.subscribe(channel)
-
-    def _unsubscribe(self, channel: str) -> None:
-        if self.relay and channel not in self.users and channel not in self.feeds:
-            self.relay.unsubscribe(channel)
+        """Events may be missing: tell all clients, and compare all feeds with the database now."""
+        event = Resync(reason)
+        for feed in list(self.users.values()):  # a copy, because a socket that reads too slowly leaves during the loop
+            feed.deliver(event)
+        self.catch_ups.all_soon.set()

@@ -1,19 +1,19 @@
-"""publish(event): the single way in for handlers, commands and jobs."""
+"""publish(event): the single entry for handlers, commands and jobs."""
 
 from realtime.events import Event
-from realtime.hub import Hub
+from realtime.gate import DeliveryGate
 from realtime.redis.relay import Relay
 
 
 class Publisher:
-    """To this instance's sockets at once, to the other instances through Redis; waits for neither."""
+    """Deliver an event to this instance's sockets and, through Redis, to those of the other instances."""
 
-    def __init__(self, hub: Hub, relay: Relay) -> None:
-        self.hub = hub
+    def __init__(self, gate: DeliveryGate, relay: Relay) -> None:
+        self.gate = gate
         self.relay = relay
 
     def publish(self, event: Event) -> None:
-        """Call it after the commit, never before: what is told must be true."""
-        for envelope in event.envelopes():
-            self.hub.deliver(envelope)
-            self.relay.send(envelope)
+        """Publish after the commit, never before. Return at once: neither sockets nor Redis are waited for."""
+        for channel in event.channels():
+            self.gate.deliver(channel, event)
+            self.relay.send(channel, event)

@@ -1,57 +1,39 @@
-"""Who is typing where: on this instance's sockets, and as far as this instance has been told."""
+"""What the sockets of one conversation know of typists: each beginning once, and always an end."""
 
 import asyncio
 from collections.abc import Callable
 
-from realtime.events import Event, UserStoppedTyping, UserTyping
-
 TYPING_SECONDS = 6.0
-REPEAT_SECONDS = 1.0  # the other instances are told again that often, not with each key that a client repeats
-# The end is told by the typist's instance; if that was killed, or Redis has lost it, each tells its own sockets.
-LOST_SECONDS = TYPING_SECONDS + REPEAT_SECONDS + 0.5
+# The typist's instance publishes the end. If it was killed, or Redis lost the event, each instance ends the typing.
+LOST_SECONDS = TYPING_SECONDS + 1.5
 
 
-class Typists:
-    def __init__(self, publish: Callable[[Event], None]) -> None:
-        self.publish = publish
-        self.timers: dict[tuple[str, str], tuple[float, asyncio.TimerHandle]] = {}  # told when, ends by
+class TypingState:
+    def __init__(self, on_lost_end: Callable[[str], None]) -> None:
+        """`on_lost_end(user_id)` is called when no end arrived in time."""
+        self.on_lost_end = on_lost_end
+        self.typists: dict[str, tuple[float, asyncio.TimerHandle]] = {}  # user → time of the last `user_typing`, timer
 
-    def start(self, conversation_id: str, user_id: str) -> None:
-        """Ends TYPING_SECONDS after a client has repeated it for the last time."""
-        key = (conversation_id, user_id)
+    def begin(self, user_id: str) -> bool:
+        """Return whether the sockets did not know yet that this user types."""
+        known = self.end(user_id)
         loop = asyncio.get_running_loop()
-        told_at, timer = self.timers.get(key, (None, None))
+        self.typists[user_id] = loop.time(), loop.call_later(LOST_SECONDS, self.on_lost_end, user_id)
+        return not known
+
+    def end(self, user_id: str) -> bool:
+        """Return whether the sockets knew that this user types."""
+        _, timer = self.typists.pop(user_id, (None, None))
         if timer:
             timer.cancel()
-        if told_at is None or loop.time() - told_at >= REPEAT_SECONDS:
-            told_at = loop.time()
-            self.publish(UserTyping(conversation_id, user_id))
-        self.timers[key] = told_at, loop.call_later(TYPING_SECONDS, self.stop, *key)
+        return timer is not None
 
-    def stop(self, conversation_id: str, user_id: str) -> None:
-        _, timer = self.timers.pop((conversation_id, user_id), (None, None))
-        if timer:
-            timer.cancel()
-            self.publish(UserStoppedTyping(conversation_id, user_id))
-
-
-class TypingHeard:
-    """What the sockets that have joined one conversation have been told: a beginning once, and always an end."""
-
-    def __init__(self, lost: Callable[[str], None]) -> None:
-        """`lost(user_id)`: no end has been heard of."""
-        self.lost = lost
-        self.timers: dict[str, asyncio.TimerHandle] = {}
-
-    def is_news(self, user_id: str, typing: bool) -> bool:
-        timer = self.timers.pop(user_id, None)
-        if timer:
-            timer.cancel()
-        if typing:
-            self.timers[user_id] = asyncio.get_running_loop().call_later(LOST_SECONDS, self.lost, user_id)
-        return not typing or timer is None
+    def began_within(self, user_id: str, seconds: float) -> bool:
+        """Return whether the user types, and the last `user_typing` arrived within the last `seconds`."""
+        known = self.typists.get(user_id)
+        return known is not None and asyncio.get_running_loop().time() - known[0] < seconds
 
     def clear(self) -> None:
-        for timer in self.timers.values():
+        for _, timer in self.typists.values():
             timer.cancel()
-        self.timers.clear()
+        self.typists.clear()

@@ -75,9 +75,7 @@ async def requests_end(http: HTTPServer, running: Sized, idle_seconds: float) ->
     gc.collect()  # requests whose client has gone are remembered weakly
     until = asyncio.get_running_loop().time() + max(idle_seconds, UNREAD_SECONDS)
     while (  # noqa: ASYNC110  nor of this
-        running
-        or has_requests(http)
-        or (http._connections and asyncio.get_running_loop().time() < until)
+        running or has_requests(http) or (http._connections and asyncio.get_running_loop().time() < until)
     ):
         await asyncio.sleep(POLL_SECONDS)
     await http.close_all_connections()

@@ -6,6 +6,7 @@ import asyncpg
 import orjson
 from pydantic import model_validator
 
+from db.errors import Forbidden, Invalid, NotFound
 from db.pool import Queries
 from db.queries.notifications import Notice
 from db.schemas.fields import Body, Line, Text
@@ -91,16 +92,22 @@ FIND_CONVERSATION = """
 """
 
 
-class ConversationNotFound(Exception):
-    """There is none, or not for this user."""
+class ConversationNotFound(NotFound):
+    """There is no such conversation, or the user does not take part in it."""
+
+    def __init__(self) -> None:
+        super().__init__("Conversation")
 
 
-class ConversationReadOnly(Exception):
-    """The two are no longer connected."""
+class ConversationReadOnly(Forbidden):
+    error = "You are no longer connected; this conversation is read-only"
 
 
-class UnknownAttachment(Exception):
+class UnknownAttachment(Invalid):
     """The file was not uploaded to this conversation by this user."""
+
+    def __init__(self) -> None:
+        super().__init__([{"field": "fileUrl", "message": "must come from an upload to this conversation"}])
 
 
 async def send_message(queries: Queries, conversation_id: str, sender_id: str, new: NewMessage) -> Sent:

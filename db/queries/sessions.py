@@ -8,21 +8,18 @@ A remembered caller counts only while the feed is fresh; when PostgreSQL does no
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
-import structlog
-
-from db import tasks
-from db.pool import Database, DatabaseUnavailable, Queries, Transaction
-
-log = structlog.get_logger()
+from db.pool import Database, Queries, Transaction
 
 EndReason = Literal["LOGGED_OUT", "SUSPENDED", "DELETED", "PASSWORD_CHANGED", "REUSED", "REPLACED"]
 
 SESSIONS_PER_USER = 20
 NETWORKS_PER_USER = 20  # that are remembered: home, work, a few mobile carriers and some holidays
-FEED_SECONDS = 0.3
+CHECK_SECONDS = 0.3
+SETTLE_SECONDS = 1.0
 TRUST_SECONDS = 0.8  # a caller is taken from memory only if the feed answered this recently
 OVERLAP_SECONDS = 15  # longer than any transaction may hold an ending back before it commits
 REMEMBER_SECONDS = 300
@@ -123,25 +120,21 @@ class Ended(NamedTuple):
 
 
 class Sessions:
-    """The callers this instance remembers, and the feed that lets it."""
+    """The callers that this instance remembers, and the check that finds sessions that ended on any instance."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.remembered: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
         self.ended: dict[str, float] = {}
-        self.asked_at = float("-inf")  # when the feed last began an answer
-        self.listeners: list[Callable[[Ended], Awaitable[None] | None]] = []
-        self.on_answer: Callable[[], None] = lambda: None  # after each answer, when all who have left are known
-        self.task: asyncio.Task[None] | None = None
-
-    def on_end(self, listener: Callable[[Ended], Awaitable[None] | None]) -> None:
-        """Tell `listener` of every session that ends, on whichever instance, once."""
-        self.listeners.append(listener)
+        self.checked_at = float("-inf")  # when the last successful check began
+        self.check_soon = asyncio.Event()
+        self.check_soon.set()
+        self.waiting: list[asyncio.Future[None]] = []  # for the next check to succeed
 
     @property
     def fresh(self) -> bool:
         """Whether the feed has answered so recently that whoever it did not name is still signed in."""
-        return time.monotonic() - self.asked_at < TRUST_SECONDS
+        return time.monotonic() - self.checked_at < TRUST_SECONDS
 
     async def caller(self, session_id: str, user_id: str) -> Caller | None:
         """Who this session belongs to, or None if it has ended or its account is not active."""
@@ -162,42 +155,41 @@ class Sessions:
             self.remembered.popitem(last=False)
         return caller
 
-    def start(self) -> None:
-        self.task = asyncio.create_task(self._watch(), name="sessions feed")
+    async def next_check(self) -> None:
+        """Wait until the next check is due."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self.check_soon.wait()
 
-    async def stop(self) -> None:
-        await tasks.end(self.task)
-
-    async def _watch(self) -> None:
-        while True:
-            try:
-                await self.refresh()
-            except DatabaseUnavailable:
-                pass  # nobody is taken on trust meanwhile; ready and every request tell
-            except Exception:
-                log.exception("sessions feed failed")
-            await asyncio.sleep(FEED_SECONDS)
-
-    async def refresh(self) -> None:
-        """Ask once who has gone, and forget them."""
-        began = time.monotonic()
-        silence = 0.0 if self.asked_at == float("-inf") else began - self.asked_at
-        rows = await self.database.fetch(LIST_ENDED, silence + OVERLAP_SECONDS)
-        for row in rows:
-            if row["id"] not in self.ended:
-                self.remembered.pop(row["id"], None)
-                await self._tell(Ended(row["id"], row["user_id"], row["end_reason"]))
-            self.ended[row["id"]] = began
-        self.asked_at = began
-        forget = began - silence - 2 * OVERLAP_SECONDS
+    async def find_ended(self) -> list[Ended]:
+        """Return the sessions that ended since the last check, each once, and forget their callers."""
+        self.check_soon.clear()
+        waiting, self.waiting = self.waiting, []
+        try:
+            now = time.monotonic()
+            silence = 0.0 if self.checked_at == float("-inf") else now - self.checked_at
+            rows = await self.database.fetch(LIST_ENDED, silence + OVERLAP_SECONDS)
+        finally:
+            for waiter in waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
+        found = [Ended(row["id"], row["user_id"], row["end_reason"]) for row in rows if row["id"] not in self.ended]
+        for ended in found:
+            self.remembered.pop(ended.session_id, None)
+        self.ended.update((row["id"], now) for row in rows)
+        self.checked_at = now
+        forget = now - silence - 2 * OVERLAP_SECONDS
         self.ended = {session: seen for session, seen in self.ended.items() if seen > forget}
-        self.on_answer()
+        return found
 
-    async def _tell(self, ended: Ended) -> None:
-        for listener in self.listeners:
-            try:
-                result = listener(ended)
-                if result is not None:
-                    await result
-            except Exception:
-                log.exception("a listener to ended sessions failed")
+    async def settle(self) -> None:
+        """Check now, so that this instance acts at once on an end that the caller has committed.
+
+        Without a database it returns all the same: the end is committed, and the next successful check finds it.
+        """
+        waiter = asyncio.get_running_loop().create_future()
+        self.waiting.append(waiter)
+        self.check_soon.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await waiter

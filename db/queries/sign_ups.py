@@ -1,8 +1,9 @@
 """Sign-ups that wait for their code (contract §3, Auth).
 
 Up to three wait for one address, each with a name, role, password and code of its own, so that nobody can put a
-password under another person's sign-up. The account shows the newest one. Entering a code gives the account the values
-of the sign-up that the code was mailed for, and deletes the others. Callers hold the lock of the address (db/queries/otps.py).
+password under another person's sign-up. The account shows the newest one. Entering a code gives the account the
+values of the sign-up that the code was mailed for, and deletes the others. Callers hold the lock of the address
+(db/queries/otps.py).
 """
 
 from datetime import datetime

@@ -228,7 +228,7 @@ class SuspendUser(UserHandler):
             about = {"reason": suspension.reason} if suspension.reason else {}
             await self.log(tx, "USER_SUSPENDED", describe("Suspended", suspended, suspension.reason), user_id, **about)
             user = await self.show(tx, user_id)
-            tx.after_commit(self.application.sessions.refresh)
+            tx.after_commit(self.application.sessions.settle)
         self.reply(user, message="User suspended")
 
 

@@ -184,7 +184,7 @@ class RefreshTokens(SignInHandler):
         """A token that was used before is in two hands: the whole family ends."""
         if session_id:
             await self.db.execute(END_SESSION, session_id, "REUSED")
-            await self.application.sessions.refresh()
+            await self.application.sessions.settle()
 
 
 class Logout(SignInHandler):
@@ -192,7 +192,7 @@ class Logout(SignInHandler):
     async def post(self) -> None:
         """End this session; its sockets close on every instance."""
         await self.db.execute(END_SESSION, self.caller.session_id, "LOGGED_OUT")
-        await self.application.sessions.refresh()
+        await self.application.sessions.settle()
         self.clear_cookie(REFRESH_COOKIE, path=REFRESH_PATH)
         self.reply(message="You are signed out")
 
@@ -202,7 +202,7 @@ class LogoutAll(SignInHandler):
     async def post(self) -> None:
         """End all sessions of the caller, this one included."""
         await end_sessions(self.db, self.caller.id, "LOGGED_OUT")
-        await self.application.sessions.refresh()
+        await self.application.sessions.settle()
         self.clear_cookie(REFRESH_COOKIE, path=REFRESH_PATH)
         self.reply(message="You are signed out everywhere")
 

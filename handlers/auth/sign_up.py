@@ -217,7 +217,7 @@ class ResetForgottenPassword(ResetHandler):
                     await self.mail(tx, body.email, "password_changed", name=name, changed_at=changed_at)
             if user_id is None:
                 raise self.wrong_code(attempts_left)
-        await self.application.sessions.refresh()
+        await self.application.sessions.settle()
         self.reply(message="Your password is changed. You can sign in now.")
 
 

@@ -288,7 +288,7 @@ class OneMessage(FileHandler):
             deleted = await tx.fetchrow(DELETE_MESSAGE, message_id)
             if deleted is not None:
                 conversation_id = found["conversation_id"]
-                event = MessageDeleted(message_id, conversation_id, deleted["seq"], deleted["rev"])
+                event = MessageDeleted(conversation_id, message_id, deleted["seq"], deleted["rev"])
                 tx.after_commit(self.publish, event)
                 followed = await follow_deletion(tx, conversation_id, found["reader_id"], message_id)
                 for notice in followed.updated:

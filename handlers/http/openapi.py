@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from handlers.http.endpoint import Body, Endpoint, NumberedPaging, Query
 from handlers.http.router import PARAMETER, Route, Table
-from realtime.event_shapes import EVENT_SHAPES
+from realtime.events import EVENTS
 from realtime.sockets.commands import COMMANDS
 from realtime.sockets.frames import MAX_ID_CHARS
 from settings import VERSION
@@ -173,12 +173,12 @@ def answer(declared: Endpoint, schemas: Schemas) -> Json:
 def asyncapi(public_url: str) -> Json:
     schemas = Schemas()
     messages: Json = {}
-    for name, shape in EVENT_SHAPES.items():
-        messages[name] = frame(name, schemas.of(shape), shape.__doc__ or "")  # its own, none that is inherited
+    for name, declared in EVENTS.items():
+        messages[name] = frame(name, schemas.of(declared.shape()), inspect.getdoc(declared) or "")
     for event, command in COMMANDS.items():
-        needs_data = any(field.is_required() for field in command.data.model_fields.values())
-        description = inspect.getdoc(command.run) or ""
-        messages[f"client.{event}"] = frame(event, schemas.of(command.data), description, needs_data)
+        needs_data = any(field.is_required() for field in command.model_fields.values())
+        description = inspect.getdoc(command) or ""
+        messages[f"client.{event}"] = frame(event, schemas.of(command), description, needs_data)
     channel = {"$ref": "#/channels/socket"}
 
     def refs(names: list[str]) -> list[Json]:

@@ -1,15 +1,18 @@
-"""Who is where, in Redis: one hash an instance (user → open sockets there), one sorted set of instances by their last
-beat. All keys share a hash tag, so that the scripts also run in a Redis cluster. Redis' own clock is the only one."""
+"""Presence in Redis: a hash per instance (user → open sockets there), a sorted set of instances by last heartbeat.
+
+All keys share a hash tag, so that the scripts also run in a Redis cluster. Only Redis' clock is used.
+"""
 
 INSTANCES = "encer:{presence}:instances"
 OF = "encer:{presence}:of:"
 SWEPT = "encer:{presence}:swept:"
 LEFT = "encer:{presence}:left:"
 NOW = "local time = redis.call('TIME'); local now = tonumber(time[1]) + tonumber(time[2]) / 1e6"
-SWEPT_SECONDS = 3_600  # that long an instance that was taken for dead can find out that it was
+SWEPT_SECONDS = 3_600  # an instance that counted as dead by mistake can learn it this long
 
-# ARGV: me, seconds of silence that mean death. → {seconds since my last beat (-1: none), I was swept, the dead}
-BEAT = f"""
+# ARGV: this instance, seconds without heartbeat that mean death.
+# → {seconds since its last heartbeat (-1: none), whether it was swept, the dead instances}
+HEARTBEAT = f"""
 {NOW}
 local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local swept = redis.call('GETDEL', '{SWEPT}' .. ARGV[1])
@@ -19,9 +22,9 @@ local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]
 return {{known and math.floor(now - known) or -1, swept and 1 or 0, dead}}
 """
 
-# ARGV: me, seconds within which an instance's sockets count, then pairs: user, open sockets here (-1: gone).
-# → for each {was here before, is elsewhere, open sockets everywhere}
-TELL = f"""
+# ARGV: this instance, seconds within which an instance's sockets count, then pairs: user, open sockets here (-1: gone).
+# → for each {was here before, is on another instance, open sockets on all instances}
+REPORT = f"""
 {NOW}
 local fresh = now - tonumber(ARGV[2])
 local others = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
@@ -43,13 +46,13 @@ end
 return answer
 """
 
-# ARGV: me. After an orderly stop: my users stay until they have had their grace to come back elsewhere.
+# ARGV: this instance, after an orderly stop. Its users stay during the grace, in which they can reconnect elsewhere.
 LEAVE = f"""
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) then redis.call('SET', '{LEFT}' .. ARGV[1], 1) end
 """
 
-# ARGV: a silent instance, seconds of silence.
-# → {} if it lives after all, else {{its last beat, users who are nowhere, 1 if it has left and 0 if it has died}}
+# ARGV: an instance without heartbeats, seconds that mean death.
+# → {} if it is alive, else {{its last heartbeat, users on no instance, 1 if it stopped in order and 0 if it died}}
 SWEEP = f"""
 local beat = redis.call('ZSCORE', KEYS[1], ARGV[1])
 {NOW}

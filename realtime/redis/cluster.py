@@ -1,18 +1,16 @@
-"""Sharded pub/sub on a Redis cluster: a link to each primary; the slot of a channel says which of them carries it.
+"""Sharded pub/sub on a Redis cluster: one RedisNode for each primary; a channel's slot says which node carries it.
 
-Each link fails and recovers by itself: while one primary is away, the channels of the others go on. Who owns which slot
-is asked again whenever something points to a change: a command that is refused, a subscription that is taken back, a
-link that breaks. What lived on another node until then may have been missed, so `on_resume` is told, as after a break.
+Each node fails and recovers separately: while one primary is unavailable, the channels of the others work. The
+topology is read again whenever something suggests a change: a refused command, a cancelled subscription, a failed
+connection. Events on channels that moved may be missing until then, so clients resync, as after a failed connection.
 """
 
 import asyncio
-import random
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
+from typing import Any
 from urllib.parse import urlsplit
 
-import structlog
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -20,149 +18,137 @@ from redis.crc import key_slot
 
 from db import tasks
 from db.outage import Outage
-from realtime.events import Envelope
-from realtime.redis.node import TIMEOUTS, Link
-from realtime.redis.subscriber import CONNECT_SECONDS, RETRY_SECONDS
+from realtime.events import Event
+from realtime.redis.node import TIMEOUTS, RedisNode
+from realtime.redis.subscriber import CONNECT_SECONDS, RETRY_SECONDS, PacketReceiver
 from services.redis_client import FAILURES
 
-log = structlog.get_logger()
-
-LOOK_SECONDS = 5.0  # for the nodes to say who owns what; one that is frozen costs a second
-CHANNELS_AT_ONCE = 1_000  # between two of these others get their turn
+TOPOLOGY_SECONDS = 5.0  # for the nodes to report the topology; a frozen one costs a second
+CHANNELS_AT_ONCE = 1_000  # then other tasks get their turn
 
 
 def url_of_node(redis_url: str, host: str, port: int | str) -> str:
-    """REDIS_URL's credentials and options, another node's address."""
+    """Return REDIS_URL with another node's address."""
     parts = urlsplit(redis_url)
     userinfo, at, _ = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{userinfo}{at}{f'[{host}]' if ':' in host else host}:{port}", path="").geturl()
 
 
-class Shards:
-    """A Link's interface, over the cluster that the node at `redis_url` belongs to."""
+class ClusterBus:
+    """The interface of a RedisNode, over the cluster that the node at `redis_url` belongs to."""
 
-    def __init__(
-        self,
-        redis_url: str,
-        name: str,
-        on_message: Callable[[str, bytes], None],
-        on_resume: Callable[[str], None],
-        on_overflow: Callable[[], None],
-    ) -> None:
+    def __init__(self, redis_url: str, name: str) -> None:
         self.redis_url = redis_url
         self.name = name
-        self.on_message = on_message
-        self.on_resume = on_resume
-        self.on_overflow = on_overflow
         self.numbers = count()
-        self.astray = asyncio.Event()  # to look at the cluster (again)
-        self.astray.set()
-        self.redis = RedisCluster.from_url(
+        self.topology_changed = asyncio.Event()
+        self.topology_changed.set()
+        self.redis: Any = RedisCluster.from_url(
             redis_url, require_full_coverage=False, protocol=2, **{**TIMEOUTS, "retry": Retry(NoBackoff(), 0)}
         )
-        # Before the cluster has said who owns what, the seed is asked for everything, and refuses what is not its own.
-        self.links: dict[str, Link] = {"": self._make_link(redis_url)}
-        self.outage = Outage(
-            "the Redis cluster does not say which node owns which slot", "the Redis cluster says it again"
-        )
-        self.owners: dict[int, Link] = {}  # by slot
-        self.homes: dict[str, Link] = {}  # channel that is wanted -> the link that was asked for it
-        self.task: asyncio.Task[None] | None = None
+        # Until the topology is known, everything is requested from the node of REDIS_URL, which refuses what it lacks.
+        self.nodes: dict[str, RedisNode] = {"": self._make_node(redis_url)}
+        self.outage = Outage("the Redis cluster does not report its slots", "the Redis cluster reports its slots again")
+        self.owners: dict[int, RedisNode] = {}  # by slot
+        self.carriers: dict[str, RedisNode] = {}  # subscribed channel -> the node it was requested from
+        self.running: asyncio.Task[None] | None = None
 
-    def _make_link(self, url: str) -> Link:
-        name = f"{self.name}.{next(self.numbers)}"
-        link = Link(url, name, self.on_message, self.on_resume, self.on_overflow, sharded=True)
-        link.subscriber.on_astray = link.speaker.on_astray = self.astray.set
-        link.speaker.passed_on = lambda envelope: self._pass_on(link, envelope)
-        return link
+    def _make_node(self, url: str) -> RedisNode:
+        return RedisNode(url, f"{self.name}.{next(self.numbers)}", self)
 
-    def owner(self, channel: str) -> Link:
-        return self.owners.get(key_slot(channel.encode())) or next(iter(self.links.values()))
+    def owner(self, channel: str) -> RedisNode:
+        return self.owners.get(key_slot(channel.encode())) or next(iter(self.nodes.values()))
 
     @property
     def healthy(self) -> bool:
-        return bool(self.owners) and all(link.healthy for link in self.links.values())
+        return bool(self.owners) and all(node.healthy for node in self.nodes.values())
 
-    def hears(self, channel: str) -> bool:
-        return channel in self.homes and self.homes[channel].healthy
+    def can_confirm(self, channel: str) -> bool:
+        return channel in self.carriers and self.carriers[channel].healthy
 
-    def start(self) -> None:
-        for link in self.links.values():
-            link.start()
-        self.task = asyncio.create_task(self._watch(), name="shards")
+    def start(self, receiver: PacketReceiver) -> None:
+        for node in self.nodes.values():
+            node.start(receiver)
+
+        async def follow() -> None:
+            await self._follow_topology(receiver)
+
+        work = tasks.supervise("Redis topology", follow, FAILURES, RETRY_SECONDS)
+        self.running = asyncio.create_task(work, name="Redis topology")
 
     async def stop(self) -> None:
-        await tasks.end(self.task)
-        await asyncio.gather(*(link.stop() for link in self.links.values()))
+        await tasks.end(self.running)
+        await asyncio.gather(*(node.stop() for node in self.nodes.values()))
         with suppress(*FAILURES):
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self.redis.aclose()
-                await self.redis.nodes_manager.aclose()  # what only looks have used
+                await self.redis.nodes_manager.aclose()  # connections that only read the topology
 
-    def want(self, channel: str) -> asyncio.Event:
-        if channel not in self.homes:
-            self.homes[channel] = self.owner(channel)
-        return self.homes[channel].want(channel)
+    def subscribe(self, channel: str) -> asyncio.Event:
+        if channel not in self.carriers:
+            self.carriers[channel] = self.owner(channel)
+        return self.carriers[channel].subscribe(channel)
 
-    def unwant(self, channel: str) -> None:
-        home = self.homes.pop(channel, None)
-        if home is not None:
-            home.unwant(channel)
+    def unsubscribe(self, channel: str) -> None:
+        carrier = self.carriers.pop(channel, None)
+        if carrier is not None:
+            carrier.unsubscribe(channel)
 
-    def say(self, envelope: Envelope) -> None:
-        self.owner(envelope.channel).say(envelope)
+    def send(self, channel: str, event: Event) -> None:
+        self.owner(channel).send(channel, event)
 
-    def _pass_on(self, link: Link, envelope: Envelope) -> bool:
-        owner = self.owner(envelope.channel)
-        if owner is not link:
-            owner.say(envelope)
-        return owner is not link
+    # -- the topology (realtime/redis/node.py) -----------------------------------------------------------------------
 
-    # -- who owns what -----------------------------------------------------------------------------------------------
+    def changed(self) -> None:
+        self.topology_changed.set()
 
-    async def _watch(self) -> None:
-        while True:
-            await self.astray.wait()
-            self.astray.clear()
-            try:
-                await self._look()
-                self.outage.end()
-            except FAILURES as error:
+    def reroute(self, node: RedisNode, channel: str, event: Event) -> bool:
+        owner = self.owner(channel)
+        if owner is not node:
+            owner.send(channel, event)
+        return owner is not node
+
+    async def _follow_topology(self, receiver: PacketReceiver) -> None:
+        await self.topology_changed.wait()
+        self.topology_changed.clear()
+        try:
+            await self._read_topology(receiver)
+            self.outage.end()
+        except Exception as error:
+            self.topology_changed.set()
+            if isinstance(error, FAILURES):
                 self.outage.begin(error)
-                self.astray.set()
-            except Exception:
-                log.exception("shards failed")
-                self.astray.set()
-            await asyncio.sleep(random.uniform(*RETRY_SECONDS))
+            raise
+        await asyncio.sleep(RETRY_SECONDS[1])  # a topology that changes constantly is not read constantly
 
-    async def _look(self) -> None:
-        nodes = self.redis.nodes_manager
-        seed = self.redis.startup_nodes[0]  # forgotten once others are known, but the others may have moved away
-        nodes.startup_nodes.setdefault(seed.name, seed)
-        async with asyncio.timeout(LOOK_SECONDS):
-            await nodes.initialize()
-        owners = {slot: replicated[0] for slot, replicated in nodes.slots_cache.items()}
+    async def _read_topology(self, receiver: PacketReceiver) -> None:
+        manager = self.redis.nodes_manager
+        seed = self.redis.startup_nodes[0]  # redis-py forgets it once others are known, but those may move away
+        manager.startup_nodes.setdefault(seed.name, seed)
+        async with asyncio.timeout(TOPOLOGY_SECONDS):
+            await manager.initialize()
+        owners = {slot: replicated[0] for slot, replicated in manager.slots_cache.items()}
         present = {node.name: node for node in owners.values()}
-        for name in present.keys() - self.links.keys():
-            self.links[name] = self._make_link(url_of_node(self.redis_url, present[name].host, present[name].port))
-            self.links[name].start()
-        self.owners = {slot: self.links[node.name] for slot, node in owners.items()}
-        gone = [self.links.pop(name) for name in self.links.keys() - present.keys()]
-        await self._move()
-        for link in gone:
-            await link.stop()
-            for envelope in link.speaker.unsaid():
-                self.say(envelope)
+        for name in present.keys() - self.nodes.keys():
+            self.nodes[name] = self._make_node(url_of_node(self.redis_url, present[name].host, present[name].port))
+            self.nodes[name].start(receiver)
+        self.owners = {slot: self.nodes[node.name] for slot, node in owners.items()}
+        gone = [self.nodes.pop(name) for name in self.nodes.keys() - present.keys()]
+        await self._move_subscriptions()
+        for node in gone:
+            await node.stop()
+            for channel, event in node.publisher.unpublished():
+                self.send(channel, event)
 
-    async def _move(self) -> None:
-        """Hear every channel where its slot is now."""
-        moved: dict[Link, list[str]] = {}
-        for number, (channel, home) in enumerate(list(self.homes.items())):
+    async def _move_subscriptions(self) -> None:
+        """Subscribe to every channel at the node that owns its slot now."""
+        moved: dict[RedisNode, list[str]] = {}
+        for number, (channel, carrier) in enumerate(list(self.carriers.items())):
             if number % CHANNELS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            if self.homes.get(channel) is home and self.owner(channel) is not home:
-                home.unwant(channel)
-                self.homes[channel] = self.owner(channel)
-                moved.setdefault(self.homes[channel], []).append(channel)
-        for link, channels in moved.items():
-            link.subscriber.want_again([channel for channel in channels if self.homes.get(channel) is link])
+            if self.carriers.get(channel) is carrier and self.owner(channel) is not carrier:
+                carrier.unsubscribe(channel)
+                self.carriers[channel] = self.owner(channel)
+                moved.setdefault(self.carriers[channel], []).append(channel)
+        for node, channels in moved.items():
+            node.subscriber.take_over([channel for channel in channels if self.carriers.get(channel) is node])

@@ -1,73 +1,94 @@
-"""One Redis server as the relay uses it: a connection that listens, one queue to speak. Nothing waits for Redis."""
+"""One Redis server: a connection that subscribes, and one queue that publishes. Nothing waits for Redis."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from redis import asyncio as aioredis
 from redis.exceptions import ResponseError
 
-from realtime.events import Envelope
-from realtime.redis.publisher import SEND_SECONDS, Batch, Speaker
-from realtime.redis.subscriber import CONNECT_SECONDS, Subscriber
+from realtime.events import Event
+from realtime.redis.publisher import SEND_SECONDS, Batch, RedisPublisher
+from realtime.redis.subscriber import CONNECT_SECONDS, PacketReceiver, RedisSubscriber
 from services.redis_client import FAILURES
 
 TIMEOUTS: dict[str, Any] = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": SEND_SECONDS, "retry": None}
 
 
-class Link:
-    """`sharded`: the server is a node of a Redis cluster and carries the channels of its own slots alone."""
+class Topology(Protocol):
+    """The cluster that a node belongs to (realtime/redis/cluster.py)."""
 
-    def __init__(
-        self,
-        redis_url: str,
-        name: str,
-        on_message: Callable[[str, bytes], None],
-        on_resume: Callable[[str], None],
-        on_overflow: Callable[[], None],
-        sharded: bool = False,
-    ) -> None:
+    def changed(self) -> None:
+        """A command was refused, a subscription was cancelled, or a connection failed: the slots may have moved."""
+
+    def reroute(self, node: "RedisNode", channel: str, event: Event) -> bool:
+        """Queue the event at another node if the channel belongs there now; return whether it was queued there."""
+
+
+class SingleServer:
+    """The topology of one Redis server: all channels belong to it."""
+
+    def changed(self) -> None:
+        pass
+
+    def reroute(self, node: "RedisNode", channel: str, event: Event) -> bool:
+        return False
+
+
+class RedisNode:
+    """`topology` is the cluster if the server is one of its nodes; a node carries the channels of its slots only."""
+
+    def __init__(self, redis_url: str, name: str, topology: Topology | None = None) -> None:
+        self.topology = topology or SingleServer()
+        sharded = topology is not None
         self.command = "SPUBLISH" if sharded else "PUBLISH"
         self.redis = aioredis.Redis.from_url(redis_url, max_connections=8, protocol=2, **TIMEOUTS)
-        connect = self.redis.connection_pool.make_connection
         server = urlsplit(redis_url).netloc.rpartition("@")[2]
-        self.subscriber = Subscriber(connect, on_message, on_resume, sharded=sharded, server=server)
-        self.speaker = Speaker(name, self._publish, on_overflow)
+        connect = self.redis.connection_pool.make_connection
+        self.subscriber = RedisSubscriber(connect, self.topology, sharded, server)
+        self.publisher = RedisPublisher(name, self)
 
     @property
     def healthy(self) -> bool:
         return self.subscriber.healthy
 
-    def hears(self, channel: str) -> bool:
-        """Whether a confirmation for this channel can be expected."""
+    def can_confirm(self, channel: str) -> bool:
+        """Return whether Redis can be expected to confirm a subscription soon."""
         return self.healthy
 
-    def start(self) -> None:
-        self.subscriber.start()
-        self.speaker.start()
+    def start(self, receiver: PacketReceiver) -> None:
+        self.subscriber.start(receiver)
+        self.publisher.start()
 
     async def stop(self) -> None:
-        """Say what is queued, within bounds, then close."""
+        """Publish what is queued, within bounds, then close."""
         if self.healthy:
-            await self.speaker.finish()
-        await self.speaker.stop()
+            await self.publisher.flush()
+        await self.publisher.stop()
         await self.subscriber.stop()
         with suppress(*FAILURES):
             async with asyncio.timeout(SEND_SECONDS):
                 await self.redis.aclose()
 
-    def want(self, channel: str) -> asyncio.Event:
-        return self.subscriber.want(channel)
+    def subscribe(self, channel: str) -> asyncio.Event:
+        return self.subscriber.subscribe(channel)
 
-    def unwant(self, channel: str) -> None:
-        self.subscriber.unwant(channel)
+    def unsubscribe(self, channel: str) -> None:
+        self.subscriber.unsubscribe(channel)
 
-    def say(self, envelope: Envelope) -> None:
-        self.speaker.say(envelope)
+    def send(self, channel: str, event: Event) -> None:
+        self.publisher.publish(channel, event)
 
-    async def _publish(self, batch: Batch) -> list[int]:
+    def moved(self, channel: str, event: Event) -> bool:
+        """Return whether the channel belongs to another node, which then publishes the event."""
+        return self.topology.reroute(self, channel, event)
+
+    def refused(self) -> None:
+        self.topology.changed()
+
+    async def publish_batch(self, batch: Batch) -> list[int]:
+        """Publish packets in one pipeline. Return the indexes of those that Redis refused."""
         async with asyncio.timeout(SEND_SECONDS):
             async with self.redis.pipeline(transaction=False) as pipeline:
                 for channel, packed in batch:

@@ -1,114 +1,121 @@
-"""One queue of what is to be said to one Redis server, in order. Who speaks waits for nothing."""
+"""The queue of events to publish on one Redis server, in order. Whoever publishes waits for nothing."""
 
 import asyncio
-import random
 from collections import deque
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import NamedTuple, Protocol
 
-import structlog
 from redis.exceptions import ResponseError
 
 from db import tasks
-from realtime.events import Envelope
+from realtime import channels
+from realtime.events import Event, Resync
+from realtime.redis.packet import pack
 from realtime.redis.subscriber import RETRY_SECONDS
 from services.redis_client import FAILURES
 
-log = structlog.get_logger()
-
-QUEUE_BYTES = 16 * 1024 * 1024  # some seconds of a busy instance; over it, listeners are told to resync
-ENVELOPE_BYTES = 200  # of an envelope beside its frame, roughly
-BATCH_ENVELOPES = 200
+QUEUE_BYTES = 16 * 1024 * 1024  # some seconds of a busy instance; beyond, the queue is dropped and all clients resync
+EVENT_BYTES = 200  # of an event beside its frame, roughly
+BATCH_EVENTS = 200
 SEND_SECONDS = 1.0
 
-Batch = list[tuple[str, bytes]]  # channel and packed envelope
+Batch = list[tuple[str, bytes]]  # channel and packet
 
 
-class Speaker:
-    """`name` is this speaker's alone, over all instances: listeners remember up to which number they have heard it.
+class Queued(NamedTuple):
+    channel: str
+    event: Event
 
-    `publish` says a batch and answers with the indexes of what Redis has turned down. `passed_on` is asked of each
-    envelope before it is said: whether somebody else has taken it."""
+    @property
+    def size(self) -> int:
+        return len(self.event.frame) + EVENT_BYTES
 
-    def __init__(self, name: str, publish: Callable[[Batch], Awaitable[list[int]]], on_overflow: Callable[[], None]):
+
+class Server(Protocol):
+    """The Redis server that a queue publishes on (realtime/redis/node.py)."""
+
+    def moved(self, channel: str, event: Event) -> bool: ...
+
+    def refused(self) -> None: ...
+
+    async def publish_batch(self, batch: Batch) -> list[int]: ...
+
+
+class RedisPublisher:
+    """`name` is unique over all instances: receivers remember the number of the last packet of each name."""
+
+    def __init__(self, name: str, server: Server) -> None:
         self.name = name
-        self.publish = publish
-        self.on_overflow = on_overflow
-        self.on_astray: Callable[[], None] = lambda: None
-        self.passed_on: Callable[[Envelope], bool] = lambda envelope: False
-        self.queue: deque[Envelope] = deque()
+        self.server = server
+        self.queue: deque[Queued] = deque()
         self.queued_bytes = 0
-        self.in_hand: list[tuple[Envelope, bytes]] = []  # said, and perhaps not heard: said again as it is
+        self.in_flight: list[tuple[Queued, bytes]] = []  # sent, perhaps not received: sent again unchanged
         self.number = 0
-        self.spoken = asyncio.Event()  # something is queued
-        self.silent = asyncio.Event()  # nothing is
-        self.silent.set()
-        self.task: asyncio.Task[None] | None = None
+        self.pending = asyncio.Event()  # something is queued
+        self.idle = asyncio.Event()  # nothing is
+        self.idle.set()
+        self.running: asyncio.Task[None] | None = None
 
-    def say(self, envelope: Envelope) -> None:
-        """Queue it. What does not fit is dropped, and listeners are told that something is missing."""
-        if self.queued_bytes + size(envelope) > QUEUE_BYTES:
+    def publish(self, channel: str, event: Event) -> None:
+        """Queue the event. If the queue is full, drop it all and let the other instances' clients resync."""
+        item = Queued(channel, event)
+        if self.queued_bytes + item.size > QUEUE_BYTES:
             self.queue.clear()
             self.queued_bytes = 0
-            self.on_overflow()
-        self.queue.append(envelope)
-        self.queued_bytes += size(envelope)
-        self.spoken.set()
-        self.silent.clear()
+            self._append(Queued(channels.ALL_INSTANCES, Resync("overflow")))
+        self._append(item)
+
+    def _append(self, item: Queued) -> None:
+        self.queue.append(item)
+        self.queued_bytes += item.size
+        self.pending.set()
+        self.idle.clear()
 
     def start(self) -> None:
-        self.task = asyncio.create_task(self._speak_for_ever(), name="speaker")
+        work = tasks.supervise("Redis publisher", self._publish_next, FAILURES, RETRY_SECONDS)
+        self.running = asyncio.create_task(work, name="Redis publisher")
 
     async def stop(self) -> None:
-        await tasks.end(self.task)
+        await tasks.end(self.running)
 
-    async def finish(self) -> None:
-        """Wait, within bounds, until all is said."""
+    async def flush(self) -> None:
+        """Wait, within bounds, until everything is published."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SEND_SECONDS):
-                await self.silent.wait()
+                await self.idle.wait()
 
-    def unsaid(self) -> list[Envelope]:
-        return [*(envelope for envelope, _ in self.in_hand), *self.queue]
+    def unpublished(self) -> list[Queued]:
+        return [*(item for item, _ in self.in_flight), *self.queue]
 
-    async def _speak_for_ever(self) -> None:
-        while True:
-            await self.spoken.wait()
-            try:
-                await self._say_batch()
-                continue
-            except FAILURES as error:
-                log.debug("Redis was not told", reason=type(error).__name__)  # the subscriber warns, and ready tells
-            except Exception:
-                log.exception("speaker failed")
-            self.on_astray()
-            await asyncio.sleep(random.uniform(*RETRY_SECONDS))
+    async def _publish_next(self) -> None:
+        await self.pending.wait()
+        try:
+            await self._publish_batch()
+        except Exception:
+            self.server.refused()
+            raise
 
-    async def _say_batch(self) -> None:
-        self._take_in_hand()
-        if self.in_hand:
-            refused = await self.publish([(envelope.channel, packed) for envelope, packed in self.in_hand])
-            # Surely not heard, so they get new numbers; first in the queue, so that their channels keep their order.
-            back = [self.in_hand[index][0] for index in refused]
-            self.queue.extendleft(reversed(back))
-            self.queued_bytes += sum(map(size, back))
-            self.in_hand = []
-            if back:
+    async def _publish_batch(self) -> None:
+        self._take_batch()
+        if self.in_flight:
+            refused = await self.server.publish_batch([(item.channel, packed) for item, packed in self.in_flight])
+            # Redis has surely not published them: they get new numbers, and go first to keep their channels' order.
+            again = [self.in_flight[index][0] for index in refused]
+            self.queue.extendleft(reversed(again))
+            self.queued_bytes += sum(item.size for item in again)
+            self.in_flight = []
+            if again:
                 raise ResponseError("refused")
         if not self.queue:
-            self.spoken.clear()
-            self.silent.set()
+            self.pending.clear()
+            self.idle.set()
         await asyncio.sleep(0)
 
-    def _take_in_hand(self) -> None:
-        self.in_hand = [said for said in self.in_hand if not self.passed_on(said[0])]
-        for _ in range(min(len(self.queue), BATCH_ENVELOPES - len(self.in_hand))):
-            envelope = self.queue.popleft()
-            self.queued_bytes -= size(envelope)
-            if not self.passed_on(envelope):
+    def _take_batch(self) -> None:
+        self.in_flight = [sent for sent in self.in_flight if not self.server.moved(*sent[0])]
+        for _ in range(min(len(self.queue), BATCH_EVENTS - len(self.in_flight))):
+            item = self.queue.popleft()
+            self.queued_bytes -= item.size
+            if not self.server.moved(*item):
                 self.number += 1
-                self.in_hand.append((envelope, envelope.pack(self.name, self.number)))
-
-
-def size(envelope: Envelope) -> int:
-    return len(envelope.frame) + ENVELOPE_BYTES
+                self.in_flight.append((item, pack(self.name, self.number, item.event)))

@@ -1,60 +1,56 @@
-"""Client → server frames: a closed set. Each names its data, says what it does, and returns its ack (contract §4)."""
+"""Client → server commands (docs/api.md, Realtime): one class per command, with its data and what it does."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, model_validator
 
-from db.error_codes import ErrorCode
+from db.errors import NotFound
 from db.queries import conversations, unread
-from db.queries.conversations import Changes, ConversationNotFound, ConversationReadOnly, NewMessage, UnknownAttachment
+from db.queries.conversations import Changes, NewMessage
 from db.schemas.fields import UUID_PATTERN, Body, Id
 from realtime.events import (
+    ConversationClosed,
     MessageRead,
     MessageSent,
     NotificationRead,
     NotificationReceived,
     NotificationUpdated,
-    encode,
 )
-from realtime.feeds import Feed, replay
+from realtime.feeds import ConversationFeed, replay
+from realtime.sockets.client import Client
+from realtime.sockets.errors import TooMany
 from services.security.rate_limit import Claim
 
-if TYPE_CHECKING:
-    from realtime.sockets.socket import Socket
-
 JOINED_CONVERSATIONS = 100
-REPLAY_BYTES = 384 * 1024  # a page of a replay: with its escapes well below what a socket's queue holds
+REPLAY_BYTES = 384 * 1024  # one page of a replay; with JSON escapes it stays well below what a socket's queue holds
 
 
-class CommandError(Exception):
-    """Told to the client as an `error` frame."""
+class Command(Body):
+    """The fields are the command's data. `run` returns the data of the `ack`, or None if it answers itself."""
 
-    def __init__(self, code: ErrorCode, error: str, **extra: Any) -> None:
-        super().__init__(error)
-        self.code = code
-        self.extra = extra
+    name: ClassVar[str]
+    droppable: ClassVar[bool] = False  # frames over the rate are dropped; those of other commands close the socket
+    needs_sign_in: ClassVar[bool] = True
 
-
-def not_found() -> CommandError:
-    return CommandError("NOT_FOUND", "Conversation not found")
+    @abstractmethod
+    async def run(self, client: Client) -> dict[str, Any] | None: ...
 
 
-def read_only() -> CommandError:
-    return CommandError("FORBIDDEN", "You are no longer connected; this conversation is read-only")
+class ConversationCommand(Command):
+    conversation_id: Id
 
 
-class Nothing(Body):
-    pass
+class Authenticate(Command):
+    """Sign in, or renew before the token expires. Acknowledged with `{userId, expiresAt}`."""
 
-
-class Authenticate(Body):
+    name = "authenticate"
+    needs_sign_in = False
     token: str = Field(max_length=4096)
 
-
-class InConversation(Body):
-    conversation_id: Id
+    async def run(self, client: Client) -> dict[str, Any]:
+        await client.sign_in(self.token)
+        return {"userId": client.user_id, "expiresAt": client.expires_at}
 
 
 def or_bare_id(schema: dict[str, Any]) -> None:
@@ -63,167 +59,153 @@ def or_bare_id(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [described, {"type": "string", "pattern": UUID_PATTERN}]
 
 
-class JoinConversation(InConversation):
-    model_config = ConfigDict(json_schema_extra=or_bare_id)
+class JoinConversation(ConversationCommand):
+    """Replay the changes after rev `after`, acknowledge, then deliver live changes without gap or repetition.
 
+    Acknowledged with `{conversationId, lastRev, replayed, complete}`. If not `complete`, nothing was replayed: fetch
+    the messages by REST.
+    """
+
+    model_config = ConfigDict(json_schema_extra=or_bare_id)
+    name = "join_conversation"
     after: int | None = Field(None, ge=0, lt=2**53)
 
     @model_validator(mode="before")
     @classmethod
     def read_bare_id(cls, data: Any) -> Any:
-        """A client may send the id alone instead of an object."""
+        """Accept the id alone instead of an object."""
         return {"conversationId": data} if isinstance(data, str) else data
 
+    async def run(self, client: Client) -> None:
+        conversation_id, hub = self.conversation_id, client.realtime.hub
+        if conversation_id not in client.joined and len(client.joined) >= JOINED_CONVERSATIONS:
+            raise TooMany(f"At most {JOINED_CONVERSATIONS} conversations can be joined at once")
+        hub.leave(client, conversation_id)  # joining again starts from the beginning
+        replayed: set[int] = set()  # seqs of the messages that this replay has sent
+        position = self.after
+        while True:
+            await client.queue.flushed()  # page by page, no faster than the client reads
+            feed, changes = await self._fetch_page(client, position)
+            for change in changes.changes:
+                received = change.seq if change.seq in replayed else self.after or 0
+                client.send(replay(conversation_id, change, received))
+                replayed.add(change.seq)
+            if not changes.more:
+                break
+            position = changes.changes[-1].rev
+        ack = {"conversationId": conversation_id, "lastRev": changes.last_rev, "replayed": len(replayed)}
+        client.acknowledge({**ack, "complete": changes.complete})
+        if changes.closed or feed.closed:
+            hub.leave(client, conversation_id)
+            client.send(ConversationClosed(conversation_id).frame)
+        elif not client.closed:
+            client.joined.add(conversation_id)
+            feed.finish_join(client, changes.last_rev)
 
-class SendMessage(NewMessage):
-    conversation_id: Id
+    async def _fetch_page(self, client: Client, position: int | None) -> tuple[ConversationFeed, Changes]:
+        """Read the next changes. With the last page the client is joining the feed, and only then."""
+        hub, changes = client.realtime.hub, None
+        feed = await hub.begin_join(client, self.conversation_id)
+        try:
+            changes = await conversations.fetch_changes(
+                client.realtime.db, self.conversation_id, position, client.user_id, REPLAY_BYTES
+            )
+        finally:
+            if changes is None or changes.more or client.closed:
+                client.leave(self.conversation_id)
+                hub.leave(client, self.conversation_id)
+        if changes is None:
+            raise NotFound("Conversation")
+        return feed, changes
 
 
-class MarkRead(InConversation):
+class LeaveConversation(ConversationCommand):
+    """Receive no more events of a conversation. Acknowledged with `{}`, whether it was joined or not."""
+
+    name = "leave_conversation"
+
+    async def run(self, client: Client) -> dict[str, Any]:
+        client.realtime.typists.stop(self.conversation_id, client.user_id)
+        client.realtime.hub.leave(client, self.conversation_id)
+        client.leave(self.conversation_id)
+        return {}
+
+
+class TypingStart(ConversationCommand):
+    """Tell the others that the user types. Repeat it while the user types: it ends after six seconds.
+
+    The conversation must be joined.
+    """
+
+    name = "typing_start"
+    droppable = True
+
+    async def run(self, client: Client) -> dict[str, Any]:
+        if self.conversation_id not in client.joined:
+            raise NotFound("Conversation")
+        client.realtime.typists.start(self.conversation_id, client.user_id)
+        return {}
+
+
+class TypingStop(ConversationCommand):
+    """Tell the others that the user no longer types. The conversation must be joined."""
+
+    name = "typing_stop"
+    droppable = True
+
+    async def run(self, client: Client) -> dict[str, Any]:
+        if self.conversation_id not in client.joined:
+            raise NotFound("Conversation")
+        client.realtime.typists.stop(self.conversation_id, client.user_id)
+        return {}
+
+
+class SendMessage(NewMessage, ConversationCommand):
+    """Send a message. Acknowledged with `{message}` once stored; a repeated `clientMessageId` returns the first one."""
+
+    name = "send_message"
+
+    async def run(self, client: Client) -> dict[str, Any]:
+        realtime, user_id = client.realtime, client.user_id
+        await client.count_against(Claim(f"user:{user_id}", "limit_message", realtime.settings.limit_message))
+        sent = await conversations.send_message(realtime.db, self.conversation_id, user_id, self)
+        if sent.notice:
+            realtime.publisher.publish(MessageSent(self.conversation_id, sent.rev, sent.message, user_id))
+            realtime.publisher.publish(NotificationReceived(*sent.notice))
+        return {"message": sent.message}
+
+
+class MarkRead(ConversationCommand):
+    """Mark all messages up to and including `seq` as read. Acknowledged with `{unreadCount}` of the conversation."""
+
+    name = "mark_read"
     seq: int = Field(ge=0, lt=2**53)
 
-
-Data = Any
-Ack = dict[str, Any]
-Run = Callable[["Socket", Data], Awaitable[Ack | None]]
-
-
-@dataclass(frozen=True)
-class Command:
-    """`surplus` frames over the socket's rate are dropped if `droppable`; other floods close the socket."""
-
-    data: type[Body]
-    run: Run
-    ack: str = "ack"
-    droppable: bool = False
-    signed_in: bool = True
+    async def run(self, client: Client) -> dict[str, Any]:
+        publisher, user_id = client.realtime.publisher, client.user_id
+        mark = await unread.mark_read(client.realtime.db, self.conversation_id, user_id, self.seq)
+        if mark.moved:
+            publisher.publish(MessageRead(self.conversation_id, user_id, mark.seq, mark.read_at))
+        if mark.read:
+            publisher.publish(NotificationRead(*mark.read))
+        if mark.updated:
+            publisher.publish(NotificationUpdated(*mark.updated))
+        return {"unreadCount": mark.unread_count}
 
 
-async def authenticate(socket: "Socket", data: Authenticate) -> Ack:
-    """Signs in, or renews before the token expires. Acknowledged with `{userId, expiresAt}`."""
-    await socket.sign_in(data.token)
-    return {"userId": socket.user_id, "expiresAt": socket.expires_at}
+class Ping(Command):
+    """Ask for a `pong`, with or without an `id`."""
+
+    name = "ping"
+    needs_sign_in = False
+
+    async def run(self, client: Client) -> None:
+        client.pong()
 
 
-async def fetch_page(socket: "Socket", conversation_id: str, position: int | None) -> tuple[Feed, Changes]:
-    """The next changes for this socket; with the last of them it is joining the feed, and only then."""
-    hub, changes = socket.realtime.hub, None
-    feed = await hub.begin_join(socket, conversation_id)
-    try:
-        changes = await conversations.fetch_changes(
-            socket.realtime.db, conversation_id, position, socket.user_id, REPLAY_BYTES
-        )
-    finally:
-        if changes is None or changes.more or socket.closed:
-            socket.left(conversation_id)
-            hub.leave(socket, conversation_id)
-    if changes is None:
-        raise not_found()
-    return feed, changes
-
-
-async def join_conversation(socket: "Socket", data: JoinConversation) -> None:
-    """Replays what came after `after`, acknowledges, then lets the conversation go live, without gap or repetition.
-
-    Acknowledged with `{conversationId, lastRev, replayed, complete}`; not `complete`: nothing was replayed, fetch anew.
-    """
-    conversation_id = data.conversation_id
-    if conversation_id not in socket.joined and len(socket.joined) >= JOINED_CONVERSATIONS:
-        raise CommandError("TOO_MANY", f"At most {JOINED_CONVERSATIONS} conversations can be joined at once")
-    hub = socket.realtime.hub
-    hub.leave(socket, conversation_id)  # joining again starts anew
-    told: set[int] = set()  # the messages that this replay has sent, by their seq
-    position = data.after
-    while True:
-        await socket.queue.flushed()  # page by page, no faster than the client reads
-        feed, changes = await fetch_page(socket, conversation_id, position)
-        for change in changes.changes:
-            known = change.seq if change.seq in told else data.after or 0
-            socket.send(replay(conversation_id, change, known, known))
-            told.add(change.seq)
-        if not changes.more:
-            break
-        position = changes.changes[-1].rev
-    ack = {"conversationId": conversation_id, "lastRev": changes.last_rev, "replayed": len(told)}
-    socket.acknowledge({**ack, "complete": changes.complete})
-    if changes.closed or feed.closed:
-        hub.leave(socket, conversation_id)
-        socket.send(encode("conversation_closed", {"conversationId": conversation_id, "reason": "disconnected"}))
-    elif not socket.closed:
-        socket.joined.add(conversation_id)
-        feed.finish_join(socket, changes.last_rev)
-
-
-async def leave_conversation(socket: "Socket", data: InConversation) -> Ack:
-    """Acknowledged with `{}`, whether it had been joined or not."""
-    conversation_id = data.conversation_id
-    socket.realtime.typists.stop(conversation_id, socket.user_id)
-    socket.realtime.hub.leave(socket, conversation_id)
-    socket.left(conversation_id)
-    return {}
-
-
-async def typing_start(socket: "Socket", data: InConversation) -> Ack:
-    """In a conversation that this socket has joined. To be repeated while the user types: it ends after six seconds."""
-    if data.conversation_id not in socket.joined:
-        raise not_found()
-    socket.realtime.typists.start(data.conversation_id, socket.user_id)
-    return {}
-
-
-async def typing_stop(socket: "Socket", data: InConversation) -> Ack:
-    if data.conversation_id not in socket.joined:
-        raise not_found()
-    socket.realtime.typists.stop(data.conversation_id, socket.user_id)
-    return {}
-
-
-async def send_message(socket: "Socket", data: SendMessage) -> Ack:
-    """Acknowledged with `{message}` once it is stored; the same `clientMessageId` again gets the first message."""
-    realtime = socket.realtime
-    await socket.take(Claim(f"user:{socket.user_id}", "limit_message", realtime.settings.limit_message))
-    try:
-        sent = await conversations.send_message(realtime.db, data.conversation_id, socket.user_id, data)
-    except ConversationNotFound:
-        raise not_found() from None
-    except ConversationReadOnly:
-        raise read_only() from None
-    except UnknownAttachment:
-        raise CommandError("VALIDATION_ERROR", "fileUrl must come from an upload to this conversation") from None
-    if sent.notice:
-        realtime.publish(MessageSent(data.conversation_id, sent.rev, sent.message, socket.user_id))
-        realtime.publish(NotificationReceived(*sent.notice))
-    return {"message": sent.message}
-
-
-async def mark_read(socket: "Socket", data: MarkRead) -> Ack:
-    """Everything up to `seq` is read. Acknowledged with `{unreadCount}`, that of the conversation."""
-    realtime, user_id = socket.realtime, socket.user_id
-    try:
-        mark = await unread.mark_read(realtime.db, data.conversation_id, user_id, data.seq)
-    except ConversationNotFound:
-        raise not_found() from None
-    if mark.moved:
-        realtime.publish(MessageRead(data.conversation_id, user_id, mark.seq, mark.read_at))
-    if mark.read:
-        realtime.publish(NotificationRead(*mark.read))
-    if mark.updated:
-        realtime.publish(NotificationUpdated(*mark.updated))
-    return {"unreadCount": mark.unread_count}
-
-
-async def ping(socket: "Socket", data: Nothing) -> Ack:
-    """Answered with `pong`, with or without an `id`."""
-    return {}
-
-
-COMMANDS: dict[str, Command] = {
-    "authenticate": Command(Authenticate, authenticate, signed_in=False),
-    "join_conversation": Command(JoinConversation, join_conversation),
-    "leave_conversation": Command(InConversation, leave_conversation),
-    "typing_start": Command(InConversation, typing_start, droppable=True),
-    "typing_stop": Command(InConversation, typing_stop, droppable=True),
-    "send_message": Command(SendMessage, send_message),
-    "mark_read": Command(MarkRead, mark_read),
-    "ping": Command(Nothing, ping, ack="pong", signed_in=False),
-}
+COMMANDS: dict[str, type[Command]] = {
+    command.name: command
+    for command in (
+        Authenticate, JoinConversation, LeaveConversation, TypingStart, TypingStop, SendMessage, MarkRead, Ping
+    )
+}  # fmt: skip

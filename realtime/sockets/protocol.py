@@ -8,7 +8,8 @@ from typing import Any
 
 from tornado.websocket import WebSocketProtocol13
 
-NOT_OUR_PROTOCOL = 4400
+from realtime.sockets import close_codes
+
 CLOSE, IS_CONTROL = 0x8, 0x8  # an opcode, and the bit of those that are control frames
 # What a close frame may carry (§7.4): what is registered, what libraries and what applications use.
 CLOSE_CODES = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
@@ -43,7 +44,7 @@ class Protocol(WebSocketProtocol13):
     def _abort(self) -> None:
         """Send a close frame first: Tornado sends none when a frame breaks the protocol."""
         if not self.client_terminated:
-            self.close(NOT_OUR_PROTOCOL, "not our protocol")
+            self.close(close_codes.PROTOCOL_ERROR, "protocol error")
         super()._abort()
 
 

@@ -1,4 +1,4 @@
-"""The rules of services/security/rate_limit.py in this process's memory: for sockets, and for requests while Redis is away."""
+"""The rules of services/security/rate_limit.py in memory: for sockets, and for requests while Redis is away."""
 
 import math
 import time

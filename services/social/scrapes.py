@@ -1,7 +1,8 @@
 """Profiles by paid scrapes, each paid for once: callers who want the same profile share one run and its result.
 
-Callers of one instance share a task; instances share a row (db/queries/scrape_runs.py, through the `ScrapeStore` given to us).
-A caller who goes away stops nothing: the run comes to its end, and its result is there for the next one.
+Callers of one instance share a task; instances share a row (db/queries/scrape_runs.py, through the `ScrapeStore`
+given to us). A caller who goes away stops nothing: the run comes to its end, and its result is there for the next
+one.
 """
 
 import asyncio

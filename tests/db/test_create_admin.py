@@ -23,7 +23,7 @@ from settings import Settings, SettingsError
 from tests.helpers.clients import Api
 from tests.helpers.factories import People
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PASSWORD = "a really long one"
 EMAIL = "boss@example.com"
 SECONDS = 30

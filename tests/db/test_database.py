@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from contextlib import AsyncExitStack
+from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,8 +12,8 @@ from structlog.testing import capture_logs
 from db.packaged.servers import ServerUrls
 from db.pool import DatabaseUnavailable
 from db.queries.sessions import end_sessions
-from realtime.events import Envelope
-from realtime.gate import Gate
+from realtime.events import Resync
+from realtime.gate import DeliveryGate
 from server import Instance
 from tests.drills.proxy import TcpProxy
 from tests.helpers.clients import Api
@@ -151,11 +152,11 @@ async def test_whoever_is_suspended_meanwhile_hears_nothing_of_an_instance_that_
     # She acts no more, by what needs no database either.
     typed = await there.ask("typing_start", {"conversationId": conversation_id})
     assert typed["data"]["code"] == "NOT_READY"
-    heard = shaky.realtime.relay.heard
-    told = heard.get(instance.realtime.relay.instance_id, 0)
+    heard = shaky.realtime.receiver.received
+    told = heard.get(instance.realtime.instance_id, 0)
     await api.post(f"/chat/conversations/{conversation_id}/messages", {"content": "not for her"}, hanako)
     async with asyncio.timeout(5):
-        while heard.get(instance.realtime.relay.instance_id, 0) < told + 2:  # its message and notification
+        while heard.get(instance.realtime.instance_id, 0) < told + 2:  # its message and notification
             await asyncio.sleep(0.01)
     assert "message_sent" not in await there.heard()
     proxy.heal()
@@ -165,20 +166,22 @@ async def test_whoever_is_suspended_meanwhile_hears_nothing_of_an_instance_that_
 
 
 def test_what_is_held_back_keeps_its_order_and_has_a_bound(monkeypatch):
-    monkeypatch.setattr("realtime.gate.HELD_BYTES", 30)
-    fresh, told = [False], []
-    gate = Gate(lambda: fresh[0], lambda envelope: told.append(envelope.frame), lambda: told.append(b"resync"))
-    gate.take(Envelope("c", b"first"))
-    fresh[0] = True
-    gate.take(Envelope("c", b"second"))  # behind the one that waits
-    assert told == []
+    monkeypatch.setattr("realtime.gate.HELD_BYTES", 120)
+    delivered: list[str] = []
+    hub = Mock(deliver=lambda channel, event: delivered.append(event.reason), resync=delivered.append)
+    sessions = Mock(fresh=False)
+    gate = DeliveryGate(sessions, hub)
+    gate.deliver("c", Resync("first"))
+    sessions.fresh = True
+    gate.deliver("c", Resync("second"))  # behind the one that waits
+    assert delivered == []
     gate.open()
-    gate.take(Envelope("c", b"third"))
-    assert told == [b"first", b"second", b"third"]
-    fresh[0] = False
+    gate.deliver("c", Resync("third"))
+    assert delivered == ["first", "second", "third"]
+    sessions.fresh = False
     for _ in range(10):
-        gate.take(Envelope("c", b"much too much"))
-        assert gate.held_bytes <= 30
-    told.clear()
+        gate.deliver("c", Resync("much too much"))
+        assert gate.held_bytes <= 120
+    delivered.clear()
     gate.open()
-    assert told[-1] == b"resync" and len(told) <= 3
+    assert delivered[-1] == "overflow" and len(delivered) <= 3

@@ -11,7 +11,7 @@ import pytest
 
 from db.migrate import FOLDER, migrate
 from db.packaged.servers import ServerUrls
-from handlers import make_table
+from handlers.routes import make_table
 from tests.helpers.clients import Api
 from tests.helpers.discovery import add
 from tests.helpers.factories import People

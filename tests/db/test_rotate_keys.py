@@ -16,7 +16,7 @@ from services.tiktok.accounts import TikTokAccounts, identity
 from tests.helpers.jobs import run_job
 from tests.helpers.social import age, begin_oauth, come_back, connect_oauth, state_of
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OLD, NEW, OTHER = (bytes([number]) * 32 for number in (1, 2, 3))
 PARAMS = {"name": "花子", "code": "012345", "minutes": "10"}
 

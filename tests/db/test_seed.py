@@ -13,7 +13,7 @@ from db.seed.people import LONG_TALK
 from db.seed.scale import add_people
 from tests.helpers.factories import Person
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COUNTED = (
     "users", "influencers", "salons", "social_media_accounts", "social_media_posts", "connection_requests",
     "conversations", "conversation_participants", "messages", "notifications", "listings",

@@ -7,7 +7,7 @@ from db import tasks
 
 
 async def test_a_cancellation_that_is_swallowed_is_repeated(monkeypatch):
-    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.01)
     swallowed = asyncio.Event()
 
     async def deaf_at_first() -> None:

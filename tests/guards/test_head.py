@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import pytest
 
 from db.pool import Database
-from handlers import make_table
 from handlers.http.router import PARAMETER, Route
+from handlers.routes import make_table
 from tests.helpers.clients import Api
 from tests.helpers.factories import CONNECT, People, Person
 from tests.helpers.social import SAKURA, begin_oauth, connect, state_of

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from handlers import make_table
 from handlers.http.router import PARAMETER
+from handlers.routes import make_table
 from server import Instance
 from tests.helpers.nginx import running_nginx
 from tests.helpers.programs import needs_program

@@ -5,9 +5,9 @@ from uuid import uuid4
 import pytest
 from tornado.web import RequestHandler
 
-from handlers import make_table
 from handlers.http.endpoint import PUBLIC, Endpoint
 from handlers.http.router import PARAMETER, Route, Table
+from handlers.routes import make_table
 
 TABLE = make_table()
 ROUTES = [route for route in TABLE.routes if route.path != "/ws"]

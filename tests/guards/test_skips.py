@@ -9,7 +9,7 @@ from tests.helpers.programs import REQUIRED, needs_program
 
 TESTS = Path(__file__).parents[1]
 SKIP = re.compile(r"\bskipif\(|\bskip\(|mark\.skip\b|importorskip|\bxfail\b|collect_ignore")
-ALLOWED = {"programs.py", "guards/test_skips.py"}
+ALLOWED = {"helpers/programs.py", "guards/test_skips.py"}
 
 
 def test_tests_are_skipped_for_missing_programs_only():

@@ -5,8 +5,7 @@ import json
 from openapi_spec_validator import validate
 
 from handlers.http.endpoint import PUBLIC
-from realtime.event_shapes import EVENT_SHAPES
-from realtime.events import Event
+from realtime.events import EVENTS, Event
 from realtime.sockets.commands import COMMANDS
 
 
@@ -23,7 +22,7 @@ async def test_openapi_describes_every_route(instance, api):
 
 async def test_asyncapi_describes_every_command_and_event(api):
     messages = (await api.get("/asyncapi.json")).body["channels"]["socket"]["messages"]
-    assert messages.keys() == EVENT_SHAPES.keys() | {f"client.{name}" for name in COMMANDS}
+    assert messages.keys() == EVENTS.keys() | {f"client.{name}" for name in COMMANDS}
     assert "pydantic" not in json.dumps(messages)  # whose docstring a shape without its own would inherit
     needed = {name: message["payload"]["required"] for name, message in messages.items()}
     assert (needed["ready"], needed["client.ping"]) == (["event", "data"], ["event"])
@@ -37,7 +36,7 @@ def names(event: type[Event]) -> set[str]:
 
 def test_every_event_has_a_shape():
     assert "notification_updated" in names(Event)
-    assert names(Event) <= EVENT_SHAPES.keys()
+    assert names(Event) <= EVENTS.keys()
 
 
 async def test_asyncapi_knows_that_a_bare_id_joins(api):

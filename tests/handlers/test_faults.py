@@ -9,7 +9,7 @@ import pytest
 from pydantic import AliasChoices, BaseModel, ValidationError
 
 from db.schemas.faults import LABELS, SENTENCES, label, list_faults
-from handlers import make_table
+from handlers.routes import make_table
 from realtime.sockets.commands import COMMANDS
 from tests.helpers.clients import Api
 from tests.helpers.factories import People
@@ -40,7 +40,7 @@ def models() -> Iterator[tuple[type[BaseModel], bool]]:
             if declared.files:
                 yield declared.body, True
     for command in COMMANDS.values():
-        yield command.data, False
+        yield command, False
 
 
 def names(model: type[BaseModel]) -> list[str]:

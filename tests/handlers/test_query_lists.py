@@ -6,8 +6,8 @@ from urllib.parse import quote
 import pytest
 
 from db.schemas.fields import group_by_name
-from handlers import make_table
 from handlers.http.router import Route
+from handlers.routes import make_table
 from tests.helpers.clients import Api
 from tests.helpers.discovery import add
 from tests.helpers.factories import People

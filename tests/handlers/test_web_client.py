@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from handlers import ALIASES, make_table
+from handlers.http.aliases import ALIASES
+from handlers.routes import make_table
 from tests.conftest import EMPTY
 from tests.helpers.clients import Answer, Api
 from tests.helpers.factories import Person

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from fnmatch import fnmatch
+from functools import cache
 from typing import Any
 
 import websockets
@@ -10,15 +11,21 @@ from pydantic import TypeAdapter
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from db.error_codes import ERROR_CODES
+from db.schemas.shapes import Shape
 from handlers.http.openapi import ERROR
 from handlers.http.router import Route
-from realtime.event_shapes import EVENT_SHAPES
+from realtime.events import EVENTS
 from server import Instance
 from tests.helpers.factories import Person
 
 EVENT_SECONDS = 5.0
 ROOT_PATHS = ("/ws", "/health", "/metrics", "/media", "/docs", "/openapi", "/asyncapi")
 NO_NEWS = ("ack", "pong", "ready", "user_online", "user_offline")
+
+
+@cache
+def shape_of(name: str) -> type[Shape]:
+    return EVENTS[name].shape()
 
 
 class Answer:
@@ -155,7 +162,7 @@ class SocketClient:
         async with asyncio.timeout(EVENT_SECONDS):
             frame = await self.ws.recv()
         event = json.loads(frame)
-        EVENT_SHAPES[event["event"]].model_validate_json(json.dumps(event["data"]), strict=True)
+        shape_of(event["event"]).model_validate_json(json.dumps(event["data"]), strict=True)
         self.events.append(event)
         return event
 

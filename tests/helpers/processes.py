@@ -12,7 +12,7 @@ from pathlib import Path
 from db.packaged.servers import ServerUrls, free_port
 from tests.helpers.clients import Api
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 START_SECONDS = 40.0
 
 

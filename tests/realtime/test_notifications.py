@@ -6,8 +6,8 @@ from unittest.mock import Mock
 
 from db.queries.conversations import Changes, NewMessage, send_message
 from db.queries.unread import mark_read
-from realtime.events import Envelope, MessageRead, NotificationReceived
-from realtime.feeds import Feed
+from realtime.events import MessageDeleted, MessageRead, NotificationReceived
+from realtime.feeds import CatchUpQueue, ConversationFeed
 
 
 async def send_and_die(db, conversation_id, sender, content: str):
@@ -24,14 +24,14 @@ async def test_what_nobody_told_is_found_within_seconds(instance, other_instance
         told = await socket.expect("notification_received")
         assert (told["unreadCount"], json.loads(told["notification"]["metadata"])["count"]) == (1, 1)
     # Whoever should have told comes to life and tells it late: it is no news.
-    instance.realtime.publish(NotificationReceived(*sent.notice))
+    instance.realtime.publisher.publish(NotificationReceived(*sent.notice))
     later = await send_and_die(db, conversation_id, hanako, "two")
-    instance.realtime.publish(NotificationReceived(*later.notice))
+    instance.realtime.publisher.publish(NotificationReceived(*later.notice))
     for socket in sockets:
         assert (await socket.expect("notification_received"))["notification"]["message"] == "two"
     # Older news that comes after newer is no news either.
-    instance.realtime.publish(NotificationReceived(*sent.notice))
-    await other_instance.realtime.hub.look()
+    instance.realtime.publisher.publish(NotificationReceived(*sent.notice))
+    await other_instance.realtime.catch_up.find_missed()
     for socket in sockets:
         assert (await socket.heard()).count("notification_received") == 2
 
@@ -53,10 +53,10 @@ async def test_a_count_that_missed_another_at_once_is_asked_for_again(instance, 
     socket = await other_api.socket(sakura)
     for count, resyncs in ((2, 1), (1, 1)):  # there is one; and when it is told right, nothing follows
         _, notification, _ = (await send_and_die(db, conversation_id, hanako, f"told as {count}")).notice
-        instance.realtime.publish(NotificationReceived(sakura.id, notification, count))
+        instance.realtime.publisher.publish(NotificationReceived(sakura.id, notification, count))
         assert (await socket.expect("notification_received"))["unreadCount"] == count
         for _ in range(2):
-            await other_instance.realtime.hub.look()
+            await other_instance.realtime.catch_up.find_missed()
         assert (await socket.heard()).count("resync") == resyncs
 
 
@@ -66,7 +66,7 @@ async def test_who_comes_later_is_told_by_ready_alone(other_instance, api, other
     await send_and_die(db, conversation_id, hanako, "before")
     socket = await other_api.socket(sakura)
     assert socket.ready["unreadNotifications"] == 1
-    await other_instance.realtime.hub.look()
+    await other_instance.realtime.catch_up.find_missed()
     assert await socket.heard() == []
 
 
@@ -85,7 +85,7 @@ async def test_a_read_mark_that_nobody_told_is_found_within_seconds(instance, ap
         told = await socket.expect("message_read")
         assert (told["userId"], told["seq"], told["readAt"]) == (sakura.id, 2, mark.read_at)
     # Whoever should have told comes to life and tells it late: it is no news.
-    instance.realtime.publish(MessageRead(conversation_id, sakura.id, mark.seq, mark.read_at))
+    instance.realtime.publisher.publish(MessageRead(conversation_id, sakura.id, mark.seq, mark.read_at))
     await api.post(path, {"content": "three"}, hanako)  # comes behind it
     for socket in sockets:
         while (await socket.expect("message_sent"))["content"] != "three":
@@ -95,18 +95,13 @@ async def test_a_read_mark_that_nobody_told_is_found_within_seconds(instance, ap
 
 async def test_news_that_the_database_does_not_know_is_asked_for_once():
     """It was set back to a backup, say: what waits for the gap before it would be asked for over and over."""
-    asked: list[int] = []
-
-    async def fetch(conversation_id: str, after: int) -> Changes:
-        asked.append(after)
-        assert len(asked) < 5
-        return Changes(1, False, [], True)
-
-    feed = Feed("c", fetch, lambda feed: None, lambda event: None)
+    queue = CatchUpQueue()
+    feed = ConversationFeed("c", queue)
     listener = Mock(user_id="u")
     feed.begin_join(listener)
     feed.finish_join(listener, 1)
-    feed.deliver(Envelope("c", b"{}", rev=9))
-    assert feed.catching_up
-    await asyncio.wait_for(feed.catching_up, 5)
-    assert (asked, feed.held) == ([1], {})
+    feed.deliver(MessageDeleted("c", "m", 9, 9))
+    assert await asyncio.wait_for(queue.get(), 5) is feed
+    assert feed.needs_catch_up
+    feed.apply(Changes(1, False, [], True), list(feed.held))
+    assert feed.held == {} and not feed.needs_catch_up

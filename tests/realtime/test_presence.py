@@ -18,7 +18,7 @@ def brisk(io_loop, instance, other_instance, monkeypatch) -> None:
     """Seconds become fractions; both instances have registered in the emptied Redis."""
     monkeypatch.setattr("realtime.presence.presence.GRACE_SECONDS", 0.3)
     monkeypatch.setattr("realtime.presence.presence.DEAD_SECONDS", 1)
-    monkeypatch.setattr("realtime.presence.presence.BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("realtime.presence.presence.HEARTBEAT_SECONDS", 0.1)
 
     async def settle() -> None:
         for presence in (instance.realtime.presence, other_instance.realtime.presence):
@@ -86,7 +86,7 @@ async def test_the_living_sweep_the_dead(instance, api, people, settings, server
     await watching.expect("user_online")
     await dying.realtime.presence.stop()  # as a killed process: it beats no more and takes nothing back
     assert (await watching.expect("user_offline"))["userId"] == sakura.id
-    redis, dead = instance.redis, dying.realtime.relay.instance_id
+    redis, dead = instance.redis, dying.realtime.instance_id
     assert await redis.zscore(INSTANCES, dead) is None
     assert not await redis.exists(OF + dead)
     # It was only frozen: it finds out, and its people are back.
@@ -112,7 +112,7 @@ async def test_only_a_death_is_logged_as_one(instance, other_instance, api, peop
             if orderly:
                 await ending.stop()
             else:
-                await tasks.end(*presence.tasks)  # as a killed process: it only falls silent
+                await tasks.end(*presence.running)  # as a killed process: it only falls silent
             await watching.expect("user_offline")
             async with asyncio.timeout(10):
                 while await instance.redis.zscore(INSTANCES, presence.instance_id) is not None:  # it is swept
@@ -136,7 +136,7 @@ async def test_who_came_back_from_a_stop_can_die(instance, other_instance, api, 
     await watching.expect("user_online")
     presence = returned.realtime.presence
     await presence.stop()
-    await presence.beat()
+    await presence.heartbeat()
     with capture_logs() as logs:
         await watching.expect("user_offline")
     assert [entry["instance"] for entry in logs if entry["event"] == "an instance has died"] == [presence.instance_id]
@@ -150,9 +150,15 @@ async def test_redis_forgets_everything_and_nobody_is_told(instance, other_insta
     await watching.expect("user_online")
     presence = instance.realtime.presence
     async with asyncio.timeout(5):  # a greeting and the news may both tell of one arrival
-        while presence.newcomers or other_instance.realtime.presence.untold or other_instance.realtime.presence.came:
+        while (
+            presence.uninformed
+            or other_instance.realtime.presence.dirty
+            or other_instance.realtime.presence.pending_online
+        ):
             await asyncio.sleep(0.02)
-    other_instance.realtime.publish(NotificationRead(hanako.id, None, 0))  # comes after what that instance told before
+    other_instance.realtime.publisher.publish(
+        NotificationRead(hanako.id, None, 0)
+    )  # comes after what that instance told before
     await watching.expect("notification_read")
     told = await names(watching)
     await instance.redis.flushdb()

@@ -74,7 +74,7 @@ async def test_typing(stage, api, monkeypatch):
     where = {"conversationId": stage.conversation_id}
     second = await api.socket(stage.hanako)
     await second.join(stage.conversation_id)
-    monkeypatch.setattr("realtime.typing.REPEAT_SECONDS", 0)  # the instances tell one another, not their sockets
+    monkeypatch.setattr("realtime.typists.REPEAT_SECONDS", 0)  # the instances tell one another, not their sockets
     for _ in range(3):
         await stage.hanako_socket.send("typing_start", where)
     assert await stage.sakura_socket.expect("user_typing") == {**where, "userId": stage.hanako.id}
@@ -105,7 +105,7 @@ async def test_typing_ends_with_the_message_on_leave_on_disconnect_and_by_itself
 
     monkeypatch.setattr("realtime.typing.LOST_SECONDS", 0.1)
     for instance in (api.instance, other_api.instance):  # killed before it could tell of an end
-        instance.realtime.publish(UserTyping(stage.conversation_id, stage.hanako.id))
+        instance.realtime.publisher.publish(UserTyping(stage.conversation_id, stage.hanako.id))
         await stage.sakura_socket.expect("user_typing")
         await stage.sakura_socket.expect("user_stopped_typing")
 

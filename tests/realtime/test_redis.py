@@ -121,13 +121,13 @@ async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, peopl
     api, hanako = Api(shaky), await people.influencer()
     await ready_says(api, "ok")
     subscriber = shaky.realtime.relay.bus.subscriber
-    tries, connect = [0], subscriber.connect
+    tries, connect = [0], subscriber.make_connection
 
     def counting():
         tries[0] += 1
         return connect()
 
-    subscriber.connect = counting
+    subscriber.make_connection = counting
     with capture_logs() as logs:
         fail(proxy)
         async with asyncio.timeout(20):
@@ -140,7 +140,7 @@ async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, peopl
                 await api.get("/notifications", hanako)
     lines = [entry for entry in logs if entry["log_level"] == "warning"]
     assert sorted(entry["event"] for entry in lines) == [
-        "Redis is heard again", "Redis is not heard",
+        "Redis answers again", "Redis does not answer",
         "rate limits count on this instance alone", "rate limits count over all instances again",
     ]  # fmt: skip
     for entry in lines:

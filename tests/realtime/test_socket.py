@@ -242,7 +242,7 @@ async def test_a_database_that_goes_away_during_sign_in_is_told(api, hanako, mon
     async def away(*_):
         raise DatabaseUnavailable
 
-    monkeypatch.setattr("realtime.sockets.socket.count_unread", away)
+    monkeypatch.setattr("realtime.sockets.client.count_unread", away)
     by_header = await SocketClient.open(api, {"Authorization": f"Bearer {hanako.token}"})
     assert await by_header.close_code() == 1013
     by_frame = await SocketClient.open(api)
@@ -300,7 +300,7 @@ async def test_a_peer_that_answers_no_ping_is_hung_up_on(instance, api, hanako, 
     theirs = min(ours, key=lambda socket: socket.opened_at)
     lost.ws.transport.pause_reading()
     async with asyncio.timeout(10):
-        while not theirs.ws_connection.server_terminated:
+        while not theirs.transport.ws_connection.server_terminated:
             assert (await lives.ask("ping"))["event"] == "pong"
     lost.ws.transport.resume_reading()
     assert await lost.close_code() == 1000

@@ -49,7 +49,7 @@ async def test_a_reader_that_stops_is_closed_and_nobody_else_notices(instance, a
         delays.append(time.monotonic() - began)
         watching.events.clear()
         watching.taken = 0
-        stream = theirs.ws_connection.stream if theirs.ws_connection else None
+        stream = theirs.transport.ws_connection.stream if theirs.transport.ws_connection else None
         held = theirs.queue.bytes + (len(stream._write_buffer) if stream else 0)
         most = max(most, held)
         if theirs.closed:
@@ -102,7 +102,7 @@ async def test_an_ended_socket_acts_no_more(instance, api, people, db):
         while theirs.queue.bytes < 100_000:  # the kernel takes some megabytes first
             await api.post(path, {"content": "長" * 4_900}, sakura)
     await db.execute("update sessions set ended_at = now(), end_reason = 'LOGGED_OUT' where id = $1", hanako.session_id)
-    await instance.sessions.refresh()
+    await instance.sessions.settle()
     assert theirs.closed
     data = {"conversationId": conversation_id, "content": "still here"}
     await client.ws.send(json.dumps({"event": "send_message", "data": data, "id": 1}))
@@ -117,13 +117,13 @@ async def test_a_hundred_joins_of_strangers_conversations_leave_nothing(instance
     there = await api.socket(hanako)
     await there.join(conversation_id)
     client = await api.socket(stranger)
-    feeds, wanted = len(instance.realtime.hub.feeds), len(instance.realtime.relay.bus.subscriber.wanted)
+    feeds, wanted = len(instance.realtime.hub.conversations), len(instance.realtime.relay.bus.subscriber.subscriptions)
     asked = [conversation_id if n % 2 else str(uuid.uuid4()) for n in range(100)]
     for id in asked:
         answer = await client.ask("join_conversation", {"conversationId": id, "after": 0})
         assert answer["data"]["code"] == "NOT_FOUND"
-    assert len(instance.realtime.hub.feeds) == feeds
-    assert len(instance.realtime.relay.bus.subscriber.wanted) == wanted
+    assert len(instance.realtime.hub.conversations) == feeds
+    assert len(instance.realtime.relay.bus.subscriber.subscriptions) == wanted
     path = f"/chat/conversations/{conversation_id}/messages"
     await api.post(path, {"content": "secret"}, sakura)
     await there.expect("message_sent")
@@ -143,7 +143,7 @@ async def test_a_flood_of_pings_costs_no_memory(api, people):
     client = await api.socket(hanako)
     theirs = next(s for s in api.instance.realtime.sockets if s.user_id == hanako.id)
     client.ws.transport.pause_reading()
-    stream = theirs.ws_connection.stream
+    stream = theirs.transport.ws_connection.stream
     for _ in range(20):
         for _ in range(500):
             client.ws.transport.write(b"\x89\xfd" + os.urandom(4) + b"p" * 125)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from db.packaged.programs import ServersError
-from db.seed import SHOWN
+from db.seed.__main__ import SHOWN
 from deploy import cluster
 from services.commands import program
 from settings import SettingsError

@@ -21,7 +21,7 @@ import sys
 for name in sys.argv[1:]:
     sys.modules[name] = None  # as if it were not installed
 import server, db.create_admin, db.migrate, db.rotate_keys
-from handlers import make_table
+from handlers.routes import make_table
 make_table()
 from settings import SettingsError, load_settings
 try:

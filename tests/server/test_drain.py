@@ -75,7 +75,7 @@ async def test_a_new_socket_is_sent_to_the_next_instance(leaving, people):
     """nginx takes 503 as “ask another one”; a close code would be the client's to handle."""
     going = Api(leaving)
     hanako = await people.influencer()
-    leaving.realtime.announce_drain()
+    leaving.realtime.sockets.announce_drain()
     with pytest.raises(websockets.InvalidStatus) as refused:
         await SocketClient.open(going, {"Authorization": f"Bearer {hanako.token}"})
     assert refused.value.response.status_code == 503
@@ -147,10 +147,12 @@ async def test_an_instance_stops_where_the_kernel_does_not_ignore_newcomers(leav
 
 async def test_the_more_sockets_the_wider_their_return_is_spread(leaving, monkeypatch):
     told: list[int] = []
-    sockets = 8_000 * [Mock(send=lambda frame: told.append(json.loads(frame)["data"]["reconnectAfterMs"]))]
-    monkeypatch.setattr(leaving.realtime, "sockets", sockets)
-    leaving.realtime.announce_drain()
-    sockets.clear()
+    sockets = [
+        Mock(send=lambda frame: told.append(json.loads(frame)["data"]["reconnectAfterMs"])) for _ in range(8_000)
+    ]
+    monkeypatch.setattr(leaving.realtime.sockets, "clients", set(sockets))
+    leaving.realtime.sockets.announce_drain()
+    leaving.realtime.sockets.clients.clear()
     assert min(told) >= 500
     assert 10_000 < max(told) <= 8_000 / 0.7
     await leaving.stop()

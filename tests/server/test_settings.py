@@ -11,7 +11,7 @@ import pytest
 from services.mail.senders import sender_faults
 from settings import Limit, Settings, SettingsError, load_settings, parse_duration, parse_limit, url_of
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from db.pool import Database
-from handlers import make_table
 from handlers.admin.users import LISTS
+from handlers.routes import make_table
 from tests.helpers.admins import NOBODY, logs
 from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD, People
@@ -57,7 +57,7 @@ async def test_outsiders_do_and_learn_nothing(api: Api, people: People, db: Data
         await db.execute(
             "update sessions set ended_at = clock_timestamp(), end_reason = 'LOGGED_OUT' where user_id = $1", user.id
         )
-        await api.instance.sessions.refresh()
+        await api.instance.sessions.settle()
     before = await db.fetchrow(STATE)
     for route in ROUTES:
         canonical = route.alias_of or route

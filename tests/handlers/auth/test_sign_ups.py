@@ -362,7 +362,7 @@ async def test_accounts_that_wait_at_the_upgrade_keep_their_code(office, instanc
     )
     for person in (salon, verified):
         await db.execute(issue, person.id, digest)
-    migration = (Path(__file__).parent.parent / "sql/0061.sign_ups.sql").read_text()
+    migration = (Path(__file__).parents[3] / "sql/0061.sign_ups.sql").read_text()
     await db.execute(migration[migration.index("insert into sign_ups") :])
     assert await db.fetchval("select count(*) from sign_ups") == 1
     who = VICTIM._replace(password=PASSWORD)

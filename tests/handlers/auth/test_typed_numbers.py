@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from handlers import make_table
+from handlers.routes import make_table
 from tests.helpers.clients import Api
 from tests.helpers.factories import People
 from tests.helpers.forms import send_form

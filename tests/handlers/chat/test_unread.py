@@ -230,7 +230,7 @@ async def test_they_agree_at_every_moment_of_a_race(chat: Chat, db):
 @pytest.fixture
 def mute(instance, monkeypatch):
     """Events of this instance reach no other one: the line to Redis is cut from now on."""
-    return lambda: monkeypatch.setattr(instance.realtime.relay, "send", lambda envelope: None)
+    return lambda: monkeypatch.setattr(instance.realtime.relay, "send", lambda channel, event: None)
 
 
 async def test_the_comparison_with_the_database_tells_of_every_change(chat: Chat, mute):
@@ -274,12 +274,12 @@ async def test_what_is_told_of_a_deleted_notification_afterwards_is_no_news(chat
     [message] = (await chat.api.get(f"{chat.path}?peek=true", chat.sakura)).data
     await chat.delete(message)
     await chat.expect("notification_deleted")
-    instance.realtime.publish(NotificationReceived(*sent.notice))
+    instance.realtime.publisher.publish(NotificationReceived(*sent.notice))
     assert await chat.count("notification_received") == [0, 0]
 
 
 async def test_the_migration_repairs_what_was_left_apart(chat: Chat, people, db):
-    repair = (Path(__file__).parents[1] / "sql/0068.unread_messages.sql").read_text().partition("end $$;")[2]
+    repair = (Path(__file__).parents[3] / "sql/0068.unread_messages.sql").read_text().partition("end $$;")[2]
     messages = await chat.say(*TEXTS)
     gone = await people.influencer()
     await send_message(db, await people.connect(gone, chat.sakura), gone.id, NewMessage(content="deleted"))

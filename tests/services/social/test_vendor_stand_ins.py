@@ -18,7 +18,7 @@ from tests.vendors.cloudinary import API_KEY, API_SECRET, CLOUD_NAME, Cloudinary
 from tests.vendors.tiktok import CLIENT_KEY, CLIENT_SECRET, TikTok
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489")
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def options(vendor: Cloudinary, **more):

@@ -1,0 +1,75 @@
+"""The table of all routes, with the aliases that the web client uses."""
+
+from handlers import connections, discovery, docs, health, media, notifications, onboarding, proxy
+from handlers.admin import account as admin_account
+from handlers.admin import connections as admin_connections
+from handlers.admin import jobs as admin_jobs
+from handlers.admin import stats as admin_stats
+from handlers.admin import users as admin_users
+from handlers.auth import sign_in
+from handlers.auth import sign_up as auth
+from handlers.chat import attachments
+from handlers.chat import conversations as chat
+from handlers.http.aliases import ALIASES
+from handlers.http.base import Handler
+from handlers.http.endpoint import PUBLIC, Endpoint
+from handlers.http.router import Route, Table
+from handlers.profile import account as accounts
+from handlers.profile import export, profile
+from handlers.social_media import accounts as social_media
+from handlers.social_media import lookups as social_lookups
+from handlers.social_media import tiktok_oauth
+from realtime.sockets.socket import Socket
+
+API = "/api/v1"
+API_ROOMS = (
+    auth,
+    sign_in,
+    discovery,
+    onboarding,
+    profile,
+    accounts,
+    export,
+    connections,
+    chat,
+    attachments,
+    notifications,
+    admin_users,
+    admin_connections,
+    admin_jobs,
+    admin_stats,
+    admin_account,
+    proxy,
+    social_lookups,
+    social_media,
+    tiktok_oauth,
+)
+ROOT_ROOMS = (
+    health,
+    docs,
+    media,
+)
+
+
+class UnknownRoute(Handler):
+    """Whatever the table does not know: another path, or another method of a path."""
+
+    async def admit(self) -> None:
+        await self.count_request(f"ip:{self.network}", None)
+        raise self.no_route()
+
+    async def refuse(self, *_: str) -> None:
+        assert self.refusal
+        raise self.refusal
+
+    get = head = post = put = patch = delete = refuse
+
+
+def make_table() -> Table:
+    declared = [(API + path, handler) for room in API_ROOMS for path, handler in room.routes]
+    declared += [route for room in ROOT_ROOMS for route in room.routes]
+    table = Table(declared, UnknownRoute)
+    table.add(Route("GET", "/ws", Socket, Endpoint(PUBLIC, counted=False, summary="The WebSocket")))
+    for (method, path), (canonical_method, canonical_path) in ALIASES.items():
+        table.add_alias(method, API + path, canonical_method, API + canonical_path)
+    return table

@@ -1,0 +1,41 @@
+"""What travels between instances: a line of JSON, the header, and then the frame as the sockets get it.
+
+The header names the format, the sending queue, a number that grows with each packet of that queue, the event, and the
+fields that receiving instances need. An instance that reads another format lets its clients resync.
+"""
+
+from typing import NamedTuple
+
+import orjson
+
+from realtime.events import EVENTS, Event
+
+FORMAT = 2
+
+
+class Packet(NamedTuple):
+    sender: str
+    number: int
+    event: Event
+
+
+class UnknownFormat(Exception):
+    """The packet comes from an instance of another version."""
+
+
+def pack(sender: str, number: int, event: Event) -> bytes:
+    header = {"format": FORMAT, "sender": sender, "number": number, "event": event.name, "fields": event.header()}
+    return orjson.dumps(header) + b"\n" + event.frame
+
+
+def unpack(packed: bytes) -> Packet:
+    """Raises UnknownFormat."""
+    head, _, frame = packed.partition(b"\n")
+    try:
+        header = orjson.loads(head)
+        if header["format"] != FORMAT:
+            raise UnknownFormat
+        event = EVENTS[header["event"]].restore(header["fields"], frame)
+        return Packet(header["sender"], header["number"], event)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnknownFormat from error

@@ -1,0 +1,202 @@
+"""One connected client: who it is, which conversations it joined, and the queue of frames to it.
+
+The queue is the only way out, so that a slow client delays nobody. socket.py connects a client to a WebSocket, and
+commands.py lists what a client can ask for.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from tornado.websocket import WebSocketClosedError
+
+from db.errors import DomainError, NotAuthenticated, RateLimited
+from db.pool import DatabaseUnavailable
+from db.queries.unread import count_unread
+from realtime.events import Ack, Error, Pong, Ready
+from realtime.sockets import close_codes
+from realtime.sockets.errors import Closed, TooMany
+from realtime.sockets.send_queue import SendQueue, Transport
+from realtime.wiring import Realtime
+from services.metrics import SOCKET_CLOSES
+from services.security.rate_limit import Claim
+from services.security.tokens import TokenError
+
+HEARTBEAT_SECONDS = 25.0
+EARLY_FRAMES = 100  # that arrive during sign-in; `ready` counts what is unread in any case
+FLUSH_SECONDS = 1.0  # queued frames may still be written this long before a close
+
+
+class Client:
+    def __init__(self, realtime: Realtime, transport: Transport) -> None:
+        self.realtime = realtime
+        self.transport = transport
+        self.queue = SendQueue(transport)
+        self.user_id = ""
+        self.session_id = ""
+        self.expires_at = ""
+        self.joined: set[str] = set()
+        self.opened_at = time.monotonic()
+        self.closed = False
+        self.present = False  # whether presence counts this client
+        self.busy = False  # whether a command runs
+        self.frame_id: str | int | None = None  # of the frame whose command runs
+        self.answered = False
+        self.early: list[bytes] | None = None
+        self.timers: dict[str, asyncio.TimerHandle] = {}
+
+    # -- sign-in -----------------------------------------------------------------------------------------------------
+
+    async def sign_in(self, token: str) -> None:
+        """Accept an access token, first or renewed. Close with 4401 if it is invalid, 4403 if its session has ended,
+        4429 if the user has too many sockets."""
+        try:
+            claims = self.realtime.tokens.read_access(token)
+        except TokenError:
+            claims = None
+        if claims is None or (self.user_id and self.user_id != claims.user_id):
+            error = NotAuthenticated("The token is invalid or has expired", code="INVALID_TOKEN")
+            self.refuse_and_close(close_codes.INVALID_TOKEN, "invalid or expired token", error)
+        caller = await self.realtime.sessions.caller(claims.session_id, claims.user_id)
+        if self.closed:  # while the database was asked
+            raise Closed
+        if caller is None:
+            self.close_ended_session()
+        self.clear_timer("sign_in")
+        self.session_id = caller.session_id
+        self.expires_at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(claims.expires_at))}.000Z"
+        lifetime = max(0.0, claims.expires_at - time.time())
+        self.set_timer("expiry", lifetime, lambda: self.close(close_codes.INVALID_TOKEN, "expired token"))
+        if not self.user_id:
+            await self._start(caller.id)
+
+    async def check_session(self) -> None:
+        """Close if the session has ended; asks the database when the sessions of this instance are not up to date."""
+        if await self.realtime.sessions.caller(self.session_id, self.user_id) is None:
+            self.close_ended_session()
+
+    async def _start(self, user_id: str) -> None:
+        limit = self.realtime.settings.sockets_per_user
+        if self.realtime.hub.count_sockets(user_id) >= limit:
+            error = TooMany(f"At most {limit} sockets can be open at once; please close one first")
+            self.refuse_and_close(close_codes.FLOOD, "too many sockets", error)
+        self.user_id = user_id
+        self.early = []  # what arrives meanwhile follows `ready`
+        await self.realtime.hub.add_user(self)
+        try:
+            notifications, messages = await count_unread(self.realtime.db, user_id)
+        except DatabaseUnavailable:
+            self.early = None
+            self.close(close_codes.TRY_AGAIN, "not ready")
+            raise
+        heartbeat_ms = int(HEARTBEAT_SECONDS * 1000)
+        ready = Ready(user_id, self.session_id, heartbeat_ms, notifications, messages)
+        early, self.early = self.early, None
+        for frame in (ready.frame, *early):
+            self.send(frame)
+        if not self.closed:
+            self.present = True
+            self.realtime.presence.arrive(self)
+
+    # -- frames to the client ----------------------------------------------------------------------------------------
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; return at once. A client that reads too slowly is closed."""
+        if self.early is not None:
+            if len(self.early) < EARLY_FRAMES:
+                self.early.append(frame)
+        elif not self.queue.put(frame):
+            self.close(close_codes.TOO_SLOW, "too slow a reader")
+
+    def acknowledge(self, data: dict[str, Any]) -> None:
+        """Answer the current frame, once, if it has an id."""
+        if self.frame_id is not None and not self.answered:
+            self.answered = True
+            self.send(Ack(data, self.frame_id).frame)
+
+    def pong(self) -> None:
+        """Answer a ping, with or without an id."""
+        self.answered = True
+        self.send(Pong({}, self.frame_id).frame)
+
+    def refuse(self, error: DomainError) -> None:
+        if not self.answered:
+            self.answered = True
+            self.send(Error(error.body(), self.frame_id).frame)
+
+    async def count_against(self, claim: Claim) -> None:
+        """Count a use of a limit that REST shares. Raises RateLimited."""
+        for verdict in await self.realtime.rate_limits.take([claim]):
+            if not verdict.allowed:
+                raise RateLimited(verdict.retry_after, "Too many messages; please wait")
+
+    # -- conversations -----------------------------------------------------------------------------------------------
+
+    def leave(self, conversation_id: str) -> None:
+        self.joined.discard(conversation_id)
+
+    # -- closing -----------------------------------------------------------------------------------------------------
+
+    def close_ended_session(self) -> NoReturn:
+        error = NotAuthenticated("Your session has ended; please sign in again", code="SESSION_ENDED")
+        self.refuse_and_close(close_codes.SESSION_ENDED, "session has ended", error)
+
+    def refuse_and_close(self, code: int, reason: str, error: DomainError) -> NoReturn:
+        """Answer the current frame if it has an id, then close."""
+        if self.frame_id is not None:
+            self.refuse(error)
+        self.close(code, reason)
+        raise error
+
+    def close(self, code: int, reason: str) -> None:
+        """Close with a code of the contract. Queued frames are written first, unless the client reads too slowly."""
+        if self.closed:
+            return
+        self.closed = True
+        SOCKET_CLOSES.labels(code).inc()
+        self._release()
+        self.realtime.sockets.closing.add(self)
+        if code == close_codes.TOO_SLOW or self.queue.writer is None:
+            self._close_transport(code, reason)
+        else:
+            self.queue.writer.add_done_callback(lambda _: self._close_transport(code, reason))
+            self.set_timer("flush", FLUSH_SECONDS, lambda: self._close_transport(code, reason))
+
+    def disconnected(self) -> None:
+        """The WebSocket is closed, by either side."""
+        self.closed = True
+        self.queue.close()
+        self._release()
+        self.realtime.sockets.closing.discard(self)
+
+    def _close_transport(self, code: int, reason: str) -> None:
+        self.queue.close()
+        with contextlib.suppress(WebSocketClosedError):
+            self.transport.close(code, reason)
+
+    def _release(self) -> None:
+        """Unsubscribe from everything. A second call has no effect."""
+        for timer in self.timers.values():
+            timer.cancel()
+        self.timers.clear()
+        self.realtime.sockets.clients.discard(self)
+        for conversation_id in list(self.joined):
+            self.realtime.typists.stop(conversation_id, self.user_id)
+            self.realtime.hub.leave(self, conversation_id)
+        self.joined.clear()
+        if self.user_id:
+            self.realtime.hub.remove_user(self)
+        if self.present:
+            self.present = False
+            self.realtime.presence.leave(self)
+
+    def set_timer(self, name: str, seconds: float, act: Callable[[], None]) -> None:
+        self.clear_timer(name)
+        self.timers[name] = asyncio.get_running_loop().call_later(seconds, act)
+
+    def clear_timer(self, name: str) -> None:
+        timer = self.timers.pop(name, None)
+        if timer:
+            timer.cancel()

@@ -1,0 +1,110 @@
+"""What this instance's sockets have received of one user's notifications.
+
+A notification's state is known by its id and the time of its last change. A feed drops a state that arrives twice, or
+after a newer one. The unread count that goes with a notification is taken in the statement that writes it; of two
+statements at once neither counts the other's. So catch_up.py counts again, and the clients resync if the last
+delivered count was wrong.
+"""
+
+import time
+from typing import NamedTuple
+
+from realtime.events import Event, NotificationDeleted, NotificationsChanged, NotificationState
+from realtime.feeds import Listener
+
+ON_ITS_WAY_SECONDS = 1.0  # the instance that made a younger change may still publish it
+
+
+GONE = "~"  # later than any time: nothing that arrives of a deleted notification afterwards is new
+
+
+class Delivered(NamedTuple):
+    stamp: str
+    checksum: int
+    at: float
+
+
+class StoredNotice(NamedTuple):
+    """The state of a notification in the database: its last change of any kind, and the last one that is an arrival.
+
+    Ages are in seconds. The stamp of a deleted notification is GONE.
+    """
+
+    user_id: str
+    id: str
+    stamp: str
+    is_read: bool
+    age: float
+    arrival_stamp: str
+    arrival_age: float
+
+
+class UserFeed:
+    def __init__(self, user_id: str) -> None:
+        self.user_id = user_id
+        self.listeners: set[Listener] = set()
+        self.created_at = time.monotonic()
+        self.delivered: dict[str, Delivered] = {}  # by notification
+        self.read_at = float("-inf")  # when a notification_read last arrived
+        self.unread: int | None = None  # the last delivered count; None once it has been found right
+        self.unread_at = 0.0
+        self.suspect = False  # the count was wrong once; the right one may have been on its way
+
+    def deliver(self, event: Event) -> None:
+        if self._is_new(event):
+            for listener in list(self.listeners):
+                listener.send(event.frame)
+
+    def _is_new(self, event: Event) -> bool:
+        now = time.monotonic()
+        if isinstance(event, NotificationState):
+            if not self._is_newer(*event.stamp, now):
+                return False
+        elif isinstance(event, NotificationDeleted) and event.notification_id:
+            if not self._is_newer(event.notification_id, GONE, 0, now):
+                return False
+        elif isinstance(event, NotificationsChanged):
+            self.read_at = now
+        else:
+            return True
+        self.unread, self.unread_at, self.suspect = event.unread_count, now, False
+        return True
+
+    def _is_newer(self, id: str, stamp: str, checksum: int, now: float) -> bool:
+        """Return whether this state is newer than what was delivered, and remember it."""
+        known = self.delivered.get(id)
+        if known and (stamp < known.stamp or (stamp, checksum) == known[:2]):
+            return False
+        self.delivered[id] = Delivered(stamp, checksum, now)
+        return True
+
+    def misses(self, notice: StoredNotice, now: float) -> bool:
+        """Return whether this state was not delivered, although it is old enough to have arrived."""
+        changed_at = now - notice.age
+        if notice.age < ON_ITS_WAY_SECONDS or changed_at < self.created_at or self._has(notice.id, notice.stamp):
+            return False
+        return not notice.is_read or self.read_at < changed_at
+
+    def misses_arrival(self, notice: StoredNotice, now: float, seconds: float) -> bool:
+        """Return whether the last arrival of a missed state is missing too, and not only a later change of it."""
+        arrived_at = now - notice.arrival_age
+        earliest = max(self.created_at, now - seconds)
+        return arrived_at >= earliest and not self._has(notice.id, notice.arrival_stamp)
+
+    def _has(self, id: str, stamp: str) -> bool:
+        known = self.delivered.get(id)
+        return known is not None and known.stamp >= stamp
+
+    def count_was_wrong(self, unread: int, now: float) -> bool:
+        """Return whether the delivered count is wrong for the second time in a row, without an event in between."""
+        if self.unread is None or self.unread_at >= now:
+            return False
+        if unread != self.unread and not self.suspect:
+            self.suspect = True
+            return False
+        wrong, self.unread = unread != self.unread, None
+        return wrong
+
+    def forget(self, before: float) -> None:
+        """Forget states that were delivered before; the database is no longer asked for changes that old."""
+        self.delivered = {id: state for id, state in self.delivered.items() if state.at >= before}
