@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv runtime dev run test check lint routes migrate seed example demo-vendors clean cluster drills bench
+.PHONY: help venv runtime dev lock run test check lint routes migrate seed example demo-vendors clean cluster drills bench
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,15 +20,24 @@ venv:
 	    "$$PYTHON" -m venv --clear $(VENV) && $(BIN)/python $(HAS_PIP) \
 	        || { echo "The virtual environment cannot be made. Do what is said above, then run this again."; exit 1; }; }
 
-# What was installed last stands beside the packages.
+# The lock files name every package with its hashes, so pip resolves nothing. The copy beside the packages says what is installed.
 install = @cmp -s $(1) $(VENV)/$(1) || { \
-	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1) && cp $(1) $(VENV)/$(1); }
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(1) \
+	    && cp $(1) $(VENV)/$(1); }
 
 runtime: venv
-	$(call install,requirements.txt)
+	$(call install,requirements.lock)
 
 dev: runtime
-	$(call install,requirements-dev.txt)
+	$(call install,requirements-dev.lock)
+
+# One file serves Python 3.11 to 3.13 on Linux and macOS. The development lock must agree with the runtime lock.
+UV      := uv==0.13.9
+COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+lock: venv  ## write requirements*.txt and all they depend on to the lock files; UPGRADE=1 raises what no list pins
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	@$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) requirements.txt -o requirements.lock
+	@$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) requirements-dev.txt -c requirements.lock -o requirements-dev.lock
 
 run: runtime  ## set everything up and serve on http://127.0.0.1:3000
 	@exec $(BIN)/python server.py

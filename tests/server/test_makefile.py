@@ -17,13 +17,13 @@ from db.packaged.servers import free_port
 from tests.helpers.processes import ROOT
 from tests.helpers.scratch import ODD, scratch_folder
 
-LISTS = ("requirements.txt", "requirements-dev.txt")
+LISTS = ("requirements.lock", "requirements-dev.lock")
 SECONDS = 120.0
 
 
 @pytest.fixture
 def project() -> Iterator[Path]:
-    """A folder with an odd name that holds the Makefile and the lists of packages."""
+    """A folder with an odd name that holds the Makefile and the lock files."""
     with scratch_folder() as folder:
         project = folder / ODD.replace('"', "")  # with it, PostgreSQL's programs would be copied elsewhere
         project.mkdir()
@@ -78,7 +78,7 @@ def test_after_the_hint_to_install_venv_the_environment_is_made_again(project):
     assert (project / ".venv" / "bin" / "python").exists()
     second = make(project, "runtime", PYTHON=sys.executable)
     assert second.returncode == 0, second.stderr
-    assert (project / ".venv" / "requirements.txt").exists()
+    assert (project / ".venv" / "requirements.lock").exists()
     assert make(project, "runtime", PYTHON="/bin/false").returncode == 0  # nothing is left to do
 
 
@@ -101,12 +101,12 @@ def test_an_environment_that_does_not_work_is_made_again_with_its_packages(proje
     made = make(project, "dev", PYTHON=str(new))
     assert made.returncode == 0, made.stderr
     said = calls.read_text()
-    assert said.index("-m venv --clear .venv") < said.index("-r requirements.txt") < said.index("-r requirements-dev")
+    assert said.index("-m venv --clear .venv") < said.index("-r requirements.lock") < said.index("-r requirements-dev")
 
 
 def test_an_installation_that_failed_is_repeated_and_one_that_succeeded_is_not(project):
     write_environment(project, '[ "$3" != install ] || { echo "$@" >>calls; test -e online; }')
-    (project / "requirements.txt").write_text("# another version\n")
+    (project / "requirements.lock").write_text("# another version\n")
     assert make(project, "runtime").returncode != 0
     (project / "online").touch()
     for _ in range(3):
