@@ -4,17 +4,28 @@ REST renders one as a response and the WebSocket as an `error` frame. Every othe
 with a fixed text.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import asyncpg
+
 from db.error_codes import ErrorCode
+from db.schemas.faults import Fault
+
+MAX_SENTENCES = 5  # in the message of a failed validation; `details` has all of them
 
 
 class DomainError(Exception):
-    """A failure that is sent to the client as it is. `error` and `message` must each help by themselves."""
+    """A failure that is sent to the client as it is. `error` and `message` must each help by themselves.
+
+    `message` is `error` unless it says more. `extra` stands beside them in the body.
+    """
 
     status = 400
     code: ErrorCode = "BAD_REQUEST"
     error = "The request cannot be fulfilled"
+    message = ""
 
     def __init__(
         self,
@@ -22,34 +33,32 @@ class DomainError(Exception):
         message: str | None = None,
         *,
         code: ErrorCode | None = None,
-        details: list[dict[str, str]] | None = None,
         headers: dict[str, str] | None = None,
         **extra: Any,
     ) -> None:
         super().__init__(error or self.error)
+        self.message = message or error or self.message or self.error
         self.error = error or self.error
-        self.message = message or self.error
         self.code = code or self.code
         self.headers = headers or {}
-        self.extra = {**({"details": details} if details else {}), **extra}
+        self.extra = extra
 
     def body(self) -> dict[str, Any]:
         return {"error": self.error, "message": self.message, "code": self.code, **self.extra}
 
 
+class BadRequest(DomainError):
+    pass
+
+
 class Invalid(DomainError):
-    """Failed validation. `details` lists every invalid field."""
+    """Failed validation. `details` lists every invalid field, each with a sentence (db/schemas/faults.py)."""
 
     code: ErrorCode = "VALIDATION_ERROR"
-    error = "Some fields are not valid"
 
-    def __init__(self, details: list[dict[str, str]]) -> None:
-        super().__init__(describe(details[0]), "; ".join(describe(fault) for fault in details[:5]), details=details)
-
-
-def describe(fault: dict[str, str]) -> str:
-    """Return one sentence about a fault; a fault without a field concerns the body as a whole."""
-    return f"{fault['field']}: {fault['message']}" if fault["field"] else fault["message"]
+    def __init__(self, details: list[Fault]) -> None:
+        sentences = [each["message"] for each in details[:MAX_SENTENCES]]
+        super().__init__(sentences[0], ". ".join(sentences), details=details)
 
 
 class NotAuthenticated(DomainError):
@@ -65,6 +74,8 @@ class Forbidden(DomainError):
 
 
 class NotFound(DomainError):
+    """It does not exist, or the caller may not know that it does. `noun` begins the sentence."""
+
     status = 404
     code: ErrorCode = "NOT_FOUND"
 
@@ -78,7 +89,29 @@ class Conflict(DomainError):
     error = "This conflicts with the present state"
 
 
+class EmailTaken(Conflict):
+    code: ErrorCode = "EMAIL_TAKEN"
+    error = "E-mail is already registered"
+    message = "Please sign in, or reset your password."
+
+
+class HandleTaken(Conflict):
+    """Another user has proven that the social account is theirs."""
+
+    code: ErrorCode = "HANDLE_TAKEN"
+    error = "This account has been proven to belong to another user"
+    message = "If the profile is yours, please write to us."
+
+
+class UnsupportedMediaType(DomainError):
+    status = 415
+    code: ErrorCode = "UNSUPPORTED_MEDIA_TYPE"
+    error = "This media type is not accepted here"
+
+
 class RateLimited(DomainError):
+    """`retry_after` is in seconds."""
+
     status = 429
     code: ErrorCode = "RATE_LIMITED"
 
@@ -87,15 +120,40 @@ class RateLimited(DomainError):
 
 
 class NotReady(DomainError):
+    """A part of the server cannot serve the request now. `cause` is for the log."""
+
     status = 503
     code: ErrorCode = "NOT_READY"
     error = "The service is not ready; please try again in a moment"
 
-    def __init__(self) -> None:
+    def __init__(self, cause: str = "") -> None:
         super().__init__(headers={"Retry-After": "2"})
+        if cause:
+            self.args = (cause,)
 
 
 class Internal(DomainError):
+    """What a client receives in place of a defect."""
+
     status = 500
     code: ErrorCode = "INTERNAL"
     error = "Something went wrong on our side"
+
+
+# The expected failure that a violated constraint means. A violation of any other constraint is a defect.
+CONSTRAINTS: dict[str, Callable[[], DomainError]] = {
+    "users_email_key": EmailTaken,
+    "connection_requests_pair_key": partial(Conflict, "There is already a connection or a request between you two"),
+    "social_media_accounts_proven_key": HandleTaken,
+    "job_runs_running_key": partial(Conflict, "This job is already running"),
+}
+
+
+def find_domain_error(error: BaseException) -> DomainError | None:
+    """Return the expected failure that an exception means; None if it is a defect."""
+    if isinstance(error, DomainError):
+        return error
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        make = CONSTRAINTS.get(error.constraint_name or "")
+        return make() if make else None
+    return None

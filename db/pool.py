@@ -15,6 +15,7 @@ from asyncpg.pgproto.pgproto import UUID  # in C: a seventh of the standard libr
 from db import tasks
 from db.address import Address
 from db.connect import CONNECT_SECONDS, LOCAL_LIMITS, Connector
+from db.errors import NotReady
 from db.outage import Outage
 
 log = structlog.get_logger()
@@ -25,8 +26,8 @@ CLOSE_SECONDS = 5.0
 WATCH_SECONDS = 1.0  # between two looks at a server that has failed
 
 
-class DatabaseUnavailable(Exception):
-    """PostgreSQL is away, frozen, too busy or takes no writes; what was asked may be asked again."""
+class DatabaseUnavailable(NotReady):
+    """PostgreSQL is away, frozen, too busy or takes no writes. The same statement can be tried again."""
 
 
 # PostgreSQL answers and takes no writes: it is read-only after a fail-over (SQLSTATE 25006), or its disk is full, its

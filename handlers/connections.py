@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from db.errors import BadRequest, Conflict, DomainError, Forbidden, NotFound
 from db.pool import Transaction
 from db.queries.conversations import close_conversations, open_conversation
 from db.queries.notifications import notify
@@ -14,7 +15,6 @@ from db.schemas.fields import Body, Id, Text
 from db.schemas.shapes import AskedRequest, ConnectionState, ListedRequest, RequestStatus, RequestUser, UserRef
 from handlers.http.base import Handler
 from handlers.http.endpoint import MEMBER, NumberedPaging, endpoint
-from handlers.http.errors import ApiError, BadRequest, Conflict, Forbidden, NotFound
 from handlers.http.paging import Cursor, key_or_latest, page_of, window
 from realtime.events import ConversationClosed, NotificationDeleted, NotificationReceived
 
@@ -213,7 +213,7 @@ class AnswerRequest(Handler):
         message = f"Connection request {status.lower()}"
         self.reply(answered["body"], message=message, conversationId=conversation_id)
 
-    async def find_refusal(self, tx: Transaction, request_id: str) -> ApiError:
+    async def find_refusal(self, tx: Transaction, request_id: str) -> DomainError:
         found = await tx.fetchrow(FIND_REQUEST, self.caller.id, request_id)
         if found is None:
             return NotFound("Connection request")

@@ -5,9 +5,9 @@ from typing import Any
 
 import orjson
 
+from db.errors import NotFound
 from handlers.http.base import Handler
 from handlers.http.endpoint import PUBLIC, endpoint
-from handlers.http.errors import NotFound
 from handlers.http.openapi import asyncapi, openapi
 from services.swagger import CONTENT_TYPES, read_assets
 

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from db.errors import Forbidden, Invalid, UnsupportedMediaType
 from db.pool import DatabaseUnavailable, Transaction
 from db.queries.tiktok_tokens import revoke_now
 from db.queries.users import DeletedUser, delete_user
 from db.schemas.faults import fault
 from handlers.http.base import Handler
-from handlers.http.errors import Forbidden, Invalid, TooLarge, UnsupportedMediaType
+from handlers.http.errors import TooLarge
 from realtime.events import ConversationClosed, NotificationDeleted
 from services.errors import VendorError
 from services.files.images import PICTURE_MAX_BYTES, AcceptedFile, accept_picture

@@ -5,9 +5,9 @@ import os
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from db.errors import NotFound
 from handlers.http.base import Handler
 from handlers.http.endpoint import PUBLIC, endpoint
-from handlers.http.errors import NotFound
 from services.files.media import MEDIA_TYPES, MediaStore
 
 CHUNK_BYTES = 128 * 1024

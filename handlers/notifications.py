@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
+from db.errors import NotFound
 from db.schemas.fields import Id
 from db.schemas.shapes import Notification, UnreadNotifications
 from handlers.http.base import Handler
 from handlers.http.endpoint import USER, PageSize, Paging, endpoint
-from handlers.http.errors import NotFound
 from handlers.http.paging import Cursor, key_or_latest, page_of, window
 from realtime.events import NotificationDeleted, NotificationRead
 

@@ -41,9 +41,9 @@ class VendorHealth:
         else:
             self.worked()  # it answered, of this account
         if isinstance(error, NotConfigured) or self.refusals >= REFUSALS:
-            self.trouble = f"{self.name}: {error.title}"
+            self.trouble = f"{self.name}: {error.error}"
         elif self.outages >= OUTAGE:
-            self.trouble = f"{self.name} failed {OUTAGE} times in a row: {error.title}"
+            self.trouble = f"{self.name} failed {OUTAGE} times in a row: {error.error}"
 
 
 def is_refusal_of_us(error: VendorError) -> bool:

@@ -1,22 +1,25 @@
-"""What can go wrong at a vendor, as types: what a client may be told, and what only the log may know.
+"""Failures of vendors: what a client receives, and what only the log contains.
 
-`title` and `message` are fixed sentences of ours, safe for any client. The vendor's own words are in
-`detail` (and in `str(error)`), for the log alone.
+`error` and `message` are fixed sentences, safe for any client. The vendor's own words are in `detail` (and in
+`str(error)`), for the log alone.
 """
 
+import math
+
 from db.error_codes import ErrorCode
+from db.errors import DomainError
 
 # A vendor's error page can be a whole HTML document; this much of it helps, more only fills the log.
 DETAIL_MAX_CHARS = 500
 
 
-class VendorError(Exception):
-    """Base of all of them. Our client gets `status`, `code` and, more exactly, `reason`."""
+class VendorError(DomainError):
+    """A failure of a vendor. The client receives `status`, `code` and, more exactly, `reason`."""
 
     status = 502
     code: ErrorCode = "UPSTREAM_FAILED"
     reason = "UPSTREAM_FAILED"
-    title = "The service did not answer properly"
+    error = "The service did not answer properly"
     message = "The service behind this feature did not answer properly. Please try again later."
 
     def __init__(self, vendor: str, detail: str = "", *, retry_after: float | None = None) -> None:
@@ -24,7 +27,9 @@ class VendorError(Exception):
         self.vendor = vendor
         self.detail = detail[:DETAIL_MAX_CHARS]
         self.retry_after = retry_after
-        super().__init__(f"{vendor}: {self.detail}" if detail else vendor)
+        wait = {"Retry-After": str(max(1, math.ceil(retry_after)))} if retry_after else {}
+        super().__init__(headers=wait, reason=self.reason)
+        self.args = (f"{vendor}: {self.detail}" if detail else vendor,)
 
 
 class NotConfigured(VendorError):
@@ -33,7 +38,7 @@ class NotConfigured(VendorError):
     status = 503
     code = "NOT_CONFIGURED"
     reason = "NOT_CONFIGURED"
-    title = "This feature is not set up"
+    error = "This feature is not set up"
     message = "This feature is not set up on this server."
 
 
@@ -45,7 +50,7 @@ class VendorUnreachable(VendorUnavailable):
     """No connection, or it broke before an answer came."""
 
     reason = "UPSTREAM_UNREACHABLE"
-    title = "The service cannot be reached"
+    error = "The service cannot be reached"
     message = "The service behind this feature cannot be reached at the moment. Please try again later."
 
 
@@ -53,7 +58,7 @@ class UnreadableAnswer(VendorUnavailable):
     """The vendor answered something that is not what it documents."""
 
     reason = "UPSTREAM_UNREADABLE"
-    title = "The service answered something unexpected"
+    error = "The service answered something unexpected"
     message = "The service behind this feature answered something unexpected. Please try again later."
 
 
@@ -61,7 +66,7 @@ class ActorFailed(VendorUnavailable):
     """The scrape started and ended without a result: failed, aborted, or unknown to the vendor by now."""
 
     reason = "UPSTREAM_RUN_FAILED"
-    title = "The profile could not be read"
+    error = "The profile could not be read"
     message = "The profile could not be read this time. Please try again later."
 
 
@@ -71,7 +76,7 @@ class VendorTimeout(VendorError):
     status = 504
     code = "UPSTREAM_TIMEOUT"
     reason = "UPSTREAM_TIMEOUT"
-    title = "The service took too long"
+    error = "The service took too long"
     message = "The service behind this feature took too long to answer. Please try again later."
 
 
@@ -83,7 +88,7 @@ class VendorRateLimited(VendorError):
     """The vendor wants fewer calls; nothing was done."""
 
     reason = "UPSTREAM_BUSY"
-    title = "The service is busy"
+    error = "The service is busy"
     message = "The service behind this feature is busy. Please try again in a few minutes."
 
 
@@ -91,7 +96,7 @@ class VendorRefused(VendorError):
     """The vendor refuses *us*: our token, key or request. No user can help it, and trying again will not."""
 
     reason = "UPSTREAM_REFUSED"
-    title = "The service refused the request"
+    error = "The service refused the request"
     message = "The service behind this feature refused the request. The operator has to look into it."
 
 
@@ -99,7 +104,7 @@ class OutOfCredit(VendorRefused):
     """Our account at the vendor is used up."""
 
     reason = "UPSTREAM_PAUSED"
-    title = "This feature is paused"
+    error = "This feature is paused"
     message = "This feature is paused for the moment. Please try again tomorrow."
 
 
@@ -109,7 +114,7 @@ class AccessTokenRefused(VendorRefused):
     status = 409
     code = "NEEDS_RECONNECT"
     reason = "NEEDS_RECONNECT"
-    title = "Please connect the account again"
+    error = "Please connect the account again"
     message = "The platform no longer accepts this connection. Please connect the account again."
 
 
@@ -123,7 +128,7 @@ class ProfileNotFound(VendorError):
     status = 404
     code = "NOT_FOUND"
     reason = "PROFILE_NOT_FOUND"
-    title = "Profile not found"
+    error = "Profile not found"
     message = "There is no profile with this username. Please check the spelling."
 
 
@@ -137,7 +142,7 @@ class ProfilePrivate(VendorError):
     status = 409
     code = "PROFILE_PRIVATE"
     reason = "PROFILE_PRIVATE"
-    title = "Profile is private"
+    error = "Profile is private"
     message = "This profile is private. Please make it public and try again."
 
 
@@ -147,7 +152,7 @@ class ProfileRestricted(VendorError):
     status = 409
     code = "PROFILE_RESTRICTED"
     reason = "PROFILE_RESTRICTED"
-    title = "Profile is restricted to some viewers"
+    error = "Profile is restricted to some viewers"
     message = (
         "This profile is shown only to people of a certain age or in certain countries. "
         "Please remove its minimum age and its country limits in the settings of the account, then try again."

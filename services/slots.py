@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
+from db.errors import NotReady
 
-class Busy(Exception):
-    """Too much of this is going on already: try again in a moment (503)."""
+
+class Busy(NotReady):
+    """All slots are taken and the queue for them is full."""
 
 
 class Slots:

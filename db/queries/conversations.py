@@ -9,6 +9,7 @@ from pydantic import model_validator
 from db.errors import Forbidden, Invalid, NotFound
 from db.pool import Queries
 from db.queries.notifications import Notice
+from db.schemas.faults import fault
 from db.schemas.fields import Body, Line, Text
 from db.schemas.previews import preview
 from db.schemas.shapes import Message, MessageType, Notification
@@ -107,7 +108,7 @@ class UnknownAttachment(Invalid):
     """The file was not uploaded to this conversation by this user."""
 
     def __init__(self) -> None:
-        super().__init__([{"field": "fileUrl", "message": "must come from an upload to this conversation"}])
+        super().__init__([fault("fileUrl", "must come from an upload to this conversation")])
 
 
 async def send_message(queries: Queries, conversation_id: str, sender_id: str, new: NewMessage) -> Sent:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError
 
+from db.errors import NotFound
 from db.pool import Queries, Transaction
 from db.schemas.decode import decode_json
 from db.schemas.fields import Body, Category, Digits, Gender, Line, PhoneNo, Region, Text
@@ -133,10 +134,6 @@ FIELDS: dict[str, frozenset[str]] = {
 }
 
 
-class ProfileNotFound(Exception):
-    """The account has no profile (any more)."""
-
-
 async def change_profile(tx: Transaction, user_id: str, role: str, changes: dict[str, Any]) -> str | None:
     """Set these columns (None clears); columns of the other role are left out. Answers the URL of the picture that
     nobody uses any longer, if there was one: its file is to be deleted after the commit."""
@@ -148,7 +145,7 @@ async def change_profile(tx: Transaction, user_id: str, role: str, changes: dict
     lock, change = STATEMENTS[role]
     profile = await tx.fetchrow(lock, user_id)
     if profile is None:
-        raise ProfileNotFound
+        raise NotFound("Profile")  # the account was deleted meanwhile
     await tx.execute(change, user_id, orjson.dumps(changes).decode())
     return profile["profile_pic"] if "profile_pic" in changes else None
 

@@ -4,6 +4,7 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from db.errors import HandleTaken
 from db.pool import Queries, Transaction
 from db.queries.notifications import Notice, notify
 from db.schemas.social import OwnAccount
@@ -12,10 +13,6 @@ SYNC_DAYS = 7  # data younger than this is not fetched anew
 KEPT_POSTS = 100  # of an account; older ones make room
 BACK_OFF_HOURS = 1  # after the first failure; doubled with each, up to SYNC_DAYS
 TOLD_RIVALS = 100  # of those who claimed a handle that another has proven
-
-
-class HandleTaken(Exception):
-    """Another user has proven that the profile is theirs."""
 
 
 class Owner(NamedTuple):

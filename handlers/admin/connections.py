@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
+from db.errors import NotFound
 from db.queries.activity_logs import Actor, log_activity
 from db.queries.conversations import close_conversations
 from db.queries.directory import has_text
@@ -12,7 +13,6 @@ from db.schemas.fields import BlankAsNone, Id, Line
 from db.schemas.shapes import RequestStatus
 from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, NumberedPaging, endpoint
-from handlers.http.errors import NotFound
 from handlers.http.paging import Cursor, page_of, window
 from realtime.events import ConversationClosed, NotificationDeleted
 

@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 
+from db.errors import NotFound
 from db.queries.activity_logs import Actor, log_activity
 from db.queries.job_runs import claim_by_hand
 from db.schemas.jobs import Job, JobRun
 from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, endpoint
-from handlers.http.errors import NotFound
 
 # A handful of jobs, fixed with the program: no pages.
 LIST_JOBS = f"""

@@ -8,6 +8,7 @@ import orjson
 from pydantic import AliasChoices, Field
 from pydantic.alias_generators import to_camel
 
+from db.errors import Conflict, Invalid, NotFound
 from db.pool import Queries, Transaction
 from db.queries.activity_logs import Action, Actor, log_activity
 from db.queries.directory import COUNT_DIRECTORY, SORTS, list_directory
@@ -20,7 +21,6 @@ from db.schemas.shapes import Role
 from handlers.auth.passwords import ChosenPassword
 from handlers.files import FileHandler
 from handlers.http.endpoint import ADMIN, NumberedPaging, endpoint
-from handlers.http.errors import Conflict, Invalid, NotFound
 from handlers.http.paging import Cursor, Window, page_of, window
 from services.security.passwords import weakness
 

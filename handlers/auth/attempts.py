@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from db.errors import DomainError, RateLimited
 from db.queries.sessions import knows_network
 from handlers.http.base import Handler
-from handlers.http.errors import ApiError, RateLimited
 from services.security.rate_limit import GRANTED, WAIT_SECONDS, Claim
 
 FAILURES = ("INVALID_CREDENTIALS", "INVALID_OTP", "INVALID_TOKEN", "WRONG_PASSWORD")
@@ -40,7 +40,7 @@ class AttemptHandler(Handler):
         failed = False
         try:
             yield
-        except ApiError as error:
+        except DomainError as error:
             failed = error.code in FAILURES
             raise
         finally:

@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from db.errors import BadRequest
 from db.pool import Transaction
 from db.queries.otps import OTP_MINUTES, Purpose
 from db.queries.sign_ups import SignUp
 from db.schemas.fields import Body, Code, Email
 from handlers.auth.attempts import AttemptHandler
-from handlers.http.errors import BadRequest
 from services.security.rate_limit import Claim
 from services.security.turns import TooBusy
 

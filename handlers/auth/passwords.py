@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+from db.errors import Forbidden, Invalid, NotAuthenticated
 from db.pool import Transaction
 from db.queries.sessions import end_sessions
 from db.schemas.fields import Body, Line
 from handlers.auth.attempts import AttemptHandler
-from handlers.http.errors import Forbidden, Invalid, NotAuthenticated
 from services.security.passwords import MAX_BYTES, weakness
 from services.security.rate_limit import Claim
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from db.errors import Forbidden, NotAuthenticated, RateLimited
 from db.queries.otps import start_attempts
 from db.queries.sessions import END_SESSION, end_sessions, open_session, remember_network
 from db.queries.sign_ups import find_by_password, has_living_code, renew_code
@@ -12,7 +13,6 @@ from db.schemas.shapes import Shape, SignedInUser
 from handlers.auth.codes import CodeHandler
 from handlers.auth.passwords import Password
 from handlers.http.endpoint import PUBLIC, USER, endpoint
-from handlers.http.errors import Forbidden, NotAuthenticated, RateLimited
 from services.security.tokens import RefreshClaims, TokenError, TokenForged
 
 REFRESH_COOKIE = "refreshToken"

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AliasChoices, Field
 
+from db.errors import EmailTaken, Invalid
 from db.pool import Transaction
 from db.queries.otps import OTP_MINUTES, count_attempt, lock_attempts, put_reset_code, start_attempts, try_reset_code
 from db.queries.sessions import end_sessions
@@ -15,7 +16,6 @@ from db.schemas.shapes import Role, Shape
 from handlers.auth.codes import ByCode, ByEmail, CodeHandler
 from handlers.auth.passwords import ChosenPassword
 from handlers.http.endpoint import PUBLIC, endpoint
-from handlers.http.errors import EmailTaken, Invalid
 from services.mail.devices import kind_of_device
 from services.security.passwords import weakness
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import asyncpg
 
+from db.errors import Conflict, Forbidden, NotFound
 from db.pool import Transaction
 from db.queries.conversations import NewMessage, open_conversation, send_message
 from db.queries.search import contains
@@ -24,7 +25,6 @@ from db.schemas.shapes import (
 from handlers.files import FileHandler
 from handlers.http.base import Handler
 from handlers.http.endpoint import MEMBER, NumberedPaging, PageSize, Paging, Seq, endpoint
-from handlers.http.errors import Conflict, Forbidden, NotFound
 from handlers.http.paging import Cursor, key_or_latest, page_of, window
 from realtime.events import (
     MessageDeleted,

@@ -12,6 +12,17 @@ from pydantic import BaseModel, ValidationError
 from tornado.httputil import HTTPInputError
 from tornado.web import HTTPError, MissingArgumentError, RequestHandler, stream_request_body
 
+from db.errors import (
+    BadRequest,
+    DomainError,
+    Forbidden,
+    Internal,
+    Invalid,
+    NotAuthenticated,
+    NotFound,
+    RateLimited,
+    find_domain_error,
+)
 from db.pool import Database, Transaction
 from db.queries.outbox import queue_mail
 from db.queries.sessions import Caller
@@ -20,19 +31,7 @@ from db.schemas.fields import group_by_name
 from handlers.http.application import App
 from handlers.http.bodies import DRAINED_BYTES, Body
 from handlers.http.endpoint import Endpoint
-from handlers.http.errors import (
-    ApiError,
-    BadRequest,
-    Forbidden,
-    Internal,
-    Invalid,
-    MethodNotAllowed,
-    NotAuthenticated,
-    NotFound,
-    RateLimited,
-    TooLarge,
-    to_api_error,
-)
+from handlers.http.errors import MethodNotAllowed, TooLarge
 from handlers.http.paging import PageOf
 from realtime.events import Event
 from services.errors import VendorError
@@ -132,12 +131,12 @@ class Handler(RequestHandler):
                 raise Forbidden()
         self.body.expect(declared)
 
-    def no_route(self) -> ApiError:
+    def no_route(self) -> DomainError:
         """Another method may lead somewhere from this path, or nothing does."""
         allowed: list[str] = self.request.allowed  # type: ignore[attr-defined]
         return MethodNotAllowed(self.request.method, allowed) if allowed else NotFound()
 
-    async def identify(self) -> tuple[Caller | None, ApiError | None]:
+    async def identify(self) -> tuple[Caller | None, DomainError | None]:
         """Whose token this is, or why it is nobody's."""
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -232,7 +231,7 @@ class Handler(RequestHandler):
 
     def _handle_request_exception(self, error: BaseException) -> None:
         """Tornado's hook for what a request raises: an expected failure is told, anything else is logged and a 500."""
-        known = to_api_error(error) or self.from_tornado(error)
+        known = find_domain_error(error) or self.from_tornado(error)
         if known is None:
             log.error("request failed", exc_info=error, method=self.request.method, path=self.request.path)
         elif isinstance(error, VendorError):
@@ -245,7 +244,7 @@ class Handler(RequestHandler):
         else:
             self.fail(known or Internal())
 
-    def from_tornado(self, error: BaseException) -> ApiError | None:
+    def from_tornado(self, error: BaseException) -> DomainError | None:
         status = error.status_code if isinstance(error, HTTPError) else None
         if isinstance(error, MissingArgumentError | HTTPInputError) or status == 400:
             return BadRequest("The request is malformed")
@@ -255,7 +254,7 @@ class Handler(RequestHandler):
         self.set_header("Connection", "close")
         return self.no_route()
 
-    def fail(self, error: ApiError) -> None:
+    def fail(self, error: DomainError) -> None:
         self.clear_header("Content-Type")
         for name, value in error.headers.items():
             self.set_header(name, value)

@@ -7,11 +7,12 @@ import orjson
 from pydantic import BaseModel
 from tornado.httputil import HTTPHeaders
 
-from db.schemas.decode import decode_json
+from db.errors import BadRequest, Invalid, UnsupportedMediaType
+from db.schemas.decode import NotJson, TooDeep, decode_json
 from db.schemas.faults import fault
 from db.schemas.fields import group_by_name
 from handlers.http.endpoint import JSON_BYTES, Endpoint
-from handlers.http.errors import BadRequest, Invalid, TooLarge, UnsupportedMediaType
+from handlers.http.errors import InvalidJson, TooLarge
 from services.files.multipart import Form, Malformed, MultipartReader, UploadedFile
 from services.files.multipart import TooLarge as PartTooLarge
 
@@ -98,7 +99,12 @@ class Body:
         kind = self.content_type.partition(";")[0].strip().lower()
         if self.content and kind not in ("", "application/json"):
             raise UnsupportedMediaType("Please send JSON")
-        content = decode_json(bytes(self.content) or b"{}")
+        try:
+            content = decode_json(bytes(self.content) or b"{}")
+        except NotJson:
+            raise InvalidJson from None
+        except TooDeep as error:
+            raise Invalid([{"field": "", "message": f"The body {error}"}]) from None
         # Strict: a number is not bent into a text, nor a text into a number.
         return declared.body.model_validate_json(orjson.dumps(content), strict=True, context=context)
 

@@ -11,9 +11,9 @@ from uuid import UUID
 import asyncpg
 from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError
 
+from db.errors import Invalid
 from db.schemas.faults import fault
 from handlers.http.endpoint import NumberedPaging, Paging
-from handlers.http.errors import Invalid
 
 MAX_NUMBERED_ROWS = 10_000  # pages are counted through from the start: no deeper than this
 

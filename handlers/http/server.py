@@ -23,7 +23,8 @@ from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
-from handlers.http.errors import ApiError, BadRequest, HeadersTooLarge, RequestTimeout
+from db.errors import BadRequest, DomainError
+from handlers.http.errors import HeadersTooLarge, RequestTimeout
 
 log = structlog.get_logger()
 
@@ -52,7 +53,7 @@ class ClientStream(IOStream):
     begun = False  # bytes of the current request have arrived
     answered = False
     malformed = False
-    overflow: ApiError = HeadersTooLarge()  # what it means if Tornado finds no delimiter within its bound
+    overflow: DomainError = HeadersTooLarge()  # what it means if Tornado finds no delimiter within its bound
 
     def begin(self) -> None:
         """Expect the next request."""
@@ -104,7 +105,7 @@ class ClientStream(IOStream):
             self.refuse(fault)
         super().close(exc_info)
 
-    def find_fault(self, exc_info: Any) -> ApiError | None:
+    def find_fault(self, exc_info: Any) -> DomainError | None:
         """Return why the request cannot be served; None if there is no request, or if its handler is at work."""
         if self.malformed:
             return BadRequest("The request is malformed")
@@ -112,7 +113,7 @@ class ClientStream(IOStream):
             return self.overflow
         return RequestTimeout() if self.begun and self.reading() else None
 
-    def refuse(self, error: ApiError) -> None:
+    def refuse(self, error: DomainError) -> None:
         with contextlib.suppress(OSError):  # the client may be gone, or no file descriptor is free
             self.socket.send(encode(error))
             self.socket.shutdown(socket.SHUT_WR)
@@ -122,7 +123,7 @@ class ClientStream(IOStream):
                 task.add_done_callback(lingering.discard)
 
 
-def encode(error: ApiError) -> bytes:
+def encode(error: DomainError) -> bytes:
     """A whole answer in the form of handlers/http/base.py, for requests that have no handler."""
     request_id = str(uuid.uuid4())
     log.info("request refused", status=error.status, code=error.code, request_id=request_id)

@@ -1,12 +1,12 @@
 """One's own account: settings, password, and its end."""
 
+from db.errors import NotAuthenticated
 from db.schemas.fields import Body
 from db.schemas.profiles import AccountSettings
 from handlers.auth.passwords import NewPassword, Password, PasswordHandler
 from handlers.files import FileHandler
 from handlers.http.base import Handler
 from handlers.http.endpoint import MEMBER, USER, endpoint
-from handlers.http.errors import NotAuthenticated
 
 GET_SETTINGS = f"select {AccountSettings.sql('u')} from users u where u.id = $1"
 

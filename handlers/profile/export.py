@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from db.errors import NotAuthenticated
 from db.schemas.export import (
     Export,
     ExportedAccount,
@@ -19,7 +20,6 @@ from db.schemas.export import (
 from db.schemas.shapes import Notification
 from handlers.http.base import Handler
 from handlers.http.endpoint import USER, endpoint
-from handlers.http.errors import NotAuthenticated
 
 PAGE_ROWS = 500
 EXPORT_SECONDS = 300.0  # the longest history over a slow line; whoever takes longer is cut off

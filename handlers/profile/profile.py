@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import field_validator, model_validator
 
+from db.errors import NotFound
 from db.queries.notifications import Notice
 from db.queries.profiles import InfluencerFields, Name, SalonFields, change_profile, rename
 from db.schemas.fields import Body
@@ -13,7 +14,6 @@ from db.schemas.shapes import Notification, Picture
 from handlers.files import PICTURE_FORM_BYTES, FileHandler
 from handlers.http.base import Handler
 from handlers.http.endpoint import MEMBER, USER, endpoint
-from handlers.http.errors import NotFound
 from realtime.events import NotificationReceived
 from services.files.images import PICTURE_MAX_BYTES, accept_picture
 

@@ -9,11 +9,11 @@ from uuid import uuid4
 import asyncpg
 from pydantic import AfterValidator
 
+from db.errors import Conflict, HandleTaken, NotFound
 from db.queries.social_accounts import (
     ISSUE_CODE,
     SYNC_DAYS,
     Connected,
-    HandleTaken,
     check_handle,
     connect_account,
     disconnect_account,
@@ -28,7 +28,6 @@ from db.schemas.fields import Body, Id, Line
 from db.schemas.social import OwnAccount, OwnAccountWithPosts
 from handlers.http.base import Handler
 from handlers.http.endpoint import INFLUENCER, Paging, endpoint
-from handlers.http.errors import Conflict, NotFound
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, VendorTimeout
 from services.security.rate_limit import Claim

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from db.errors import Invalid
 from db.schemas.faults import fault
 from db.schemas.social import PublicProfile, Video
 from handlers.http.base import Handler
 from handlers.http.endpoint import USER, Paging, endpoint
-from handlers.http.errors import Invalid
 from handlers.http.paging import Cursor, window
 from services.security.rate_limit import Claim
 from services.social.profiles import COUNTS, Platform, iso, read_username

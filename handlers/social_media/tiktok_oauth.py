@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import structlog
 
+from db.errors import DomainError, HandleTaken
 from db.pool import DatabaseUnavailable
 from db.queries.social_accounts import (
-    HandleTaken,
     check_handle,
     connect_account,
     end_claims,
@@ -22,7 +22,6 @@ from db.queries.social_accounts import (
 from db.queries.tiktok_tokens import queue_revocations, revoke_now
 from handlers.http.base import Handler
 from handlers.http.endpoint import INFLUENCER, PUBLIC, endpoint
-from handlers.http.errors import ApiError
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, NotConfigured, VendorError, VendorRefused
 from services.social.ownership import new_code
@@ -201,7 +200,7 @@ class Callback(Handler):
         self.set_header("Referrer-Policy", "no-referrer")
         self.redirect(f"{self.application.config.frontend_url[0].rstrip('/')}{PAGE}?{urlencode(query)}")
 
-    def fail(self, error: ApiError) -> None:
+    def fail(self, error: DomainError) -> None:
         """What is refused before the method, and defects of ours: a redirect too."""
         self.send_back(error.code.lower())
 

@@ -11,7 +11,16 @@ from tornado.web import RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from db.error_codes import ErrorCode
-from db.errors import DomainError, Forbidden, Internal, Invalid, NotAuthenticated, NotReady, RateLimited
+from db.errors import (
+    DomainError,
+    Forbidden,
+    Internal,
+    Invalid,
+    NotAuthenticated,
+    NotReady,
+    RateLimited,
+    find_domain_error,
+)
 from db.pool import DatabaseUnavailable
 from db.schemas.faults import list_faults
 from realtime.sockets import close_codes
@@ -127,10 +136,10 @@ class Socket(WebSocketHandler):
             return None
         try:
             await self.client.sign_in(token)
-        except DomainError:
-            pass  # the close code says why
         except DatabaseUnavailable:
             self.client.close(close_codes.TRY_AGAIN, "not ready")
+        except DomainError:
+            pass  # the close code says why
         return None
 
     def _end_without_sign_in(self) -> None:
@@ -152,13 +161,11 @@ class Socket(WebSocketHandler):
         client.frame_id, client.answered, client.busy = None, False, True
         try:
             await self._handle(frame)
-        except DomainError as error:
-            client.refuse(error)
-        except DatabaseUnavailable:
-            client.refuse(NotReady())
-        except Exception:
-            log.exception("command failed", user=client.user_id)
-            client.refuse(Internal())
+        except Exception as error:
+            known = find_domain_error(error)
+            if known is None:
+                log.exception("command failed", user=client.user_id)
+            client.refuse(known or Internal())
         finally:
             client.busy = False
 

@@ -18,6 +18,8 @@ from urllib.parse import urljoin, urlsplit
 
 import h11
 
+from db.error_codes import ErrorCode
+from db.errors import BadRequest
 from services.errors import UnreadableAnswer, VendorError, VendorTimeout, VendorUnreachable
 from services.files.images import SNIFF_BYTES, sniff
 from services.slots import Slots, SlotsEach
@@ -58,14 +60,16 @@ Address = IPv4Address | IPv6Address
 Resolve = Callable[[str], Awaitable[list[Address]]]
 
 
-class UrlRefused(Exception):
-    """The URL is none that this proxy fetches (400). The text is for a person."""
+class UrlRefused(BadRequest):
+    """The proxy does not fetch this URL."""
+
+    code: ErrorCode = "URL_REFUSED"
 
 
 class NotAnImage(VendorError):
     """The host answered, but not with an image that may be relayed (502)."""
 
-    title = "This is not a picture"
+    error = "This is not a picture"
     message = "The address does not lead to a picture that can be shown."
 
 

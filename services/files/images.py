@@ -12,6 +12,8 @@ from typing import NamedTuple
 import orjson
 import structlog
 
+from db.error_codes import ErrorCode
+from db.errors import BadRequest, UnsupportedMediaType
 from services.slots import Busy, Slots
 
 PICTURE_MAX_BYTES = 5 * 1024 * 1024
@@ -29,12 +31,10 @@ PDF_END, PDF_END_REACH = b"%%EOF", 1024  # where readers look for it
 log = structlog.get_logger()
 
 
-class UnsupportedMedia(Exception):
-    """No kind of file that is accepted here (415). The text is for a person."""
+class BadImage(BadRequest):
+    """A file of an accepted kind that is empty, damaged, too large to draw, or also of another kind."""
 
-
-class BadImage(Exception):
-    """Of an accepted kind, but empty, damaged, too large to draw, or not only that (400). The text is for a person."""
+    code: ErrorCode = "INVALID_FILE"
 
 
 class AcceptedFile(NamedTuple):
@@ -78,22 +78,22 @@ def sniff(head: bytes) -> str | None:
 
 
 async def accept_picture(data: bytes) -> AcceptedFile:
-    """A picture of a person or salon, redrawn. Raises UnsupportedMedia, BadImage or Busy."""
+    """A picture of a person or salon, redrawn. Raises UnsupportedMediaType, BadImage or Busy."""
     content_type = sniff_whole(data)
     if content_type not in KINDS:
-        raise UnsupportedMedia("Please choose a JPEG, PNG, WebP or GIF picture.")
+        raise UnsupportedMediaType("Please choose a JPEG, PNG, WebP or GIF picture.")
     return await redraw(data, content_type)
 
 
 async def accept_attachment(data: bytes) -> AcceptedFile:
-    """A file of a chat message: a picture, redrawn, or a PDF. Raises UnsupportedMedia, BadImage or Busy."""
+    """A file of a chat message: a picture, redrawn, or a PDF. Raises UnsupportedMediaType, BadImage or Busy."""
     content_type = sniff_whole(data)
     if content_type == "application/pdf":
         if PDF_END not in data[-PDF_END_REACH:]:
             raise BadImage("The PDF is damaged: its end is missing.")
         return AcceptedFile(data, content_type, "pdf")
     if content_type not in KINDS:
-        raise UnsupportedMedia("Please choose a JPEG, PNG, WebP or GIF picture, or a PDF.")
+        raise UnsupportedMediaType("Please choose a JPEG, PNG, WebP or GIF picture, or a PDF.")
     return await redraw(data, content_type)
 
 

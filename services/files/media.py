@@ -17,6 +17,8 @@ import urllib3
 from cloudinary import exceptions as sdk
 from cloudinary import uploader
 
+from db.error_codes import ErrorCode
+from db.errors import DomainError
 from db.outage import Outage
 from services.errors import (
     UnreadableAnswer,
@@ -51,8 +53,13 @@ CALL_SECONDS = 30  # all tries to connect, the upload and the answer
 THREADS = 4
 
 
-class StorageFull(OSError):
+class StorageFull(DomainError):
     """The disk has no room for the file; nothing of it is kept."""
+
+    status = 507
+    code: ErrorCode = "STORAGE_FULL"
+    error = "The server has no room for more files"
+    message = "Nothing was stored. Please try again later."
 
 
 class MediaStore(Protocol):
@@ -115,7 +122,7 @@ class LocalMedia:
             if error.errno not in FULL:
                 raise
             self._outage.begin(error)
-            raise StorageFull(*error.args) from error
+            raise StorageFull from error
         self._outage.end()
         return self._base + name
 

@@ -9,13 +9,23 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from db.error_codes import ErrorCode
+from db.errors import DomainError
+
 Result = TypeVar("Result")
 
 SMOOTHING = 8  # the estimate follows about this many of the latest pieces of work
 
 
-class TooBusy(Exception):
+class TooBusy(DomainError):
     """The work would not begin in reasonable time."""
+
+    status = 503
+    code: ErrorCode = "BUSY"
+    error = "The server is busy; please try again in a moment"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "2"})  # by then, what waits now has begun or was refused
 
 
 class Piece:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 
+from db.errors import Conflict
 from services.errors import AccessTokenRefused, NeedsReconnect, VendorError, VendorUnavailable
 from services.security.encryption import DecryptionFailed, Encryption, UnknownKey
 from services.social.profiles import Profile
@@ -23,8 +24,10 @@ CLOSE_SECONDS = 10.0  # for tokens on their way when the server stops
 log = structlog.get_logger()
 
 
-class RefreshUnderWay(Exception):
-    """Somebody else is refreshing this account's tokens: try again in a moment."""
+class RefreshUnderWay(Conflict):
+    """Another caller is refreshing this account's tokens."""
+
+    error = "The account is being synchronised; please try again in a moment"
 
 
 class SealedTokens(NamedTuple):

@@ -103,7 +103,7 @@ async def test_a_start_that_is_refused(failure, error):
 
 def assert_safe(error: VendorError) -> None:
     """The vendor's words and our token stay out of what a client gets; the token out of the log too."""
-    public = f"{error.title} {error.message} {error.code} {error.reason}"
+    public = f"{error.error} {error.message} {error.code} {error.reason}"
     assert error.detail
     assert not any(word in public.lower() for word in ("apify", "usage", "vendor", "token", error.detail.lower()))
     assert TOKEN not in str(error)

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, ImageSequence, PngImagePlugin
 
+from db.errors import UnsupportedMediaType
 from services.files import image_worker, images
-from services.files.images import BadImage, UnsupportedMedia, accept_attachment, accept_picture, sniff
+from services.files.images import BadImage, accept_attachment, accept_picture, sniff
 from services.slots import Busy, Slots
 
 KINDS = ("JPEG", "PNG", "WEBP", "GIF")
@@ -212,7 +213,7 @@ async def test_a_pdf_without_its_end_is_bad(data):
 
 
 async def test_a_pdf_is_no_picture():
-    with pytest.raises(UnsupportedMedia):
+    with pytest.raises(UnsupportedMediaType):
         await accept_picture(PDF)
 
 
@@ -241,7 +242,7 @@ async def test_a_pdf_is_no_picture():
 )
 @pytest.mark.parametrize("accept", [accept_picture, accept_attachment])
 async def test_other_content_is_unsupported(data, accept):
-    with pytest.raises(UnsupportedMedia):
+    with pytest.raises(UnsupportedMediaType):
         await accept(data)
 
 

@@ -19,7 +19,7 @@ from services.errors import (
     VendorUnreachable,
 )
 from services.files import media as media_module
-from services.files.media import CloudinaryMedia, LocalMedia, media_from_settings
+from services.files.media import CloudinaryMedia, LocalMedia, StorageFull, media_from_settings
 from services.slots import Busy, Slots
 from settings import SettingsError, load_settings
 from tests.vendors.cloudinary import API_KEY, API_SECRET, CLOUD_NAME, Cloudinary
@@ -188,7 +188,7 @@ async def test_a_file_that_cannot_be_written_leaves_nothing(local, tmp_path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[broken], fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageFull):
         await local.save("chat", PNG, "image/png", "png")
     assert files_under(tmp_path) == []
 

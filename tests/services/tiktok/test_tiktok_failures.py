@@ -59,7 +59,7 @@ async def test_a_token_call_that_fails(failure, error):
             await oauth.refresh("rft.secret")
         assert type(caught.value) is error
         assert len(vendor.calls) == 1  # never repeated: the answer may have been the lost one
-        public = f"{caught.value.title} {caught.value.message}"
+        public = f"{caught.value.error} {caught.value.message}"
         assert "words" not in public
         assert "rft.secret" not in str(caught.value)
         assert CLIENT_SECRET not in str(caught.value)
