@@ -22,9 +22,7 @@ from db.migrate import migrate
 from db.packaged.programs import ServersError
 from db.packaged.servers import EmbeddedServers, ServerUrls
 from db.pool import Database, DatabaseUnavailable
-from db.queries.scrape_runs import ScrapeRuns
 from db.queries.sessions import Sessions
-from db.queries.tiktok_tokens import TikTokTokens
 from handlers.http.application import App
 from handlers.http.server import Server
 from handlers.routes import make_table
@@ -81,7 +79,7 @@ class Instance:
         strict = settings.app_env == "test"
         self.db = await Database.connect(self.urls.database_url, settings.database_pool_size, strict=strict)
         self.sessions = Sessions(self.db)
-        self.services = Services.make(settings, self.redis, ScrapeRuns(self.db), TikTokTokens(self.db))
+        self.services = Services.make(settings, self.redis, self.db)
         await make_first_admin(self.db, self.services.passwords, settings)
         self.sender = sender_from_settings(settings)
         self.outbox = Outbox(self.db, self.services.encryption, self.sender)

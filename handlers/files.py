@@ -8,7 +8,6 @@ import structlog
 
 from db.errors import Forbidden, Invalid, UnsupportedMediaType
 from db.pool import DatabaseUnavailable, Transaction
-from db.queries.tiktok_tokens import revoke_now
 from db.queries.users import DeletedUser, delete_user
 from db.schemas.faults import fault
 from handlers.http.base import Handler
@@ -20,6 +19,7 @@ from services.files.media import Folder
 from services.files.multipart import UploadedFile
 from services.security.rate_limit import Claim
 from services.slots import Busy
+from services.tiktok.revocations import revoke_now
 
 log = structlog.get_logger()
 

@@ -3,11 +3,12 @@
 import asyncpg
 import structlog
 
-from db.queries.tiktok_tokens import LIST_REVOCATIONS, MAX_REVOKE_ATTEMPTS, revoke_queued
+from db.queries.tiktok_tokens import LIST_REVOCATIONS, MAX_REVOKE_ATTEMPTS
 from jobs.outbox import MAX_SENDERS_LOST
 from jobs.run import Run
 from services.errors import VendorError
 from services.slots import Busy
+from services.tiktok.revocations import revoke_queued
 
 log = structlog.get_logger()
 

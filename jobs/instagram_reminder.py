@@ -3,9 +3,9 @@
 import asyncpg
 
 from db.queries.notifications import notify
-from db.queries.outbox import queue_mail
 from jobs.run import Run
 from realtime.events import NotificationReceived
+from services.mail.queue import queue_mail
 from services.social.ownership import new_code
 
 SCHEDULE = "0 10 * * *"

@@ -4,6 +4,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from db.pool import Database
+from db.queries.scrape_runs import ScrapeRuns
+from db.queries.tiktok_tokens import TikTokTokens
 from services.apify.runs import ApifyActors
 from services.files.image_proxy import ImageProxy
 from services.files.media import MediaStore, media_from_settings
@@ -14,8 +17,8 @@ from services.security.passwords import Passwords
 from services.security.rate_limit import RateLimits
 from services.security.tokens import Tokens
 from services.social.instagram import InstagramProfiles
-from services.social.scrapes import Scrapes, ScrapeStore
-from services.tiktok.accounts import TikTokAccounts, TokenStore
+from services.social.scrapes import Scrapes
+from services.tiktok.accounts import TikTokAccounts
 from services.tiktok.oauth import TikTokOAuth
 from services.tiktok.oauth_states import OAuthStates
 from services.tiktok.profiles import TikTokProfiles
@@ -37,7 +40,7 @@ class Services:
     media: MediaStore
 
     @classmethod
-    def make(cls, settings: Settings, redis: Any, scrape_runs: ScrapeStore, tiktok_tokens: TokenStore) -> "Services":
+    def make(cls, settings: Settings, redis: Any, db: Database) -> "Services":
         encryption = Encryption.from_settings(settings)
         return cls(
             tokens=Tokens(settings),
@@ -47,8 +50,8 @@ class Services:
             rate_limits=RateLimits(redis, settings.redis_timeout.total_seconds()),
             image_proxy=ImageProxy(settings.image_proxy_hosts),
             encryption=encryption,
-            scrapes=make_scrapes(settings, scrape_runs),
-            tiktok=TikTokAccounts(TikTokOAuth.from_settings(settings), encryption, tiktok_tokens),
+            scrapes=make_scrapes(settings, db),
+            tiktok=TikTokAccounts(TikTokOAuth.from_settings(settings), encryption, TikTokTokens(db)),
             oauth_states=OAuthStates(settings),
             media=media_from_settings(settings),
         )
@@ -60,8 +63,10 @@ class Services:
         await asyncio.gather(self.scrapes.close(), self.tiktok.close())
 
 
-def make_scrapes(settings: Settings, store: ScrapeStore) -> Scrapes:
+def make_scrapes(settings: Settings, db: Database) -> Scrapes:
     actors = ApifyActors.from_settings(settings)
     instagram = InstagramProfiles.from_settings(settings, actors)
     tiktok = TikTokProfiles.from_settings(settings, actors)
-    return Scrapes(actors, {"INSTAGRAM": instagram, "TIKTOK": tiktok}, store, settings.scrape_timeout.total_seconds())
+    return Scrapes(
+        actors, {"INSTAGRAM": instagram, "TIKTOK": tiktok}, ScrapeRuns(db), settings.scrape_timeout.total_seconds()
+    )

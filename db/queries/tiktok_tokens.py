@@ -1,14 +1,13 @@
-"""TikTok tokens in the database, sealed: the store behind services/tiktok/accounts.py, and what is to be revoked."""
+"""Encrypted TikTok tokens of connected accounts, and tokens that are to be revoked.
+
+services/tiktok/accounts.py encrypts and decrypts them; this module never sees a plain token.
+"""
 
 import asyncio
 from datetime import datetime
-from typing import NamedTuple, Protocol
-
-import structlog
+from typing import NamedTuple
 
 from db.pool import Database, DatabaseUnavailable, Queries
-
-log = structlog.get_logger()
 
 CLAIM_SECONDS = 60.0  # well above what one refresh may take
 # The old tokens are spent when the new ones come: a moment without the database must not cost the connection.
@@ -44,34 +43,34 @@ class HeldTokens(NamedTuple):
     refresh_token: bytes
 
 
-class Sealed(Protocol):
-    @property
-    def access_token(self) -> bytes: ...
-    @property
-    def refresh_token(self) -> bytes: ...
-    @property
-    def token_expires_at(self) -> datetime: ...
-    @property
-    def refresh_expires_at(self) -> datetime: ...
+class SealedTokens(NamedTuple):
+    access_token: bytes
+    refresh_token: bytes
+    token_expires_at: datetime
+    refresh_expires_at: datetime
 
 
 class TikTokTokens:
+    """Load, claim and replace the tokens of one account. A claim lets one caller over all instances refresh them."""
+
     def __init__(self, db: Database) -> None:
         self.db = db
 
     async def load(self, account_id: str) -> HeldTokens | None:
+        """Return the usable tokens of an account, or None."""
         row = await self.db.fetchrow(LOAD_TOKENS, account_id)
         return HeldTokens(*row) if row else None
 
     async def claim(self, account_id: str) -> HeldTokens | None:
+        """Return the tokens for refreshing them, or None while another caller refreshes them."""
         row = await self.db.fetchrow(CLAIM_TOKENS, account_id, CLAIM_SECONDS)
         return HeldTokens(*row) if row else None
 
-    async def replace(self, account_id: str, old: HeldTokens, new: Sealed) -> bool:
-        values = (new.access_token, new.refresh_token, new.token_expires_at, new.refresh_expires_at)
+    async def replace(self, account_id: str, old: HeldTokens, new: SealedTokens) -> bool:
+        """Store `new` in place of `old` and end the claim. Return False if the account is gone or connected again."""
         for attempt in range(REPLACE_ATTEMPTS):
             try:
-                return bool(await self.db.fetchval(REPLACE_TOKENS, account_id, old.refresh_token, *values))
+                return bool(await self.db.fetchval(REPLACE_TOKENS, account_id, old.refresh_token, *new))
             except DatabaseUnavailable:
                 if attempt + 1 == REPLACE_ATTEMPTS:
                     raise
@@ -79,11 +78,11 @@ class TikTokTokens:
         raise AssertionError("unreachable")
 
     async def let_go(self, account_id: str) -> None:
+        """End the claim."""
         await self.db.execute(LET_GO_OF_TOKENS, account_id)
 
 
 MAX_REVOKE_ATTEMPTS = 7  # a week of nights; TikTok's own expiry ends the rest
-REVOKE_SECONDS = 5.0  # somebody waits for the answer
 
 QUEUE_REVOCATIONS = """
     insert into token_revocations (account_id, access_token, refresh_token)
@@ -113,25 +112,18 @@ async def queue_revocations(tx: Queries, user_id: str, account_id: str | None = 
     return [row["id"] for row in await tx.fetch(QUEUE_REVOCATIONS, user_id, account_id)]
 
 
-class RevokesTokens(Protocol):
-    async def revoke(self, account_id: str, access_token: bytes, refresh_token: bytes | None) -> None: ...
+class QueuedRevocation(NamedTuple):
+    account_id: str
+    access_token: bytes
+    refresh_token: bytes | None
 
 
-async def revoke_queued(queries: Queries, accounts: RevokesTokens, revocation_id: str) -> bool:
-    """Withdraw one at the vendor; it stays queued if that fails. False if it is not there."""
+async def take_revocation(queries: Queries, revocation_id: str) -> QueuedRevocation | None:
+    """Count an attempt and return the tokens to revoke, or None if the revocation does not exist."""
     row = await queries.fetchrow(TAKE_REVOCATION, revocation_id)
-    if row is None:
-        return False
-    await accounts.revoke(row["account_id"], row["access_token"], row["refresh_token"])
+    return QueuedRevocation(*row) if row else None
+
+
+async def end_revocation(queries: Queries, revocation_id: str) -> None:
+    """Delete a revocation that the vendor has carried out."""
     await queries.execute(END_REVOCATION, revocation_id)
-    return True
-
-
-async def revoke_now(queries: Queries, accounts: RevokesTokens, revocations: list[str]) -> None:
-    """After the commit that queued them: ask TikTok, for a moment. What fails is asked again by housekeeping."""
-    try:
-        async with asyncio.timeout(REVOKE_SECONDS):
-            for revocation_id in revocations:
-                await revoke_queued(queries, accounts, revocation_id)
-    except Exception as error:
-        log.warning("tokens not revoked yet", count=len(revocations), reason=str(error) or "timed out")

@@ -19,7 +19,7 @@ class DeletedUser(NamedTuple):
     conversation_ids: list[str]
     notices: list[NoticeId]
     files: list[str]
-    revocations: list[str]  # for db.tiktok_tokens.revoke_now
+    revocations: list[str]  # for services.tiktok.revocations.revoke_now
 
 
 # Two who know each other may both go at once, and would wait for one another's rows; deletions are rare enough for one

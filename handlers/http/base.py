@@ -24,7 +24,6 @@ from db.errors import (
     find_domain_error,
 )
 from db.pool import Database, Transaction
-from db.queries.outbox import queue_mail
 from db.queries.sessions import Caller
 from db.schemas.faults import fault, list_faults
 from db.schemas.fields import group_by_name
@@ -35,6 +34,7 @@ from handlers.http.errors import MethodNotAllowed, TooLarge
 from handlers.http.paging import PageOf
 from realtime.events import Event
 from services.errors import VendorError
+from services.mail.queue import queue_mail
 from services.resources import Services
 from services.security.addresses import network_of
 from services.security.rate_limit import Claim, Verdict

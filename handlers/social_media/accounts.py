@@ -23,7 +23,7 @@ from db.queries.social_accounts import (
     prove_account,
     sync_account,
 )
-from db.queries.tiktok_tokens import queue_revocations, revoke_now
+from db.queries.tiktok_tokens import queue_revocations
 from db.schemas.fields import Body, Id, Line
 from db.schemas.social import OwnAccount, OwnAccountWithPosts
 from handlers.http.base import Handler
@@ -34,6 +34,7 @@ from services.security.rate_limit import Claim
 from services.social.ownership import new_code, shows_code
 from services.social.profiles import Platform, Profile, read_username
 from services.social.scrapes import Fetched
+from services.tiktok.revocations import revoke_now
 
 # A profile that somebody has just had fetched is as good as a new one, and free.
 SHARED_SECONDS = 3600.0

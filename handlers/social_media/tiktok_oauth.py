@@ -19,7 +19,7 @@ from db.queries.social_accounts import (
     lock_owner,
     lock_rivals,
 )
-from db.queries.tiktok_tokens import queue_revocations, revoke_now
+from db.queries.tiktok_tokens import queue_revocations
 from handlers.http.base import Handler
 from handlers.http.endpoint import INFLUENCER, PUBLIC, endpoint
 from realtime.events import NotificationReceived
@@ -28,6 +28,7 @@ from services.social.ownership import new_code
 from services.social.profiles import Profile
 from services.tiktok.oauth import Tokens, new_pkce_pair
 from services.tiktok.oauth_states import STATE_SECONDS, State, StateError, StateExpired, verifier_identity
+from services.tiktok.revocations import revoke_now
 
 log = structlog.get_logger()
 

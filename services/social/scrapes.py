@@ -1,17 +1,17 @@
-"""Profiles by paid scrapes, each paid for once: callers who want the same profile share one run and its result.
+"""Profiles by paid scrapes. Callers who want the same profile share one run, which is paid for once.
 
-Callers of one instance share a task; instances share a row (db/queries/scrape_runs.py, through the `ScrapeStore`
-given to us). A caller who goes away stops nothing: the run comes to its end, and its result is there for the next
-one.
+Callers of one instance share a task; instances share a row (db/queries/scrape_runs.py). A run continues when its
+caller disconnects, and the next caller receives its result.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import structlog
 
+from db.queries.scrape_runs import ScrapeRuns, StoredRun
 from services import errors
 from services.apify.runs import ApifyActors, StartedRun
 from services.errors import (
@@ -60,31 +60,13 @@ class RunLost(VendorUnavailable):
     """Another instance has taken the run over from us."""
 
 
-class ScrapeStore(Protocol):
-    """Runs are rows with the fields of db.scrape_runs.StoredRun; usernames are lower case here."""
-
-    def find(
-        self, platform: str, username: str, max_age: float, max_no_age: float, definite: list[str]
-    ) -> Awaitable[Any | None]: ...
-    def join(
-        self, platform: str, username: str, lease: float, *, max_age: float, max_no_age: float, definite: list[str],
-        requested_by: str | None,
-    ) -> Awaitable[Any]: ...  # fmt: skip
-    def show(self, run_id: str) -> Awaitable[tuple[Any, bool] | None]: ...
-    def renew(self, run: Any, lease: float) -> Awaitable[bool]: ...
-    def note_vendor_run(self, run: Any, vendor_run_id: str) -> Awaitable[bool]: ...
-    def succeed(self, run: Any, profile: str) -> Awaitable[datetime | None]: ...
-    def fail(self, run: Any, failure: str) -> Awaitable[None]: ...
-    def let_go(self, run: Any) -> Awaitable[None]: ...
-
-
 class Scrapes:
     def __init__(
-        self, actors: ApifyActors, platforms: Mapping[Platform, PublicProfiles], store: ScrapeStore, timeout: float
+        self, actors: ApifyActors, platforms: Mapping[Platform, PublicProfiles], runs: ScrapeRuns, timeout: float
     ) -> None:
         self.actors = actors
         self.platforms = platforms
-        self.store = store
+        self.runs = runs
         self.timeout = timeout + GRACE_SECONDS
         self.slots = Slots(running=RUNNING, waiting=WAITING)
         self.flights: dict[tuple[Any, ...], asyncio.Task[Fetched]] = {}
@@ -98,7 +80,7 @@ class Scrapes:
         self, platform: Platform, username: str, *, max_age: float, max_no_age: float = 0.0
     ) -> Fetched | None:
         """What an earlier run has found, if that is young enough; asks no vendor. Raises what it has found missing."""
-        run = await self.store.find(platform, username.lower(), max_age, max_no_age, DEFINITE_NAMES)
+        run = await self.runs.find(platform, username.lower(), max_age, max_no_age, DEFINITE_NAMES)
         return read_result(run) if run else None
 
     async def fetch(
@@ -148,7 +130,7 @@ class Scrapes:
         try:
             async with asyncio.timeout(self.timeout), self.slots.take():
                 while True:
-                    run = await self.store.join(
+                    run = await self.runs.join(
                         platform, username.lower(), LEASE_SECONDS, max_age=max_age, max_no_age=max_no_age,
                         definite=DEFINITE_NAMES, requested_by=requested_by,
                     )  # fmt: skip
@@ -159,13 +141,13 @@ class Scrapes:
         except TimeoutError:
             raise VendorTimeout("apify", f"no profile of {username} within {self.timeout:g} s") from None
 
-    async def _carry_through(self, run: Any, platform: Platform, username: str) -> Fetched:
+    async def _carry_through(self, run: StoredRun, platform: Platform, username: str) -> Fetched:
         keeper = asyncio.create_task(self._keep(run))
         vendor_run_id = run.vendor_run_id
 
         async def note(started: StartedRun) -> None:
             nonlocal vendor_run_id
-            if not await self.store.note_vendor_run(run, started.id):
+            if not await self.runs.note_vendor_run(run, started.id):
                 raise RunLost("apify", "taken over while it started")
             vendor_run_id = started.id
 
@@ -175,7 +157,7 @@ class Scrapes:
                 profile = await profiles.resume(vendor_run_id, username)
             else:
                 profile = await profiles.fetch(username, note, since=run.started_at if run.attempt > 1 else None)
-            finished_at = await self.store.succeed(run, profile.model_dump_json())
+            finished_at = await self.runs.succeed(run, profile.model_dump_json())
             if finished_at is None:
                 raise RunLost("apify", "taken over while it ran")
             return Fetched(profile, run.started_at, finished_at, shared=False)
@@ -184,33 +166,33 @@ class Scrapes:
         except VendorError as error:
             log.warning("scrape failed", platform=platform, run=vendor_run_id, error=str(error))
             if is_open(error, vendor_run_id):
-                await self.store.let_go(run)
+                await self.runs.let_go(run)
             else:
-                await self.store.fail(run, type(error).__name__)
+                await self.runs.fail(run, type(error).__name__)
             raise
         except BaseException:
             # We are being stopped, or a defect. A start that is not answered yet is accounted for in the background,
             # so the run is not given away before its lease ends; a known one anybody may go on with at once.
             if vendor_run_id:
-                await self.store.let_go(run)
+                await self.runs.let_go(run)
             raise
         finally:
             keeper.cancel()
 
-    async def _keep(self, run: Any) -> None:
+    async def _keep(self, run: StoredRun) -> None:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 4)
             try:
-                if not await self.store.renew(run, LEASE_SECONDS):
+                if not await self.runs.renew(run, LEASE_SECONDS):
                     return  # taken over; our own result will find no place
             except Exception as error:
                 log.warning("scrape lease not renewed", reason=type(error).__name__)
 
-    async def _wait(self, run: Any) -> Fetched:
+    async def _wait(self, run: StoredRun) -> Fetched:
         """For the result of another instance; RunLost if that has left it alone."""
         while run.state == "RUNNING":
             await asyncio.sleep(LOOK_SECONDS)
-            shown = await self.store.show(run.id)
+            shown = await self.runs.show(run.id)
             if shown is None:
                 raise RunLost("apify", "its row is gone")
             run, left_alone = shown
@@ -226,9 +208,9 @@ def is_open(error: VendorError, vendor_run_id: str | None) -> bool:
     return isinstance(error, PASSING) or type(error) is VendorUnavailable
 
 
-def read_result(run: Any) -> Fetched:
+def read_result(run: StoredRun) -> Fetched:
     """What another caller's run has found. Raises what it ended with: `failure` names a class of services/errors.py."""
-    if run.state == "FAILED":
-        kind: type[VendorError] = getattr(errors, run.failure, ActorFailed)
+    if run.state == "FAILED" or run.profile is None or run.finished_at is None:
+        kind: type[VendorError] = getattr(errors, run.failure or "", ActorFailed)
         raise kind("apify", "in a run shared with another caller")
     return Fetched(Profile.model_validate_json(run.profile), run.started_at, run.finished_at, shared=True)

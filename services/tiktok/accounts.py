@@ -1,18 +1,16 @@
 """The accounts that people have connected with TikTok: their tokens, sealed, and what those let us read.
 
-A refresh token works once, so one caller at a time refreshes an account's tokens, over all instances: the store's claim
-sees to that (db/queries/tiktok_tokens.py).
+A refresh token works once, so one caller at a time refreshes an account's tokens, over all instances: a claim
+in the database ensures that (db/queries/tiktok_tokens.py).
 """
 
 import asyncio
-from collections.abc import Awaitable
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, NamedTuple, Protocol
 
 import structlog
 
 from db.errors import Conflict
+from db.queries.tiktok_tokens import HeldTokens, SealedTokens, TikTokTokens
 from services.errors import AccessTokenRefused, NeedsReconnect, VendorError, VendorUnavailable
 from services.security.encryption import DecryptionFailed, Encryption, UnknownKey
 from services.social.profiles import Profile
@@ -30,38 +28,16 @@ class RefreshUnderWay(Conflict):
     error = "The account is being synchronised; please try again in a moment"
 
 
-class SealedTokens(NamedTuple):
-    access_token: bytes
-    refresh_token: bytes
-    token_expires_at: datetime
-    refresh_expires_at: datetime
-
-
-class TokenStore(Protocol):
-    """Tokens come as rows with `access_token` and `refresh_token`, sealed."""
-
-    def load(self, account_id: str) -> Awaitable[Any | None]:
-        """The tokens of an account that can be used."""
-
-    def claim(self, account_id: str) -> Awaitable[Any | None]:
-        """The same, for refreshing them; None while somebody else does."""
-
-    def replace(self, account_id: str, old: Any, new: Any) -> Awaitable[bool]:
-        """Store what came instead of `old` and end the claim; False if the account is gone or was connected anew."""
-
-    def let_go(self, account_id: str) -> Awaitable[None]: ...
-
-
 def identity(account_id: str, column: str) -> str:
     """What an envelope is bound to: it opens in its own row and column alone."""
     return f"social_media_accounts:{account_id}:{column}"
 
 
 class TikTokAccounts:
-    def __init__(self, oauth: TikTokOAuth, encryption: Encryption, store: TokenStore) -> None:
+    def __init__(self, oauth: TikTokOAuth, encryption: Encryption, stored: TikTokTokens) -> None:
         self.oauth = oauth
         self.encryption = encryption
-        self.store = store
+        self.stored = stored
         self._renewals: set[asyncio.Task[str]] = set()
 
     def seal(self, account_id: str, tokens: Tokens) -> SealedTokens:
@@ -82,7 +58,7 @@ class TikTokAccounts:
 
         Raises NeedsReconnect where only the person can help, RefreshUnderWay, and the errors of services/errors.py.
         """
-        held = await self.store.load(account_id)
+        held = await self.stored.load(account_id)
         if held is None:
             raise NeedsReconnect(VENDOR, "the account has no tokens")
         try:
@@ -91,7 +67,7 @@ class TikTokAccounts:
             raise
         except AccessTokenRefused:
             access_token = await self.refresh(account_id)
-            held = await self.store.load(account_id)
+            held = await self.stored.load(account_id)
         try:
             return await self._read(access_token)
         except AccessTokenRefused as error:
@@ -104,7 +80,7 @@ class TikTokAccounts:
 
         Cancelling this loses nothing: what TikTok has granted is stored, for the old tokens are spent by then.
         """
-        held = await self.store.claim(account_id)
+        held = await self.stored.claim(account_id)
         if held is None:
             raise RefreshUnderWay
         renewal = asyncio.create_task(self._renew(account_id, held))
@@ -112,12 +88,12 @@ class TikTokAccounts:
         renewal.add_done_callback(self._renewed)
         return await asyncio.shield(renewal)
 
-    async def _renew(self, account_id: str, held: Any) -> str:
+    async def _renew(self, account_id: str, held: HeldTokens) -> str:
         try:
             tokens = await self.oauth.refresh(self._open(account_id, "refresh_token", held.refresh_token))
-            stored = await self.store.replace(account_id, held, self.seal(account_id, tokens))
+            stored = await self.stored.replace(account_id, held, self.seal(account_id, tokens))
         except BaseException:
-            await self.store.let_go(account_id)
+            await self.stored.let_go(account_id)
             raise
         if not stored:
             # Disconnected meanwhile: what was granted just now must not outlive that.

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from db.queries.outbox import payload_identity, queue_mail
+from db.queries.outbox import payload_identity
 from db.rotate_keys import COLUMNS, rotate
 from jobs import data_sync, housekeeping, token_refresh
+from services.mail.queue import queue_mail
 from services.security.encryption import DecryptionFailed, Encryption
 from services.tiktok.accounts import TikTokAccounts, identity
 from tests.helpers.jobs import run_job
@@ -29,7 +30,7 @@ def use_keys(instance, other_instance, monkeypatch):
         encryption = Encryption(current, old)
         for one in (instance, other_instance):
             monkeypatch.setattr(one.services, "encryption", encryption)
-            accounts = TikTokAccounts(one.services.tiktok.oauth, encryption, one.services.tiktok.store)
+            accounts = TikTokAccounts(one.services.tiktok.oauth, encryption, one.services.tiktok.stored)
             monkeypatch.setattr(one.services, "tiktok", accounts)
             monkeypatch.setattr(one.outbox, "encryption", encryption)
         return encryption

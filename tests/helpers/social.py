@@ -8,7 +8,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from pydantic import SecretStr
 
-from db.queries.scrape_runs import ScrapeRuns
 from db.queries.tiktok_tokens import TikTokTokens
 from server import Instance
 from services.apify import runs as apify_service
@@ -32,7 +31,7 @@ def wire_apify(
     given = {"apify_api_url": vendor.url, "apify_api_token": SecretStr(apify.TOKEN)}
     for instance in instances:
         settings = instance.settings.model_copy(update=given)
-        monkeypatch.setattr(instance.services, "scrapes", make_scrapes(settings, ScrapeRuns(instance.db)))
+        monkeypatch.setattr(instance.services, "scrapes", make_scrapes(settings, instance.db))
     yield vendor
     for instance in instances:
         io_loop.run_sync(instance.services.scrapes.close)

@@ -14,9 +14,9 @@ import pytest
 from db.migrate import migrate
 from db.packaged.servers import ServerUrls
 from db.pool import Database, DatabaseUnavailable
-from db.queries.outbox import queue_mail
 from jobs import outbox as service
 from jobs.outbox import CODE_PATIENCE_HOURS, MARK_SENT, MAX_SENDERS_LOST, PATIENCE_HOURS, Outbox
+from services.mail.queue import queue_mail
 from services.mail.senders import Mail, PermanentMailError, SmtpSender, TemporaryMailError
 from services.security.encryption import Encryption
 from tests.helpers.mails import FROM

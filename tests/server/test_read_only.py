@@ -17,9 +17,9 @@ from structlog.testing import capture_logs
 
 from db.migrate import migrate
 from db.packaged.servers import ServerUrls
-from db.queries.outbox import queue_mail
 from jobs.loop import Job, JobLoop
 from server import Instance
+from services.mail.queue import queue_mail
 from tests.db.test_database import health
 from tests.helpers.clients import Api
 from tests.helpers.factories import People, Person

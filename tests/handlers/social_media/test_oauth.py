@@ -243,7 +243,7 @@ async def test_disconnecting_revokes_at_the_vendor(api, people, tiktok, db):
 @pytest.mark.parametrize("failure", ["server_error", "hang_up", "hang"])
 async def test_disconnecting_while_tiktok_is_away(api, people, tiktok, db, monkeypatch, failure):
     """The account goes at once; what is left to revoke is remembered."""
-    monkeypatch.setattr("db.queries.tiktok_tokens.REVOKE_SECONDS", 0.2)
+    monkeypatch.setattr("services.tiktok.revocations.REVOKE_SECONDS", 0.2)
     sakura = await people.influencer()
     await connect_oauth(api, tiktok, sakura)
     tiktok.fail(failure, "revoke")

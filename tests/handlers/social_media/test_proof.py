@@ -108,7 +108,7 @@ async def test_connecting_while_another_proves_leaves_one_holder(api, other_api,
 
 def watch_joining(api, monkeypatch) -> asyncio.Event:
     """Set once this instance takes part in a run, whoever carries that through."""
-    store, joined = api.instance.services.scrapes.store, asyncio.Event()
+    store, joined = api.instance.services.scrapes.runs, asyncio.Event()
     join = store.join
 
     async def watched(*args, **kwargs):

@@ -72,7 +72,7 @@ async def test_a_failure_is_shared_too_and_the_next_caller_tries_anew(
     apify.run_seconds = 3600
     second_waits = asyncio.Event()  # for the run of the first: it looks at its row
     for each in (instance, other_instance):
-        store = each.services.scrapes.store
+        store = each.services.scrapes.runs
         monkeypatch.setattr(store, "show", lambda run_id, show=store.show: second_waits.set() or show(run_id))
     one, two = await people.influencer(), await people.influencer()
     connects = [asyncio.create_task(client.post(CONNECT, {"username": SAKURA}, caller))
