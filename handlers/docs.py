@@ -8,7 +8,8 @@ import orjson
 from db.errors import NotFound
 from handlers.http.base import Handler
 from handlers.http.endpoint import PUBLIC, endpoint
-from handlers.http.openapi import asyncapi, openapi
+from handlers.http.openapi import openapi
+from realtime.asyncapi import asyncapi
 from services.swagger import CONTENT_TYPES, read_assets
 
 PAGE = """<!doctype html>
@@ -46,7 +47,7 @@ class AsyncApi(OpenApi):
     @endpoint(PUBLIC, returns=dict[str, Any], bare=True)
     async def get(self) -> None:
         """The WebSocket as AsyncAPI 3.0."""
-        self.describe(asyncapi(self.application.config.public_url))
+        self.describe(asyncapi(self.application.config))
 
 
 class Docs(Handler):

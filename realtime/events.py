@@ -1,116 +1,55 @@
 """Server → client events (docs/api.md, Realtime): one class per event, with its data, schema, channel and recipients.
 
-An event is encoded once, whatever the number of sockets and instances it goes to. Between instances travels its frame
-with a header: the fields that receiving instances need to order and filter it (realtime/redis/packet.py).
+Each field has its description and an example, which /asyncapi.json and the page at /docs/realtime show.
 """
 
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from pydantic import ConfigDict, Field, create_model
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
 
+from db.error_codes import ErrorCode
 from db.schemas.shapes import Message, Notification, Shape, Time
 from realtime import channels
+from realtime.event import CONNECTED, JOINED, LOCAL, ROUTING, THE_USER, Event, encode
+
+__all__ = ["EVENTS", "Event", "EventName"]  # with every event below
+
+
+def described(description: str, *examples: Any) -> Any:
+    return Field(description=description, examples=list(examples))
+
 
 Id = Annotated[str, UUID]  # text in Python, a UUID in the JSON schema
 MessageJson = Annotated[orjson.Fragment, Message]  # built by PostgreSQL, sent undecoded
-NotificationJson = Annotated[orjson.Fragment, Notification]
+NotificationJson = Annotated[
+    orjson.Fragment, Notification, Field(description="The notification as it is now; replace an older state of it.")
+]
+ConversationId = Annotated[
+    Id, described("The conversation that the event is about.", "3f2b8c1e-5d0a-4f4e-9c37-2a6f0d9b7e11")
+]
+UserId = Annotated[Id, described("The user that the event is about.", "9a4c2d7e-81b3-4c5f-a6d0-5e7f1b2c3d4e")]
+NotificationId = Annotated[Id, described("The notification.", "c7d8e9f0-1a2b-4c3d-8e4f-5a6b7c8d9e0f")]
+UnreadCount = Annotated[int, described("How many of the user's notifications are unread now: the badge.", 3)]
 
-ROUTING: Any = {"use": "routing"}  # in the header, not in the client's data
-LOCAL: Any = {"use": "local"}  # in neither: known to the publishing instance alone
-
-THE_SOCKET = "the socket"
-JOINED = "all sockets that joined the conversation"
-THE_USER = "all sockets of the user"
-CONNECTED = "all sockets of the users who are connected to this user"
-
-
-def encode(name: str, data: Any, id: str | int | None = None) -> bytes:
-    """Return a frame: `{"event", "data", "id"?}`."""
-    return orjson.dumps({"event": name, "data": data} if id is None else {"event": name, "data": data, "id": id})
-
-
-@dataclass(frozen=True)
-class Event:
-    """Its fields are its data, in camelCase, unless a field says otherwise."""
-
-    name: ClassVar[str]
-    recipients: ClassVar[str] = THE_SOCKET
-    schema: ClassVar[type[Shape] | None] = None
-
-    def channels(self) -> Iterable[str]:
-        """Return the channels it is published on; none for an event of one socket."""
-        return ()
-
-    def data(self) -> Any:
-        """Return what clients read. A field whose default is None is left out while it is None."""
-        shown = {item.name: (getattr(self, item.name), item.default) for item in fields(self) if not item.metadata}
-        return {to_camel(name): value for name, (value, default) in shown.items() if not (value is default is None)}
-
-    @cached_property
-    def frame(self) -> bytes:
-        return encode(self.name, self.data())
-
-    def header(self) -> dict[str, Any]:
-        """Return the fields that another instance needs beside the frame."""
-        hints = get_hints(type(self))
-        return {
-            item.name: getattr(self, item.name)
-            for item in fields(self)
-            if item.metadata.get("use") != "local" and not is_fragment(hints[item.name])
-        }
-
-    @classmethod
-    def restore(cls, header: Mapping[str, Any], frame: bytes) -> Self:
-        """Rebuild an event of another instance. What only the frame contains stays None."""
-        hints = get_hints(cls)
-        only_in_frame = {item.name: None for item in fields(cls) if is_fragment(hints[item.name])}
-        event = cls(**only_in_frame, **header)
-        event.__dict__["frame"] = frame
-        return event
-
-    @classmethod
-    def shape(cls) -> type[Shape]:
-        """Return the schema of its data: `schema` if the class names one, else the fields."""
-        if cls.schema is not None:
-            return cls.schema
-        hints = get_hints(cls)
-        shown: dict[str, Any] = {
-            item.name: (schema_type(hints[item.name]), None if item.default is None else ...)
-            for item in fields(cls)
-            if not item.metadata
-        }
-        return create_model(cls.__name__, __base__=Shape, __doc__=cls.__doc__, **shown)
-
-
-HINTS: dict[type, dict[str, Any]] = {}
-
-
-def get_hints(cls: type) -> dict[str, Any]:
-    if cls not in HINTS:
-        HINTS[cls] = get_type_hints(cls, include_extras=True)
-    return HINTS[cls]
-
-
-def is_fragment(hint: Any) -> bool:
-    return get_origin(hint) is Annotated and get_args(hint)[0] is orjson.Fragment
-
-
-def schema_type(hint: Any) -> Any:
-    """Return the type that describes a field to clients: what stands beside the Python type, if it is a type."""
-    if get_origin(hint) is Annotated:
-        shown = get_args(hint)[1]
-        return shown if isinstance(shown, type) else hint
-    if get_origin(hint) is UnionType or get_origin(hint) is Union:
-        return Union[tuple(schema_type(part) for part in get_args(hint))]  # noqa: UP007  made from a tuple
-    return hint
+ResyncReason = Literal["redis", "overflow", "version", "notifications", "behind"]
+RESYNC_REASONS: dict[ResyncReason, str] = {
+    "redis": "The instance lost its connection to Redis for a moment.",
+    "overflow": "More events arrived than the instance could hold back while it was cut off from the database.",
+    "version": "An instance of another version published an event, during an upgrade.",
+    "behind": "This conversation has changed too often since the socket's last event: fetch its messages.",
+    "notifications": "A notification was read on another instance, or an unread count was wrong.",
+}
+ClosedReason = Literal["disconnected", "deleted"]
+CLOSED_REASONS: dict[ClosedReason, str] = {
+    "disconnected": "The connection between the two participants has ended.",
+    "deleted": "One of the two accounts was deleted.",
+}
 
 
 # -- conversations -----------------------------------------------------------------------------------------------------
@@ -119,7 +58,7 @@ def schema_type(hint: Any) -> Any:
 @dataclass(frozen=True)
 class ConversationEvent(Event):
     recipients = JOINED
-    conversation_id: Id
+    conversation_id: ConversationId
 
     def channels(self) -> Iterable[str]:
         return (channels.conversation(self.conversation_id),)
@@ -157,9 +96,9 @@ class MessageDeleted(ConversationEvent):
     """The sender deleted a message."""
 
     name = "message_deleted"
-    message_id: Id
-    seq: int
-    rev: int
+    message_id: Annotated[Id, described("The deleted message.", "5b1d7f90-64c2-4b0e-8d1f-0c9e8a7b6d55")]
+    seq: Annotated[int, described("The number of the message in its conversation.", 41)]
+    rev: Annotated[int, described("The new `rev`: the number of this change. Keep the highest one to resume.", 44)]
 
 
 @dataclass(frozen=True)
@@ -167,15 +106,15 @@ class MessageRead(ConversationEvent):
     """A participant has read all messages up to and including `seq`."""
 
     name = "message_read"
-    user_id: Id
-    seq: int
-    read_at: Time
+    user_id: Annotated[UserId, described("The participant who has read.", "9a4c2d7e-81b3-4c5f-a6d0-5e7f1b2c3d4e")]
+    seq: Annotated[int, described("The `seq` of the last message that was read.", 42)]
+    read_at: Annotated[Time, described("When the participant read it.", "2026-01-31T09:30:12.000Z")]
 
 
 @dataclass(frozen=True)
 class TypingEvent(ConversationEvent):
     recipients = "all sockets that joined the conversation, except the typist's"
-    user_id: Id
+    user_id: Annotated[UserId, described("The typist.", "9a4c2d7e-81b3-4c5f-a6d0-5e7f1b2c3d4e")]
 
 
 @dataclass(frozen=True)
@@ -197,7 +136,7 @@ class ConversationClosed(ConversationEvent):
     """The participants are no longer connected. All sockets leave the conversation."""
 
     name = "conversation_closed"
-    reason: str = "disconnected"
+    reason: Annotated[ClosedReason, described("Why it was closed.", "disconnected")] = "disconnected"
 
 
 # -- users -------------------------------------------------------------------------------------------------------------
@@ -206,8 +145,11 @@ class ConversationClosed(ConversationEvent):
 @dataclass(frozen=True)
 class PresenceEvent(Event):
     recipients = CONNECTED
-    user_id: Id
-    last_seen_at: Time | None
+    user_id: UserId
+    last_seen_at: Annotated[
+        Time | None,
+        described("When the user was last online; null for users who have never been.", "2026-01-31T09:12:05.000Z"),
+    ]
     connected: tuple[str, ...] = field(default=(), metadata=LOCAL)  # the users to deliver it to
 
     def channels(self) -> Iterable[str]:
@@ -252,7 +194,7 @@ class NotificationState(NotificationEvent):
     """A notification as it is now, with the user's number of unread notifications."""
 
     notification: NotificationJson
-    unread_count: int
+    unread_count: UnreadCount
     stamp: NoticeStamp = field(default=("", "", 0), metadata=ROUTING)
 
     def __post_init__(self) -> None:
@@ -278,9 +220,11 @@ class NotificationUpdated(NotificationState):
 class NotificationsChanged(NotificationEvent):
     """`notificationId` null and `all` true: all notifications."""
 
-    notification_id: Id | None
-    unread_count: int
-    all: bool | None = None
+    notification_id: Annotated[
+        Id | None, described("The notification; null if all of them.", "c7d8e9f0-1a2b-4c3d-8e4f-5a6b7c8d9e0f")
+    ]
+    unread_count: UnreadCount
+    all: Annotated[Literal[True] | None, described("Present, and true, if all notifications are meant.")] = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "all", True if self.notification_id is None else None)
@@ -308,11 +252,11 @@ class Ready(Event):
     """The first event after sign-in."""
 
     name = "ready"
-    user_id: Id
-    session_id: Id
-    heartbeat_ms: int
-    unread_notifications: int
-    unread_messages: int
+    user_id: Annotated[UserId, described("The signed-in user.", "1c0e6a52-7f3d-4b8e-9d24-6b5a4c3d2e1f")]
+    session_id: Annotated[Id, described("The session of the access token.", "e2d1c0b9-a897-4f6e-8d5c-4b3a29180716")]
+    heartbeat_ms: Annotated[int, described("Send `ping` this often, in milliseconds.", 25000)]
+    unread_notifications: Annotated[int, described("How many of the user's notifications are unread.", 3)]
+    unread_messages: Annotated[int, described("How many messages are unread, over all conversations.", 5)]
 
 
 @dataclass(frozen=True)
@@ -321,8 +265,8 @@ class Resync(Event):
 
     name = "resync"
     recipients = "sockets that may have missed events"
-    reason: str
-    conversation_id: Id | None = None
+    reason: Annotated[ResyncReason, described("Why events may be missing.", "redis")]
+    conversation_id: ConversationId | None = None
 
 
 @dataclass(frozen=True)
@@ -331,7 +275,9 @@ class GoingAway(Event):
 
     name = "going_away"
     recipients = "all sockets of the instance"
-    reconnect_after_ms: int
+    reconnect_after_ms: Annotated[
+        int, described("Reconnect after this many milliseconds; the value differs from socket to socket.", 1840)
+    ]
 
 
 class AnyData(Shape):
@@ -341,15 +287,26 @@ class AnyData(Shape):
 
 
 class NoData(Shape):
-    pass
+    """No fields."""
+
+
+class ErrorDetail(Shape):
+    """An invalid field."""
+
+    field: str = described("The field's name in the data.", "seq")
+    message: str = described("What is wrong with it, as a sentence for a person.", "Seq must be a whole number")
 
 
 class ErrorData(AnyData):
-    """Some codes add fields, such as `details` or `retryAfter`."""
+    """Why a frame was refused, as in REST responses. Some codes add fields."""
 
-    error: str = Field(min_length=1)
-    message: str = Field(min_length=1)
-    code: str = Field(min_length=1)
+    error: str = Field(min_length=1, description="A short sentence for a person.", examples=["Conversation not found"])
+    message: str = Field(
+        min_length=1, description="What to do, for a person.", examples=["Please reload your conversations"]
+    )
+    code: ErrorCode = Field(title="ErrorCode", description="For programs.", examples=["NOT_FOUND"])
+    details: list[ErrorDetail] = Field([], description="With VALIDATION_ERROR: every invalid field.")
+    retry_after: int = Field(0, description="With RATE_LIMITED: seconds to wait.")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 
 from db.queries.conversations import Changes
 from realtime import channels
-from realtime.events import Event, Resync
+from realtime.events import Event, Resync, ResyncReason
 from realtime.feeds import CatchUpQueue, ConversationFeed, Listener
 from realtime.redis.relay import Relay
 from realtime.user_feeds import UserFeed
@@ -89,7 +89,7 @@ class Hub:
         if user is not None:
             user.deliver(event)
 
-    def resync(self, reason: str) -> None:
+    def resync(self, reason: ResyncReason) -> None:
         """Events may be missing: tell all clients, and compare all feeds with the database now."""
         event = Resync(reason)
         for feed in list(self.users.values()):  # a copy, because a socket that reads too slowly leaves during the loop

@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 and AsyncAPI 3.0 of what the table of routes and the socket's commands and events declare."""
+"""OpenAPI 3.1 of what the table of routes declares."""
 
 import inspect
 from typing import Any
@@ -7,9 +7,6 @@ from pydantic import TypeAdapter
 
 from handlers.http.endpoint import Body, Endpoint, NumberedPaging, Query
 from handlers.http.router import PARAMETER, Route, Table
-from realtime.events import EVENTS
-from realtime.sockets.commands import COMMANDS
-from realtime.sockets.frames import MAX_ID_CHARS
 from settings import VERSION
 
 Json = dict[str, Any]
@@ -168,40 +165,3 @@ def answer(declared: Endpoint, schemas: Schemas) -> Json:
         }
     schema = {"type": "object", "required": ["success", "data"], "properties": properties}
     return {"content": {"application/json": {"schema": schema}}}
-
-
-def asyncapi(public_url: str) -> Json:
-    schemas = Schemas()
-    messages: Json = {}
-    for name, declared in EVENTS.items():
-        messages[name] = frame(name, schemas.of(declared.shape()), inspect.getdoc(declared) or "")
-    for event, command in COMMANDS.items():
-        needs_data = any(field.is_required() for field in command.model_fields.values())
-        description = inspect.getdoc(command) or ""
-        messages[f"client.{event}"] = frame(event, schemas.of(command), description, needs_data)
-    channel = {"$ref": "#/channels/socket"}
-
-    def refs(names: list[str]) -> list[Json]:
-        return [{"$ref": f"#/channels/socket/messages/{name}"} for name in names]
-
-    return {
-        "asyncapi": "3.0.0",
-        "info": {"title": "Beautiful Encer realtime", "version": VERSION},
-        "servers": {"main": {"host": public_url.partition("://")[2], "pathname": "/ws", "protocol": "ws"}},
-        "channels": {"socket": {"address": "/ws", "messages": messages}},
-        "operations": {
-            "send": {"action": "receive", "channel": channel, "messages": refs([n for n in messages if "." in n])},
-            "hear": {"action": "send", "channel": channel, "messages": refs([n for n in messages if "." not in n])},
-        },
-        "components": {"schemas": schemas.defs},
-    }
-
-
-def frame(name: str, data: Json, description: str, needs_data: bool = True) -> Json:
-    frame_id = {"type": ["string", "integer"], "maxLength": MAX_ID_CHARS}
-    payload = {
-        "type": "object",
-        "required": ["event", "data"] if needs_data else ["event"],
-        "properties": {"event": {"const": name}, "data": data, "id": frame_id},
-    }
-    return {"name": name, "title": name, "description": description, "payload": payload}

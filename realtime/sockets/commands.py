@@ -2,13 +2,16 @@
 
 from abc import abstractmethod
 from typing import Any, ClassVar
+from uuid import UUID
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from db.errors import NotFound
 from db.queries import conversations, unread
 from db.queries.conversations import Changes, NewMessage
 from db.schemas.fields import UUID_PATTERN, Body, Id
+from db.schemas.shapes import Message, Shape, Time
 from realtime.events import (
     ConversationClosed,
     MessageRead,
@@ -26,10 +29,15 @@ JOINED_CONVERSATIONS = 100
 REPLAY_BYTES = 384 * 1024  # one page of a replay; with JSON escapes it stays well below what a socket's queue holds
 
 
+class NoFields(Shape):
+    """The command was carried out; there is nothing more to say."""
+
+
 class Command(Body):
     """The fields are the command's data. `run` returns the data of the `ack`, or None if it answers itself."""
 
     name: ClassVar[str]
+    ack: ClassVar[type[Shape] | None] = NoFields  # the data of its `ack`; None: it is answered by `pong`
     droppable: ClassVar[bool] = False  # frames over the rate are dropped; those of other commands close the socket
     needs_sign_in: ClassVar[bool] = True
 
@@ -38,15 +46,32 @@ class Command(Body):
 
 
 class ConversationCommand(Command):
-    conversation_id: Id
+    conversation_id: Id = Field(
+        description="A conversation that the user takes part in.", examples=["3f2b8c1e-5d0a-4f4e-9c37-2a6f0d9b7e11"]
+    )
+
+
+class AuthenticateAck(Shape):
+    """The socket is signed in."""
+
+    user_id: UUID = Field(description="The signed-in user.", examples=["1c0e6a52-7f3d-4b8e-9d24-6b5a4c3d2e1f"])
+    expires_at: Time = Field(
+        description="When the token expires. The socket closes with 4401 then, unless a newer token arrives before.",
+        examples=["2026-01-31T09:45:00.000Z"],
+    )
 
 
 class Authenticate(Command):
     """Sign in, or renew before the token expires. Acknowledged with `{userId, expiresAt}`."""
 
     name = "authenticate"
+    ack = AuthenticateAck
     needs_sign_in = False
-    token: str = Field(max_length=4096)
+    token: str = Field(
+        max_length=4096,
+        description="An access token, as sign-in or `POST /api/v1/auth/refresh` answers it.",
+        examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0eXAiOiJhY2Nlc3MifQ.c2lnbmF0dXJl"],
+    )
 
     async def run(self, client: Client) -> dict[str, Any]:
         await client.sign_in(self.token)
@@ -56,7 +81,22 @@ class Authenticate(Command):
 def or_bare_id(schema: dict[str, Any]) -> None:
     described = dict(schema)
     schema.clear()
-    schema["anyOf"] = [described, {"type": "string", "pattern": UUID_PATTERN}]
+    bare = {"title": "ConversationId", "type": "string", "pattern": UUID_PATTERN, "description": "The id alone."}
+    schema["anyOf"] = [described, bare]
+
+
+class JoinConversationAck(Shape):
+    """The socket has joined. What it had missed was replayed before this, unless it was too much."""
+
+    conversation_id: UUID = Field(
+        description="The joined conversation.", examples=["3f2b8c1e-5d0a-4f4e-9c37-2a6f0d9b7e11"]
+    )
+    last_rev: int = Field(description="The highest `rev` of the conversation: resume from it.", examples=[44])
+    replayed: int = Field(description="How many messages were replayed.", examples=[2])
+    complete: bool = Field(
+        description="False: more than 500 changes behind, so nothing was replayed. Fetch the messages by REST.",
+        examples=[True],
+    )
 
 
 class JoinConversation(ConversationCommand):
@@ -68,7 +108,14 @@ class JoinConversation(ConversationCommand):
 
     model_config = ConfigDict(json_schema_extra=or_bare_id)
     name = "join_conversation"
-    after: int | None = Field(None, ge=0, lt=2**53)
+    ack = JoinConversationAck
+    after: int | None = Field(
+        None,
+        ge=0,
+        lt=2**53,
+        description="The highest `rev` that the client has; 0 replays everything; absent replays nothing.",
+        examples=[42],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -160,10 +207,25 @@ class TypingStop(ConversationCommand):
         return {}
 
 
+class SendMessageAck(Shape):
+    """The message is stored."""
+
+    message: Message = Field(description="The stored message, with its `seq` and `rev`.")
+
+
+SEND_MESSAGE: JsonDict = {
+    "conversationId": "3f2b8c1e-5d0a-4f4e-9c37-2a6f0d9b7e11",
+    "content": "Is Friday at 15:00 possible?",
+    "clientMessageId": "5f7c-1",
+}
+
+
 class SendMessage(NewMessage, ConversationCommand):
     """Send a message. Acknowledged with `{message}` once stored; a repeated `clientMessageId` returns the first one."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [SEND_MESSAGE]})
     name = "send_message"
+    ack = SendMessageAck
 
     async def run(self, client: Client) -> dict[str, Any]:
         realtime, user_id = client.realtime, client.user_id
@@ -175,11 +237,18 @@ class SendMessage(NewMessage, ConversationCommand):
         return {"message": sent.message}
 
 
+class MarkReadAck(Shape):
+    """The mark is stored. An older mark than the present one changes nothing."""
+
+    unread_count: int = Field(description="How many messages of the conversation are still unread.", examples=[0])
+
+
 class MarkRead(ConversationCommand):
     """Mark all messages up to and including `seq` as read. Acknowledged with `{unreadCount}` of the conversation."""
 
     name = "mark_read"
-    seq: int = Field(ge=0, lt=2**53)
+    ack = MarkReadAck
+    seq: int = Field(ge=0, lt=2**53, description="The `seq` of the last message that was read.", examples=[42])
 
     async def run(self, client: Client) -> dict[str, Any]:
         publisher, user_id = client.realtime.publisher, client.user_id
@@ -197,6 +266,7 @@ class Ping(Command):
     """Ask for a `pong`, with or without an `id`."""
 
     name = "ping"
+    ack = None
     needs_sign_in = False
 
     async def run(self, client: Client) -> None:

@@ -5,8 +5,6 @@ import json
 from openapi_spec_validator import validate
 
 from handlers.http.endpoint import PUBLIC
-from realtime.events import EVENTS, Event
-from realtime.sockets.commands import COMMANDS
 
 
 async def test_openapi_describes_every_route(instance, api):
@@ -18,32 +16,6 @@ async def test_openapi_describes_every_route(instance, api):
         operation = described["paths"][route.path.replace(":str}", "}")][route.method.lower()]
         assert operation["summary"], route
         assert ("security" in operation) == (route.endpoint.access is not PUBLIC), route
-
-
-async def test_asyncapi_describes_every_command_and_event(api):
-    messages = (await api.get("/asyncapi.json")).body["channels"]["socket"]["messages"]
-    assert messages.keys() == EVENTS.keys() | {f"client.{name}" for name in COMMANDS}
-    assert "pydantic" not in json.dumps(messages)  # whose docstring a shape without its own would inherit
-    needed = {name: message["payload"]["required"] for name, message in messages.items()}
-    assert (needed["ready"], needed["client.ping"]) == (["event", "data"], ["event"])
-    assert needed["client.join_conversation"] == ["event", "data"]
-
-
-def names(event: type[Event]) -> set[str]:
-    own = {event.name} if hasattr(event, "name") else set()
-    return own.union(*map(names, event.__subclasses__()))
-
-
-def test_every_event_has_a_shape():
-    assert "notification_updated" in names(Event)
-    assert names(Event) <= EVENTS.keys()
-
-
-async def test_asyncapi_knows_that_a_bare_id_joins(api):
-    messages = (await api.get("/asyncapi.json")).body["channels"]["socket"]["messages"]
-    by_object, bare = messages["client.join_conversation"]["payload"]["properties"]["data"]["anyOf"]
-    assert (by_object["required"], bare["type"]) == (["conversationId"], "string")
-    assert bare["pattern"] == by_object["properties"]["conversationId"]["pattern"]
 
 
 async def test_every_reference_leads_somewhere(api):

@@ -15,6 +15,7 @@ from db.schemas.shapes import Shape
 from handlers.http.openapi import ERROR
 from handlers.http.router import Route
 from realtime.events import EVENTS
+from realtime.sockets.commands import COMMANDS
 from server import Instance
 from tests.helpers.factories import Person
 
@@ -186,6 +187,10 @@ class SocketClient:
         while True:
             for frame in self.events:
                 if frame.get("id") == self.numbers:
+                    if frame["event"] == "ack":
+                        ack = COMMANDS[event].ack
+                        assert ack, event
+                        ack.model_validate_json(json.dumps(frame["data"]), strict=True)
                     return frame
             await self.receive()
 

@@ -286,7 +286,7 @@ async def test_a_resync_reaches_everybody_though_a_slow_reader_leaves(instance):
     listeners = [Listener(name) for name in "abc"]
     for listener in listeners:
         await instance.realtime.hub.add_user(listener)
-    instance.realtime.hub.resync("test")
+    instance.realtime.hub.resync("redis")
     assert [len(listener.frames) for listener in listeners] == [1, 1, 1]
 
 

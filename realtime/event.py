@@ -1,0 +1,117 @@
+"""What every event is made of: its fields, their JSON schema, and what travels between instances (events.py).
+
+An event is encoded once, whatever the number of sockets and instances it goes to. Between instances travels its frame
+with a header: the fields that receiving instances need to order and filter it (realtime/redis/packet.py).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
+
+import orjson
+from pydantic import create_model
+from pydantic.alias_generators import to_camel
+
+from db.schemas.shapes import Shape
+
+ROUTING: Any = {"use": "routing"}  # in the header, not in the client's data
+LOCAL: Any = {"use": "local"}  # in neither: known to the publishing instance alone
+
+THE_SOCKET = "the socket"
+JOINED = "all sockets that joined the conversation"
+THE_USER = "all sockets of the user"
+CONNECTED = "all sockets of the users who are connected to this user"
+
+
+def encode(name: str, data: Any, id: str | int | None = None) -> bytes:
+    """Return a frame: `{"event", "data", "id"?}`."""
+    return orjson.dumps({"event": name, "data": data} if id is None else {"event": name, "data": data, "id": id})
+
+
+@dataclass(frozen=True)
+class Event:
+    """Its fields are its data, in camelCase, unless a field says otherwise."""
+
+    name: ClassVar[str]
+    recipients: ClassVar[str] = THE_SOCKET
+    schema: ClassVar[type[Shape] | None] = None
+
+    def channels(self) -> Iterable[str]:
+        """Return the channels it is published on; none for an event of one socket."""
+        return ()
+
+    def data(self) -> Any:
+        """Return what clients read. A field whose default is None is left out while it is None."""
+        shown = {item.name: (getattr(self, item.name), item.default) for item in fields(self) if not item.metadata}
+        return {to_camel(name): value for name, (value, default) in shown.items() if not (value is default is None)}
+
+    @cached_property
+    def frame(self) -> bytes:
+        return encode(self.name, self.data())
+
+    def header(self) -> dict[str, Any]:
+        """Return the fields that another instance needs beside the frame."""
+        hints = get_hints(type(self))
+        return {
+            item.name: getattr(self, item.name)
+            for item in fields(self)
+            if item.metadata.get("use") != "local" and not is_fragment(hints[item.name])
+        }
+
+    @classmethod
+    def restore(cls, header: Mapping[str, Any], frame: bytes) -> Self:
+        """Rebuild an event of another instance. What only the frame contains stays None."""
+        hints = get_hints(cls)
+        only_in_frame = {item.name: None for item in fields(cls) if is_fragment(hints[item.name])}
+        event = cls(**only_in_frame, **header)
+        event.__dict__["frame"] = frame
+        return event
+
+    @classmethod
+    def shape(cls) -> type[Shape]:
+        """Return the schema of its data: `schema` if the class names one, else the fields."""
+        if cls.schema is not None:
+            return cls.schema
+        hints = get_hints(cls)
+        shown: dict[str, Any] = {
+            item.name: (schema_type(hints[item.name]), ...)
+            if item.default is not None
+            else (without_none(schema_type(hints[item.name])), None)
+            for item in fields(cls)
+            if not item.metadata
+        }
+        return create_model(cls.__name__, __base__=Shape, __doc__=cls.__doc__, **shown)
+
+
+HINTS: dict[type, dict[str, Any]] = {}
+
+
+def get_hints(cls: type) -> dict[str, Any]:
+    if cls not in HINTS:
+        HINTS[cls] = get_type_hints(cls, include_extras=True)
+    return HINTS[cls]
+
+
+def is_fragment(hint: Any) -> bool:
+    return get_origin(hint) is Annotated and get_args(hint)[0] is orjson.Fragment
+
+
+def schema_type(hint: Any) -> Any:
+    """Return the type that describes a field to clients: what stands beside the Python type, if it is a type."""
+    if get_origin(hint) is Annotated:
+        python_type, *marks = get_args(hint)
+        shown = marks.pop(0) if isinstance(marks[0], type) else schema_type(python_type)
+        return Annotated[shown, *marks] if marks else shown
+    if get_origin(hint) is UnionType or get_origin(hint) is Union:
+        return Union[tuple(schema_type(part) for part in get_args(hint))]  # noqa: UP007  made from a tuple
+    return hint
+
+
+def without_none(hint: Any) -> Any:
+    """Return the type of a field that is left out while it is None."""
+    if get_origin(hint) is Annotated:
+        python_type, *marks = get_args(hint)
+        return Annotated[without_none(python_type), *marks]
+    return Union[tuple(part for part in get_args(hint) if part is not NoneType)]  # noqa: UP007  made from a tuple

@@ -1,0 +1,121 @@
+"""/asyncapi.json describes every frame, close code and reason, is valid, and becomes good types."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from realtime.asyncapi import asyncapi
+from realtime.events import CLOSED_REASONS, EVENTS, RESYNC_REASONS, Event
+from realtime.sockets import close_codes
+from realtime.sockets.commands import COMMANDS
+from tools.node.packages import install_packages, run_node
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def described(settings):
+    return json.loads(json.dumps(asyncapi(settings)))
+
+
+@pytest.fixture
+def messages(described):
+    return described["channels"]["socket"]["messages"]
+
+
+def payload(described, message):
+    return described["components"]["schemas"][message["payload"]["$ref"].rpartition("/")[2]]
+
+
+def test_every_command_event_and_answer_is_described(described, messages):
+    acks = {f"ack.{name}" for name, command in COMMANDS.items() if command.ack}
+    assert messages.keys() == EVENTS.keys() - {"ack"} | {f"client.{name}" for name in COMMANDS} | acks
+    assert COMMANDS["ping"].ack is None
+    assert "pydantic" not in json.dumps(messages)  # whose docstring a shape without its own would inherit
+    needed = {name: payload(described, message)["required"] for name, message in messages.items()}
+    assert (needed["ready"], needed["client.ping"]) == (["event", "data"], ["event"])
+    assert needed["client.join_conversation"] == ["event", "data"]
+    assert needed["ack.mark_read"] == ["event", "data", "id"]
+    for name, message in messages.items():
+        assert message["description"] and message["title"], name
+        assert ("x-recipients" in message) == (not name.startswith("client.")), name
+
+
+def names(event: type[Event]) -> set[str]:
+    own = {event.name} if hasattr(event, "name") else set()
+    return own.union(*map(names, event.__subclasses__()))
+
+
+def test_every_event_has_a_shape():
+    assert "notification_updated" in names(Event)
+    assert names(Event) <= EVENTS.keys()
+
+
+def test_a_bare_id_joins(described, messages):
+    data = described["components"]["schemas"]["JoinConversation"]
+    by_object, bare = data["anyOf"]
+    assert (by_object["required"], bare["type"]) == (["conversationId"], "string")
+    assert bare["pattern"] == by_object["properties"]["conversationId"]["pattern"]
+
+
+def test_every_example_is_a_frame_that_its_schema_accepts(described, messages):
+    for name, message in messages.items():
+        [example] = message["examples"]
+        schema = {"components": described["components"], **message["payload"]}
+        jsonschema.Draft202012Validator(schema).validate(example["payload"])
+        event = example["payload"]["event"]
+        assert event == name.removeprefix("client.") or (event == "ack" and name.startswith("ack."))
+
+
+def test_every_field_of_an_event_or_command_is_described(described):
+    own = [event.shape().__name__ for event in EVENTS.values() if event.schema is None]
+    own += [model.__name__ for command in COMMANDS.values() for model in (command, command.ack) if model]
+    for name in set(own) - {"SendMessage"}:  # whose fields are those of the REST body
+        schema = described["components"]["schemas"][name]
+        for field, about in schema.get("anyOf", [schema])[0].get("properties", {}).items():
+            assert about.get("description"), (name, field)
+
+
+def test_close_codes_and_reasons_are_complete(described):
+    channel = described["channels"]["socket"]
+    constants = {value for name, value in vars(close_codes).items() if name.isupper() and isinstance(value, int)}
+    assert {about["code"] for about in channel["x-close-codes"]} == constants
+    assert channel["x-reasons"]["resync"].keys() == RESYNC_REASONS.keys()
+    page = (ROOT / "docs" / "realtime.md").read_text()
+    for word in [*map(str, constants), *(f"`{reason}`" for reason in (*RESYNC_REASONS, *CLOSED_REASONS))]:
+        assert word in page, word
+    sent = set()
+    for path in [*(ROOT / "realtime").rglob("*.py"), *(ROOT / "handlers").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("resync", "Resync")):
+                sent |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+    assert sent == RESYNC_REASONS.keys()  # every documented reason is sent, and none else
+
+
+def test_the_server_is_the_public_address_with_its_path(settings):
+    described = asyncapi(settings.model_copy(update={"public_url": "https://example.com/encer"}))
+    server = described["servers"]["main"]
+    assert (server["host"], server["pathname"], server["protocol"]) == ("example.com", "/encer", "wss")
+
+
+def test_the_official_parser_accepts_it_and_its_models_compile(described, tmp_path):
+    install_packages()
+    read = run_node("asyncapi.mjs", input=json.dumps(described))
+    assert read.returncode == 0, read.stderr
+    found = json.loads(read.stdout)
+    # Modelina reads AsyncAPI 3.0, not 3.1; that 3.1 exists is all the parser has to say.
+    assert (found["valid"], {each["code"] for each in found["said"]}) == (True, {"asyncapi-latest-version"})
+    models = {model["name"]: model["code"] for model in found["models"]}
+    assert models.keys() >= {"MessageSentFrame", "JoinConversationAck", "ResyncReason", "NotificationType"}
+    assert not [name for name in models if re.search(r"anonymous|schema_?\d|root", name, re.IGNORECASE)]
+    assert len(models) == len(found["models"])
+    assert "unreadCount: number;" in models["NotificationRead"]
+    source = tmp_path / "models.ts"
+    source.write_text("\n".join(models.values()))
+    options = ("--noEmit", "--strict", "--skipLibCheck", "--lib", "es2022", "--typeRoots", tmp_path / "none")
+    compiled = run_node("node_modules/typescript/bin/tsc", *options, source)
+    assert compiled.returncode == 0, compiled.stdout
