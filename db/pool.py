@@ -228,7 +228,7 @@ class Database(Queries):
         await self.execute(ASK_TO_WRITE)
 
     def _unavailable(self, error: BaseException) -> DatabaseUnavailable:
-        self.stale = self.stale or isinstance(error, REFUSED)
+        self.stale = self.stale or isinstance(error, asyncpg.ReadOnlySQLTransactionError)
         self.failed.set()
         return DatabaseUnavailable(type(error).__name__)
 
@@ -238,10 +238,12 @@ class Database(Queries):
             await self.failed.wait()
             self.failed.clear()
             error = await self._try_to_write()
-            if error or self.stale or self.away:
-                # Sessions keep the read-only state in which they were opened: from here on each is opened again.
+            # Sessions keep the read-only state in which they were opened, so they are opened again. Those of a server
+            # that is full still read, and it may be unable to open others.
+            if not isinstance(error, asyncpg.InsufficientResourcesError) and (error or self.stale or self.away):
                 await self.pool.expire_connections()
-            self.stale, self.refuses_writes = False, isinstance(error, REFUSED)
+                self.stale = False
+            self.refuses_writes = isinstance(error, REFUSED)
             if error:
                 self.outage.begin(error)
                 self.failed.set()

@@ -22,7 +22,7 @@ from tests.helpers.social import wire_apify, wire_tiktok
 from tests.vendors.apify import Apify
 from tests.vendors.tiktok import TikTok
 
-# Nothing here outlives a run, so nothing needs to reach the disk.
+# Data is thrown away after a run, so PostgreSQL does not have to write it to the disk.
 FAST_POSTGRES = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 
 # Child tables first. DELETE on small tables is several times faster than TRUNCATE.
@@ -36,7 +36,7 @@ EMPTY = """
 
 @pytest.fixture(scope="session")
 def io_loop() -> Iterator[IOLoop]:
-    """One loop for the run (pytest-tornasync makes one a test), so that pools and sockets outlive a test."""
+    """One loop for the run (pytest-tornasync makes one per test), so that all tests share pools and sockets."""
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     loop = IOLoop(make_current=True)
     yield loop
@@ -45,7 +45,7 @@ def io_loop() -> Iterator[IOLoop]:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Iterator[Path]:
-    """Not pytest's own: it removes the folders of runs before the last three, also of those that still run."""
+    """Not pytest's folder: pytest removes the folders of older runs, even of those that have not ended."""
     with scratch_folder() as folder:
         yield folder
 
@@ -112,7 +112,7 @@ def db(instance: Instance) -> Database:
 
 @pytest.fixture
 def api(instance: Instance) -> Api:
-    """A client of the first instance that checks every answer against what its endpoint declares."""
+    """A client of the first instance; it checks every answer against what the endpoint declares."""
     return Api(instance)
 
 
@@ -151,7 +151,7 @@ def tiktok(io_loop: IOLoop, instance: Instance, other_instance: Instance, monkey
         yield vendor
 
 
-# The longest modules, longest first: begun last, one of them would keep a worker busy alone at the end of the run.
+# The longest modules, longest first. If one started last, its worker would work alone at the end of the run.
 LONG_MODULES = (
     "db/test_search_plans.py",
     "guards/test_programs.py",

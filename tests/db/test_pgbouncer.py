@@ -149,7 +149,7 @@ async def test_a_pooler_is_not_taken_for_its_database(servers: ServerUrls):
     """It still takes connections after PostgreSQL has gone; a start waits for PostgreSQL."""
     with running_pgbouncer(servers) as pgbouncer:
         await wait_for_database(pgbouncer.url(), asyncio.Event(), seconds=0)
-        pgbouncer.lose_the_way()
+        pgbouncer.cut_off()
         conn = await Connector(Address.parse(pgbouncer.url()))()
         await conn.close()
         with pytest.raises(CannotConnect, match=r"^The database does not answer: "):

@@ -1,4 +1,4 @@
-"""What the tests of admin routes share."""
+"""Helpers for the tests of admin routes."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import asyncpg
 
 from db.pool import Database
 
-NOBODY = "00000000-0000-4000-8000-000000000000"  # nobody has it; the same for every worker of a run
+NOBODY = "00000000-0000-4000-8000-000000000000"  # the id of no user; the same for every worker of a run
 FROM = {"User-Agent": "Browser/1.0 (é)"}
 
 LIST_LOGS = "select * from activity_logs order by created_at, id"
@@ -17,7 +17,7 @@ async def logs(db: Database) -> list[asyncpg.Record]:
 
 
 async def only_log(db: Database, admin: Any, action: str, target: Any = None) -> asyncpg.Record:
-    """The one row there is, checked for who did what to whom, and from where."""
+    """Return the only row of the activity log, after checking its admin, action, target and address."""
     [row] = await logs(db)
     assert (row["action"], row["admin_id"], row["admin_name"], row["admin_email"]) == (
         action, admin.id, admin.name, admin.email,

@@ -1,4 +1,4 @@
-"""Clients as the outside has them: HTTP with JSON, and a WebSocket that is not ours."""
+"""Clients for tests: HTTP with JSON, and a WebSocket of another library."""
 
 import asyncio
 import json
@@ -82,7 +82,7 @@ class Api:
         return answer
 
     def check(self, method: str, path: str, answer: Answer) -> None:
-        """Every answer keeps the contract: errors their form, successes the shape that the endpoint declares."""
+        """Check an answer: an error has the error form, a success the shape that its endpoint declares."""
         assert answer.headers.get("X-Request-Id") or answer.status in (204, 400), answer
         if method == "HEAD":
             assert answer.raw == b""
@@ -116,11 +116,11 @@ class Api:
             assert body.keys() <= alike | declared.beside.keys(), (body.keys(), route)
             for name in declared.beside.keys() & body.keys():
                 TypeAdapter(declared.beside[name]).validate_json(json.dumps(body[name]), strict=True)
-        told = body if declared.bare else body["data"]
+        data = body if declared.bare else body["data"]
         if declared.returns is None:
-            assert told is None, f"{route.path} does not declare what it returns"
+            assert data is None, f"{route.path} does not declare what it returns"
         else:
-            TypeAdapter(declared.returns).validate_json(json.dumps(told), strict=True)
+            TypeAdapter(declared.returns).validate_json(json.dumps(data), strict=True)
 
     async def get(self, path: str, user: Person | None = None, **kwargs: Any) -> Answer:
         return await self.call("GET", path, None, user, **kwargs)
@@ -138,14 +138,14 @@ class Api:
         return await self.call("DELETE", path, body, user, **kwargs)
 
     async def socket(self, user: Person) -> "SocketClient":
-        """A signed-in socket of this instance, past its `ready`."""
+        """Return a signed-in socket of this instance that has received `ready`."""
         socket = await SocketClient.open(self, {"Authorization": f"Bearer {user.token}"})
         socket.ready = await socket.expect("ready")
         return socket
 
 
 class SocketClient:
-    """A WebSocket that notes every event in order; `expect` waits for the next of a kind."""
+    """A WebSocket that collects all events in order; `expect` waits for the next one with a name."""
 
     def __init__(self, ws: websockets.ClientConnection) -> None:
         self.ws = ws
@@ -168,7 +168,7 @@ class SocketClient:
         return event
 
     async def expect(self, name: str) -> dict[str, Any]:
-        """The data of the next event of this name; what comes before it stays in `events`."""
+        """Return the data of the next event with this name; earlier events stay in `events`."""
         while True:
             while self.taken < len(self.events):
                 event = self.events[self.taken]
@@ -181,7 +181,7 @@ class SocketClient:
         await self.ws.send(json.dumps({"event": event, **({} if data is None else {"data": data}), **more}))
 
     async def ask(self, event: str, data: Any = None) -> dict[str, Any]:
-        """Send with an id and wait for its one answer: the frame of `ack`, `pong` or `error`."""
+        """Send a command with an id; return the frame that answers it: `ack`, `pong` or `error`."""
         self.numbers += 1
         await self.send(event, data, id=self.numbers)
         while True:
@@ -201,7 +201,7 @@ class SocketClient:
         return frame["data"]
 
     async def heard(self) -> list[str]:
-        """Names of all events so far but those of presence, which come when they come.
+        """Return the names of all events so far except presence, whose time is not fixed.
 
         A ping is answered after everything that was sent to the socket before it.
         """
@@ -209,7 +209,7 @@ class SocketClient:
         return [event["event"] for event in self.events if event["event"] not in NO_NEWS]
 
     async def close_code(self) -> int:
-        """Wait for the server to close, and tell how."""
+        """Wait until the server closes; return the code."""
         async with asyncio.timeout(EVENT_SECONDS * 2):
             while True:
                 try:

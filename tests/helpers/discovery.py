@@ -1,4 +1,4 @@
-"""What the tests of discovery share: influencers with profiles of their own, and asking for them."""
+"""Helpers for the tests of discovery: influencers with given profiles, and requests for them."""
 
 from urllib.parse import quote
 
@@ -26,7 +26,7 @@ async def add(
     followers: int = 0,
     engagement: float = 0.0,
 ) -> Person:
-    """An influencer; with a handle, one who has an Instagram account."""
+    """Add an influencer; with a handle, an Instagram account too."""
     db = people.instance.db
     person = await people.influencer(name)
     await db.execute(SET_INFLUENCER, person.id, bio, region, categories)

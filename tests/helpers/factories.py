@@ -1,4 +1,4 @@
-"""People and what is between them, put into the database directly: a test acts only through what it is about."""
+"""Users, connections and conversations, inserted directly, so that a test uses only the routes that it tests."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -69,13 +69,13 @@ class People:
         return await self.sign_in(Person(user_id, name, email, role, "", user_id))
 
     async def sign_in(self, person: Person) -> Person:
-        """The same person with a session and token of their own."""
+        """Return the same user with another session and token."""
         session_id = await self.instance.db.fetchval(ADD_SESSION, person.id)
         token = self.instance.services.tokens.access(person.id, person.role, session_id)
         return Person(person.id, person.name, person.email, person.role, token, session_id)
 
     async def connect(self, one: Person, other: Person) -> str:
-        """The id of the two's conversation; they are connected."""
+        """Connect two users and return the id of their conversation."""
         async with self.instance.db.transaction() as tx:
             await tx.execute(CONNECT, one.id, other.id)
             return str(await open_conversation(tx, one.id, other.id))

@@ -1,4 +1,4 @@
-"""Forms with files as browsers send them, pictures to send, and what the server has kept of them."""
+"""Forms with files as browsers send them, sample pictures, and the files that the server has stored."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Job loops for tests: jobs written on the spot, leases of a moment, a clock that stands where the test puts it."""
+"""Job loops for tests: sample jobs, short leases, a clock that the test sets."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from server import Instance
 DAILY = "0 3 * * *"
 NOW = datetime(2026, 5, 4, 3, 0, 20, tzinfo=UTC)  # 20 seconds after the tick
 TICK = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
-NEVER = 3600.0  # seconds until the loop would look by itself: tests say when
+NEVER = 3600.0  # seconds until the loop would check; tests call it instead
 
 LIST_RUNS = """
     select id, job, scheduled_for, status, attempt, runner, counts::text as counts, error, finished_at, started_by
@@ -46,14 +46,14 @@ def make_loop(
 
 
 async def finished(*loops: JobLoop, within: float = 20) -> None:
-    """Everything these loops have started is over."""
+    """Wait until all runs of these loops have ended."""
     async with asyncio.timeout(within):
         while tasks := [task for loop in loops for task in loop.running]:
             await asyncio.gather(*tasks)
 
 
 async def run_job(instance: Instance, module: ModuleType, status: str = "SUCCEEDED") -> dict[str, int]:
-    """One run of a job, by hand; its counts. It must end with this status."""
+    """Run a job once and return its counts. It must end with this status."""
     name = module.__name__.rpartition(".")[2]
     loop = make_loop(instance, module.run, name=name)
     claimed = await claim_by_hand(instance.db, name, loop.runner, None)
@@ -80,6 +80,6 @@ ADD_MANY = """
 
 
 async def add_many(db: Database, count: int, platform: str = "INSTAGRAM") -> None:
-    """Accounts `many.1` … that are due to be synced."""
+    """Add accounts `many.1` … that are due for synchronisation."""
     for first in range(1, count + 1, 500):
         await db.execute(ADD_MANY, first, min(first + 499, count), platform)

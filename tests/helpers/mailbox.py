@@ -1,4 +1,4 @@
-"""What the console sender wrote: the newest mail, once it has come."""
+"""Read what the console sender wrote: the newest mail, as soon as it is sent."""
 
 import asyncio
 import email
@@ -18,7 +18,7 @@ class Mailbox:
         self.db = db
 
     async def text(self) -> str:
-        """The text of the newest mail; waits until the outbox is empty."""
+        """Return the text of the newest mail after the outbox is empty."""
         async with asyncio.timeout(5):
             while await self.db.fetchval(WAITING):
                 await asyncio.sleep(0.01)
@@ -29,7 +29,7 @@ class Mailbox:
         return part.get_content().replace("\r\n", "\n")
 
     async def code(self) -> str:
-        """The code in the newest mail."""
+        """Return the code in the newest mail."""
         found = CODE.search(await self.text())
         assert found
         return found[1]

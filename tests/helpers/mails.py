@@ -1,4 +1,4 @@
-"""A mail in Japanese with an emoji, and who sends it, for the tests of all senders."""
+"""A mail in Japanese with an emoji and its sender, for the tests of all senders."""
 
 from services.mail.messages import parse_from
 from services.mail.senders import Mail, SmtpSender
@@ -7,7 +7,7 @@ FROM = parse_from("美容 Encer <no-reply@encer.example>")
 MAIL = Mail(
     "hanako@example.jp", "ようこそ 🎉", "こんにちは 花子さん\n\n    012345\n", "<p>こんにちは <b>花子</b> 🎉</p>"
 )
-SHORT = 0.4  # seconds; what a sender may wait for a server that never answers
+SHORT = 0.4  # seconds that a sender may wait for a server that never answers
 GENEROUS = 10.0
 
 

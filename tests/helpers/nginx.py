@@ -1,4 +1,4 @@
-"""A real nginx with deploy/nginx.conf before instances of a test."""
+"""A real nginx with deploy/nginx.conf in front of a test's instances."""
 
 import socket
 from collections.abc import Iterator

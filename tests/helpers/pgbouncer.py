@@ -38,7 +38,7 @@ logfile = {folder}/pgbouncer.log
 
 
 class Pgbouncer:
-    """`more` is added to its configuration."""
+    """A running pgbouncer; `more` is added to its configuration."""
 
     def __init__(self, folder: Path, servers: ServerUrls, more: str = "") -> None:
         self.port = free_port()
@@ -60,8 +60,8 @@ class Pgbouncer:
     def url(self, parameters: str = "", database: str = "encer") -> str:
         return f"postgresql://encer@127.0.0.1:{self.port}/{database}?{parameters}"
 
-    def lose_the_way(self) -> None:
-        """End its connections to PostgreSQL and let it open no others."""
+    def cut_off(self) -> None:
+        """End its connections to PostgreSQL and prevent new ones."""
         sockets = self.sockets.readlink()
         self.sockets.unlink()
         with psycopg.connect(self.url(database="pgbouncer"), autocommit=True, row_factory=dict_row) as console:

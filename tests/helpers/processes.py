@@ -1,4 +1,4 @@
-"""Servers as processes of their own, to be killed and frozen."""
+"""Servers in separate processes, which tests kill and freeze."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ START_SECONDS = 40.0
 
 
 class ServerProcess:
-    """`server.py` on a port of its own, with these variables beside the usual ones."""
+    """`server.py` on a free port, with these variables in addition to the usual ones."""
 
     def __init__(self, urls: ServerUrls, data_dir: Path, **variables: str) -> None:
         self.port = free_port()
@@ -55,7 +55,7 @@ class ServerProcess:
 
 
 class Remote(Api):
-    """A client of a process; answers are checked against this process' own table of routes."""
+    """A client of a separate process; answers are checked against this process' table of routes."""
 
     def __init__(self, like: Api, port: int) -> None:
         self.instance = like.instance

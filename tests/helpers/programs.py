@@ -1,4 +1,4 @@
-"""Programs of the machine that some tests need: skipped where one is missing, and required where CI installs them."""
+"""Programs that some tests need: tests are skipped where one is missing, and fail where CI has installed them."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def needs_root() -> pytest.MarkDecorator:
 
 
 def needs_namespace() -> pytest.MarkDecorator:
-    """Mark tests that show themselves another /etc; containers often refuse that, so .ci/run does not require it."""
+    """Mark tests that mount another /etc; containers often refuse that, so .ci/run does not require it."""
     mount = ["unshare", "-m", "mount", "--bind", "/etc", "/etc"]
     allowed = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
     return pytest.mark.skipif(not allowed, reason="root and a mount namespace are needed: unshare -m is refused")

@@ -1,4 +1,4 @@
-"""Bytes that no HTTP library would send, and the answer to them."""
+"""Requests that no HTTP library would send, as bytes, and their answers."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-ANSWER_SECONDS = 20.0  # a busy machine takes its time; an answer that never comes is the failure
+ANSWER_SECONDS = 20.0  # long enough for a busy machine; only a missing answer is a failure
 STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n")
 
 
@@ -21,7 +21,7 @@ class RawAnswer:
         return json.loads(self.body)
 
     def check_form(self) -> None:
-        """Check what every answer has, and the form of every error."""
+        """Check the headers of every answer, and the form of every error."""
         assert "x-request-id" in self.headers or self.status == 101, self
         if self.status >= 400 and self.body:
             assert self.headers["content-type"].startswith("application/json"), self
@@ -29,7 +29,7 @@ class RawAnswer:
 
 
 async def exchange(port: int, sent: bytes, *, end: bool = False) -> RawAnswer:
-    """Send bytes on a new connection (`end`: and half-close it), and read one answer. Fails if there is none."""
+    """Send bytes on a new connection (and half-close it if `end`), and return one answer. Fails if there is none."""
     async with asyncio.timeout(ANSWER_SECONDS):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
@@ -61,5 +61,5 @@ async def read_answer(reader: asyncio.StreamReader, to_head: bool = False) -> Ra
 
 
 def request(line: str, *headers: str, body: bytes = b"") -> bytes:
-    """A request of these lines; Host is added."""
+    """Return a request with these lines; Host is added."""
     return "\r\n".join([f"{line} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode("latin-1") + body

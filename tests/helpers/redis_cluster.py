@@ -16,7 +16,7 @@ PASSWORD = "not-a-secret"
 PRIMARIES = 3
 SLOTS = 16_384
 AGREE_SECONDS = 20.0
-# Longer than a busy machine keeps a process waiting, so that nodes take one another for dead only when told.
+# Longer than a busy machine delays a process, so that nodes fail over only when a test stops one.
 NODE_TIMEOUT_MS = 10_000
 
 
@@ -29,7 +29,7 @@ class Node:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start, or start again with the memory of the cluster that it belongs to."""
+        """Start the node; after a stop it still knows its cluster."""
         self.folder.mkdir(exist_ok=True)
         options = {
             "bind": "127.0.0.1", "port": self.port, "dir": self.folder, "save": "", "appendonly": "no",
@@ -55,16 +55,16 @@ class Node:
         return self.ask("CLUSTER MYID").decode()
 
     def sees_all(self, nodes: int) -> bool:
-        """All slots served, all nodes known."""
+        """Return whether this node sees all slots served and all nodes known."""
         state = self.ask("CLUSTER INFO")
-        told = [state[name] for name in ("cluster_state", "cluster_slots_ok", "cluster_known_nodes")]
-        return told == ["ok", str(SLOTS), str(nodes)]
+        seen = [state[name] for name in ("cluster_state", "cluster_slots_ok", "cluster_known_nodes")]
+        return seen == ["ok", str(SLOTS), str(nodes)]
 
     def is_linked(self) -> bool:
         return self.redis.info("replication")["master_link_status"] == "up"
 
     def listeners(self, channel: str) -> int:
-        """How many instances hear this channel through this node."""
+        """Return how many instances are subscribed to this channel through this node."""
         return sum(count for _, count in self.ask("PUBSUB SHARDNUMSUB", channel))
 
 
@@ -102,13 +102,13 @@ class RedisCluster:
             node.kill()
 
     def agree(self) -> None:
-        """Wait until every node that runs sees all slots served and all nodes."""
+        """Wait until every running node sees all slots served and all nodes known."""
         for node in self.nodes:
             if node.process:
                 wait_until(partial(node.sees_all, len(self.nodes)))
 
     def owner(self, channel: str) -> Node:
-        """The node that serves this channel's slot, by the word of one that runs."""
+        """Return the node that serves this channel's slot, as a running node reports it."""
         slot = key_slot(channel.encode())
         asked = next(node for node in self.nodes if node.process)
         for first, last, (_, port, *_), *_ in Redis.execute_command(asked.redis, "CLUSTER SLOTS", NEVER_DECODE=True):
@@ -117,7 +117,7 @@ class RedisCluster:
         raise LookupError(channel)
 
     def move(self, channel: str) -> None:
-        """Give the slot of this channel to another primary."""
+        """Move the slot of this channel to another primary."""
         new = next(node for node in self.primaries if node is not self.owner(channel))
         for node in [new, *(node for node in self.primaries if node is not new)]:
             node.ask("CLUSTER SETSLOT", key_slot(channel.encode()), "NODE", new.id)

@@ -1,4 +1,4 @@
-"""Scrapes in small: of a stand-in, and of datasets written by hand."""
+"""Small scrapes: from a stand-in, and from datasets that a test writes."""
 
 from services.apify.runs import ApifyActors
 from services.social.instagram import InstagramProfiles

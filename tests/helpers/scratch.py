@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# The name of a folder, with what has a meaning in a shell, in make, in a URL, in a pattern or in a file of settings.
+# A folder name with characters that have a meaning in a shell, in make, in a URL, in a pattern or in a settings file.
 ODD = """a b (c)&#%'"é [d]"""
 
 

@@ -1,4 +1,4 @@
-"""Both instances wired to stand-ins of the vendors, and what tests of social accounts do again and again."""
+"""Connect both instances to stand-ins of the vendors; steps that tests of social accounts share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ START = "POST .*/runs$"
 def wire_apify(
     io_loop: Any, instances: list[Instance], monkeypatch: pytest.MonkeyPatch, **changes: Any
 ) -> Iterator[Any]:
-    """A stand-in for Apify that these instances talk to; `changes` to their settings."""
+    """Start a stand-in for Apify and point these instances to it, with `changes` to their settings."""
     monkeypatch.setattr(apify_service, "RETRY_SECONDS", 0.01)
     vendor = apify.Apify()
     io_loop.run_sync(lambda: run(vendor.listen))
@@ -73,7 +73,7 @@ def end_runs(apify: Any, status: str = "SUCCEEDED") -> None:
 
 
 async def age(db, days: float) -> None:
-    """Let the accounts' data be so many days old."""
+    """Make the accounts' data this many days old."""
     await db.execute(
         "update social_media_accounts set last_synced_at = last_synced_at - make_interval(secs => $1),"
         " next_sync_at = next_sync_at - make_interval(secs => $1)",
@@ -83,7 +83,7 @@ async def age(db, days: float) -> None:
 
 
 async def begin_oauth(api, person) -> str:
-    """The address at TikTok that the person is sent to."""
+    """Return the address at TikTok to which the user is redirected."""
     answer = await api.get("/social-media/tiktok/auth", person)
     assert answer.status == 200, answer
     return answer.body["authUrl"]
@@ -94,7 +94,7 @@ def state_of(auth_url: str) -> str:
 
 
 async def come_back(api, **query: str) -> dict[str, str]:
-    """What the web client is told by the redirect."""
+    """Return the parameters of the redirect to the web client."""
     answer = await api.get(f"/social-media/tiktok/oauth/callback?{urlencode(query)}")
     return landed(answer)
 

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority, for servers of ours that play somebody else's name."""
+"""A temporary certificate authority, for test servers that answer under a vendor's host name."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """Signs certificates into `folder`; `client` trusts it and nobody else."""
+    """Signs certificates into `folder`; `client` is a TLS context that trusts only this authority."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -24,7 +24,7 @@ class Authority:
         self.client = ssl.create_default_context(cadata=root)
 
     def server(self, *names: str) -> ssl.SSLContext:
-        """A context for a server with a certificate of these host names."""
+        """Return a server's TLS context with a certificate for these host names."""
         key = ec.generate_private_key(ec.SECP256R1())
         hosts = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
         certificate = self._sign(x509.Name([]), key, hosts)

@@ -1,4 +1,4 @@
-"""Who is online, over two instances and their deaths; told to connected users alone."""
+"""Presence over two instances and their deaths, announced to connected users alone."""
 
 import asyncio
 from itertools import groupby
@@ -15,14 +15,14 @@ from tests.helpers.clients import SocketClient
 
 @pytest.fixture(autouse=True)
 def brisk(io_loop, instance, other_instance, monkeypatch) -> None:
-    """Seconds become fractions; both instances have registered in the emptied Redis."""
+    """Shorten all presence intervals, and register both instances in the emptied Redis."""
     monkeypatch.setattr("realtime.presence.presence.GRACE_SECONDS", 0.3)
     monkeypatch.setattr("realtime.presence.presence.DEAD_SECONDS", 1)
     monkeypatch.setattr("realtime.presence.presence.HEARTBEAT_SECONDS", 0.1)
 
     async def settle() -> None:
         for presence in (instance.realtime.presence, other_instance.realtime.presence):
-            await presence.stop()  # else it would sleep on at the old pace
+            await presence.stop()  # otherwise it sleeps on with the old interval
             presence.start()
         for presence in (instance.realtime.presence, other_instance.realtime.presence):
             async with asyncio.timeout(5):
@@ -38,17 +38,17 @@ async def names(socket: SocketClient) -> list[tuple[str, str]]:
 
 
 async def changes(socket: SocketClient) -> list[tuple[str, str]]:
-    """Without repetitions: a greeting and the news may both tell of one arrival."""
+    """Drop repetitions: the initial list and the announcement may both report one arrival."""
     return [change for change, _ in groupby(await names(socket))]
 
 
-async def test_coming_and_going_is_told_to_connected_users_alone(api, other_api, people, db):
+async def test_arrivals_and_departures_are_announced_to_connected_users_alone(api, other_api, people, db):
     hanako, sakura, stranger = await people.influencer(), await people.salon(), await people.influencer("Stranger")
     await people.connect(hanako, sakura)
     watching, outside = await api.socket(hanako), await api.socket(stranger)
     coming = await other_api.socket(sakura)
     assert (await watching.expect("user_online"))["userId"] == sakura.id
-    # She who comes is told who is there already.
+    # A new socket receives who is online already.
     assert (await coming.expect("user_online"))["userId"] == hanako.id
     second = await api.socket(sakura)
     assert await changes(watching) == [("user_online", sakura.id)]
@@ -76,7 +76,7 @@ async def test_a_reload_and_a_change_of_instance_are_no_departure(api, other_api
     assert await names(watching) == [("user_online", sakura.id), ("user_offline", sakura.id)]
 
 
-async def test_the_living_sweep_the_dead(instance, api, people, settings, servers):
+async def test_live_instances_remove_the_users_of_a_dead_one(instance, api, people, settings, servers):
     hanako, sakura = await people.influencer(), await people.salon()
     await people.connect(hanako, sakura)
     watching = await api.socket(hanako)
@@ -84,12 +84,12 @@ async def test_the_living_sweep_the_dead(instance, api, people, settings, server
     await dying.start()
     here = await type(api)(dying).socket(sakura)
     await watching.expect("user_online")
-    await dying.realtime.presence.stop()  # as a killed process: it beats no more and takes nothing back
+    await dying.realtime.presence.stop()  # as a killed process: it sends no heartbeat and withdraws nothing
     assert (await watching.expect("user_offline"))["userId"] == sakura.id
     redis, dead = instance.redis, dying.realtime.instance_id
     assert await redis.zscore(INSTANCES, dead) is None
     assert not await redis.exists(OF + dead)
-    # It was only frozen: it finds out, and its people are back.
+    # It was only frozen: it notices, and its users are online again.
     dying.realtime.presence.start()
     assert (await watching.expect("user_online"))["userId"] == sakura.id
     await here.close()
@@ -102,7 +102,7 @@ async def test_only_a_death_is_logged_as_one(instance, other_instance, api, peop
     watching = await api.socket(hanako)
 
     async def end_one(orderly: bool) -> list[str]:
-        """Deaths that are logged until an instance that ends has been swept."""
+        """Return the deaths that are logged until the ended instance's users are removed."""
         ending = Instance(settings, servers)
         await ending.start()
         await type(api)(ending).socket(sakura)
@@ -112,10 +112,10 @@ async def test_only_a_death_is_logged_as_one(instance, other_instance, api, peop
             if orderly:
                 await ending.stop()
             else:
-                await tasks.end(*presence.running)  # as a killed process: it only falls silent
+                await tasks.end(*presence.running)  # as a killed process: its heartbeats end
             await watching.expect("user_offline")
             async with asyncio.timeout(10):
-                while await instance.redis.zscore(INSTANCES, presence.instance_id) is not None:  # it is swept
+                while await instance.redis.zscore(INSTANCES, presence.instance_id) is not None:  # its users are removed
                     await asyncio.sleep(0.02)
         if not orderly:
             await ending.stop()
@@ -127,7 +127,7 @@ async def test_only_a_death_is_logged_as_one(instance, other_instance, api, peop
     assert await end_one(orderly=True) == []
 
 
-async def test_who_came_back_from_a_stop_can_die(instance, other_instance, api, people, settings, servers):
+async def test_an_instance_that_was_restarted_can_die(instance, other_instance, api, people, settings, servers):
     hanako, sakura = await people.influencer(), await people.salon()
     await people.connect(hanako, sakura)
     watching, returned = await api.socket(hanako), Instance(settings, servers)
@@ -143,13 +143,13 @@ async def test_who_came_back_from_a_stop_can_die(instance, other_instance, api, 
     await returned.stop()
 
 
-async def test_redis_forgets_everything_and_nobody_is_told(instance, other_instance, api, other_api, people):
+async def test_a_redis_that_loses_its_data_causes_no_announcement(instance, other_instance, api, other_api, people):
     hanako, sakura = await people.influencer(), await people.salon()
     await people.connect(hanako, sakura)
     watching, there = await api.socket(hanako), await other_api.socket(sakura)
     await watching.expect("user_online")
     presence = instance.realtime.presence
-    async with asyncio.timeout(5):  # a greeting and the news may both tell of one arrival
+    async with asyncio.timeout(5):  # the initial list and the announcement may both report one arrival
         while (
             presence.uninformed
             or other_instance.realtime.presence.dirty
@@ -158,16 +158,16 @@ async def test_redis_forgets_everything_and_nobody_is_told(instance, other_insta
             await asyncio.sleep(0.02)
     other_instance.realtime.publisher.publish(
         NotificationRead(hanako.id, None, 0)
-    )  # comes after what that instance told before
+    )  # arrives after everything that this instance published before
     await watching.expect("notification_read")
-    told = await names(watching)
+    announced = await names(watching)
     await instance.redis.flushdb()
     async with asyncio.timeout(5):
         while not all(await presence._run("return {redis.call('ZCARD', KEYS[1]) > 1 and 1 or 0}")):
             await asyncio.sleep(0.02)
         while await presence._present([hanako.id, sakura.id], present=True) != [hanako.id, sakura.id]:
             await asyncio.sleep(0.02)
-    assert await names(watching) == told
+    assert await names(watching) == announced
     await there.close()
     await watching.expect("user_offline")
 

@@ -1,4 +1,4 @@
-"""RFC 6455 to the letter, by raw frames: masks, close codes, and floods of control frames and fragments."""
+"""RFC 6455 by raw frames: masks, close codes, and floods of control frames and fragments."""
 
 import pytest
 

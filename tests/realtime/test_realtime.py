@@ -1,4 +1,4 @@
-"""Two people on two instances: what one does, the other hears, once and in order; a stranger hears nothing."""
+"""Two users on two instances receive each other's events once and in order; a stranger receives nothing."""
 
 import asyncio
 
@@ -38,8 +38,8 @@ async def test_a_message_by_rest_reaches_the_other_instance(api, stage):
     sent = (await api.post(stage.path, {"content": "こんにちは 🌸"}, stage.hanako)).data
     assert await stage.sakura_socket.expect("message_sent") == sent
     assert await stage.hanako_socket.expect("message_sent") == sent  # the author's sockets too
-    told = await stage.sakura_socket.expect("notification_received")
-    assert (told["unreadCount"], told["notification"]["messageId"]) == (1, sent["id"])
+    event = await stage.sakura_socket.expect("notification_received")
+    assert (event["unreadCount"], event["notification"]["messageId"]) == (1, sent["id"])
     assert (await stage.hanako_socket.heard()).count("notification_received") == 0
     await stage.assert_strangers_heard_nothing()
 
@@ -74,18 +74,18 @@ async def test_typing(stage, api, monkeypatch):
     where = {"conversationId": stage.conversation_id}
     second = await api.socket(stage.hanako)
     await second.join(stage.conversation_id)
-    monkeypatch.setattr("realtime.typists.REPEAT_SECONDS", 0)  # the instances tell one another, not their sockets
+    monkeypatch.setattr("realtime.typists.REPEAT_SECONDS", 0)  # sockets still receive it once
     for _ in range(3):
         await stage.hanako_socket.send("typing_start", where)
     assert await stage.sakura_socket.expect("user_typing") == {**where, "userId": stage.hanako.id}
     await stage.hanako_socket.send("typing_stop", where)
     assert await stage.sakura_socket.expect("user_stopped_typing") == {**where, "userId": stage.hanako.id}
     assert await stage.sakura_socket.heard() == ["user_typing", "user_stopped_typing"]
-    assert await second.heard() == []  # none of the typist's sockets
+    assert await second.heard() == []  # the typist's sockets do not receive it
     await stage.assert_strangers_heard_nothing()
 
 
-async def test_typing_ends_with_the_message_on_leave_on_disconnect_and_by_itself(stage, api, other_api, monkeypatch):
+async def test_typing_ends_with_the_message_on_leave_on_disconnect_and_later(stage, api, other_api, monkeypatch):
     where = {"conversationId": stage.conversation_id}
     await stage.hanako_socket.send("typing_start", where)
     await stage.sakura_socket.expect("user_typing")
@@ -104,7 +104,7 @@ async def test_typing_ends_with_the_message_on_leave_on_disconnect_and_by_itself
     await stage.sakura_socket.expect("user_stopped_typing")
 
     monkeypatch.setattr("realtime.typing.LOST_SECONDS", 0.1)
-    for instance in (api.instance, other_api.instance):  # killed before it could tell of an end
+    for instance in (api.instance, other_api.instance):  # killed before it could publish the end
         instance.realtime.publisher.publish(UserTyping(stage.conversation_id, stage.hanako.id))
         await stage.sakura_socket.expect("user_typing")
         await stage.sakura_socket.expect("user_stopped_typing")
@@ -124,8 +124,8 @@ async def test_read_marks(stage, api, other_api):
     assert stage.sakura_socket.ready["unreadMessages"] == 0
     ack = await stage.sakura_socket.ask("mark_read", {"conversationId": stage.conversation_id, "seq": 2})
     assert ack["data"] == {"unreadCount": 1}
-    told = await stage.hanako_socket.expect("message_read")
-    assert (told["userId"], told["seq"]) == (stage.sakura.id, 2)
+    event = await stage.hanako_socket.expect("message_read")
+    assert (event["userId"], event["seq"]) == (stage.sakura.id, 2)
     ack = await stage.sakura_socket.ask("mark_read", {"conversationId": stage.conversation_id, "seq": 1})
     assert ack["data"] == {"unreadCount": 1}  # a mark never moves back
     await other_api.get(stage.path, stage.sakura)
@@ -159,8 +159,10 @@ async def test_resume_replays_the_present_state_in_order(stage, api, other_api):
     back = await other_api.socket(stage.sakura)
     ack = await back.join(stage.conversation_id, after=3)
     assert ack == {"conversationId": stage.conversation_id, "lastRev": 7, "replayed": 3, "complete": True}
-    told = [(e["event"], e["data"]["seq"], e["data"]["rev"]) for e in back.events if e["event"].startswith("message")]
-    assert told[:3] == [("message_sent", 4, 4), ("message_edited", 2, 6), ("message_sent", 5, 7)]
+    received = [
+        (e["event"], e["data"]["seq"], e["data"]["rev"]) for e in back.events if e["event"].startswith("message")
+    ]
+    assert received[:3] == [("message_sent", 4, 4), ("message_edited", 2, 6), ("message_sent", 5, 7)]
     await api.post(stage.path, {"content": "live"}, stage.hanako)
     await back.expect("message_sent")
     again = await other_api.socket(stage.sakura)
@@ -191,7 +193,7 @@ async def test_too_far_behind_replays_nothing(stage, api, monkeypatch, db):
     assert (await other.join(stage.conversation_id, after=1))["replayed"] == 500
 
 
-async def test_joining_while_messages_pour_in_misses_and_repeats_nothing(stage, api, other_api):
+async def test_a_join_during_many_messages_misses_and_repeats_nothing(stage, api, other_api):
     async def pour() -> None:
         for n in range(60):
             await (api if n % 2 else other_api).post(stage.path, {"content": str(n)}, stage.hanako)
@@ -213,18 +215,18 @@ async def test_joining_while_messages_pour_in_misses_and_repeats_nothing(stage, 
 
 
 async def test_a_change_that_redis_did_not_bring_is_caught_up(stage, other_api, db, other_instance):
-    """As if the sender's instance had died between the commit and Redis."""
+    """As if the sender's instance died between the commit and the publication."""
     from db.queries.conversations import NewMessage, send_message
 
-    await send_message(db, stage.conversation_id, stage.hanako.id, NewMessage(content="nobody was told"))
-    assert (await stage.sakura_socket.expect("message_sent"))["content"] == "nobody was told"
+    await send_message(db, stage.conversation_id, stage.hanako.id, NewMessage(content="was not published"))
+    assert (await stage.sakura_socket.expect("message_sent"))["content"] == "was not published"
     await send_message(db, stage.conversation_id, stage.hanako.id, NewMessage(content="nor of this"))
     await other_api.post(stage.path, {"content": "but of this"}, stage.hanako)
-    told = [(await stage.sakura_socket.expect("message_sent"))["content"] for _ in range(2)]
-    assert told == ["nor of this", "but of this"]
+    received = [(await stage.sakura_socket.expect("message_sent"))["content"] for _ in range(2)]
+    assert received == ["nor of this", "but of this"]
 
 
-async def test_a_conversation_that_was_closed_is_told_at_the_join(stage, api, people, db):
+async def test_a_join_of_a_closed_conversation_receives_its_end(stage, api, people, db):
     from db.queries.conversations import close_conversations
 
     await api.post(stage.path, {"content": "last words"}, stage.hanako)

@@ -1,4 +1,4 @@
-"""Redis away or frozen: nobody waits for it, nothing depends on it, and it is taken up again by itself."""
+"""Redis down or frozen: no request waits for it, none fails, and instances reconnect to it."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from settings import Limit, Settings
 from tests.drills.proxy import TcpProxy
 from tests.helpers.clients import Api
 
-SEND_SECONDS = 0.5  # no send may be slower for Redis' sake
+SEND_SECONDS = 0.5  # no send may take longer because of Redis
 CONVERGE_SECONDS = 2.0
 
 
@@ -28,7 +28,7 @@ def proxy(io_loop, servers) -> TcpProxy:
 
 @pytest.fixture
 def shaky(io_loop, settings, servers, proxy, instance) -> Instance:
-    """An instance whose Redis is behind the proxy, with limits in force: they ask Redis for every request."""
+    """An instance that reaches Redis through the proxy, with limits on: they ask Redis in every request."""
     credentials = servers.redis_url.rpartition("@")[0]
     urls = ServerUrls(servers.database_url, f"{credentials}@127.0.0.1:{proxy.port}/0")
     update = {
@@ -72,12 +72,12 @@ async def test_redis_fails(shaky, proxy, other_api, people, fail):
         else:
             await here.ask("send_message", {"conversationId": conversation_id, "content": str(number)})
         assert time.monotonic() - began < SEND_SECONDS
-        assert (await also_here.expect("message_sent"))["content"] == str(number)  # at once, past Redis
+        assert (await also_here.expect("message_sent"))["content"] == str(number)  # at once, without Redis
     joined = time.monotonic()
     await (await api.socket(sakura)).join(conversation_id)
     assert time.monotonic() - joined < 2 * SEND_SECONDS
     await ready_says(api, "degraded")
-    # The other instance has found what Redis did not bring.
+    # The other instance has read from the database what Redis did not deliver.
     assert [(await there.expect("message_sent"))["content"] for _ in range(8)] == [str(n) for n in range(8)]
     proxy.heal()
     healed = time.monotonic()
@@ -90,11 +90,11 @@ async def test_redis_fails(shaky, proxy, other_api, people, fail):
     assert time.monotonic() - healed < CONVERGE_SECONDS
     assert (await there.heard()).count("message_sent") == 10
     async with asyncio.timeout(CONVERGE_SECONDS):
-        while fail is refuse and "resync" not in await here.heard():  # of what only Redis carries; frozen, it kept it
+        while fail is refuse and "resync" not in await here.heard():  # a frozen Redis delivers the events later
             pass
 
 
-async def test_what_overflows_the_queue_to_redis_makes_the_others_look_again(
+async def test_an_overflow_of_the_queue_to_redis_makes_the_others_catch_up(
     shaky, proxy, other_api, people, monkeypatch
 ):
     monkeypatch.setattr("realtime.redis.publisher.QUEUE_BYTES", 20_000)

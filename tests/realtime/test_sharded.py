@@ -1,4 +1,4 @@
-"""REDIS_SHARDED: two instances on a Redis cluster, whose nodes die, come back, are replaced and hand over slots."""
+"""REDIS_SHARDED: two instances on a Redis cluster whose nodes die, restart, are replaced and move slots."""
 
 import asyncio
 import time
@@ -58,12 +58,12 @@ async def become_healthy(*instances: Instance) -> None:
 
 @dataclass
 class Pair:
-    """Hanako here and Sakura there, who have both joined their conversation."""
+    """Hanako on this instance and Sakura on the other; both have joined their conversation."""
 
     hanako: Person
     conversation_id: str
     writes: SocketClient
-    hears: SocketClient
+    reads: SocketClient
     api: Api
 
     @property
@@ -75,15 +75,15 @@ class Pair:
         assert (await self.api.post(path, {"content": content}, self.hanako)).status == 201
 
     async def type(self) -> None:
-        """Typing reaches another instance through Redis alone: the database knows nothing of it."""
+        """Type. Typing reaches another instance through Redis alone, because the database does not store it."""
         where = {"conversationId": self.conversation_id}
-        for sent, heard in (("typing_start", "user_typing"), ("typing_stop", "user_stopped_typing")):
+        for sent, received in (("typing_start", "user_typing"), ("typing_stop", "user_stopped_typing")):
             await self.writes.send(sent, where)
-            assert await self.hears.expect(heard) == {**where, "userId": self.hanako.id}
+            assert await self.reads.expect(received) == {**where, "userId": self.hanako.id}
 
     async def close(self) -> None:
         await self.writes.close()
-        await self.hears.close()
+        await self.reads.close()
 
 
 class Stage:
@@ -94,17 +94,17 @@ class Stage:
         self.pairs: list[Pair] = []
 
     async def pair_on(self, node: Node) -> Pair:
-        """Two people whose conversation this node carries."""
+        """Return two users whose conversation's channel belongs to this node."""
         hanako = await self.people.influencer()
         while True:
             sakura = await self.people.salon()
             conversation_id = await self.people.connect(hanako, sakura)
             if self.cluster.owner(channels.conversation(conversation_id)) is node:
                 break
-        writes, hears = await self.here.socket(hanako), await self.there.socket(sakura)
-        for socket in (writes, hears):
+        writes, reads = await self.here.socket(hanako), await self.there.socket(sakura)
+        for socket in (writes, reads):
             await socket.join(conversation_id)
-        self.pairs.append(Pair(hanako, conversation_id, writes, hears, self.here))
+        self.pairs.append(Pair(hanako, conversation_id, writes, reads, self.here))
         return self.pairs[-1]
 
 
@@ -118,7 +118,7 @@ def stage(io_loop: IOLoop, db, cluster: RedisCluster, here: Instance, there: Ins
 
 
 async def test_each_node_carries_the_channels_of_its_slots(stage, cluster):
-    told = ["message_sent", "notification_received"]
+    expected = ["message_sent", "notification_received"]
     caught_up = CATCH_UPS._value.get()
     for node in cluster.primaries:
         pair = await stage.pair_on(node)
@@ -126,17 +126,17 @@ async def test_each_node_carries_the_channels_of_its_slots(stage, cluster):
         assert (node.listeners(pair.channel), elsewhere) == (2, [0, 0])
         await pair.type()
         await pair.send("こんにちは")
-        heard: list[str] = []  # by two nodes perhaps, so in either order
-        while len(heard) < 2:
-            heard += [name for name in [(await pair.hears.receive())["event"]] if name in told]
-        assert sorted(heard) == told
+        received: list[str] = []  # two nodes may carry them, so in either order
+        while len(received) < 2:
+            received += [name for name in [(await pair.reads.receive())["event"]] if name in expected]
+        assert sorted(received) == expected
     assert CATCH_UPS._value.get() == caught_up
 
 
 async def test_presence_is_counted_over_both_instances(stage, cluster):
     pair = await stage.pair_on(cluster.primaries[0])
-    assert (await pair.writes.expect("user_online"))["userId"] == pair.hears.ready["userId"]
-    assert (await pair.hears.expect("user_online"))["userId"] == pair.hanako.id
+    assert (await pair.writes.expect("user_online"))["userId"] == pair.reads.ready["userId"]
+    assert (await pair.reads.expect("user_online"))["userId"] == pair.hanako.id
 
 
 async def test_limits_are_counted_over_both_instances(stage, here, there, sharded, monkeypatch):
@@ -164,13 +164,13 @@ async def test_a_slot_moves(stage, cluster):
     stays = await stage.pair_on(cluster.primaries[1])
     old = cluster.owner(pair.channel)
     cluster.move(pair.channel)
-    await pair.hears.expect("resync")
+    await pair.reads.expect("resync")
     await pair.writes.expect("resync")
     assert (cluster.owner(pair.channel).listeners(pair.channel), old.listeners(pair.channel)) == (2, 0)
     await pair.type()
     await stays.type()
     await pair.send("still here")
-    assert (await pair.hears.expect("message_sent"))["content"] == "still here"
+    assert (await pair.reads.expect("message_sent"))["content"] == "still here"
 
 
 async def test_a_node_restarts(stage, cluster, here, there):
@@ -178,18 +178,18 @@ async def test_a_node_restarts(stage, cluster, here, there):
     pair, other = await stage.pair_on(node), await stage.pair_on(cluster.primaries[0])
     node.kill()
     began = time.monotonic()
-    await pair.send("to nobody's ears")
+    await pair.send("without a subscriber")
     assert time.monotonic() - began < 0.5
-    await other.type()  # the other nodes' channels go on
-    assert (await pair.hears.expect("message_sent"))["content"] == "to nobody's ears"  # from the database
+    await other.type()  # the other nodes' channels still work
+    assert (await pair.reads.expect("message_sent"))["content"] == "without a subscriber"  # from the database
     await until(lambda: not there.realtime.relay.healthy)
     assert (await stage.there.get("/health/ready")).body["status"] == "degraded"
     node.start()
-    await pair.hears.expect("resync")
+    await pair.reads.expect("resync")
     await pair.type()
     await pair.send("back again")
-    assert (await pair.hears.expect("message_sent"))["content"] == "back again"
-    assert [event["data"]["seq"] for event in pair.hears.events if event["event"] == "message_sent"] == [1, 2]
+    assert (await pair.reads.expect("message_sent"))["content"] == "back again"
+    assert [event["data"]["seq"] for event in pair.reads.events if event["event"] == "message_sent"] == [1, 2]
     await become_healthy(here, there)
 
 
@@ -197,20 +197,20 @@ async def test_a_node_dies_and_is_replaced(stage, cluster):
     dead = cluster.primaries[-1]
     pair, other = await stage.pair_on(dead), await stage.pair_on(cluster.primaries[0])
     dead.kill()
-    await pair.writes.send("typing_start", {"conversationId": pair.conversation_id})  # said once somebody listens
+    await pair.writes.send("typing_start", {"conversationId": pair.conversation_id})
     cluster.replica.ask("CLUSTER FAILOVER", "TAKEOVER")
-    await pair.hears.expect("resync")
+    await pair.reads.expect("resync")
     assert cluster.replica.listeners(pair.channel) > 0
     await pair.writes.send("typing_stop", {"conversationId": pair.conversation_id})
-    await pair.hears.expect("user_stopped_typing")
+    await pair.reads.expect("user_stopped_typing")
     await pair.type()
     await other.type()
     await pair.send("from the replica")
-    assert (await pair.hears.expect("message_sent"))["content"] == "from the replica"
+    assert (await pair.reads.expect("message_sent"))["content"] == "from the replica"
 
 
 async def test_the_whole_cluster_is_away(stage, cluster, here, there, sharded, monkeypatch):
-    """Last in this file: what is left of the cluster afterwards is not whole."""
+    """Last in this file, because the cluster is not complete afterwards."""
     monkeypatch.setattr(sharded, "limit_general", Limit(4, 60))
     pair = await stage.pair_on(cluster.primaries[0])
     for node in cluster.nodes:
@@ -221,7 +221,7 @@ async def test_the_whole_cluster_is_away(stage, cluster, here, there, sharded, m
     answers = [await stage.here.get("/chat/contacts", pair.hanako) for _ in range(6)]
     assert [answer.status for answer in answers].count(429) == 3  # counted by this instance alone
     assert (await pair.writes.expect("message_sent"))["content"] == "by REST"
-    assert (await pair.hears.expect("message_sent"))["content"] == "by REST"
+    assert (await pair.reads.expect("message_sent"))["content"] == "by REST"
     for node in cluster.nodes:
         node.start()
     await until(lambda: cluster.primaries[0].listeners(pair.channel) == 2)

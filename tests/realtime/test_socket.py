@@ -1,4 +1,4 @@
-"""One socket: signing in, frames good and bad, and the ways it ends."""
+"""One socket: sign-in, valid and invalid frames, and every way in which it closes."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ async def test_no_sign_in_in_time(api, monkeypatch):
 
 
 @pytest.mark.parametrize("changes", [{"secret": "x" * 32}, {"typ": "refresh"}, {"exp": 1}, {"sid": "nonsense"}])
-async def test_bad_tokens_are_told_after_the_upgrade(instance, api, hanako, changes):
+async def test_invalid_tokens_are_refused_after_the_upgrade(instance, api, hanako, changes):
     token = forge(instance, hanako, **changes)
     by_header = await SocketClient.open(api, {"Authorization": f"Bearer {token}"})
     assert await by_header.close_code() == 4401
@@ -49,14 +49,14 @@ async def test_bad_tokens_are_told_after_the_upgrade(instance, api, hanako, chan
     assert await by_frame.close_code() == 4401
 
 
-async def test_a_token_in_the_query_counts_for_nothing(api, hanako, monkeypatch):
+async def test_a_token_in_the_query_is_ignored(api, hanako, monkeypatch):
     monkeypatch.setattr("realtime.sockets.socket.SIGN_IN_SECONDS", 0.05)
     url = api.base.replace("http", "ws") + f"/ws?token={hanako.token}"
     socket = SocketClient(await websockets.connect(url, compression=None, proxy=None))
     assert await socket.close_code() == 4408
 
 
-async def test_foreign_pages_may_not_connect(api, hanako):
+async def test_pages_of_other_origins_are_refused(api, hanako):
     for origin in ("https://evil.example", api.base, "null"):
         with pytest.raises(websockets.InvalidStatus) as refused:
             await SocketClient.open(api, {"Authorization": f"Bearer {hanako.token}"}, origin=origin)
@@ -65,7 +65,7 @@ async def test_foreign_pages_may_not_connect(api, hanako):
     await ours.expect("ready")
 
 
-async def test_another_protocol_is_not_ours(api):
+async def test_another_subprotocol_is_not_accepted(api):
     socket = await SocketClient.open(api, subprotocols=["graphql-ws"])
     assert await socket.close_code() == 4400
 
@@ -82,7 +82,7 @@ async def test_a_token_ends_and_can_be_renewed(instance, api, hanako, people):
     assert await lives.close_code() == 4401
 
 
-async def test_a_suspended_user_hears_no_more(api, other_api, hanako, db):
+async def test_a_suspended_user_receives_nothing_more(api, other_api, hanako, db):
     here, there = await api.socket(hanako), await other_api.socket(hanako)
     async with db.transaction() as tx:
         await tx.execute("update users set status = 'SUSPENDED' where id = $1", hanako.id)
@@ -132,7 +132,7 @@ async def test_bad_frames_are_answered_and_close_nothing(api, hanako, frame, cod
     assert (await socket.ask("ping"))["event"] == "pong"
 
 
-async def test_an_answer_carries_the_id_it_was_asked_with(api, hanako):
+async def test_an_answer_repeats_the_id_of_its_frame(api, hanako):
     socket = await api.socket(hanako)
     for asked in ("text", 7, 0):
         await socket.ws.send(json.dumps({"event": "ping", "id": asked}))
@@ -160,21 +160,21 @@ async def test_frames_before_sign_in(api, hanako):
     assert (await socket.ask("authenticate", {"token": hanako.token}))["event"] == "ack"
 
 
-async def test_a_giant_frame_closes_its_socket_alone(api, hanako):
+async def test_an_oversized_frame_closes_its_socket_alone(api, hanako):
     giant, other = await api.socket(hanako), await api.socket(hanako)
     await giant.ws.send("x" * (64 * 1024 + 1))
     assert await giant.close_code() == 1009
     assert (await other.ask("ping"))["event"] == "pong"
 
 
-async def test_floods_end_but_surplus_typing_is_dropped(api, hanako, people, limit):
+async def test_floods_close_the_socket_but_surplus_typing_is_dropped(api, hanako, people, limit):
     limit("limit_socket_frames", Limit(20, 1, 60))
     conversation_id = await people.connect(hanako, await people.salon())
     typist = await api.socket(hanako)
     await typist.join(conversation_id)
     for _ in range(200):
         await typist.send("typing_start", {"conversationId": conversation_id})
-    with pytest.raises(TimeoutError):  # it lives: only what it sends beside is too much
+    with pytest.raises(TimeoutError):  # it stays open: only the surplus is dropped
         async with asyncio.timeout(0.3):
             await typist.ws.wait_closed()
     flood = await api.socket(hanako)
@@ -195,7 +195,7 @@ async def test_thirty_sockets_a_user(api, hanako, people):
     assert (refused["data"]["code"], "At most 30" in refused["data"]["message"]) == ("TOO_MANY", True)
     assert await by_frame.close_code() == 4429
     await sockets[0].close()
-    await (await api.socket(await people.influencer())).heard()  # others are not held up
+    await (await api.socket(await people.influencer())).heard()  # other users are not affected
     async with asyncio.timeout(2):
         while True:
             again = await SocketClient.open(api, {"Authorization": f"Bearer {hanako.token}"})
@@ -211,16 +211,16 @@ async def test_a_hundred_joined_conversations(api, hanako, people, monkeypatch):
         await socket.join(conversation_id)
     refused = await socket.ask("join_conversation", conversations[2])
     assert refused["data"]["code"] == "TOO_MANY"
-    await socket.join(conversations[0])  # one that is joined already
+    await socket.join(conversations[0])  # one that is joined already is joined again
     await socket.ask("leave_conversation", {"conversationId": conversations[1]})
     await socket.join(conversations[2])
 
 
-async def test_a_sign_in_that_comes_too_late_counts_for_nothing(instance, api, hanako, monkeypatch):
-    told, asked, added = asyncio.Event(), instance.sessions.caller, []
+async def test_a_sign_in_after_the_close_has_no_effect(instance, api, hanako, monkeypatch):
+    answered, asked, added = asyncio.Event(), instance.sessions.caller, []
 
     async def slowly(*args):
-        await told.wait()
+        await answered.wait()
         return await asked(*args)
 
     async def add(listener):
@@ -232,13 +232,13 @@ async def test_a_sign_in_that_comes_too_late_counts_for_nothing(instance, api, h
     socket = await SocketClient.open(api)
     await socket.send("authenticate", {"token": hanako.token})
     assert await socket.close_code() == 4408
-    told.set()
+    answered.set()
     await api.get("/health")
-    await api.get("/connections", hanako)  # behind the same question to the database
+    await api.get("/connections", hanako)  # after the same query
     assert added == []
 
 
-async def test_a_database_that_goes_away_during_sign_in_is_told(api, hanako, monkeypatch):
+async def test_a_database_that_fails_during_sign_in_closes_with_try_again(api, hanako, monkeypatch):
     async def away(*_):
         raise DatabaseUnavailable
 
@@ -267,13 +267,13 @@ async def test_every_frame_with_an_id_is_answered_once(api, hanako, people, limi
     [(0x81, b"\xff\xfe"), (0xF1, b"{}"), (0x83, b"{}"), (0x80, b"{}")],
     ids=["no UTF-8", "reserved bits", "unknown kind", "continues nothing"],
 )
-async def test_what_is_against_the_protocol_is_told_by_a_close_code(api, hanako, first_byte, payload):
+async def test_protocol_errors_close_with_their_code(api, hanako, first_byte, payload):
     socket = await api.socket(hanako)
     socket.ws.transport.write(bytes([first_byte, 0x80 | len(payload)]) + bytes(4) + payload)
     assert await socket.close_code() == 4400
 
 
-async def test_a_resync_reaches_everybody_though_a_slow_reader_leaves(instance):
+async def test_a_resync_reaches_all_although_a_slow_reader_is_closed(instance):
     class Listener:
         def __init__(self, name: str) -> None:
             self.user_id = name
@@ -290,9 +290,9 @@ async def test_a_resync_reaches_everybody_though_a_slow_reader_leaves(instance):
     assert [len(listener.frames) for listener in listeners] == [1, 1, 1]
 
 
-async def test_a_peer_that_answers_no_ping_is_hung_up_on(instance, api, hanako, monkeypatch):
-    """As one that went into a tunnel: nothing tells that it has gone."""
-    assert 2 * TORNADO_SETTINGS["websocket_ping_interval"] + 5 <= 60  # a ping, its time-out, Tornado's wait to close
+async def test_a_peer_that_answers_no_ping_is_closed(instance, api, hanako, monkeypatch):
+    """The network has failed without closing the connection."""
+    assert 2 * TORNADO_SETTINGS["websocket_ping_interval"] + 5 <= 60  # the ping, its timeout, Tornado's wait to close
     for name in ("websocket_ping_interval", "websocket_ping_timeout"):
         monkeypatch.setitem(instance.app.settings, name, 0.2)
     lost, lives = await api.socket(hanako), await api.socket(hanako)

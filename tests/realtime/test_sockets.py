@@ -1,4 +1,4 @@
-"""Slow and hostile sockets: each pays for itself alone."""
+"""Slow and hostile sockets affect no other socket."""
 
 import asyncio
 import gc
@@ -16,11 +16,11 @@ from realtime.sockets import send_queue
 from tests.helpers.clients import SocketClient
 
 IDLE_SOCKETS = 300  # 10,000 in bench/sockets.py
-IDLE_BYTES = 40_000  # a socket, measured generously: both ends live in this process
+IDLE_BYTES = 40_000  # per socket, with reserve: both ends are in this process
 
 
 async def join_raw(api, person, conversation_id: str) -> tuple[SocketClient, int]:
-    """A joined socket whose receive buffer in the kernel is small, so that not reading is felt."""
+    """Open a joined socket with a small receive buffer in the kernel, so that the server's queue fills soon."""
     raw = sockets.socket()
     raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
     raw.setblocking(False)
@@ -31,7 +31,7 @@ async def join_raw(api, person, conversation_id: str) -> tuple[SocketClient, int
     return client, raw.fileno()
 
 
-async def test_a_reader_that_stops_is_closed_and_nobody_else_notices(instance, api, people, db):
+async def test_a_reader_that_stops_is_closed_without_effect_on_others(instance, api, people, db):
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)
     stalled, _ = await join_raw(api, sakura, conversation_id)
@@ -60,14 +60,14 @@ async def test_a_reader_that_stops_is_closed_and_nobody_else_notices(instance, a
     assert sorted(delays)[len(delays) * 9 // 10] < 0.5
     stalled.ws.transport.resume_reading()
     assert await stalled.close_code() == 4508
-    # It comes back and has everything, at its own pace: 2 MB and more.
+    # It reconnects and receives everything, as fast as it reads: more than 2 MB.
     back = await api.socket(sakura)
     ack = await back.join(conversation_id, after=0)
     assert (ack["complete"], ack["replayed"]) == (True, len(delays))
     assert [e["data"]["seq"] for e in back.events if e["event"] == "message_sent"] == list(range(1, len(delays) + 1))
 
 
-async def test_a_long_replay_goes_no_faster_than_the_client_reads(instance, api, people, db):
+async def test_a_long_replay_is_no_faster_than_the_client_reads(instance, api, people, db):
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)
     for number in range(400):
@@ -90,8 +90,8 @@ async def test_a_long_replay_goes_no_faster_than_the_client_reads(instance, api,
     assert not theirs.closed
 
 
-async def test_an_ended_socket_acts_no_more(instance, api, people, db):
-    """Not even one that puts its end off by not reading."""
+async def test_a_closed_socket_has_no_more_effect(instance, api, people, db):
+    """Also one that delays its close by not reading."""
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)
     client, _ = await join_raw(api, hanako, conversation_id)
@@ -99,7 +99,7 @@ async def test_an_ended_socket_acts_no_more(instance, api, people, db):
     client.ws.transport.pause_reading()
     path = f"/chat/conversations/{conversation_id}/messages"
     async with asyncio.timeout(30):
-        while theirs.queue.bytes < 100_000:  # the kernel takes some megabytes first
+        while theirs.queue.bytes < 100_000:  # the kernel buffers some megabytes first
             await api.post(path, {"content": "長" * 4_900}, sakura)
     await db.execute("update sessions set ended_at = now(), end_reason = 'LOGGED_OUT' where id = $1", hanako.session_id)
     await instance.sessions.settle()
@@ -131,14 +131,14 @@ async def test_a_hundred_joins_of_strangers_conversations_leave_nothing(instance
 
 
 @pytest.mark.parametrize("payload", [b"\x00" * 70_000, "x" * 70_000], ids=["binary", "text"])
-async def test_giant_frames(api, people, payload):
+async def test_oversized_frames(api, people, payload):
     client = await api.socket(await people.influencer())
     await client.ws.send(payload)
     assert await client.close_code() == 1009
 
 
 async def test_a_flood_of_pings_costs_no_memory(api, people):
-    """Pongs that nobody reads would pile up."""
+    """Pongs that the client does not read must not collect in memory."""
     hanako = await people.influencer()
     client = await api.socket(hanako)
     theirs = next(s for s in api.instance.realtime.sockets if s.user_id == hanako.id)
