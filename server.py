@@ -17,6 +17,7 @@ import structlog
 import uvloop
 from tornado.netutil import bind_sockets
 
+from db import tasks
 from db.connect import CannotConnect, reason_of, wait_for_database
 from db.migrate import migrate
 from db.packaged.programs import ServersError
@@ -35,6 +36,7 @@ from realtime.sockets.socket import TORNADO_SETTINGS
 from realtime.wiring import Realtime
 from services.draining import announce_closing, requests_end, stop_accepting
 from services.files.media import media_faults
+from services.loop_lag import measure_loop_lag
 from services.mail.senders import sender_faults, sender_from_settings
 from services.redis_client import connect_redis
 from services.resources import Services
@@ -92,6 +94,7 @@ class Instance:
             make_table(), settings, self.db, self.sessions, self.services, self.realtime, self.outbox.wake, self.jobs,
             **TORNADO_SETTINGS,
         )  # fmt: skip
+        self.loop_lag = asyncio.create_task(tasks.supervise("event loop lag", measure_loop_lag), name="event loop lag")
         self.realtime.start()
         self.outbox.start()
         self.jobs.start()
@@ -124,6 +127,7 @@ class Instance:
             log.warning("requests were cut off at the end of the grace period")
         await self.realtime.sockets.close_all()
         await self.http.close_all_connections()
+        await tasks.end(self.loop_lag)
         await self.jobs.stop()
         await self.outbox.stop()
         await self.realtime.stop()

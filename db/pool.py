@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -16,6 +17,7 @@ from db import tasks
 from db.address import Address
 from db.connect import CONNECT_SECONDS, LOCAL_LIMITS, Connector
 from db.errors import NotReady
+from db.metrics import POOL_WAIT_SECONDS
 from db.outage import Outage
 
 log = structlog.get_logger()
@@ -136,6 +138,7 @@ class Database(Queries):
         self.strict = strict
         self.connector = Connector(Address.parse(url))
         self.pool: Any = None
+        self.waiting = 0  # statements and transactions that wait for a connection of the pool
         self.outage = Outage("PostgreSQL is not available", "PostgreSQL is available again")
         self.refuses_writes = False
         self.failed = asyncio.Event()  # PostgreSQL is to be looked at
@@ -173,20 +176,30 @@ class Database(Queries):
         if self.strict and (outer := open_transaction.get()) and outer.open and outer.database is self:
             raise RuntimeError("Ask the open transaction, not the database: a request holds one connection at a time")
         try:
-            async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as conn:
-                try:
-                    yield conn
-                except asyncpg.InterfaceError as error:
-                    # Of a connection that has died as well as of arguments that do not fit, which is a defect of ours.
-                    if not is_dead(conn):
-                        raise
-                    raise self._unavailable(error) from error
+            conn = await self._acquire()
+            try:
+                yield conn
+            except asyncpg.InterfaceError as error:
+                # Of a connection that has died as well as of arguments that do not fit, which is a defect of ours.
+                if not is_dead(conn):
+                    raise
+                raise self._unavailable(error) from error
+            finally:
+                await self.pool.release(conn)
         except UNAVAILABLE as error:
             raise self._unavailable(error) from error
         except asyncpg.InterfaceError as error:
             if self.pool.is_closing():
                 raise DatabaseUnavailable(type(error).__name__) from error
             raise
+
+    async def _acquire(self) -> Any:
+        began, self.waiting = time.monotonic(), self.waiting + 1
+        try:
+            return await self.pool.acquire(timeout=ACQUIRE_SECONDS)
+        finally:
+            self.waiting -= 1
+            POOL_WAIT_SECONDS.observe(time.monotonic() - began)
 
     async def _ask(self, method: str, sql: str, *args: Any) -> Any:
         async with self.connection() as conn:

@@ -1,11 +1,9 @@
-"""Is it alive, is it ready, what does it measure: for people, load balancers and Prometheus."""
+"""Whether the server is alive and ready, for people and load balancers."""
 
 import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Literal
-
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from db.migrate import migration_ids
 from db.pool import DatabaseUnavailable
@@ -91,17 +89,8 @@ class Ready(Handler):
         return True, applied >= MIGRATIONS
 
 
-class Metrics(Handler):
-    @endpoint(PUBLIC, counted=False, produces="text/plain")
-    async def get(self) -> None:
-        """Prometheus text; keep it from the public at the proxy."""
-        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.finish(generate_latest())
-
-
 routes = [
     ("/health", Health),
     ("/health/live", Live),
     ("/health/ready", Ready),
-    ("/metrics", Metrics),
 ]

@@ -1,6 +1,6 @@
 """The table of all routes, with the aliases that the web client uses."""
 
-from handlers import connections, discovery, docs, health, media, notifications, onboarding, proxy
+from handlers import connections, discovery, docs, health, media, metrics, notifications, onboarding, proxy
 from handlers.admin import account as admin_account
 from handlers.admin import connections as admin_connections
 from handlers.admin import jobs as admin_jobs
@@ -46,6 +46,7 @@ API_ROOMS = (
 )
 ROOT_ROOMS = (
     health,
+    metrics,
     docs,
     media,
 )

@@ -21,7 +21,7 @@ from db.queries.outbox import payload_identity
 from db.tasks import end
 from services.mail.rendering import DECLARATIONS
 from services.mail.senders import Mail, PermanentMailError, Sender, TemplateError, TemporaryMailError, render
-from services.metrics import MAILS
+from services.metrics import MAILS, vendor_call
 from services.security.encryption import DecryptionFailed, Encryption, UnknownKey
 
 log = structlog.get_logger()
@@ -117,7 +117,9 @@ class Outbox:
             return False
         outcome = "sent"
         try:
-            await self.sender.send(self.compose(row), str(row["id"]))
+            mail = self.compose(row)
+            with vendor_call("mail"):
+                await self.sender.send(mail, str(row["id"]))
         except (TemporaryMailError, UnknownKey) as error:
             outcome = await self.put_off(row, str(error))
         except (PermanentMailError, TemplateError, DecryptionFailed) as error:

@@ -4,6 +4,7 @@ An event is encoded once, whatever the number of sockets and instances it goes t
 with a header: the fields that receiving instances need to order and filter it (realtime/redis/packet.py).
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -37,6 +38,8 @@ class Event:
     name: ClassVar[str]
     recipients: ClassVar[str] = THE_SOCKET
     schema: ClassVar[type[Shape] | None] = None
+    published_at: ClassVar[float | None] = None  # of an instance: the time on the clock of the publishing instance
+    origin: ClassVar[str] = "own"  # of an instance: whether this instance or another one has published it
 
     def channels(self) -> Iterable[str]:
         """Return the channels it is published on; none for an event of one socket."""
@@ -51,6 +54,10 @@ class Event:
     def frame(self) -> bytes:
         return encode(self.name, self.data())
 
+    def mark_published(self) -> None:
+        """Note the time, to measure how long delivery takes."""
+        self.__dict__["published_at"] = time.time()
+
     def header(self) -> dict[str, Any]:
         """Return the fields that another instance needs beside the frame."""
         hints = get_hints(type(self))
@@ -61,12 +68,12 @@ class Event:
         }
 
     @classmethod
-    def restore(cls, header: Mapping[str, Any], frame: bytes) -> Self:
+    def restore(cls, header: Mapping[str, Any], frame: bytes, published_at: float | None = None) -> Self:
         """Rebuild an event of another instance. What only the frame contains stays None."""
         hints = get_hints(cls)
         only_in_frame = {item.name: None for item in fields(cls) if is_fragment(hints[item.name])}
         event = cls(**only_in_frame, **header)
-        event.__dict__["frame"] = frame
+        event.__dict__.update(frame=frame, published_at=published_at, origin="other")
         return event
 
     @classmethod

@@ -1,6 +1,7 @@
 """The sockets of this process: who listens to which channel. Channel names are in channels.py, order in feeds.py."""
 
 import math
+import time
 
 from db.queries.conversations import Changes
 from realtime import channels
@@ -8,6 +9,7 @@ from realtime.events import Event, Resync, ResyncReason
 from realtime.feeds import CatchUpQueue, ConversationFeed, Listener
 from realtime.redis.relay import Relay
 from realtime.user_feeds import UserFeed
+from services.metrics import DELIVERED
 
 
 class Hub:
@@ -88,6 +90,8 @@ class Hub:
         user = self.users.get(channel)
         if user is not None:
             user.deliver(event)
+        if event.published_at is not None and (conversation or user):
+            DELIVERED[event.origin].observe(max(0.0, time.time() - event.published_at))
 
     def resync(self, reason: ResyncReason) -> None:
         """Events may be missing: tell all clients, and compare all feeds with the database now."""

@@ -3,6 +3,7 @@
 from realtime.events import Event
 from realtime.gate import DeliveryGate
 from realtime.redis.relay import Relay
+from services.metrics import events_published
 
 
 class Publisher:
@@ -14,6 +15,8 @@ class Publisher:
 
     def publish(self, event: Event) -> None:
         """Publish after the commit, never before. Return at once: neither sockets nor Redis are waited for."""
+        events_published(event.name).inc()
+        event.mark_published()
         for channel in event.channels():
             self.gate.deliver(channel, event)
             self.relay.send(channel, event)

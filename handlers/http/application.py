@@ -13,7 +13,7 @@ from db.queries.job_runs import ClaimedRun
 from db.queries.sessions import Sessions
 from handlers.http.router import Table
 from realtime.wiring import Realtime
-from services.metrics import REQUEST_SECONDS
+from services.metrics import request_metrics
 from services.resources import Services
 from services.schedule import Schedule
 from services.security.addresses import client_address, read_network
@@ -81,7 +81,9 @@ def log_request(handler: RequestHandler) -> None:
     path = route.path if route else "(unknown)"
     # Anybody can make up methods, and each label would be kept for ever.
     method = request.method if request.method in handler.SUPPORTED_METHODS else "(other)"
-    REQUEST_SECONDS.labels(method, path, status).observe(seconds)
+    answered, duration = request_metrics(method or "", path, status)
+    answered.inc()
+    duration.observe(seconds)
     if request.path.startswith(QUIET_PATHS):
         return
     caller = getattr(handler, "caller", None)

@@ -63,6 +63,10 @@ class ClusterBus:
     def healthy(self) -> bool:
         return bool(self.owners) and all(node.healthy for node in self.nodes.values())
 
+    @property
+    def queued_events(self) -> int:
+        return sum(node.queued_events for node in self.nodes.values())
+
     def can_confirm(self, channel: str) -> bool:
         return channel in self.carriers and self.carriers[channel].healthy
 

@@ -53,6 +53,10 @@ class RedisNode:
     def healthy(self) -> bool:
         return self.subscriber.healthy
 
+    @property
+    def queued_events(self) -> int:
+        return len(self.publisher.queue)
+
     def can_confirm(self, channel: str) -> bool:
         """Return whether Redis can be expected to confirm a subscription soon."""
         return self.healthy

@@ -1,7 +1,8 @@
 """What travels between instances: a line of JSON, the header, and then the frame as the sockets get it.
 
-The header names the format, the sending queue, a number that grows with each packet of that queue, the event, and the
-fields that receiving instances need. An instance that reads another format lets its clients resync.
+The header names the format, the sending queue, a number that grows with each packet of that queue, the event, the time
+of its publication, and the fields that receiving instances need. An instance that reads another format lets its clients
+resync.
 """
 
 from typing import NamedTuple
@@ -24,7 +25,10 @@ class UnknownFormat(Exception):
 
 
 def pack(sender: str, number: int, event: Event) -> bytes:
-    header = {"format": FORMAT, "sender": sender, "number": number, "event": event.name, "fields": event.header()}
+    header = {
+        "format": FORMAT, "sender": sender, "number": number, "event": event.name, "fields": event.header(),
+        "at": event.published_at,
+    }  # fmt: skip
     return orjson.dumps(header) + b"\n" + event.frame
 
 
@@ -35,7 +39,7 @@ def unpack(packed: bytes) -> Packet:
         header = orjson.loads(head)
         if header["format"] != FORMAT:
             raise UnknownFormat
-        event = EVENTS[header["event"]].restore(header["fields"], frame)
+        event = EVENTS[header["event"]].restore(header["fields"], frame, header.get("at"))
         return Packet(header["sender"], header["number"], event)
     except (ValueError, KeyError, TypeError) as error:
         raise UnknownFormat from error

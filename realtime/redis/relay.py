@@ -24,6 +24,10 @@ class Relay:
         return self.bus.healthy
 
     @property
+    def queued_events(self) -> int:
+        return self.bus.queued_events
+
+    @property
     def redis(self) -> Any:
         """A client of the same server or cluster, for presence."""
         return self.bus.redis

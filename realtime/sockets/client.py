@@ -20,7 +20,7 @@ from realtime.sockets import close_codes
 from realtime.sockets.errors import Closed, TooMany
 from realtime.sockets.send_queue import SendQueue, Transport
 from realtime.wiring import Realtime
-from services.metrics import SOCKET_CLOSES
+from services.metrics import FRAMES_SENT, SOCKETS_CLOSED
 from services.security.rate_limit import Claim
 from services.security.tokens import TokenError
 
@@ -46,6 +46,10 @@ class Client:
         self.answered = False
         self.early: list[bytes] | None = None
         self.timers: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def queued_bytes(self) -> int:
+        return self.queue.bytes
 
     # -- sign-in -----------------------------------------------------------------------------------------------------
 
@@ -107,8 +111,10 @@ class Client:
         if self.early is not None:
             if len(self.early) < EARLY_FRAMES:
                 self.early.append(frame)
-        elif not self.queue.put(frame):
-            self.close(close_codes.TOO_SLOW, "too slow a reader")
+        else:
+            FRAMES_SENT.inc()
+            if not self.queue.put(frame):
+                self.close(close_codes.TOO_SLOW, "too slow a reader")
 
     def acknowledge(self, data: dict[str, Any]) -> None:
         """Answer the current frame, once, if it has an id."""
@@ -155,7 +161,7 @@ class Client:
         if self.closed:
             return
         self.closed = True
-        SOCKET_CLOSES.labels(code).inc()
+        SOCKETS_CLOSED.labels(code, "server").inc()
         self._release()
         self.realtime.sockets.closing.add(self)
         if code == close_codes.TOO_SLOW or self.queue.writer is None:

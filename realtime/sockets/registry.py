@@ -24,6 +24,9 @@ class RegisteredClient(Protocol):
     opened_at: float
     busy: bool
 
+    @property
+    def queued_bytes(self) -> int: ...
+
     def send(self, frame: bytes) -> None: ...
 
     def close(self, code: int, reason: str) -> None: ...

@@ -30,7 +30,7 @@ from realtime.sockets.errors import InvalidFrame, UnknownEvent
 from realtime.sockets.frames import parse
 from realtime.sockets.protocol import Protocol
 from realtime.wiring import Realtime
-from services.metrics import SOCKETS
+from services.metrics import REFUSALS, SOCKETS, SOCKETS_CLOSED, SOCKETS_OPENED, close_code_label
 from services.security.rate_limit import LocalCounters
 
 log = structlog.get_logger()
@@ -124,6 +124,7 @@ class Socket(WebSocketHandler):
 
     async def open(self, *_: str) -> None:
         SOCKETS.inc()
+        SOCKETS_OPENED.inc()
         if self.realtime.sockets.draining:
             return self.client.close(close_codes.GOING_AWAY, "going away")
         offered = [part.strip() for part in self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
@@ -203,7 +204,10 @@ class Socket(WebSocketHandler):
 
     def _take_frame(self) -> bool:
         limit = self.realtime.settings.limit_socket_frames
-        return limit is None or self.frame_rate.count([("frames", limit)], 1)[0]
+        allowed = limit is None or self.frame_rate.count([("frames", limit)], 1)[0]
+        if not allowed:
+            REFUSALS.labels("socket_frames").inc()
+        return allowed
 
     def _within_rate(self, command: type[Command] | None) -> bool:
         if self._take_frame():
@@ -220,4 +224,6 @@ class Socket(WebSocketHandler):
 
     def on_close(self) -> None:
         SOCKETS.dec()
+        if not self.client.closed:
+            SOCKETS_CLOSED.labels(close_code_label(self.close_code), "client").inc()
         self.client.disconnected()

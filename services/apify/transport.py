@@ -9,6 +9,8 @@ from typing import Any
 import impit
 from apify_client.http_clients import HttpResponse, ImpitHttpClientAsync
 
+from services.metrics import vendor_call
+
 MAX_ANSWER_BYTES = 1024 * 1024  # a run, as JSON, is about 5 KB
 
 
@@ -21,7 +23,9 @@ class BoundedHttpClient(ImpitHttpClientAsync):
     async def send_request(self, *, timeout: float | None, stream: bool, **request: Any) -> impit.Response:  # noqa: ASYNC109
         try:
             async with asyncio.timeout(timeout):
-                response = await super().send_request(timeout=timeout, stream=True, **request)
+                with vendor_call("apify") as call:
+                    response = await super().send_request(timeout=timeout, stream=True, **request)
+                    call.answered(response.status_code)
                 if stream and response.status_code < 300:
                     return response
                 body = await read_bounded(response, MAX_ANSWER_BYTES)

@@ -29,6 +29,7 @@ from services.errors import (
     VendorUnavailable,
     VendorUnreachable,
 )
+from services.metrics import vendor_call
 from services.slots import Slots
 from settings import Settings, SettingsError
 
@@ -228,7 +229,8 @@ class CloudinaryMedia:
         call = partial(act, what, **self._options, **options)
         try:
             async with self._slots.take(), asyncio.timeout(CALL_SECONDS):
-                answer = await asyncio.get_running_loop().run_in_executor(self._executor, call)
+                with vendor_call("cloudinary"):
+                    answer = await asyncio.get_running_loop().run_in_executor(self._executor, call)
         except TimeoutError:
             raise VendorTimeout(VENDOR) from None
         except sdk.Error as error:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import bcrypt
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from services.security.turns import Turns
+from services.metrics import BCRYPT_REFUSED
+from services.security.turns import TooBusy, Turns
 
 MIN_BYTES = 8
 MAX_BYTES = 72  # bcrypt reads no further
@@ -31,8 +32,15 @@ class Passwords:
 
         Hashes of one `salt_seed` have the same salt, so that `find` can compare them all."""
         salt = bcrypt.gensalt(self.cost) if salt_seed is None else self._salt(salt_seed)
-        hashed = await self.turns.run(bcrypt.hashpw, password.encode(), salt, urgent=False)
+        hashed = await self._bcrypt(password.encode(), salt, urgent=False)
         return hashed.decode()
+
+    async def _bcrypt(self, password: bytes, salt: bytes, *, urgent: bool) -> bytes:
+        try:
+            return await self.turns.run(bcrypt.hashpw, password, salt, urgent=urgent)
+        except TooBusy:
+            BCRYPT_REFUSED.inc()
+            raise
 
     def _salt(self, seed: bytes) -> bytes:
         # bcrypt's alphabet contains the hexadecimal digits; its 22nd character holds two bits only. 84 bits of a keyed
@@ -49,9 +57,13 @@ class Passwords:
         # A longer password was never accepted; its first 72 bytes must not pass for it.
         given, fits = password.encode()[:MAX_BYTES], len(password.encode()) <= MAX_BYTES
         salt = hashes[0] if hashes else self.nobody
-        hashed = await self.turns.run(bcrypt.hashpw, given, salt.encode(), urgent=True)
+        hashed = await self._bcrypt(given, salt.encode(), urgent=True)
         same = [each for each in hashes if hmac.compare_digest(each.encode(), hashed)]
         return same[0] if same and fits else None
+
+    @property
+    def waiting(self) -> int:
+        return self.turns.waiting
 
     def close(self) -> None:
         self.turns.close()

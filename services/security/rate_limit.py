@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from db.outage import Outage
+from services.metrics import REFUSALS
 from services.redis_client import FAILURES
 from services.security.local_limits import LocalAttempts, LocalCounters
 from services.security.rate_limit_scripts import RESERVE, SETTLE, TAKE
@@ -94,7 +95,10 @@ class RateLimits:
         if not counted:
             return []
         allowed, counters = await self._count(counted, 1)
-        return to_verdicts(counted, counters, bool(allowed))
+        verdicts = to_verdicts(counted, counters, bool(allowed))
+        if not allowed:
+            count_refusals(claims, verdicts)
+        return verdicts
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
         """Undo one hit, because what it was counted for did not happen."""
@@ -111,6 +115,8 @@ class RateLimits:
         while True:
             state, verdicts = await self._reserve(attempt, groups)
             left = deadline - time.monotonic()
+            if state == REFUSED:
+                count_refusals(claims, verdicts)
             if state != CROWDED or left <= 0 or self.waiting >= MAX_WAITING:
                 return Reservation(attempt, state, verdicts, groups)
             self.waiting += 1
@@ -158,6 +164,13 @@ class RateLimits:
         if time.monotonic() >= self.rest_until:  # else one that was asked later has failed
             self.outage.end()
         return answer
+
+
+def count_refusals(claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> None:
+    """Count what was refused by limit. A claim's name may go on, after a colon, with an e-mail or network."""
+    for claim, verdict in zip([claim for claim in claims if claim.limit], verdicts, strict=False):
+        if not verdict.allowed:
+            REFUSALS.labels(claim.name.partition(":")[0].removeprefix("limit_")).inc()
 
 
 def parameters(counted: Sequence[Counted]) -> list[float]:

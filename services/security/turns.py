@@ -75,6 +75,10 @@ class Turns:
             raise TooBusy
         return await result
 
+    @property
+    def waiting(self) -> int:
+        return len(self.urgent) + len(self.others)
+
     def close(self) -> None:
         with self.changed:
             self.closed = True

@@ -30,6 +30,7 @@ from services.errors import (
     VendorUnavailable,
     VendorUnreachable,
 )
+from services.metrics import vendor_call
 from services.social.profiles import MAX_POSTS
 from settings import Settings
 
@@ -251,7 +252,9 @@ class TikTokOAuth:
         request.follow_redirects = False  # a redirect would carry the secret elsewhere
         request.decompress_response = False  # so that MAX_ANSWER_BYTES bounds what we hold, not what travels
         try:
-            response = await self._http.fetch(request, raise_error=False)
+            with vendor_call(VENDOR) as call:
+                response = await self._http.fetch(request, raise_error=False)
+                call.answered(response.code)
         except HTTPTimeoutError as error:
             raise VendorTimeout(VENDOR, str(error)) from None
         except (HTTPStreamClosedError, HTTPError, UnsatisfiableReadError, OSError) as error:

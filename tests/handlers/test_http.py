@@ -293,7 +293,7 @@ async def test_health(api):
             pass
     assert (await api.get("/health/ready")).body["checks"] == {"database": True, "migrations": True, "redis": True}
     metrics = (await api.get("/metrics")).raw.decode()
-    assert 'http_request_seconds_count{method="GET",route="/health",status="200"}' in metrics
+    assert 'encer_http_requests_total{method="GET",route="/health",status="200"}' in metrics
 
 
 async def test_ready_asks_for_the_migrations_of_this_version(api, monkeypatch, tmp_path):

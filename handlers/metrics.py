@@ -1,0 +1,128 @@
+"""/metrics: what the code counted (services/metrics.py), and the state of this instance at the moment of the scrape."""
+
+import asyncio
+import platform
+import time
+from collections.abc import Iterable, Iterator
+
+import asyncpg
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from db.pool import DatabaseUnavailable
+from handlers.http.application import App
+from handlers.http.base import Handler
+from handlers.http.endpoint import PUBLIC, endpoint
+from settings import VERSION
+
+DATABASE_SECONDS = 1.0  # a scrape waits no longer for the database; without it these metrics are absent
+STORED_SECONDS = 5.0  # scrapes within this time share one look at the database
+
+COUNT_OUTBOX = """
+    select count(*) as waiting, coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as oldest
+    from email_outbox where sent_at is null and failed_at is null
+"""
+
+# Housekeeping keeps the runs of 90 days: a few hundred rows.
+SUM_UP_JOBS = """
+    select job, extract(epoch from max(finished_at) filter (where status = 'SUCCEEDED'))::float8 as succeeded_at,
+        (array_agg(extract(epoch from finished_at - started_at)::float8 order by finished_at desc)
+            filter (where finished_at is not null))[1] as seconds,
+        bool_or(status = 'RUNNING' and lease_until > now()) as running
+    from job_runs group by job
+"""
+
+
+def gauge(name: str, text: str, value: float, **labels: str) -> Metric:
+    family = GaugeMetricFamily(f"encer_{name}", text, labels=list(labels))
+    family.add_metric(list(labels.values()), value)
+    return family
+
+
+def by_job(name: str, text: str, rows: Iterable[asyncpg.Record], column: str) -> Metric:
+    family = GaugeMetricFamily(f"encer_{name}", text, labels=["job"])
+    for row in rows:
+        if row[column] is not None:
+            family.add_metric([row["job"]], float(row[column]))
+    return family
+
+
+class InstanceState:
+    """A registry for `generate_latest`: the counters of the process and the state of one instance."""
+
+    def __init__(self, app: App, stored: list[Metric]) -> None:
+        self.app = app
+        self.stored = stored
+
+    def collect(self) -> Iterator[Metric]:
+        yield from REGISTRY.collect()
+        yield from self.health()
+        yield from self.queues()
+        yield from self.pool()
+        yield from self.stored
+
+    def health(self) -> Iterator[Metric]:
+        app = self.app
+        ready = not (app.draining or app.db.away)
+        yield gauge("build_info", "Version of the server", 1, version=VERSION, python=platform.python_version())
+        yield gauge("ready", "1 if this instance takes requests", ready)
+        yield gauge("draining", "1 while this instance stops", app.draining)
+        yield gauge("postgresql_up", "1 unless PostgreSQL is away or takes no writes", not app.db.away)
+        yield gauge("redis_up", "1 if this instance hears the other instances through Redis", app.redis_is_heard())
+
+    def queues(self) -> Iterator[Metric]:
+        realtime, passwords = self.app.realtime, self.app.services.passwords
+        waiting = [client.queued_bytes for client in realtime.sockets]
+        yield gauge("websocket_queued_bytes", "Bytes of frames that wait to be written to WebSockets", sum(waiting))
+        yield gauge("websocket_queued_bytes_max", "The same of one WebSocket, the most", max(waiting, default=0))
+        yield gauge("redis_queued_events", "Events that wait to be published on Redis", realtime.relay.queued_events)
+        yield gauge("held_events", "Events held back while PostgreSQL is away", len(realtime.gate.held))
+        yield gauge("bcrypt_waiting", "Passwords that wait to be hashed or checked", passwords.waiting)
+
+    def pool(self) -> Iterator[Metric]:
+        db = self.app.db
+        size, idle = db.pool.get_size(), db.pool.get_idle_size()
+        yield gauge("db_pool_max_connections", "The most connections that the pool may open", db.pool.get_max_size())
+        yield gauge("db_pool_connections", "Open connections of the pool", size)
+        yield gauge("db_pool_used_connections", "Connections of the pool in use", size - idle)
+        yield gauge("db_pool_waiting", "Statements and transactions that wait for a connection", db.waiting)
+
+
+class Metrics(Handler):
+    stored: tuple[float, list[Metric]] = (float("-inf"), [])  # when the database was last asked, and its answer
+
+    @endpoint(PUBLIC, counted=False, produces="text/plain")
+    async def get(self) -> None:
+        """Prometheus text; keep it from the public at the proxy."""
+        state = InstanceState(self.application, await self.read_stored())
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(generate_latest(state))
+
+    async def read_stored(self) -> list[Metric]:
+        """Return the backlog of mails and the state of the jobs, the same for all instances; nothing without them."""
+        read_at, known = Metrics.stored
+        if time.monotonic() - read_at < STORED_SECONDS:
+            return known
+        found: list[Metric] = []
+        if not self.db.away:
+            try:
+                async with asyncio.timeout(DATABASE_SECONDS):
+                    outbox, jobs = await self.db.fetchrow(COUNT_OUTBOX), await self.db.fetch(SUM_UP_JOBS)
+            except (DatabaseUnavailable, TimeoutError):
+                pass
+            else:
+                found = list(describe(outbox, jobs))
+        Metrics.stored = (time.monotonic(), found)
+        return found
+
+
+def describe(outbox: asyncpg.Record | None, jobs: list[asyncpg.Record]) -> Iterator[Metric]:
+    if outbox is not None:
+        yield gauge("outbox_waiting_mails", "Mails that wait to be sent", outbox["waiting"])
+        yield gauge("outbox_oldest_seconds", "Age of the oldest mail that waits", outbox["oldest"])
+    yield by_job("job_last_success_timestamp_seconds", "When the job last succeeded", jobs, "succeeded_at")
+    yield by_job("job_last_duration_seconds", "How long the job's last ended run took", jobs, "seconds")
+    yield by_job("job_running", "1 while an instance runs the job", jobs, "running")
+
+
+routes = [("/metrics", Metrics)]

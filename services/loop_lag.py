@@ -1,0 +1,15 @@
+"""Measure how late the event loop runs timers: what every request, frame and timeout waits for in addition."""
+
+import asyncio
+
+from services.metrics import LOOP_LAG_SECONDS
+
+INTERVAL_SECONDS = 0.25
+
+
+async def measure_loop_lag() -> None:
+    """One measurement; db.tasks.supervise repeats it."""
+    loop = asyncio.get_running_loop()
+    due = loop.time() + INTERVAL_SECONDS
+    await asyncio.sleep(INTERVAL_SECONDS)
+    LOOP_LAG_SECONDS.observe(max(0.0, loop.time() - due))
