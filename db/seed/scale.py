@@ -3,7 +3,8 @@
 Who the n-th one is follows from n alone, so a second run adds only those who are not there yet.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from db.schemas.vocabularies import CATEGORIES, PREFECTURES
@@ -54,7 +55,7 @@ ADD_INFLUENCERS = f"""
 ADD_ACCOUNTS = f"""
     insert into social_media_accounts (influencer_id, platform, username, followers_count, engagement_rate)
     select i.id, {pick("array['INSTAGRAM', 'TIKTOK']", 30)}, {pick("$3", 31)} || '_' || n,
-        power(10, 2.5 + {chance(32, 3500)} / 1000.0)::bigint, {chance(33, 1200)} / 100.0
+        power(10::float8, 2.5 + {chance(32, 3500)} / 1000.0)::bigint, {chance(33, 1200)} / 100.0
     from generate_series($1::bigint, $2::bigint) n join influencers i on i.user_id = {PERSON}
     on conflict do nothing
 """
@@ -68,39 +69,59 @@ ADD_SALONS = f"""
     on conflict do nothing
 """
 
-# Listings and directory are written once, after everything that they come from, and their indexes of terms are built at
-# the end: many times faster than row by row.
+# Listings and directory are written once, after everything that they come from, and their indexes are built at the end:
+# many times faster than row by row.
 STOP_TRIGGERS = """
     alter table users disable trigger users_directory;
     alter table influencers disable trigger influencers_listing;
     alter table salons disable trigger salons_directory, disable trigger salons_listing;
     alter table social_media_accounts disable trigger social_media_accounts_listing;
 """
+RESUME_TRIGGERS = STOP_TRIGGERS.replace("disable", "enable")
 ADD_LISTINGS = "insert into listings select * from listing_sources on conflict do nothing"
 ADD_TO_DIRECTORY = "insert into directory select * from directory_sources on conflict do nothing"
-RESUME_TRIGGERS = STOP_TRIGGERS.replace("disable", "enable")
-TERMS_INDEXES = ("listings_terms_idx", "directory_terms_idx")
+SOURCES = "users, influencers, salons, social_media_accounts"
+
+# Unique indexes stay: `on conflict` needs them.
+LIST_INDEXES = """
+    select c.relname as name, pg_get_indexdef(c.oid) as definition, s.statements as statistics
+    from pg_index i join pg_class c on c.oid = i.indexrelid cross join lateral (
+        select string_agg(format('alter index %I alter %s set statistics %s', c.relname, attnum, attstattarget), ';')
+            as statements
+        from pg_attribute where attrelid = c.oid and attstattarget >= 0
+    ) s
+    where i.indrelid = any ($1::text[]::regclass[]) and not i.indisunique
+"""
 
 
 async def add_people(conn: Any, count: int, password_hash: str, tell: Callable[[str], None]) -> None:
-    """People 1 to `count`, in one transaction. `conn` must be allowed to alter tables; lists wait for the end."""
-    async with conn.transaction():
-        definitions = [await conn.fetchval("select pg_get_indexdef($1::regclass)", name) for name in TERMS_INDEXES]
+    """Add people 1 to `count`, in one transaction. `conn` must be allowed to alter tables; lists wait for the end."""
+    async with conn.transaction(), indexes_built_last(conn, "listings", "directory"):
         await conn.execute(STOP_TRIGGERS)
-        await conn.execute(f"drop index {', '.join(TERMS_INDEXES)}")
         for first in range(1, count + 1, BATCH):
             last = min(first + BATCH - 1, count)
             await add_batch(conn, first, last, password_hash)
             tell(f"{last:,} of {count:,} people")
         tell("listing them, and building the search indexes")
+        await conn.execute(f"analyze {SOURCES}")  # the plans that fill listings and directory depend on it
         await conn.execute(ADD_LISTINGS)
         await conn.execute(ADD_TO_DIRECTORY)
-        await conn.execute("set local maintenance_work_mem = '256MB'")
-        for name, definition in zip(TERMS_INDEXES, definitions, strict=True):
-            await conn.execute(definition)
-            await conn.execute(f"alter index {name} alter column 1 set statistics 0")
         await conn.execute(RESUME_TRIGGERS)
-    await conn.execute("vacuum (analyze) users, influencers, salons, social_media_accounts, listings, directory")
+    await conn.execute(f"vacuum {SOURCES}")
+    await conn.execute("vacuum (analyze) listings, directory")
+
+
+@asynccontextmanager
+async def indexes_built_last(conn: Any, *tables: str) -> AsyncIterator[None]:
+    """Drop the indexes of the tables, and build the same ones at the end. Needs an open transaction."""
+    indexes = await conn.fetch(LIST_INDEXES, tables)
+    await conn.execute(f"drop index {', '.join(index['name'] for index in indexes)}")
+    yield
+    await conn.execute("set local maintenance_work_mem = '256MB'")
+    for index in indexes:
+        await conn.execute(index["definition"])
+        if index["statistics"]:
+            await conn.execute(index["statistics"])
 
 
 async def add_batch(conn: Any, first: int, last: int, password_hash: str) -> None:
