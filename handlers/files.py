@@ -17,7 +17,6 @@ from services.errors import VendorError
 from services.files.images import PICTURE_MAX_BYTES, AcceptedFile, accept_picture
 from services.files.media import Folder
 from services.files.multipart import UploadedFile
-from services.security.rate_limit import Claim
 from services.slots import Busy
 from services.tiktok.revocations import revoke_now
 
@@ -63,7 +62,7 @@ class FileHandler(Handler):
             return None
         if self.caller.role not in PICTURE_FOLDERS:
             raise Forbidden("Only influencers and salons have a picture")
-        await self.take([Claim(f"user:{self.caller.id}", "limit_upload", self.limit("limit_upload"))])
+        await self.count([self.user_claim("limit_upload")])
         return await accept_picture(file.data)
 
     @asynccontextmanager

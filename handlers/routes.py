@@ -1,5 +1,8 @@
 """The table of all routes, with the aliases that the web client uses."""
 
+from tornado.web import HTTPError
+
+from db.errors import DomainError, NotFound
 from handlers import connections, discovery, docs, health, media, metrics, notifications, onboarding, proxy
 from handlers.admin import account as admin_account
 from handlers.admin import connections as admin_connections
@@ -13,6 +16,7 @@ from handlers.chat import conversations as chat
 from handlers.http.aliases import ALIASES
 from handlers.http.base import Handler
 from handlers.http.endpoint import PUBLIC, Endpoint
+from handlers.http.errors import MethodNotAllowed
 from handlers.http.router import Route, Table
 from handlers.profile import account as accounts
 from handlers.profile import export, profile
@@ -53,15 +57,25 @@ ROOT_ROOMS = (
 
 
 class UnknownRoute(Handler):
-    """Whatever the table does not know: another path, or another method of a path."""
+    """A request that no route serves: an unknown path, or a known path with another method."""
 
     async def admit(self) -> None:
-        await self.count_request(f"ip:{self.network}", None)
+        await self.count_request(None)
         raise self.no_route()
 
     async def refuse(self, *_: str) -> None:
-        assert self.refusal
-        raise self.refusal
+        raise self.refusal or self.no_route()
+
+    def no_route(self) -> DomainError:
+        allowed: list[str] = self.request.allowed  # type: ignore[attr-defined]  # set by the router
+        return MethodNotAllowed(self.request.method, allowed) if allowed else NotFound()
+
+    def find_error(self, error: BaseException | None) -> DomainError | None:
+        if isinstance(error, HTTPError) and error.status_code == 405:
+            # Tornado refuses a method that it does not know before `prepare`, and may not read the body.
+            self.set_lasting_headers({"Connection": "close"})
+            return self.no_route()
+        return super().find_error(error)
 
     get = head = post = put = patch = delete = refuse
 

@@ -34,7 +34,7 @@ class AttemptHandler(Handler):
     async def counting_failures(self, claims: Sequence[Claim]) -> AsyncIterator[None]:
         """Run an attempt that counts only if it fails. Attempts beyond the allowance wait for those in flight."""
         reservation = await self.services.rate_limits.reserve(claims)
-        self.heed(reservation.verdicts, "Too many failed attempts; please try again later")
+        self.apply(reservation.verdicts, "Too many failed attempts; please try again later")
         if reservation.state != GRANTED:  # those in flight hold all places
             raise RateLimited(WAIT_SECONDS, "Too many attempts at once; please try again in a moment")
         failed = False

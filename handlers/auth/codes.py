@@ -24,13 +24,13 @@ class ByCode(ByEmail):
 class CodeHandler(AttemptHandler):
     async def count_code_mail(self, email: str) -> None:
         """Count a mail with a code, per e-mail and network together, and per e-mail."""
-        await self.take(self.code_mail_claims(email), "Too many codes were requested")
+        await self.count(self.code_mail_claims(email), "Too many codes were requested")
 
     @asynccontextmanager
     async def count_sign_up(self, email: str) -> AsyncIterator[None]:
         """Count a sign-up per network, and its mail; what the server was too busy for does not count."""
-        sign_up = [Claim(f"ip:{self.network}", "limit_sign_up", self.limit("limit_sign_up"))]
-        await self.take(sign_up, "Too many sign-ups came from your network; please try again later")
+        sign_up = [self.network_claim("limit_sign_up")]
+        await self.count(sign_up, "Too many sign-ups came from your network; please try again later")
         await self.count_code_mail(email)
         try:
             yield

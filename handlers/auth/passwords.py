@@ -9,7 +9,6 @@ from db.queries.sessions import end_sessions
 from db.schemas.fields import Body, Line
 from handlers.auth.attempts import AttemptHandler
 from services.security.passwords import MAX_BYTES, weakness
-from services.security.rate_limit import Claim
 
 Password = Annotated[str, Line(200)]  # to be compared; one that is too long is a wrong one
 ChosenPassword = Annotated[str, Line(MAX_BYTES)]  # `weakness` checks the rest
@@ -37,7 +36,7 @@ class PasswordHandler(AttemptHandler):
     async def check_password(self, password: str) -> Any:
         """Return the caller's account if the password is right. Wrong ones are counted as at sign-in, so a stolen token
         allows as many guesses as everybody has."""
-        async with self.counting_failures([Claim(f"user:{self.caller.id}", "limit_auth", self.limit("limit_auth"))]):
+        async with self.counting_failures([self.user_claim("limit_auth")]):
             account = await self.db.fetchrow(FIND_PASSWORD, self.caller.id)
             if account is None:
                 raise NotAuthenticated

@@ -1,15 +1,16 @@
 """The body of a request: bounded while it arrives, then read as the JSON or the form that an endpoint declares."""
 
 import contextlib
+from collections.abc import Collection
 from typing import Any
 
 import orjson
-from pydantic import BaseModel
 from tornado.httputil import HTTPHeaders
 
 from db.errors import BadRequest, Invalid, UnsupportedMediaType
 from db.schemas.decode import NotJson, TooDeep, decode_json
 from db.schemas.faults import fault
+from db.schemas.fields import Body as Fields
 from db.schemas.fields import group_by_name
 from handlers.http.endpoint import JSON_BYTES, Endpoint
 from handlers.http.errors import InvalidJson, TooLarge
@@ -90,12 +91,11 @@ class Body:
         if self.size > self.max_bytes:
             raise TooLarge(self.max_bytes)
 
-    def read(self, declared: Endpoint, production: bool) -> BaseModel:
+    def read(self, model: type[Fields], files: Collection[str], production: bool) -> Fields:
         """Validate the body with the endpoint's model; in production some values are refused (db/schemas/fields.py)."""
-        assert declared.body
         context = {"production": production}
         if self.form is not None:
-            return declared.body.model_validate(self.read_form(self.form, declared), context=context)
+            return model.model_validate(self.read_form(self.form, files), context=context)
         kind = self.content_type.partition(";")[0].strip().lower()
         if self.content and kind not in ("", "application/json"):
             raise UnsupportedMediaType("Please send JSON")
@@ -106,17 +106,17 @@ class Body:
         except TooDeep as error:
             raise Invalid([{"field": "", "message": f"The body {error}"}]) from None
         # Strict: a number is not bent into a text, nor a text into a number.
-        return declared.body.model_validate_json(orjson.dumps(content), strict=True, context=context)
+        return model.model_validate_json(orjson.dumps(content), strict=True, context=context)
 
-    def read_form(self, reader: MultipartReader, declared: Endpoint) -> dict[str, Any]:
+    def read_form(self, reader: MultipartReader, files: Collection[str]) -> dict[str, Any]:
         try:
             form: Form = reader.finish()
         except PartTooLarge:
             raise TooLarge(self.max_bytes) from None
         except Malformed as error:
             raise BadRequest(str(error)) from None
-        misplaced = {name: "does not take a file" for name in form.files if name not in declared.files}
-        misplaced |= {name: "must be a file" for name in declared.files if "".join(form.fields.get(name, [])).strip()}
+        misplaced = {name: "does not take a file" for name in form.files if name not in files}
+        misplaced |= {name: "must be a file" for name in files if "".join(form.fields.get(name, [])).strip()}
         if misplaced:
             raise Invalid([fault(name, predicate) for name, predicate in misplaced.items()])
         self.files = form.files

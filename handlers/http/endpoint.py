@@ -87,7 +87,7 @@ def endpoint(access: Access, **about: Any) -> Callable[[Method], Method]:
 
         @functools.wraps(method)
         async def run(self: Any, *ids: str) -> None:
-            await method(self, *ids, *self.inputs(declared))
+            await method(self, *ids, *self.inputs())
 
         run.endpoint = declared  # type: ignore[attr-defined]
         return run

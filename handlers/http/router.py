@@ -77,7 +77,7 @@ class Table(Router):
         for path, handler in declared:
             for method in METHODS:
                 function = getattr(handler, method.lower())
-                if function is RequestHandler._unimplemented_method:
+                if function is getattr(RequestHandler, method.lower()):  # not overridden
                     continue
                 if not isinstance(getattr(function, "endpoint", None), Endpoint):
                     raise TypeError(f"{handler.__name__}.{method.lower()} does not say who may call it: use @endpoint")

@@ -30,7 +30,6 @@ from handlers.http.base import Handler
 from handlers.http.endpoint import INFLUENCER, Paging, endpoint
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, VendorTimeout
-from services.security.rate_limit import Claim
 from services.social.ownership import new_code, shows_code
 from services.social.profiles import Platform, Profile, read_username
 from services.social.scrapes import Fetched
@@ -91,10 +90,6 @@ class SocialHandler(Handler):
         if row is None:
             raise NotFound("Account")
         return row
-
-    async def count(self, name: str, limit: str, error: str | None = None) -> None:
-        """Take a hit of a limit that only counts once the request makes sense."""
-        await self.take([Claim(f"user:{self.caller.id}", name, self.limit(limit))], error)
 
 
 FIND_RIVAL = """
@@ -168,7 +163,7 @@ class Sync(SocialHandler):
         account = await self.load(account_id, self.platform)
         if not account["is_active"]:
             raise HandleTaken
-        await self.count("limit_sync", "limit_sync", SYNC_LIMIT)
+        await self.count([self.user_claim("limit_sync")], SYNC_LIMIT)
         if account["fresh"]:
             self.reply(account["body"], account=account["body"], cached=True, cacheAge=account["age"],
                        message=f"The numbers are fresh; they are fetched anew after {SYNC_DAYS} days")  # fmt: skip
@@ -227,7 +222,7 @@ class Verify(SocialHandler):
             raise HandleTaken
         body = account["body"]
         if not account["is_verified"]:
-            await self.count("verify", "limit_connect")
+            await self.count([self.user_claim("limit_connect", "verify")])
             body = await self.prove(account)
         self.reply(body, account=body, isVerified=True, message=f"@{account['username']} is yours")
 

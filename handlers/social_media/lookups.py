@@ -8,7 +8,6 @@ from db.schemas.social import PublicProfile, Video
 from handlers.http.base import Handler
 from handlers.http.endpoint import USER, Paging, endpoint
 from handlers.http.paging import Cursor, window
-from services.security.rate_limit import Claim
 from services.social.profiles import COUNTS, Platform, iso, read_username
 from services.social.scrapes import Fetched
 
@@ -31,7 +30,7 @@ class Lookup(Handler):
         known = await scrapes.known(platform, username, max_age=KNOWN_SECONDS, max_no_age=UNKNOWN_SECONDS)
         if known:
             return known
-        await self.take([Claim(f"user:{self.caller.id}", "lookup", self.limit("limit_connect"))])
+        await self.count([self.user_claim("limit_connect", "lookup")])
         return await scrapes.fetch(
             platform, username, max_age=KNOWN_SECONDS, max_no_age=UNKNOWN_SECONDS, requested_by=self.caller.id
         )

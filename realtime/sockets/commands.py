@@ -229,7 +229,7 @@ class SendMessage(NewMessage, ConversationCommand):
 
     async def run(self, client: Client) -> dict[str, Any]:
         realtime, user_id = client.realtime, client.user_id
-        await client.count_against(Claim(f"user:{user_id}", "limit_message", realtime.settings.limit_message))
+        await client.count_against(Claim.of_user(user_id, "limit_message", realtime.settings.limit_message))
         sent = await conversations.send_message(realtime.db, self.conversation_id, user_id, self)
         if sent.notice:
             realtime.publisher.publish(MessageSent(self.conversation_id, sent.rev, sent.message, user_id))

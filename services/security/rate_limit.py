@@ -40,6 +40,11 @@ class Claim(NamedTuple):
     name: str
     limit: Limit | None  # None: switched off
 
+    @classmethod
+    def of_user(cls, user_id: str, name: str, limit: Limit | None) -> "Claim":
+        """Return a counter of a signed-in user, which REST and sockets share."""
+        return cls(f"user:{user_id}", name, limit)
+
     @property
     def key(self) -> str:
         # The braces keep one owner's counters on one node of a Redis cluster.

@@ -1,0 +1,136 @@
+"""The half of a handler that answers: headers, JSON bodies and errors. base.py has the half that reads the request."""
+
+import re
+import uuid
+from collections.abc import Collection
+from functools import cached_property
+from types import TracebackType
+from typing import Any
+
+import orjson
+import structlog
+from tornado.httputil import HTTPHeaders, HTTPInputError
+from tornado.web import HTTPError, RequestHandler
+
+from db.errors import BadRequest, DomainError, Internal, find_domain_error
+from handlers.http.application import App
+from handlers.http.paging import PageOf
+from services.errors import VendorError
+
+log = structlog.get_logger()
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-ID",
+    "Access-Control-Max-Age": "600",
+}
+EXPOSED = "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+
+
+def read_request_id(headers: HTTPHeaders) -> str:
+    """Return the client's request id if it is well-formed, else a new one."""
+    given = headers.get("X-Request-ID", "")
+    return given if REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+
+
+def common_headers(headers: HTTPHeaders, request_id: str, origins: Collection[str]) -> dict[str, str]:
+    """Return the headers of every response; pages of `origins` may read it. Routes whose responses may be cached set
+    another Cache-Control."""
+    common = {
+        "X-Request-ID": request_id,
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+        "Vary": "Origin",
+    }
+    origin = headers.get("Origin", "").rstrip("/")
+    if origin in origins:
+        common["Access-Control-Allow-Origin"] = origin
+        common["Access-Control-Allow-Credentials"] = "true"
+        common["Access-Control-Expose-Headers"] = EXPOSED
+    return common
+
+
+class Responder(RequestHandler):
+    application: App
+
+    # -- headers -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def request_id(self) -> str:
+        return read_request_id(self.request.headers)
+
+    @cached_property
+    def lasting_headers(self) -> dict[str, str]:
+        """Headers of every response to this request. Tornado clears all others before it sends an error."""
+        return common_headers(self.request.headers, self.request_id, self.application.config.origins)
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        for name, value in self.lasting_headers.items():
+            self.set_header(name, value)
+
+    def set_lasting_headers(self, headers: dict[str, str]) -> None:
+        self.lasting_headers.update(headers)
+        for name, value in headers.items():
+            self.set_header(name, value)
+
+    # -- responses -----------------------------------------------------------------------------------------------------
+
+    def reply(self, data: Any = None, *, message: str | None = None, status: int = 200, **top: Any) -> None:
+        """Send `{"success": true, "data": …}`, with `message` and `top` beside them. JSON from PostgreSQL stays as it
+        is."""
+        beside = {key: value for key, value in {"message": message, **top}.items() if value is not None}
+        self.send({"success": True, "data": data, **beside}, status)
+
+    def reply_page(self, page: PageOf) -> None:
+        self.reply(page.data, pageInfo=page.page_info, pagination=page.pagination)
+
+    def send(self, body: dict[str, Any], status: int = 200) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(orjson.dumps(body))
+
+    def options(self, *_: str) -> None:
+        """Answer a preflight, which is never limited and the same for every path."""
+        for name, value in PREFLIGHT.items():
+            self.set_header(name, value)
+        self.set_status(204)
+        self.finish()
+
+    def compute_etag(self) -> None:
+        """Omit the ETag: responses are private and change often, so a hash of each would cost more than it saves."""
+
+    # -- errors: Tornado calls log_exception, then send_error, then write_error --------------------------------------
+
+    def log_exception(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.find_error(error) is None:
+            log.error("request failed", exc_info=error, method=self.request.method, path=self.request.path)
+        elif isinstance(error, VendorError):
+            log.warning("vendor failed", error=repr(error), path=self.request.path)
+
+    def send_error(self, status_code: int = 500, **about: Any) -> None:
+        # Tornado would end a response that has begun as if it were complete, and has no public name for this state.
+        if self._headers_written:
+            self.application.running.discard(self)
+            self.request.connection.stream.close()  # type: ignore[union-attr]
+        else:
+            super().send_error(status_code, **about)
+
+    def write_error(self, status_code: int, **about: Any) -> None:
+        error = about["exc_info"][1] if "exc_info" in about else None
+        self.fail(self.find_error(error) or Internal())
+
+    def fail(self, error: DomainError) -> None:
+        for name, value in error.headers.items():
+            self.set_header(name, value)
+        self.send({**error.body(), "requestId": self.request_id}, error.status)
+
+    def find_error(self, error: BaseException | None) -> DomainError | None:
+        """Return the error to send; None for a defect. Tornado's own 400 means input that it could not parse."""
+        if isinstance(error, HTTPInputError) or (isinstance(error, HTTPError) and error.status_code == 400):
+            return BadRequest("The request is malformed")
+        return find_domain_error(error) if error else None
