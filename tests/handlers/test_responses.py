@@ -1,0 +1,56 @@
+"""Responses of every handler: what survives an error, and what Tornado's hooks are relied on for."""
+
+import asyncio
+
+from server import Instance
+from settings import Limit
+from tests.helpers.clients import Api
+from tests.helpers.factories import People
+
+EXPORT = "GET /api/v1/profile/export HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+
+
+async def test_a_response_that_fails_half_way_is_cut_off(instance: Instance, people: People, monkeypatch):
+    """A reader must not take half of the data for all of it: the last chunk of a complete response is missing."""
+    user = await people.influencer()
+
+    async def crash(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(type(instance.db), "fetch", crash)  # the account is sent by then
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", instance.port)
+        writer.write(EXPORT.format(token=user.token).encode())
+        received = await reader.read()
+        writer.close()
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b'"account"' in received
+    assert not received.endswith(b"0\r\n\r\n")
+
+
+async def test_an_error_keeps_the_headers_of_every_response(api: Api, people: People, limit):
+    limit("limit_general", Limit(5, 900))
+    user, request_id = await people.salon(), "request-id-of-the-client"
+    headers = {"Origin": "http://app.example.com", "X-Request-ID": request_id}
+    for answer in (
+        await api.get("/profile/me", user, headers=headers),
+        await api.get("/admin/jobs", user, headers=headers),
+        await api.post("/connections/request", {}, user, headers=headers),
+    ):
+        assert answer.headers["X-Request-ID"] == request_id
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Access-Control-Allow-Origin"] == headers["Origin"]
+        assert answer.headers["RateLimit-Limit"] == "5"
+        assert "Server" not in answer.headers
+
+
+async def test_an_error_drops_the_headers_of_the_response_that_it_replaces(
+    api: Api, people: People, instance: Instance, monkeypatch
+):
+    async def crash(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("handlers.profile.export.ExportData.pass_on", crash)
+    answer = await api.get("/profile/export", await people.salon())
+    assert (answer.status, answer.code) == (500, "INTERNAL")
+    assert "Content-Disposition" not in answer.headers
