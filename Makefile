@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv runtime dev lock run test check lint routes migrate seed example demo-vendors clean cluster drills bench
+.PHONY: help venv runtime dev lock run test check lint routes migrate seed example demo-vendors clean cluster drills bench bench-scale
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,8 +69,11 @@ drills: dev  ## minutes of killing, freezing and cutting under load; then every 
 	$(BIN)/python -m tests.drills.rolling
 	$(BIN)/python -m tests.drills.run --seed $(SEED) --messages $(MESSAGES) --faults $(FAULTS) $(if $(KEEP),--keep)
 
-bench: dev  ## what sockets, messages, events and statements cost, for docs/scale.md; seven minutes
-	@$(BIN)/python -m bench
+bench: dev  ## measure every case in turns with its floor, and compare with the targets of docs/performance.md
+	@$(BIN)/python -m bench $(OPTIONS)
+
+bench-scale: dev  ## what sockets, messages, events and statements cost, for docs/scale.md; seven minutes
+	@$(BIN)/python -m bench.scale
 
 routes: runtime  ## the table of routes: method, path, access
 	@$(BIN)/python -m handlers

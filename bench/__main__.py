@@ -1,17 +1,84 @@
-"""All measurements, one after the other: `make bench`."""
+"""The instrument of `make bench`: every case and its floor in turns, one table, exit 1 where a target is missed.
 
+Options: `--quick` (less data and fewer rounds), `--only profile,send` (cases whose name starts so), `--json FILE`,
+`--compare DIR` (another checkout of this repository, measured in the same turns). docs/performance.md explains it.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
-BENCHES = ("messages", "sockets", "slow", "pubsub", "presence", "database", "sign_ups")
+import uvloop
+
+from bench.http import CASES, HttpBench, check_floors
+from bench.stage import FULL, QUICK, ROOT, Stage
+from bench.table import Result, print_table
+from tests.helpers.scratch import scratch_folder
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="three rounds on less data; at most three minutes")
+    parser.add_argument("--only", default="", metavar="NAMES", help="a comma list of the starts of case names")
+    parser.add_argument("--rounds", type=int, help="turns of each case; 5, or 3 with --quick")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of all rounds")
+    parser.add_argument("--compare", type=Path, metavar="DIR", help="another checkout, measured in the same turns")
+    return parser.parse_args()
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+async def run(folder: Path, options: argparse.Namespace) -> list[Result]:
+    task = asyncio.current_task()
+    assert task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that all processes are stopped
+    size = QUICK if options.quick else FULL
+    size = size._replace(rounds=options.rounds or size.rounds)
+    wanted = tuple(options.only.split(","))
+    say(f"filling the database: {size.people:,} people")
+    results: list[Result] = []
+    old = options.compare.resolve() if options.compare else None
+    async with Stage(folder, size, old) as stage:
+        cases = [case for case in CASES if case.name.startswith(wanted)]
+        if cases:
+            bench = HttpBench(stage)
+            for case in cases:
+                results.append(await bench.run(case))
+                say(results[-1].line())
+    for line in check_floors(results):
+        print(line)
+    return results
+
+
+def about() -> dict[str, str]:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)  # noqa: S607
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return {
+        "commit": commit.stdout.strip(), "python": platform.python_version(), "cores": str(os.cpu_count()),
+        "load": load,
+    }  # fmt: skip
 
 
 def main() -> int:
-    for name in BENCHES:
-        print(f"\n== .venv/bin/python -m bench.{name}", flush=True)
-        if code := subprocess.call([sys.executable, "-m", f"bench.{name}"]):
-            return code
-    return 0
+    options = parse()
+    began = time.monotonic()
+    told = about()
+    with scratch_folder("encer-bench-") as folder:
+        results = uvloop.run(run(Path(folder), options))
+    print_table(results)
+    print(f"\n{json.dumps(told)}; {time.monotonic() - began:.0f} s")
+    if options.json:
+        options.json.write_text(json.dumps({**told, "results": [result.as_json() for result in results]}, indent=1))
+    return int(any(result.missed for result in results))
 
 
 if __name__ == "__main__":

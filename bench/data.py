@@ -1,0 +1,118 @@
+"""The data of `make bench`: people, connections, conversations, messages and notifications, and their access tokens.
+
+People are those of db/seed/scale.py. Influencer i and salon i have a conversation with MESSAGES messages. Influencer i
+is connected with the PARTNERS salons from i on. The first pair has one long conversation.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from db.seed.scale import SALON_EVERY, add_people
+from services.security.tokens import Tokens
+
+TEXT = "message " * 12  # about a hundred characters: what people write
+PARTNERS = 21
+RICH = 1_000  # pairs whose conversation and notifications fill a page
+MESSAGES = 51
+NOTIFICATIONS = 51
+TOKEN_SECONDS = 24 * 3600
+
+INFLUENCER = f"md5('scale ' || ({SALON_EVERY} * {{i}} + 1))::uuid"
+SALON = f"md5('scale ' || ({SALON_EVERY} * ({{i}} + 1)))::uuid"
+
+CONNECT = f"""
+    insert into connection_requests (sender_id, receiver_id, status, created_at, updated_at)
+    select {INFLUENCER.format(i="i")}, {SALON.format(i="(i + j) % $1")}, 'ACCEPTED', now() - interval '2 days',
+        now() - interval '1 day'
+    from generate_series(0, $1::int - 1) i, generate_series(0, {PARTNERS - 1}) j
+"""
+
+OPEN_CONVERSATIONS = f"""
+    with pair as (
+        select {INFLUENCER.format(i="i")} as one, {SALON.format(i="(i + j) % $1")} as other,
+            case when j > 0 or i >= {RICH} then 1 when i = 0 then $2 else {MESSAGES} end as length,
+            now() - interval '1 hour' - i * interval '1 second' - j * interval '1 minute' as at
+        from generate_series(0, $1::int - 1) i, generate_series(0, {PARTNERS - 1}) j
+    )
+    insert into conversations (low_id, high_id, last_rev, last_seq, last_message, last_message_at, updated_at)
+    select least(one, other), greatest(one, other), length, length, '{TEXT}', at, at from pair
+"""
+
+ADD_PARTICIPANTS = """
+    insert into conversation_participants (conversation_id, user_id, last_read_seq, last_read_at)
+    select id, unnest(array[low_id, high_id]), last_seq, now() - interval '30 minutes' from conversations
+"""
+
+# Message by message over all conversations, as they are written in life: rows of one conversation lie far apart.
+ADD_MESSAGES = f"""
+    insert into messages (conversation_id, sender_id, seq, rev, client_message_id, content, created_at, updated_at)
+    select c.id, case when n % 2 = 0 then low_id else high_id end, n, n, gen_random_uuid()::text, '{TEXT}',
+        c.last_message_at - interval '1 day', c.last_message_at - interval '1 day'
+    from conversations c, generate_series(1, c.last_seq) n order by n
+"""
+
+ADD_NOTIFICATIONS = f"""
+    insert into notifications (user_id, type, title, message, actor_id, metadata, is_read, updated_at)
+    select {INFLUENCER.format(i="i")}, 'PROFILE_VIEW', 'New profile view', 'Somebody viewed your profile',
+        {SALON.format(i="(i + n) % $1")}, jsonb_build_object('viewerId', {SALON.format(i="(i + n) % $1")}), n > 5,
+        now() - n * interval '1 hour'
+    from generate_series(0, least($1::int, {RICH}) - 1) i, generate_series(1, {NOTIFICATIONS}) n
+"""
+
+ADD_SESSIONS = """
+    insert into sessions (user_id, expires_at)
+    select unnest($1::uuid[]), now() + interval '1 day' returning id::text, user_id::text
+"""
+
+LIST_PAIRS = f"""
+    select {INFLUENCER.format(i="i")}::text as influencer, {SALON.format(i="i")}::text as salon,
+        (select id::text from conversations c
+            where c.low_id = least({INFLUENCER.format(i="i")}, {SALON.format(i="i")})
+                and c.high_id = greatest({INFLUENCER.format(i="i")}, {SALON.format(i="i")})) as conversation
+    from generate_series(0, $1::int - 1) i order by i
+"""
+
+LIST_JOINABLE = "select conversation_id::text from conversation_participants where user_id = $1 limit $2"
+TABLES = "connection_requests, conversations, conversation_participants, messages, notifications, sessions"
+
+
+@dataclass
+class Person:
+    id: str
+    token: str
+
+
+@dataclass
+class Pair:
+    """An influencer and a salon with their conversation."""
+
+    influencer: Person
+    salon: Person
+    conversation_id: str
+
+
+async def fill(conn: Any, people: int, pairs: int, long_conversation: int) -> None:
+    await add_people(conn, people, "no password", lambda _: None)
+    await conn.execute(CONNECT, pairs)
+    await conn.execute(OPEN_CONVERSATIONS, pairs, long_conversation)
+    await conn.execute(ADD_PARTICIPANTS)
+    await conn.execute(ADD_MESSAGES)
+    await conn.execute(ADD_NOTIFICATIONS, pairs)
+    await conn.execute(f"vacuum (analyze) {TABLES}")
+
+
+async def sign_in(conn: asyncpg.Connection, tokens: Tokens, pairs: int) -> list[Pair]:
+    """Open a session for each person of the pairs."""
+    rows = await conn.fetch(LIST_PAIRS, pairs)
+    ids = [row[side] for row in rows for side in ("influencer", "salon")]
+    sessions = {row["user_id"]: row["id"] for row in await conn.fetch(ADD_SESSIONS, ids)}
+
+    def person(id: str, role: str) -> Person:
+        return Person(id, tokens.access(id, role, sessions[id], TOKEN_SECONDS))
+
+    return [
+        Pair(person(row["influencer"], "INFLUENCER"), person(row["salon"], "SALON"), row["conversation"])
+        for row in rows
+    ]

@@ -1,0 +1,141 @@
+"""The HTTP cases: CPU of the server process per request, in turns with a floor that runs the same SQL."""
+
+import base64
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.data import TEXT, Pair, Person
+from bench.kit import Meter
+from bench.stage import Measured, Stage
+from bench.table import Result
+
+CONNECTIONS = 16  # at once: a busy instance, not an overloaded one
+USERS = 500  # who ask in turn
+# floor(case) ÷ floor(health) must stay within FLOOR_TOLERANCE of these, so that no target is met by a slow floor.
+FLOOR_SHAPE = {"/profile": 1.7, "/discovery": 3.5, "/notifications": 2.9, "/conversations": 4.1, "/contacts": 2.9,
+               "/messages": 3.2, "/send": 2.8}  # fmt: skip
+FLOOR_TOLERANCE = 0.15
+API = "/api/v1"
+
+
+@dataclass
+class Case:
+    """`arguments` are those of the floor's statement; each request is made for one pair."""
+
+    name: str
+    path: Callable[[Pair], str]
+    floor: str
+    arguments: Callable[[Pair], list[object]]
+    target: float
+    who: Callable[[Pair], Person] = lambda pair: pair.influencer
+    body: dict[str, str] | None = None
+
+
+def discover(search: str | None) -> Callable[[Pair], list[object]]:
+    return lambda pair: ["INFLUENCER", search, None, None, None, None, None, None, 21, 0, pair.salon.id, False]
+
+
+def salon(pair: Pair) -> Person:
+    return pair.salon
+
+
+def messages_of(pair: Pair) -> list[object]:
+    return [pair.conversation_id, pair.influencer.id, None, 51, 0]
+
+
+def messages_path(more: str) -> Callable[[Pair], str]:
+    return lambda pair: f"{API}/chat/conversations/{pair.conversation_id}/messages{more}"
+
+
+def fixed(path: str) -> Callable[[Pair], str]:
+    return lambda pair: API + path
+
+
+INFLUENCERS = "/discovery/influencers"
+SEARCH = "yuki"
+CASES = [
+    Case("health", lambda pair: "/health", "/health", lambda pair: [], 0.85),
+    Case("profile", fixed("/profile/me"), "/profile", lambda pair: [pair.influencer.id], 0.70),
+    Case("discovery", fixed(INFLUENCERS), "/discovery", discover(None), 0.75, salon),
+    Case("discovery, total", fixed(f"{INFLUENCERS}?page=1&limit=20"), "/discovery", discover(None), 0.70, salon),
+    Case("search", fixed(f"{INFLUENCERS}?search={SEARCH}"), "/discovery", discover(SEARCH), 0.75, salon),
+    Case("search, total", fixed(f"{INFLUENCERS}?search={SEARCH}&page=1&limit=20"), "/discovery", discover(SEARCH),
+         0.68, salon),
+    Case("notifications", fixed("/notifications"), "/notifications",
+         lambda pair: [pair.influencer.id, None, None, 51], 0.75),
+    Case("conversations", fixed("/chat/conversations?limit=50"), "/conversations",
+         lambda pair: [pair.influencer.id, None, None, 51], 0.78),
+    Case("contacts", fixed("/chat/contacts?limit=20"), "/contacts",
+         lambda pair: [pair.influencer.id, None, None, None, None, 21], 0.75),
+    Case("messages, peek", messages_path("?peek=true"), "/messages", messages_of, 0.72),
+    Case("messages, read mark", messages_path(""), "/messages", messages_of, 0.72),
+    Case("send", messages_path(""), "/send", lambda pair: [pair.conversation_id, pair.influencer.id], 0.65,
+         body={"content": TEXT}),
+]  # fmt: skip
+
+
+def encode(path: str, token: str, arguments: Sequence[object], body: dict[str, str] | None) -> bytes:
+    payload = json.dumps(body).encode() if body else b""
+    head = f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\nAccept: */*\r\n"
+    if token:
+        head += f"Authorization: Bearer {token}\r\n"
+    if arguments:
+        head += f"X-Arguments: {json.dumps(arguments)}\r\n"
+    if body:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n"
+    return f"{head}\r\n".encode() + payload
+
+
+class HttpBench:
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.count, self.rounds = stage, stage.size.requests, stage.size.rounds
+        self.ours = stage.start_server()
+        self.floor = stage.start_floor("http", stage.urls.database_url)
+        self.old = stage.start_server(stage.old_checkout) if stage.old_checkout else None
+        self.pairs = stage.pairs[1 : 1 + USERS]
+
+    def write(self, name: str, requests: Sequence[bytes]) -> Path:
+        file = self.stage.folder / name
+        file.write_text("\n".join(base64.b64encode(request).decode() for request in requests))
+        return file
+
+    async def cost(self, server: Measured, file: Path, count: int) -> float:
+        """Milliseconds of CPU per request."""
+        with Meter(server.pid) as meter:
+            await self.stage.load.run(server.port, file, count, CONNECTIONS)
+        return meter.seconds / count * 1e3
+
+    async def run(self, case: Case) -> Result:
+        requests = [encode(case.path(pair), case.who(pair).token, [], case.body) for pair in self.pairs]
+        bare = [encode(case.floor, "", case.arguments(pair), case.body) for pair in self.pairs]
+        turns = [(self.ours, self.write("ours.txt", requests)), (self.floor, self.write("floor.txt", bare))]
+        if self.old:
+            turns.append((self.old, turns[0][1]))
+        for server, file in turns:  # warm: plans, caches, connections
+            await self.cost(server, file, max(USERS, self.count // 4))
+        result = Result(case.name, "ms", target=case.target)
+        notes = (result.ours, result.floor, result.old)
+        for number in range(self.rounds):
+            order = list(zip(turns, notes, strict=False))
+            for (server, file), note in order if number % 2 == 0 else reversed(order):
+                note.append(await self.cost(server, file, self.count))
+        return result
+
+
+def check_floors(results: Sequence[Result]) -> list[str]:
+    """Return how the floors' costs relate to the floor of /health, and say which one is out of bounds."""
+    by_name = {result.case: result for result in results}
+    if "health" not in by_name:
+        return []
+    base = statistics.median(by_name["health"].floor)
+    lines = []
+    for case in CASES:
+        expected = FLOOR_SHAPE.get(case.floor)
+        if case.name in by_name and expected:
+            ratio = statistics.median(by_name[case.name].floor) / base
+            fits = abs(ratio / expected - 1) <= FLOOR_TOLERANCE
+            lines.append(f"floor of {case.name:<20} {ratio:.2f} × health, expected {expected}{'' if fits else ' OUT'}")
+    return lines

@@ -1,0 +1,116 @@
+"""The load client: a process of its own that sends prepared requests over kept-alive connections.
+
+It reads one order a line from stdin, `{"port": …, "file": …, "count": …, "connections": …}`, and answers on stdout
+`{"seconds": …, "errors": …, "p99": …}`. The file holds requests as base64, one a line; they are sent in turn.
+The measured figure is CPU of the server, so the speed of this client changes nothing but the time a measurement takes.
+"""
+
+import asyncio
+import base64
+import json
+import sys
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+REQUESTS_SECONDS = 60.0  # for all of an order: a server that hangs ends the measurement
+HEAD_END = b"\r\n\r\n"
+
+
+@lru_cache(1)  # the next case has other requests
+def read_requests(path: str) -> Iterator[bytes]:
+    return cycle([base64.b64decode(line) for line in Path(path).read_text().split()])
+
+
+class Connection(asyncio.Protocol):
+    """Sends a request, waits for its whole response, sends the next one, until the order is done."""
+
+    def __init__(self, order: "Order") -> None:
+        self.order = order
+        self.received = b""
+        self.ends_at = -1  # length of the response; -1: its headers have not arrived
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport  # uvloop's is no subclass of asyncio.Transport
+        self.send()
+
+    def send(self) -> None:
+        request = self.order.next_request()
+        if request is None:
+            self.transport.close()
+            return
+        self.began = time.perf_counter()
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self.received = self.received + data if self.received else data
+        if self.ends_at < 0:
+            head_end = self.received.find(HEAD_END)
+            if head_end < 0:
+                return
+            head = self.received[:head_end].lower()
+            _, _, length = head.partition(b"content-length: ")
+            self.ends_at = head_end + len(HEAD_END) + int(length.partition(b"\r")[0])
+            self.failed = head[9:10] != b"2"
+        if len(self.received) >= self.ends_at:
+            if self.failed:
+                self.order.last_error = self.received[:400].decode(errors="replace")
+            self.order.note(time.perf_counter() - self.began, self.failed)
+            self.received, self.ends_at = b"", -1
+            self.send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.order.connection_ended()
+
+
+class Order:
+    def __init__(self, port: int, file: str, count: int, connections: int) -> None:
+        self.port, self.left, self.open = port, count, connections
+        self.requests = read_requests(file)
+        self.delays: list[float] = []
+        self.errors = 0
+        self.last_error = ""
+        self.done = asyncio.get_running_loop().create_future()
+
+    def next_request(self) -> bytes | None:
+        if self.left <= 0:
+            return None
+        self.left -= 1
+        return next(self.requests)
+
+    def note(self, seconds: float, failed: bool) -> None:
+        self.delays.append(seconds)
+        self.errors += failed
+
+    def connection_ended(self) -> None:
+        self.open -= 1
+        if self.open == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    async def run(self) -> dict[str, float | int | str]:
+        loop, began = asyncio.get_running_loop(), time.perf_counter()
+        for _ in range(self.open):
+            await loop.create_connection(lambda: Connection(self), "127.0.0.1", self.port)
+        async with asyncio.timeout(REQUESTS_SECONDS):
+            await self.done
+        delays = sorted(self.delays)
+        return {
+            "seconds": time.perf_counter() - began, "errors": self.errors, "answered": len(delays),
+            "p99": delays[len(delays) * 99 // 100] if delays else 0.0, "error": self.last_error,
+        }  # fmt: skip
+
+
+async def serve() -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        print(json.dumps(await Order(**json.loads(line)).run()), flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(serve())
