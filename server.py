@@ -11,6 +11,7 @@ import asyncio
 import errno
 import signal
 import socket
+from contextlib import AsyncExitStack
 
 import psycopg
 import structlog
@@ -30,7 +31,7 @@ from handlers.routes import make_table
 from jobs.first_admin import first_admin_faults, make_first_admin
 from jobs.loop import JobLoop
 from jobs.outbox import Outbox
-from jobs.run import Tools
+from jobs.run import JobContext
 from jobs.table import JOBS
 from realtime.sockets.socket import TORNADO_SETTINGS
 from realtime.wiring import Realtime
@@ -39,7 +40,7 @@ from services.files.media import media_faults
 from services.loop_lag import measure_loop_lag
 from services.mail.senders import sender_faults, sender_from_settings
 from services.redis_client import connect_redis
-from services.resources import Services
+from services.resources import Resources, Services
 from settings import Settings, SettingsError, load_settings, url_of
 
 log = structlog.get_logger()
@@ -68,7 +69,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 class Instance:
-    """One server: what it is made of, in the order in which it starts; `stop` goes the other way."""
+    """One server process."""
 
     def __init__(self, settings: Settings, urls: ServerUrls) -> None:
         self.settings = settings
@@ -76,28 +77,43 @@ class Instance:
         self.port = settings.port
 
     async def start(self) -> None:
+        """Start all parts. A start that fails closes those that it has started, in reverse order, as `stop` does."""
+        async with AsyncExitStack() as stack:
+            listening = listen(self.settings.host, self.settings.port)  # first: a port that is taken ends the start
+            for sock in listening:
+                stack.callback(sock.close)
+            self.port = listening[0].getsockname()[1]
+            resources = await self._connect(stack)
+            await make_first_admin(self.db, self.services.passwords, self.settings)
+            self._start_parts(resources, stack)
+            self.http.add_sockets(listening)
+            self.started = stack.pop_all()
+
+    async def _connect(self, stack: AsyncExitStack) -> Resources:
         settings = self.settings
         self.redis = connect_redis(self.urls.redis_url, settings.redis_sharded, settings.redis_timeout.total_seconds())
+        stack.push_async_callback(self.redis.aclose)
         strict = settings.app_env == "test"
         self.db = await Database.connect(self.urls.database_url, settings.database_pool_size, strict=strict)
+        stack.push_async_callback(self.db.close)
         self.sessions = Sessions(self.db)
         self.services = Services.make(settings, self.redis, self.db)
-        await make_first_admin(self.db, self.services.passwords, settings)
+        stack.push_async_callback(self.services.close)
+        return Resources(settings, self.urls.redis_url, self.redis, self.db, self.sessions, self.services)
+
+    def _start_parts(self, resources: Resources, stack: AsyncExitStack) -> None:
+        settings = self.settings
         self.sender = sender_from_settings(settings)
+        self.realtime = Realtime(resources)
         self.outbox = Outbox(self.db, self.services.encryption, self.sender)
-        self.realtime = Realtime(
-            settings, self.urls.redis_url, self.db, self.sessions, self.services.tokens, self.services.rate_limits
-        )
-        tools = Tools(settings, self.db, self.services, self.realtime.publisher.publish, self.outbox.wake)
-        self.jobs = JobLoop(tools, JOBS, settings.jobs_timezone, scheduled=settings.jobs_enabled)
-        self.app = App(
-            make_table(), settings, self.db, self.sessions, self.services, self.realtime, self.outbox.wake, self.jobs,
-            **TORNADO_SETTINGS,
-        )  # fmt: skip
+        self.job_context = JobContext(resources, self.realtime.publisher, self.outbox)
+        self.jobs = JobLoop(self.job_context, JOBS, settings.jobs_timezone, scheduled=settings.jobs_enabled)
+        self.app = App(make_table(), resources, self.realtime, self.outbox.wake, self.jobs, **TORNADO_SETTINGS)
+        for part in (self.realtime, self.outbox, self.jobs):
+            stack.push_async_callback(part.stop)
+            part.start()
         self.loop_lag = asyncio.create_task(tasks.supervise("event loop lag", measure_loop_lag), name="event loop lag")
-        self.realtime.start()
-        self.outbox.start()
-        self.jobs.start()
+        stack.push_async_callback(tasks.end, self.loop_lag)
         self.http = Server(
             self.app,
             max_body_size=MAX_BODY_BYTES,
@@ -106,9 +122,6 @@ class Instance:
             idle_connection_timeout=IDLE_SECONDS,
             body_timeout=BODY_SECONDS,
         )
-        sockets = listen(settings.host, settings.port)
-        self.port = sockets[0].getsockname()[1]
-        self.http.add_sockets(sockets)
 
     async def stop(self, notice: float = 0.0, proxy_idle: float = 0.0) -> None:
         """Ready turns 503 → no new connections, no new sockets → sockets are told → what runs ends → sockets close →
@@ -127,13 +140,7 @@ class Instance:
             log.warning("requests were cut off at the end of the grace period")
         await self.realtime.sockets.close_all()
         await self.http.close_all_connections()
-        await tasks.end(self.loop_lag)
-        await self.jobs.stop()
-        await self.outbox.stop()
-        await self.realtime.stop()
-        await self.services.close()
-        await self.db.close()
-        await self.redis.aclose()
+        await self.started.aclose()
 
 
 def print_welcome(instance: Instance, embedded: bool) -> None:

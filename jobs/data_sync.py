@@ -1,4 +1,4 @@
-"""Fetches anew what is older than a week: public profiles by scraping, TikTok's own by its API."""
+"""Update accounts whose data is older than a week: public profiles by scraping, TikTok accounts by its API."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -15,11 +15,11 @@ from services.social.profiles import Profile
 from services.tiktok.accounts import RefreshUnderWay
 
 SCHEDULE = "0 3 * * *"
-PARALLEL = 8  # scrapes at once: half of what an instance may have, the rest is for people who wait
-BUSY_SECONDS = 15.0  # a vendor that has too much to do is asked again after about the time of a scrape
-BUSY_TRIES = 20  # five minutes of that; then the account is left for the next night
-LONGEST_WAIT_SECONDS = 60.0  # a vendor that wants more is left alone until the next night
-SHARED_SECONDS = 86_400.0  # what somebody has had fetched since yesterday is fresh enough
+PARALLEL = 8  # half of the scrapes that an instance may run at once; the other half serves waiting users
+BUSY_SECONDS = 15.0  # before a busy vendor is asked again: about the duration of a scrape
+BUSY_TRIES = 20  # five minutes in total; then the account stays due for the next night
+LONGEST_WAIT_SECONDS = 60.0  # a vendor that asks for more is not called again this night
+SHARED_SECONDS = 86_400.0  # a result that another caller fetched within a day is new enough
 
 LIST_DUE = """
     select a.platform, a.username, a.connection, a.refresh_token, a.sync_failures, a.next_sync_at, a.id
@@ -31,15 +31,15 @@ LIST_DUE = """
 
 
 class Sync:
-    """One run: what it knows of its vendors, and how one account is done."""
+    """One run: the health of its vendors, and how one account is synced."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.services = run.tools.services
+        self.services = run.services
         self.health = {"PUBLIC": VendorHealth("Apify"), "OAUTH": VendorHealth("TikTok")}
 
     def possible(self) -> list[str]:
-        """Without its vendor's keys a kind of account stays due."""
+        """Return the kinds of accounts whose vendor is configured; the others stay due."""
         configured = {
             "PUBLIC": self.services.scrapes.actors.configured,
             "OAUTH": self.services.tiktok.oauth.configured,
@@ -56,7 +56,7 @@ class Sync:
             return "skipped"
         except NeedsReconnect as error:
             health.worked()
-            await self.tell_owner(account["id"], error.refused or account["refresh_token"])
+            await self.notify_owner(account["id"], error.refused or account["refresh_token"])
             return "needsReconnect"
         except VendorError as error:
             self.run.note(error)
@@ -69,7 +69,7 @@ class Sync:
         return await self.store(account, profile, fetched_at)
 
     async def fetch_patiently(self, account: asyncpg.Record) -> tuple[Profile, datetime]:
-        """A small plan takes fewer runs at once than we have workers: those beyond wait for the others' to end."""
+        """Fetch, and wait while the vendor is busy: a small plan runs fewer scrapes at once than there are workers."""
         for _ in range(BUSY_TRIES - 1):
             try:
                 return await self.fetch(account)
@@ -96,11 +96,11 @@ class Sync:
             raise
         return "synced" if stored is not None else "skipped"
 
-    async def tell_owner(self, account_id: str, refresh_token: bytes | None) -> None:
+    async def notify_owner(self, account_id: str, refresh_token: bytes | None) -> None:
         async with self.run.db.transaction() as tx:
             notice = await mark_needs_reconnect(tx, account_id, refresh_token)
             if notice:
-                tx.after_commit(self.run.tools.publish, NotificationReceived(*notice))
+                tx.after_commit(self.run.publish, NotificationReceived(*notice))
 
 
 async def run(run: Run) -> None:

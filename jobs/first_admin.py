@@ -1,4 +1,4 @@
-"""The first admin, made at start from ADMIN_EMAIL and ADMIN_PASSWORD if there is none; no password is built in."""
+"""Create the first admin at start from ADMIN_EMAIL and ADMIN_PASSWORD if there is no admin."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,14 +19,14 @@ EMAIL: TypeAdapter[str] = TypeAdapter(Email)
 
 
 def first_admin_faults(values: Mapping[str, Any]) -> list[str]:
-    """Name what is wrong with the two settings as they are written, and no value of either."""
+    """Return the faults of the two settings, by their names and without their values."""
     faults = []
     email, secret = values.get("admin_email"), values.get("admin_password")
     password = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
     if password is not None and email is None:
-        faults.append("ADMIN_EMAIL: is needed with ADMIN_PASSWORD")
+        faults.append("ADMIN_EMAIL: is required with ADMIN_PASSWORD")
     if email is not None and password is None:
-        faults.append("ADMIN_PASSWORD: is needed with ADMIN_EMAIL")
+        faults.append("ADMIN_PASSWORD: is required with ADMIN_EMAIL")
     if email is not None:
         try:
             EMAIL.validate_python(email, context={"production": values.get("app_env") == "production"})
@@ -39,14 +39,14 @@ def first_admin_faults(values: Mapping[str, Any]) -> list[str]:
 
 
 def check_first_admin(settings: Settings) -> None:
-    """Raises SettingsError, which names what is wrong with the two settings."""
+    """Raise SettingsError, which names the faults of the two settings."""
     faults = first_admin_faults(dict(settings))
     if faults:
         raise SettingsError("\n".join(faults))
 
 
 async def make_first_admin(database: Database, passwords: Passwords, settings: Settings) -> None:
-    """Does nothing without the settings, or with an admin there."""
+    """Create the admin. Do nothing if a setting is missing or an admin exists."""
     if settings.admin_email is None or settings.admin_password is None or await has_admin(database):
         return
     check_first_admin(settings)
@@ -54,6 +54,6 @@ async def make_first_admin(database: Database, passwords: Passwords, settings: S
     password_hash = await passwords.hash(settings.admin_password.get_secret_value())
     outcome = await add_first_admin(database, NAME, email, password_hash)
     if outcome == "ADDED":
-        log.info("the first admin is made from ADMIN_EMAIL")
+        log.info("created the first admin from ADMIN_EMAIL")
     if outcome == "ADDRESS_TAKEN":
-        log.error("no admin was made: ADMIN_EMAIL belongs to an account that is none")
+        log.error("created no admin: ADMIN_EMAIL belongs to an account that is not an admin")

@@ -1,4 +1,4 @@
-"""Deletes what has served its time, a bounded piece at a time, so that no statement holds anything up."""
+"""Delete expired rows and unused files in small batches, so that no statement blocks others for long."""
 
 import asyncpg
 import structlog
@@ -14,8 +14,8 @@ log = structlog.get_logger()
 
 SCHEDULE = "30 4 * * *"
 PARALLEL = 2
-BATCH_FILES = 20  # each may be a call to a vendor; a run that is stopped leaves so many files behind at most
-BATCH_ROWS = 1000  # a few milliseconds; requests get their turn in between
+BATCH_FILES = 20  # each may be a call to a vendor; a cut-off run leaves at most this many files behind
+BATCH_ROWS = 1000  # a few milliseconds, so that requests are not delayed
 
 
 def oldest(table: str, where: str, key: str = "id") -> str:
@@ -26,10 +26,10 @@ def oldest(table: str, where: str, key: str = "id") -> str:
 DELETE_OTPS = oldest("otps", "expires_at < now()", "user_id, purpose")
 DELETE_OTP_ATTEMPTS = oldest("otp_attempts", "expires_at < now()", "email, purpose")
 
-# Their people have not asked for a code for a month; they can sign up again.
+# Nobody has asked for a code for a month; these people can sign up again.
 DELETE_SIGN_UPS = oldest("sign_ups", "code_expires_at < now() - interval '30 days'")
 
-# Ended ones stay a day: every instance must have heard of them, and a re-used refresh token is still recognised.
+# Ended sessions stay a day: every instance must find them, and a reused refresh token must be recognised.
 DELETE_EXPIRED_SESSIONS = oldest("sessions", "expires_at < now()")
 DELETE_ENDED_SESSIONS = oldest("sessions", "ended_at < now() - interval '1 day'")
 
@@ -38,7 +38,7 @@ DELETE_KNOWN_NETWORKS = oldest("known_networks", "last_used_at < now() - interva
 DELETE_SENT_MAILS = oldest("email_outbox", "sent_at < now() - interval '30 days'")
 DELETE_FAILED_MAILS = oldest("email_outbox", "failed_at < now() - interval '30 days'")
 
-# Their senders died at them, every time.
+# Every sender of these mails died while it sent them.
 ABANDON_MAILS = f"""
     update email_outbox set failed_at = now(), payload = null, locked_until = null, last_error = 'every sender died'
     where sent_at is null and failed_at is null and senders_lost + 1 >= {MAX_SENDERS_LOST} and locked_until < now()
@@ -46,7 +46,7 @@ ABANDON_MAILS = f"""
 
 DELETE_READ_NOTIFICATIONS = oldest("notifications", "is_read and updated_at < now() - interval '90 days'")
 
-# Every instance has looked at them within seconds.
+# Every instance reads them within seconds.
 DELETE_DELETED_NOTIFICATIONS = oldest("deleted_notifications", "deleted_at < now() - interval '1 day'")
 
 DELETE_JOB_RUNS = oldest("job_runs", "status <> 'RUNNING' and started_at < now() - interval '90 days'")
@@ -54,14 +54,14 @@ DELETE_JOB_RUNS = oldest("job_runs", "status <> 'RUNNING' and started_at < now()
 # Results are used for a week.
 DELETE_SCRAPES = oldest("scrape_runs", "finished_at < now() - interval '8 days'")
 
-# Of profiles that nobody has asked for again: whoever asks takes over, or gives them up.
+# Unfinished runs of profiles that nobody has asked for again; a caller would take them over.
 DELETE_LOST_SCRAPES = oldest("scrape_runs", "state = 'RUNNING' and started_at < now() - interval '8 days'")
 
 DELETE_OAUTH_STATES = oldest("oauth_states", "expires_at < now()")
 
 DELETE_REVOCATIONS = oldest("token_revocations", f"attempts >= {MAX_REVOKE_ATTEMPTS}")
 
-# Uploaded and never sent. The row goes first: from then on no message can carry the file.
+# Uploaded and never sent. The row is deleted before the file, so that no message can refer to a missing file.
 DELETE_UNSENT_ATTACHMENTS = """
     delete from attachments where url in (
         select url from attachments a
@@ -99,8 +99,8 @@ async def run(run: Run) -> None:
 
 
 async def revoke_tokens(run: Run) -> None:
-    """Ask TikTok again about connections that have ended while it was away."""
-    tiktok = run.tools.services.tiktok
+    """Revoke tokens of ended connections that could not be revoked before."""
+    tiktok = run.services.tiktok
 
     async def revoke(row: asyncpg.Record) -> str:
         try:
@@ -123,16 +123,16 @@ async def delete_leftovers(run: Run) -> None:
 
 
 async def delete_files(run: Run) -> None:
-    """Files of attachments that no message carries; one that cannot be deleted is left behind, and logged."""
+    """Delete files of unsent attachments. A file that cannot be deleted stays, and is logged."""
     while True:
         await run.check()
         rows = await run.db.fetch(DELETE_UNSENT_ATTACHMENTS, BATCH_FILES)
         for row in rows:
             try:
-                await run.tools.services.media.delete(row["url"])
+                await run.services.media.delete(row["url"])
                 run.counts["unsentAttachments"] += 1
             except (VendorError, Busy, OSError) as error:
-                log.warning("a file was left behind", url=row["url"], error=repr(error))
+                log.warning("a file could not be deleted", url=row["url"], error=repr(error))
                 run.counts["filesLeft"] += 1
         if len(rows) < BATCH_FILES:
             return

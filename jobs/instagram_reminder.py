@@ -1,4 +1,4 @@
-"""Reminds people whose Instagram account is unproven: one mail and one notification, weekly, three times at most."""
+"""Remind owners of unverified Instagram accounts by a mail and a notification: weekly, at most three times."""
 
 import asyncpg
 
@@ -9,9 +9,9 @@ from services.mail.queue import queue_mail
 from services.social.ownership import new_code
 
 SCHEDULE = "0 10 * * *"
-PARALLEL = 4  # database work alone: more would only take connections from requests
+PARALLEL = 4  # it only uses the database; more would take connections from requests
 
-# Whom it concerns, besides the account's age: said once for finding them and once for the moment of reminding.
+# The condition stands in both statements, because an account may change between them.
 UNPROVEN = """
     a.platform = 'INSTAGRAM' and a.is_active and not a.is_verified and a.reminders_sent < 3
     and (a.reminded_at is null or a.reminded_at <= now() - interval '7 days')
@@ -26,7 +26,7 @@ LIST_UNPROVEN = f"""
     order by a.created_at, a.id limit $3
 """
 
-# Counted in the transaction that writes mail and notification: whoever comes second finds nothing to do.
+# The reminder is counted in the transaction that writes mail and notification, so a second runner finds no row.
 REMIND = f"""
     update social_media_accounts a
     set reminders_sent = a.reminders_sent + 1, reminded_at = now(),
@@ -38,7 +38,7 @@ REMIND = f"""
 
 
 async def run(run: Run) -> None:
-    url = f"{run.tools.settings.frontend_url[0].rstrip('/')}/social-media"
+    url = f"{run.settings.frontend_url[0].rstrip('/')}/social-media"
 
     async def remind(account: asyncpg.Record) -> str:
         async with run.db.transaction() as tx:
@@ -46,14 +46,14 @@ async def run(run: Run) -> None:
             if row is None:
                 return "skipped"
             params = {"name": row["name"], "username": row["username"], "code": row["verification_code"], "url": url}
-            await queue_mail(tx, run.tools.services.encryption, row["email"], "instagram_reminder", params)
+            await queue_mail(tx, run.services.encryption, row["email"], "instagram_reminder", params)
             notice = await notify(
                 tx, row["user_id"], "SYSTEM", "Show that your Instagram account is yours",
                 f"Put the code {row['verification_code']} into the bio of @{row['username']}, then choose “Verify”.",
                 metadata={"accountId": account["id"], "platform": "INSTAGRAM", "reason": "UNVERIFIED"},
             )  # fmt: skip
-            tx.after_commit(run.tools.wake_outbox)
-            tx.after_commit(run.tools.publish, NotificationReceived(*notice))
+            tx.after_commit(run.wake_outbox)
+            tx.after_commit(run.publish, NotificationReceived(*notice))
         return "reminded"
 
     await run.for_each(run.due(LIST_UNPROVEN), remind, PARALLEL)

@@ -1,10 +1,11 @@
-"""The jobs' clock: every few seconds it claims the ticks that are due and takes over what the dead have left.
+"""The job loop: claims due ticks every few seconds and takes over runs of instances that have died or stopped.
 
-All instances run it. What makes a tick run once is the database (db/queries/job_runs.py), not this loop.
+All instances run it. The database (db/queries/job_runs.py) ensures that each tick runs once.
 """
 
 import asyncio
 import os
+import random
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable
@@ -13,26 +14,26 @@ from typing import NamedTuple
 
 import asyncpg
 import structlog
-from tornado.ioloop import PeriodicCallback
 
 from db.pool import DatabaseUnavailable
 from db.queries.job_runs import GIVE_UP, LEASE_SECONDS, MISSED_HOURS, ClaimedRun, claim_tick, finish, take_over
-from jobs.run import Interrupted, JobFailed, Run, Tools
+from db.tasks import end, supervise
+from jobs.run import Interrupted, JobContext, JobFailed, Run
 from services.metrics import JOB_RUNS
 from services.schedule import Schedule
 
 log = structlog.get_logger()
 
-CHECK_SECONDS = 10.0  # how late a tick may be noticed
-STOP_SECONDS = 5.0  # items under way may end within this; then they are cut off
-FINISH_ATTEMPTS = 5  # to record an end while the database comes back; after that the lease runs out
+CHECK_SECONDS = 10.0  # a tick starts at most this late
+STOP_SECONDS = 5.0  # items that have begun may finish within this time; then they are cancelled
+FINISH_ATTEMPTS = 5  # to record the end of a run during an outage; after that its lease expires
 FINISH_RETRY_SECONDS = 1.0
 ERROR_CHARS = 300
 
 
 class Job(NamedTuple):
     name: str
-    schedule: str
+    schedule: str  # a cron expression in JOBS_TIMEZONE
     run: Callable[[Run], Awaitable[None]]
 
 
@@ -41,11 +42,11 @@ def utc_now() -> datetime:
 
 
 class JobLoop:
-    """`jobs` on this instance. With `scheduled` False it starts nothing by itself, only what an admin asks for here."""
+    """Run `jobs` on this instance. With `scheduled=False` it runs only what an admin starts here."""
 
     def __init__(
         self,
-        tools: Tools,
+        context: JobContext,
         jobs: Iterable[Job],
         timezone: str,
         *,
@@ -54,72 +55,75 @@ class JobLoop:
         check_seconds: float = CHECK_SECONDS,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self.tools = tools
+        self.context = context
+        self.db = context.resources.db
         self.jobs = {job.name: job for job in jobs}
         self.schedules = {name: Schedule(job.schedule, timezone) for name, job in self.jobs.items()}
         self.scheduled = scheduled
         self.lease = lease
+        self.check_seconds = check_seconds
         self.now = now
         self.runner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.running: dict[asyncio.Task[None], Run] = {}
         self.stopping = False
-        self.first_check: asyncio.Task[None] | None = None
-        self.ticker = PeriodicCallback(self.check, check_seconds * 1000, jitter=0.2)
+        self.checking = asyncio.Lock()
+        self.watch: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         if self.scheduled:
-            self.ticker.start()
-            self.first_check = asyncio.create_task(self.check())
+            self.watch = asyncio.create_task(supervise("job loop", self._check_and_wait), name="job loop")
 
     def drain(self) -> None:
-        """Runs end at their next item and are left for another instance, or for the next start."""
+        """Start no more runs, and end the current ones at their next item. Another instance takes them over."""
         self.stopping = True
-        self.ticker.stop()
         for run in self.running.values():
             run.stop()
 
     async def stop(self) -> None:
-        """Drain, and wait for it."""
+        """Drain, and wait until all runs have ended."""
         self.drain()
-        if self.first_check:
-            await self.first_check
+        async with self.checking:  # a check in the middle of a claim records it
+            await end(self.watch)
         if self.running:
             _, late = await asyncio.wait(self.running, timeout=STOP_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
+    async def _check_and_wait(self) -> None:
+        async with self.checking:
+            await self.check()
+        await asyncio.sleep(self.check_seconds * random.uniform(0.9, 1.1))
+
     async def check(self) -> None:
-        """Claim what is due and start it."""
+        """Claim and start the runs that are due. Without a database they stay due."""
         try:
             for name, schedule in self.schedules.items():
                 await self._claim(name, schedule)
             while not self.stopping and (claimed := await self._take_over()):
                 self.launch(claimed)
-            await self.tools.db.execute(GIVE_UP)
+            await self.db.execute(GIVE_UP)
         except DatabaseUnavailable:
-            pass  # the tick is still due when it is back
-        except Exception:
-            log.exception("job loop failed")
+            pass
 
     async def _claim(self, name: str, schedule: Schedule) -> None:
         now = self.now()
         tick = schedule.latest(now)
         if self.stopping or now - tick >= timedelta(hours=MISSED_HOURS):
             return
-        claimed = await claim_tick(self.tools.db, name, tick, self.runner, self.lease)
+        claimed = await claim_tick(self.db, name, tick, self.runner, self.lease)
         if claimed:
             self.launch(claimed)
 
     async def _take_over(self) -> ClaimedRun | None:
         try:
-            return await take_over(self.tools.db, list(self.jobs), self.runner, self.lease)
+            return await take_over(self.db, list(self.jobs), self.runner, self.lease)
         except asyncpg.UniqueViolationError:
-            return None  # a run of this job has just been started otherwise
+            return None  # another run of this job has just started
 
     def launch(self, claimed: ClaimedRun) -> None:
-        """Run what this instance has claimed."""
-        run = Run(claimed, self.tools, self.lease)
+        """Start a run that this instance has claimed."""
+        run = Run(claimed, self.context, self.lease)
         if self.stopping:
             run.stop()
         task = asyncio.create_task(self._execute(run), name=f"job {claimed.job}")
@@ -129,7 +133,7 @@ class JobLoop:
     async def _execute(self, run: Run) -> None:
         claimed = run.claimed
         log.info("job started", job=claimed.job, run=claimed.id, attempt=claimed.attempt)
-        keeper = asyncio.create_task(run.keep())
+        lease = asyncio.create_task(run.keep_lease())
         status, error = "SUCCEEDED", None
         try:
             await run.check()
@@ -142,7 +146,7 @@ class JobLoop:
             log.exception("job failed", job=claimed.job, run=claimed.id)
             status, error = "FAILED", f"unexpected {type(failure).__name__}; see the log"
         finally:
-            keeper.cancel()
+            lease.cancel()
         recorded = await self._record(run, status, error[:ERROR_CHARS] if error else None)
         outcome = status.lower() if recorded else "lost"
         JOB_RUNS.labels(claimed.job, outcome).inc()
@@ -151,7 +155,7 @@ class JobLoop:
     async def _record(self, run: Run, status: str, error: str | None) -> bool:
         for attempt in range(FINISH_ATTEMPTS):
             try:
-                return await finish(self.tools.db, run.claimed, status, dict(run.counts), error)
+                return await finish(self.db, run.claimed, status, dict(run.counts), error)
             except DatabaseUnavailable:
                 if self.stopping or attempt + 1 == FINISH_ATTEMPTS:
                     break

@@ -1,9 +1,8 @@
-"""Sends the mails of email_outbox: each claimed by one sender over all instances, retried with back-off.
+"""Sends the mails of email_outbox. One sender over all instances claims a mail; failures are retried with back-off.
 
-Exactly once ends where the mail server begins. A mail is written once, with what causes it; one sender at a time holds
-it; and once the server has taken it that is noted, if need be again and again while the database comes back. What is
-left: a process that dies between the server's yes and the note. Its mail is sent again when the claim has run out,
-under the same Message-ID (and, at Resend, the same idempotency key), by which it can be told from a new one.
+A mail is inserted once, in the transaction that causes it. When the mail server has accepted it, that is recorded, with
+retries during an outage of the database. One gap remains: if the process dies between the acceptance and the record,
+the mail is sent again after its claim expires, with the same Message-ID (and, at Resend, the same idempotency key).
 """
 
 import asyncio
@@ -18,7 +17,7 @@ import structlog
 
 from db.pool import Database, DatabaseUnavailable
 from db.queries.outbox import payload_identity
-from db.tasks import end
+from db.tasks import end, retrieve, supervise
 from services.mail.rendering import DECLARATIONS
 from services.mail.senders import Mail, PermanentMailError, Sender, TemplateError, TemporaryMailError, render
 from services.metrics import MAILS, vendor_call
@@ -26,15 +25,15 @@ from services.security.encryption import DecryptionFailed, Encryption, UnknownKe
 
 log = structlog.get_logger()
 
-SENDERS = 4  # a slow mail server holds up so many mails of an instance at most
-POLL_SECONDS = 2.0  # for retries, and for mails whose sender has died; new ones wake a sender at once
-CLAIM_SECONDS = 60.0  # well above the time that one attempt may take (services.mail.SEND_TIMEOUT)
-NOTE_SECONDS = 25.0  # of those, for noting that a mail is out while the database is away
-NOTE_RETRY_SECONDS = 0.5
-STOP_SECONDS = 10.0  # mails that are on their way may arrive within this
-MAX_SENDERS_LOST = 10  # a mail that kills its senders, or is sent by each before it dies, is not sent for ever
-PATIENCE_HOURS = 72.0  # a used-up quota lasts a day, a mail server that is down perhaps a weekend
-CODE_PATIENCE_HOURS = 1.0  # a code is dead by then: its mail would only confuse
+SENDERS = 4  # mails that an instance sends at the same time
+POLL_SECONDS = 2.0  # finds retries and mails whose sender has died; a new mail wakes a sender at once
+CLAIM_SECONDS = 60.0  # well above the time of one attempt (services/mail/senders.py: SEND_TIMEOUT)
+RECORD_SECONDS = 25.0  # part of the claim: to record that a mail is sent while the database is unavailable
+RECORD_RETRY_SECONDS = 0.5
+STOP_SECONDS = 10.0  # mails that are being sent may finish within this time
+MAX_SENDERS_LOST = 10  # ends the retries of a mail whose senders die each time
+PATIENCE_HOURS = 72.0  # an exceeded quota lasts a day, an outage of a mail server perhaps a weekend
+CODE_PATIENCE_HOURS = 1.0  # the code in the mail has expired by then
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 3600.0
 REASON_CHARS = 200
@@ -51,67 +50,69 @@ CLAIM_MAIL = f"""
     returning id, recipient, template, payload, attempts, extract(epoch from now() - created_at) / 3600 as hours
 """
 
-# True whoever says it: the mail is out.
+# Any sender may record this, also one whose claim has expired: the mail is sent.
 MARK_SENT = """
     update email_outbox set sent_at = coalesce(sent_at, now()), failed_at = null, payload = null, locked_until = null,
         last_error = null
     where id = $1
 """
 
-# The other outcomes are those of one attempt ($2): of a mail that somebody else has taken over they say nothing.
-RETRY_LATER = """
+# A failure concerns one attempt ($2). It changes nothing if another sender has claimed the mail since.
+RETRY_MAIL = """
     update email_outbox
     set next_attempt_at = now() + make_interval(secs => $3), locked_until = null, last_error = $4
     where id = $1 and attempts = $2 and sent_at is null
 """
 
-GIVE_UP = """
+FAIL_MAIL = """
     update email_outbox set failed_at = now(), payload = null, locked_until = null, last_error = $3
     where id = $1 and attempts = $2 and sent_at is null
 """
 
 
 class Outbox:
+    """The senders of this instance."""
+
     def __init__(self, db: Database, encryption: Encryption, sender: Sender) -> None:
         self.db = db
         self.encryption = encryption
         self.sender = sender
         self.woken = asyncio.Event()
-        self.stopping = False
-        self.tasks: list[asyncio.Task[None]] = []
+        self.workers: list[asyncio.Task[None]] = []
+        self.sending: set[asyncio.Task[bool]] = set()
 
     def start(self) -> None:
-        self.tasks = [asyncio.create_task(self._work(), name=f"outbox {n}") for n in range(SENDERS)]
+        names = [f"outbox {number}" for number in range(SENDERS)]
+        self.workers = [
+            asyncio.create_task(supervise(name, self._send_or_wait, (DatabaseUnavailable,)), name=name)
+            for name in names
+        ]
 
     async def stop(self) -> None:
-        """A mail that is on its way is not cut off lightly: nobody could say whether it has arrived."""
-        self.stopping = True
-        self.woken.set()
-        if self.tasks:
-            _, late = await asyncio.wait(self.tasks, timeout=STOP_SECONDS)
+        """Claim no more mails, and let those that are being sent finish: a cancelled one may have been delivered."""
+        await end(*self.workers)
+        if self.sending:
+            _, late = await asyncio.wait(self.sending, timeout=STOP_SECONDS)
             await end(*late)
 
     def wake(self) -> None:
-        """There is a new mail."""
+        """Send a new mail at once."""
         self.woken.set()
 
-    async def _work(self) -> None:
-        while not self.stopping:
-            self.woken.clear()
-            try:
-                if await self.send_one():
-                    continue
-            except DatabaseUnavailable:
-                pass
-            except Exception:
-                log.exception("outbox failed")
-            if not self.stopping:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS * random.uniform(0.8, 1.2)):
-                        await self.woken.wait()
+    async def _send_or_wait(self) -> None:
+        self.woken.clear()
+        sending = asyncio.create_task(self.send_one())
+        self.sending.add(sending)
+        sending.add_done_callback(self.sending.discard)
+        sending.add_done_callback(retrieve)
+        if await asyncio.shield(sending):
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS * random.uniform(0.8, 1.2)):
+                await self.woken.wait()
 
     async def send_one(self) -> bool:
-        """Claim and send a mail that is due; False if there is none."""
+        """Claim and send a due mail. Return False if none is due."""
         row = await self.db.fetchrow(CLAIM_MAIL, CLAIM_SECONDS)
         if row is None:
             return False
@@ -121,19 +122,19 @@ class Outbox:
             with vendor_call("mail"):
                 await self.sender.send(mail, str(row["id"]))
         except (TemporaryMailError, UnknownKey) as error:
-            outcome = await self.put_off(row, str(error))
+            outcome = await self.retry_later(row, str(error))
         except (PermanentMailError, TemplateError, DecryptionFailed) as error:
             outcome = "failed"
-            await self.db.execute(GIVE_UP, row["id"], row["attempts"], str(error)[:REASON_CHARS])
+            await self.db.execute(FAIL_MAIL, row["id"], row["attempts"], str(error)[:REASON_CHARS])
         else:
-            await self.note_sent(row["id"])
+            await self.record_sent(row["id"])
         MAILS.labels(outcome).inc()
         log.info("mail", outcome=outcome, template=row["template"], mail=str(row["id"]), attempt=row["attempts"])
         return True
 
-    async def note_sent(self, mail_id: str) -> None:
-        """The one note that must not get lost: without it the mail goes out again."""
-        deadline = time.monotonic() + NOTE_SECONDS
+    async def record_sent(self, mail_id: str) -> None:
+        """Record that the mail is sent, with retries, because it is sent again without that record."""
+        deadline = time.monotonic() + RECORD_SECONDS
         while True:
             try:
                 await self.db.execute(MARK_SENT, mail_id)
@@ -141,18 +142,18 @@ class Outbox:
             except DatabaseUnavailable:
                 if time.monotonic() > deadline:
                     raise
-            await asyncio.sleep(NOTE_RETRY_SECONDS)
+            await asyncio.sleep(RECORD_RETRY_SECONDS)
 
     def compose(self, row: asyncpg.Record) -> Mail:
         params: dict[str, Any] = orjson.loads(self.encryption.decrypt(row["payload"], payload_identity(row["id"])))
         return Mail(row["recipient"], *render(row["template"], params))
 
-    async def put_off(self, row: asyncpg.Record, reason: str) -> str:
+    async def retry_later(self, row: asyncpg.Record, reason: str) -> str:
         patience = CODE_PATIENCE_HOURS if "code" in DECLARATIONS[row["template"]].params else PATIENCE_HOURS
         if row["hours"] > patience:
-            await self.db.execute(GIVE_UP, row["id"], row["attempts"], reason[:REASON_CHARS])
+            await self.db.execute(FAIL_MAIL, row["id"], row["attempts"], reason[:REASON_CHARS])
             return "failed"
         seconds = min(FIRST_RETRY_SECONDS * 2 ** (row["attempts"] - 1), LONGEST_RETRY_SECONDS)
         seconds *= random.uniform(0.8, 1.2)
-        await self.db.execute(RETRY_LATER, row["id"], row["attempts"], seconds, reason[:REASON_CHARS])
+        await self.db.execute(RETRY_MAIL, row["id"], row["attempts"], seconds, reason[:REASON_CHARS])
         return "retried"

@@ -1,62 +1,66 @@
-"""One run of a job, as the job sees it: what it works with, and the discipline of working through many items."""
+"""One run of a job: what the job works with, and how it works through many items."""
 
 import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import asyncpg
 import structlog
 
-from db.pool import Database, DatabaseUnavailable
+from db.pool import DatabaseUnavailable
 from db.queries.job_runs import LEASE_SECONDS, ClaimedRun, renew
-from realtime.events import Event
-from services.resources import Services
-from settings import Settings
+from db.tasks import supervise
+from jobs.outbox import Outbox
+from realtime.publisher import Publisher
+from services.resources import Resources
 
 log = structlog.get_logger()
 
-BATCH_ROWS = 100  # of what is due; all that a run ever holds in memory
+BATCH_ROWS = 100  # due rows that a run holds in memory
 
 
 class Interrupted(Exception):
-    """The run ends before its end; what is left stays due."""
+    """The run ends early; unfinished items stay due."""
 
 
 class Stopping(Interrupted):
-    """The instance stops; another one, or the next start, takes the run over."""
+    """The instance stops. Another instance, or the next start, takes the run over."""
 
 
 class LeaseLost(Interrupted):
-    """This runner was silent for too long: another one may be at it already."""
+    """This runner did not renew its lease in time, so another runner may have taken the run over."""
 
 
 class JobFailed(Exception):
-    """Going on makes no sense. Its text is what admins are shown."""
+    """The job cannot continue. Admins see the text."""
 
 
 @dataclass(frozen=True)
-class Tools:
+class JobContext:
     """What jobs work with."""
 
-    settings: Settings
-    db: Database
-    services: Services
-    publish: Callable[[Event], None]
-    wake_outbox: Callable[[], None]
+    resources: Resources
+    publisher: Publisher
+    outbox: Outbox
 
 
 class Run:
-    def __init__(self, claimed: ClaimedRun, tools: Tools, lease: float = LEASE_SECONDS) -> None:
+    """A claimed run. A job uses its `db`, `services` and `settings`, and publishes with `publish`."""
+
+    def __init__(self, claimed: ClaimedRun, context: JobContext, lease: float = LEASE_SECONDS) -> None:
         self.claimed = claimed
-        self.tools = tools
-        self.db = tools.db
+        self.db = context.resources.db
+        self.services = context.resources.services
+        self.settings = context.resources.settings
+        self.publish = context.publisher.publish
+        self.wake_outbox = context.outbox.wake
         self.lease = lease
         self.counts: Counter[str] = Counter(claimed.counts)
         self.ending: BaseException | None = None
-        # The lease was granted a moment ago; how long ago, this clock does not know.
+        # The claim took an unknown time, so the lease counts as expired until the first renewal.
         self.ours_until = time.monotonic()
 
     def stop(self) -> None:
@@ -64,7 +68,7 @@ class Run:
         self.ending = self.ending or Stopping("the instance stops")
 
     async def check(self) -> None:
-        """Before each item: may this runner go on? Costs nothing while the lease is known to hold."""
+        """Raise if this runner must end. Called before each item; free while the lease is known to be valid."""
         if self.ending is None and time.monotonic() >= self.ours_until:
             await self.renew()
         if self.ending is not None:
@@ -77,24 +81,24 @@ class Run:
         else:
             self.ending = self.ending or LeaseLost("another runner has taken over")
 
-    async def keep(self) -> None:
-        """Renew the lease as long as the run goes on, its counts with it."""
-        while self.ending is None:
-            await asyncio.sleep(self.lease / 4)
-            try:
-                await self.renew()
-            except DatabaseUnavailable:
-                log.warning("job lease not renewed", job=self.claimed.job)
+    async def keep_lease(self) -> NoReturn:
+        """Renew the lease and store the counts, until cancelled."""
+        await supervise(f"lease of {self.claimed.job}", self._renew_soon, (DatabaseUnavailable,))
+
+    async def _renew_soon(self) -> None:
+        await asyncio.sleep(self.lease / 4)
+        if self.ending is None:
+            await self.renew()
 
     def note(self, error: Exception) -> None:
-        """An item's failure that was expected: in the vendor's words, for the log alone."""
+        """Log an expected failure of one item, in the vendor's words."""
         log.warning("job item failed", job=self.claimed.job, error=f"{type(error).__name__} {error}")
 
     async def due(self, sql: str, *args: Any, key: tuple[Any, ...] = (None, None)) -> AsyncIterator[asyncpg.Record]:
-        """The rows of `sql`, batch by batch, each fetched after the one before is used up.
+        """Yield the rows of `sql`; a batch is fetched when the one before is used up.
 
-        Parameters: `args`, then the key to continue after (nulls at first), then the number of rows. The last columns
-        of a row are its key.
+        Parameters of `sql`: `args`, then the key to continue after (nulls at first), then the number of rows. The last
+        columns of a row are its key.
         """
         while True:
             rows = await self.db.fetch(sql, *args, *key, BATCH_ROWS)
@@ -110,10 +114,10 @@ class Run:
         work: Callable[[asyncpg.Record], Awaitable[str]],
         parallel: int,
     ) -> None:
-        """`work` on every row, at most `parallel` at a time; its answer is what the row is counted as.
+        """Call `work` on every row, at most `parallel` at a time, and count the rows by its result.
 
-        A failing row is counted as `failed` and stops nobody. An interruption lets the rows under way come to their
-        end, and is raised then.
+        A failing row counts as `failed` and does not stop the others. After an interruption the rows that have begun
+        finish, and then it is raised.
         """
         turn = asyncio.Lock()
 
@@ -139,11 +143,11 @@ class Run:
     async def _attempt(self, work: Callable[[asyncpg.Record], Awaitable[str]], row: asyncpg.Record) -> str:
         try:
             return await work(row)
-        except JobFailed as failure:  # of the job as a whole, noticed at this row
+        except JobFailed as failure:  # one row shows that the whole job cannot continue
             self.ending = self.ending or failure
         except DatabaseUnavailable as ending:
-            log.warning("job item failed: the database is away", job=self.claimed.job)
-            if self.db.away:  # else only this item's statement failed
+            log.warning("job item failed: the database is unavailable", job=self.claimed.job)
+            if self.db.away:  # otherwise only the statement of this item failed
                 self.ending = self.ending or ending
         except Exception:
             log.exception("job item failed", job=self.claimed.job)

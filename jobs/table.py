@@ -1,4 +1,4 @@
-"""All jobs, in the order of their night."""
+"""All jobs, in the order in which they start at night."""
 
 from jobs import data_sync, housekeeping, instagram_reminder, token_refresh
 from jobs.loop import Job

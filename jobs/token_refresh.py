@@ -1,5 +1,7 @@
-"""Renews the TikTok tokens that end within a week. What TikTok refuses, its owner hears of; what an outage stops, stays
-due."""
+"""Refresh TikTok tokens that expire within a week.
+
+An owner whose token TikTok refuses is notified. Tokens that an outage keeps from being refreshed stay due.
+"""
 
 import asyncpg
 
@@ -11,9 +13,9 @@ from services.errors import NeedsReconnect, VendorError
 from services.tiktok.accounts import RefreshUnderWay
 
 SCHEDULE = "0 2 * * *"
-PARALLEL = 4  # each is one call of a second; TikTok allows 600 a minute
+PARALLEL = 4  # a call takes a second; TikTok allows 600 a minute
 
-# By id, for renewing moves an account's token to another place in time. $1: what was renewed since is done.
+# Ordered by id, because a refresh changes the expiry. Tokens that were refreshed since $1 are done.
 LIST_ENDING = """
     select a.refresh_token, a.id
     from social_media_accounts a join influencers i on i.id = a.influencer_id join users u on u.id = i.user_id
@@ -26,7 +28,7 @@ LIST_ENDING = """
 
 
 async def run(run: Run) -> None:
-    accounts, health = run.tools.services.tiktok, VendorHealth("TikTok")
+    accounts, health = run.services.tiktok, VendorHealth("TikTok")
 
     async def renew(account: asyncpg.Record) -> str:
         if health.trouble:
@@ -37,7 +39,7 @@ async def run(run: Run) -> None:
             return "skipped"
         except NeedsReconnect:
             health.worked()
-            await tell_owner(run, account["id"], account["refresh_token"])
+            await notify_owner(run, account["id"], account["refresh_token"])
             return "needsReconnect"
         except VendorError as error:
             run.note(error)
@@ -51,8 +53,8 @@ async def run(run: Run) -> None:
         raise JobFailed(health.trouble)
 
 
-async def tell_owner(run: Run, account_id: str, refresh_token: bytes | None) -> None:
+async def notify_owner(run: Run, account_id: str, refresh_token: bytes | None) -> None:
     async with run.db.transaction() as tx:
         notice = await mark_needs_reconnect(tx, account_id, refresh_token)
         if notice:
-            tx.after_commit(run.tools.publish, NotificationReceived(*notice))
+            tx.after_commit(run.publish, NotificationReceived(*notice))

@@ -1,4 +1,4 @@
-"""When a vendor as a whole is in trouble: going on would only cost time, money and the patience of all accounts."""
+"""Notice when a vendor as a whole fails, so that a job ends instead of trying all accounts."""
 
 from services.errors import (
     AccessTokenRefused,
@@ -12,14 +12,14 @@ from services.errors import (
     VendorUnavailable,
 )
 
-OUTAGE = 20  # failures in a row that may be the vendor's; more than a few bad accounts in a row make
-REFUSALS = 5  # refusals of *us* in a row: another one would not be different
-# The vendor took the order, and it came to nothing: the account may be at fault as well.
+OUTAGE = 20  # failures in a row; a few bad accounts in a row cause fewer
+REFUSALS = 5  # refusals of our credentials in a row
+# The vendor started the work and it failed: the account may be the cause.
 OF_ONE_RUN = (ActorFailed, UnreadableAnswer, VendorTimeout)
 
 
 class VendorHealth:
-    """Told of each outcome; `trouble` is what admins should know, once it makes no sense to go on."""
+    """Counts outcomes. `trouble` is set when the job should end; admins see its text."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -31,15 +31,15 @@ class VendorHealth:
         self.outages = self.refusals = 0
 
     def failed(self, error: VendorError, failed_before: bool = False) -> None:
-        """`failed_before`: the account did so the last time too."""
+        """Count a failure. `failed_before`: the account failed the last time too."""
         if is_refusal_of_us(error):
             self.refusals += 1
         elif failed_before and isinstance(error, OF_ONE_RUN):
-            pass  # says nothing of the vendor; nights after, such accounts come one after the other
+            pass  # such accounts are due in a row every night; they say nothing about the vendor
         elif isinstance(error, VendorUnavailable | VendorTimeout | VendorRateLimited):
             self.outages += 1
         else:
-            self.worked()  # it answered, of this account
+            self.worked()  # the vendor answered; the failure concerns this account
         if isinstance(error, NotConfigured) or self.refusals >= REFUSALS:
             self.trouble = f"{self.name}: {error.error}"
         elif self.outages >= OUTAGE:
@@ -47,5 +47,5 @@ class VendorHealth:
 
 
 def is_refusal_of_us(error: VendorError) -> bool:
-    """The operator's to mend: no account is at fault."""
+    """Return whether the vendor refuses our credentials, which only the operator can change."""
     return isinstance(error, VendorRefused | NotConfigured) and not isinstance(error, AccessTokenRefused)

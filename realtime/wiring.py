@@ -6,8 +6,6 @@ of the other instances → gate. docs/architecture.md draws it.
 
 import secrets
 
-from db.pool import Database
-from db.queries.sessions import Sessions
 from realtime.catch_up import CatchUp
 from realtime.feeds import CatchUpQueue
 from realtime.gate import DeliveryGate
@@ -19,22 +17,19 @@ from realtime.redis.relay import Relay
 from realtime.session_watch import SessionWatch
 from realtime.sockets.registry import SocketRegistry
 from realtime.typists import Typists
-from services.security.rate_limit import RateLimits
-from services.security.tokens import Tokens
-from settings import Settings
+from services.resources import Resources
 
 
 class Realtime:
-    def __init__(
-        self, settings: Settings, redis_url: str, db: Database, sessions: Sessions, tokens: Tokens, limits: RateLimits
-    ) -> None:
+    def __init__(self, resources: Resources) -> None:
+        settings, db, sessions = resources.settings, resources.db, resources.sessions
         self.settings = settings
         self.db = db
         self.sessions = sessions
-        self.tokens = tokens
-        self.rate_limits = limits
+        self.tokens = resources.services.tokens
+        self.rate_limits = resources.services.rate_limits
         self.instance_id = secrets.token_hex(6)
-        self.relay = Relay(redis_url, self.instance_id, settings.redis_sharded)
+        self.relay = Relay(resources.redis_url, self.instance_id, settings.redis_sharded)
         catch_ups = CatchUpQueue()
         self.hub = Hub(self.relay, catch_ups)
         self.gate = DeliveryGate(sessions, self.hub)

@@ -1,4 +1,4 @@
-"""Everything that wraps somebody else's code, made once at start and handed to handlers and jobs."""
+"""What an instance works with, created once at start and passed to handlers, sockets and jobs."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any
 
 from db.pool import Database
 from db.queries.scrape_runs import ScrapeRuns
+from db.queries.sessions import Sessions
 from db.queries.tiktok_tokens import TikTokTokens
 from services.apify.runs import ApifyActors
 from services.files.image_proxy import ImageProxy
@@ -27,6 +28,8 @@ from settings import Settings
 
 @dataclass
 class Services:
+    """Wrappers of vendors and libraries."""
+
     tokens: Tokens
     passwords: Passwords
     otps: Otps
@@ -61,6 +64,18 @@ class Services:
         self.image_proxy.close()
         self.media.close()
         await asyncio.gather(self.scrapes.close(), self.tiktok.close())
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Settings, connections and services of an instance."""
+
+    settings: Settings
+    redis_url: str
+    redis: Any  # redis.asyncio's Redis or RedisCluster
+    db: Database
+    sessions: Sessions
+    services: Services
 
 
 def make_scrapes(settings: Settings, db: Database) -> Scrapes:

@@ -8,16 +8,13 @@ import structlog
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
-from db.pool import Database
 from db.queries.job_runs import ClaimedRun
-from db.queries.sessions import Sessions
 from handlers.http.router import Table
 from realtime.wiring import Realtime
 from services.metrics import request_metrics
-from services.resources import Services
+from services.resources import Resources
 from services.schedule import Schedule
 from services.security.addresses import client_address, read_network
-from settings import Settings
 
 log = structlog.get_logger()
 
@@ -40,26 +37,23 @@ class App(Application):
     def __init__(
         self,
         table: Table,
-        settings: Settings,
-        db: Database,
-        sessions: Sessions,
-        services: Services,
+        resources: Resources,
         realtime: Realtime,
         wake_outbox: Callable[[], None],
         jobs: Jobs,
         **tornado_settings: Any,
     ) -> None:
         super().__init__([], log_function=log_request, **tornado_settings)
-        self.config = settings  # Tornado's own `settings` is another thing
-        self.db = db
-        self.sessions = sessions
-        self.services = services
+        self.config = resources.settings  # Tornado's own `settings` is another thing
+        self.db = resources.db
+        self.sessions = resources.sessions
+        self.services = resources.services
         self.realtime = realtime
         self.publisher = realtime.publisher
         self.wake_outbox = wake_outbox
         self.jobs = jobs
         self.table = table
-        self.proxies = [read_network(network) for network in settings.trusted_proxies]
+        self.proxies = [read_network(network) for network in self.config.trusted_proxies]
         self.draining = False
         self.running: WeakSet[RequestHandler] = WeakSet()  # requests; weakly, for those whose client has gone never end
         table.application = self

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from db.pool import DatabaseUnavailable
 from db.queries.scrape_runs import ScrapeRuns, StoredRun
+from db.tasks import supervise
 from services import errors
 from services.apify.runs import ApifyActors, StartedRun
 from services.errors import (
@@ -142,7 +144,7 @@ class Scrapes:
             raise VendorTimeout("apify", f"no profile of {username} within {self.timeout:g} s") from None
 
     async def _carry_through(self, run: StoredRun, platform: Platform, username: str) -> Fetched:
-        keeper = asyncio.create_task(self._keep(run))
+        keeper = asyncio.create_task(supervise("scrape lease", lambda: self._renew(run), (DatabaseUnavailable,)))
         vendor_run_id = run.vendor_run_id
 
         async def note(started: StartedRun) -> None:
@@ -179,14 +181,10 @@ class Scrapes:
         finally:
             keeper.cancel()
 
-    async def _keep(self, run: StoredRun) -> None:
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 4)
-            try:
-                if not await self.runs.renew(run, LEASE_SECONDS):
-                    return  # taken over; our own result will find no place
-            except Exception as error:
-                log.warning("scrape lease not renewed", reason=type(error).__name__)
+    async def _renew(self, run: StoredRun) -> None:
+        """Wait, then renew the lease. A run that another instance has taken over stays theirs."""
+        await asyncio.sleep(LEASE_SECONDS / 4)
+        await self.runs.renew(run, LEASE_SECONDS)
 
     async def _wait(self, run: StoredRun) -> Fetched:
         """For the result of another instance; RunLost if that has left it alone."""

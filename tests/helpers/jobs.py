@@ -10,7 +10,7 @@ import orjson
 from db.pool import Database
 from db.queries.job_runs import claim_by_hand
 from jobs.loop import Job, JobLoop
-from jobs.run import Run, Tools
+from jobs.run import Run
 from server import Instance
 
 DAILY = "0 3 * * *"
@@ -24,12 +24,6 @@ LIST_RUNS = """
 """
 
 
-def tools_of(instance: Instance) -> Tools:
-    return Tools(
-        instance.settings, instance.db, instance.services, instance.realtime.publisher.publish, instance.outbox.wake
-    )
-
-
 def make_loop(
     instance: Instance,
     run: Callable[[Run], Awaitable[None]],
@@ -41,7 +35,7 @@ def make_loop(
     name: str = "sample",
 ) -> JobLoop:
     return JobLoop(
-        tools_of(instance), [Job(name, schedule, run)], timezone, lease=lease, check_seconds=NEVER, now=lambda: now
+        instance.job_context, [Job(name, schedule, run)], timezone, lease=lease, check_seconds=NEVER, now=lambda: now
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from db.pool import Database
 from jobs.loop import Job, JobLoop
 from tests.drills.proxy import TcpProxy
-from tests.helpers.jobs import DAILY, NEVER, NOW, finished, make_loop, tools_of
+from tests.helpers.jobs import DAILY, NEVER, NOW, finished, make_loop
 from tests.realtime.test_redis import refuse
 
 NUMBERS = "select n from generate_series(1, 9) n where ($1::int is null or n > $1) order by n limit $2"
@@ -55,8 +55,8 @@ class Counting:
 
 
 def loop_on(instance, database, job) -> JobLoop:
-    tools = replace(tools_of(instance), db=database)
-    return JobLoop(tools, [Job("sample", DAILY, job)], "UTC", check_seconds=NEVER, now=lambda: NOW)
+    context = replace(instance.job_context, resources=replace(instance.job_context.resources, db=database))
+    return JobLoop(context, [Job("sample", DAILY, job)], "UTC", check_seconds=NEVER, now=lambda: NOW)
 
 
 @pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])

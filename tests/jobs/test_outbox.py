@@ -169,7 +169,7 @@ async def test_a_mail_of_an_instance_with_a_newer_key_is_left_to_those_that_have
 
 async def test_a_mail_that_is_out_is_noted_although_the_database_is_away(own_db, encryption, monkeypatch):
     """Else it would go out again."""
-    monkeypatch.setattr(service, "NOTE_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(service, "RECORD_RETRY_SECONDS", 0.0)
     post = Post()
     box = Outbox(own_db, encryption, post)
     await queue(own_db, encryption, 1)

@@ -23,7 +23,7 @@ from services.mail.queue import queue_mail
 from tests.db.test_database import health
 from tests.helpers.clients import Api
 from tests.helpers.factories import People, Person
-from tests.helpers.jobs import DAILY, NEVER, NOW, finished, tools_of
+from tests.helpers.jobs import DAILY, NEVER, NOW, finished
 from tests.helpers.processes import ROOT
 from tests.helpers.programs import needs_small_disk
 from tests.jobs.test_outage import NUMBERS
@@ -223,7 +223,7 @@ async def test_jobs_wait_for_a_writable_server(failed_over: Stage, monkeypatch):
         await run.for_each(run.due(NUMBERS, key=(None,)), note, parallel=1)
 
     jobs = [Job("sample", DAILY, work)]
-    loop = JobLoop(tools_of(instance), jobs, "UTC", lease=1, check_seconds=NEVER, now=lambda: NOW)
+    loop = JobLoop(instance.job_context, jobs, "UTC", lease=1, check_seconds=NEVER, now=lambda: NOW)
     with capture_logs() as logs:
         await loop.check()
         await until_refused(instance)

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import asyncpg
 import pytest
 
 from db.connect import CannotConnect, wait_for_database
 from db.packaged.servers import free_port
-from server import print_welcome
+from server import CannotListen, Instance, print_welcome
 from settings import load_settings
 from tests.drills.proxy import TcpProxy
 from tests.helpers.processes import ROOT, ServerProcess
@@ -96,6 +97,29 @@ async def test_a_stop_ends_the_wait():
 def test_an_address_that_is_not_of_this_machine_is_told_in_one_sentence(servers, data_dir, variables, sentence):
     code, said = ended_start(servers, data_dir, **variables)
     assert (code, said.startswith(sentence), said.count("\n")) == (1, True, 1), said
+
+
+async def test_a_start_that_fails_half_way_closes_what_it_has_opened(servers, settings, db, monkeypatch):
+    def fails(*_: object) -> None:
+        raise RuntimeError("the last part does not start")
+
+    monkeypatch.setattr("server.JobLoop.start", fails)
+    instance = Instance(settings, servers)
+    with pytest.raises(RuntimeError, match="the last part"):
+        await instance.start()
+    running = [*instance.outbox.workers, instance.realtime.session_watch.running]
+    assert len(running) > 1 and all(task and task.done() for task in running)
+    with pytest.raises(asyncpg.InterfaceError, match="closed"):
+        await instance.db.pool.fetchval("select 1")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", instance.port)
+
+
+async def test_a_port_that_is_taken_ends_the_start_before_anything_else(servers, settings, instance):
+    other = Instance(settings.model_copy(update={"port": instance.port}), servers)
+    with pytest.raises(CannotListen, match=f"Port {instance.port} is taken; choose another one with PORT=…"):
+        await other.start()
+    assert not hasattr(other, "redis")
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
