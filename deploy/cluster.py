@@ -38,7 +38,7 @@ One instance without it: make run
 
 
 class ClusterError(Exception):
-    """Says what a person can do about it."""
+    """An error whose text says what to do."""
 
 
 def find_nginx() -> str | None:
@@ -46,7 +46,7 @@ def find_nginx() -> str | None:
 
 
 def nginx_conf(folder: Path, port: int, instances: list[int]) -> str:
-    """The production file with what differs on this machine; every substitution must find its place."""
+    """Return deploy/nginx.conf with this machine's ports and paths; every substitution must match."""
     text = (ROOT / "deploy" / "nginx.conf").read_text()
     within_quotes = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     for production, mine in [
@@ -70,7 +70,7 @@ def start_nginx(folder: Path, port: int, instances: list[int]) -> subprocess.Pop
         raise ClusterError(NO_NGINX)
     conf = folder / "nginx.conf"
     conf.write_text(nginx_conf(folder, port, instances))
-    # As root, nginx' workers would be another user, who may not enter the folder.
+    # As root, nginx's workers run as another user who cannot enter the folder.
     directives = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
     command = [program, "-c", str(conf), "-e", str(folder / "error.log"), "-g", directives]
     tested = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=START_SECONDS)
@@ -80,7 +80,7 @@ def start_nginx(folder: Path, port: int, instances: list[int]) -> subprocess.Pop
 
 
 class Instance:
-    """One `server.py`, started again when it dies."""
+    """One `server.py` process, restarted when it dies."""
 
     def __init__(self, number: int, port: int, folder: Path, environment: dict[str, str]) -> None:
         self.number = number
@@ -154,7 +154,7 @@ class Cluster:
 
     def start(self) -> None:
         migrate(self.urls.database_url)
-        # The first one makes up the secrets of a development machine; the others find them.
+        # The first one creates the development secrets; the others read them.
         for instance in self.instances:
             instance.start()
             instance.wait_ready()
@@ -165,7 +165,7 @@ class Cluster:
         self.nginx = start_nginx(self.folder, port, [instance.port for instance in self.instances])
 
     def revive(self) -> list[int]:
-        """Start again whatever has died; the numbers of those."""
+        """Restart dead instances; return their numbers."""
         dead = [instance for instance in self.instances if not instance.alive]
         for instance in dead:
             instance.start()
@@ -186,14 +186,14 @@ class Cluster:
             self.nginx.send_signal(signal.SIGTERM)
             self.nginx.wait(STOP_SECONDS)
         for instance in self.instances:
-            instance.signal(signal.SIGCONT)  # a frozen one could not hear
+            instance.signal(signal.SIGCONT)  # a frozen one cannot receive the signal
             instance.signal(signal.SIGTERM)
         for instance in self.instances:
             instance.wait()
 
 
 def run(cluster: Cluster, asked: list[int]) -> None:
-    """Until it is asked for by SIGINT or SIGTERM; SIGHUP restarts the instances one after the other."""
+    """Run until SIGINT or SIGTERM; SIGHUP restarts the instances one after the other."""
     cluster.start()
     addresses = ", ".join(f"127.0.0.1:{instance.port}" for instance in cluster.instances)
     write_out(f"\n  Beautiful Encer listens on http://127.0.0.1:{cluster.port}: nginx before {addresses}")
@@ -219,7 +219,7 @@ def main() -> int:
         complain(NO_NGINX)
         return 1
     ports = [options.port + n for n in (1, 2, 3)] if options.port else [free_port() for _ in range(3)]
-    asked: list[int] = []  # signals; noted from the first moment on, so that whatever has been started is stopped
+    asked: list[int] = []  # signals; handled from the beginning, so that everything that was started is stopped
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: asked.append(received))
     servers = EmbeddedServers(options.folder / "data")
@@ -234,7 +234,7 @@ def main() -> int:
         complain(str(error))
         return 1
     except ServersError as error:
-        if not asked:  # Ctrl-C reaches initdb and the like as well
+        if not asked:  # Ctrl-C also reaches programs such as initdb
             complain(str(error))
             return 1
     finally:

@@ -1,4 +1,4 @@
-"""Two people sign up, connect and chat, each on an instance of their own.
+"""Two people sign up, connect and chat over two instances.
 
 `python examples/chat.py URL URL [MAILS]`
 
@@ -31,7 +31,7 @@ def call(base: str, method: str, path: str, body: Any = None, token: str = "") -
 
 
 async def mailed_code(folder: Path, address: str) -> str:
-    """The code that was mailed to this address, once the mail has landed."""
+    """Return the code that was mailed to this address, as soon as the mail is stored."""
     async with asyncio.timeout(MAIL_SECONDS):
         while True:
             for path in sorted(folder.glob("*.eml"), reverse=True):

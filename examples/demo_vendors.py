@@ -1,7 +1,7 @@
-"""`make demo-vendors`: a server wired to stand-ins of Apify and TikTok, and everything that people do with them.
+"""`make demo-vendors`: a server with stand-ins of Apify and TikTok, and all that users do with these platforms.
 
 Connecting, syncing, proving, TikTok's consent, a week later the three nightly jobs run by an admin, and the end of a
-connection. Everything is local and thrown away; nothing needs a key. Exits 0 if all of it went as it should.
+connection. Everything is local and temporary, and needs no key. Exits 0 if all steps succeed.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from tests.helpers.scratch import scratch_folder
 from tests.vendors import apify, tiktok
 
 ROOT = Path(__file__).parent.parent
-ALL_SECONDS = 180  # of which starting PostgreSQL and the server takes about five
+ALL_SECONDS = 180  # starting PostgreSQL and the server takes about five of them
 START_SECONDS = 60
 CALL_SECONDS = 30
 JOB_SECONDS = 30
-SCRAPE_SECONDS = 1.0  # that the stand-in takes, to be watched
+SCRAPE_SECONDS = 1.0  # of a stand-in's scrape, long enough to watch
 PASSWORD = "tea and biscuits"
 ADMIN = "boss@example.com"
 SAKURA, YUKI = "sakura.nails_tokyo", "yuki.hairstyle"
@@ -83,7 +83,7 @@ class Demo:
         return await self.http.fetch(request, raise_error=False)
 
     async def call(self, method: str, path: str, body: Any = None, token: str = "", expect: int = 200) -> Answer:
-        """One call, told in a line; another status than the expected one ends the demonstration."""
+        """Make a request and print it in a line; an unexpected status ends the demonstration."""
         response = await self.fetch(f"{self.base}/api/v1{path}", method, body, token)
         answer = Answer(response.code, json.loads(response.body or b"{}"))
         said = answer.body.get("error") or answer.body.get("message") or ""
@@ -146,7 +146,7 @@ class Demo:
         proven = await self.call("POST", verify, token=sakura)
         self.check(proven.body["isVerified"], "the code proves the account")
         left = await self.call("GET", "/social-media/accounts", token=yuki)
-        self.check(left.body["accounts"] == [], "nobody else shows a handle that is proven")
+        self.check(left.body["accounts"] == [], "no other user shows a handle that is proven")
         connect = "/social-media/instagram/connect"
         await self.call("POST", connect, {"username": SAKURA}, yuki, expect=409)
         await self.call("POST", connect, {"username": YUKI}, yuki)
@@ -218,7 +218,7 @@ class Demo:
                 await asyncio.sleep(0.1)
 
     async def leave(self, sakura: str) -> None:
-        title("Sakura disconnects TikTok: the account goes, and TikTok is told")
+        title("Sakura disconnects TikTok: the account is removed, and its grant revoked")
         await self.call("DELETE", "/social-media/tiktok", token=sakura)
         say(f"  tokens that TikTok still honours: {len(self.tiktok.access_tokens) + len(self.tiktok.refresh_tokens)}")
         self.check(not self.tiktok.access_tokens and not self.tiktok.refresh_tokens, "the grant is revoked")
@@ -230,7 +230,7 @@ class Demo:
 
 @asynccontextmanager
 async def server(folder: Path, scraper: apify.Apify, login_kit: tiktok.TikTok) -> AsyncIterator[str]:
-    """`server.py` as a process of its own, on a packaged PostgreSQL and Redis in `folder`; its address."""
+    """Run `server.py` as a process with a packaged PostgreSQL and Redis in `folder`; yield its address."""
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")}
     environment = kept | {
@@ -263,7 +263,7 @@ async def until_it_listens(process: Process) -> None:
 
 
 async def drop_output(process: Process) -> None:
-    """Mails are printed there too; an unread pipe would stop the server in the end."""
+    """Read the output, because a full pipe would block the server."""
     assert process.stdout
     while await process.stdout.readline():
         pass
@@ -278,7 +278,7 @@ async def demonstrate() -> None:
             async with server(folder, scraper, login_kit) as base:
                 say(f"  the server at {base}")
                 await Demo(base, folder, scraper, login_kit).run()
-    say("\nEverything went as it should.")
+    say("\nAll steps succeeded.")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Starts two instances on one packaged PostgreSQL and Redis, lets examples/chat.py talk over them, stops them."""
+"""Start two instances on one packaged PostgreSQL and Redis, run examples/chat.py over them, and stop them."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def main() -> int:
             [sys.executable, "examples/chat.py", *bases, str(data_dir / "mail")], cwd=ROOT, timeout=60
         ).returncode
     finally:
-        for server in reversed(servers):  # the first one owns the packaged servers
+        for server in reversed(servers):  # the first one starts the packaged servers
             server.terminate()
             server.wait(START_SECONDS)
 

@@ -1,4 +1,4 @@
-"""What a client does, each act until it is acknowledged: an act that is tried again must not count twice."""
+"""The acts of a drill's client, each repeated until it is acknowledged; a repetition must not count twice."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,14 +9,14 @@ from tornado.httpclient import HTTPClientError
 from db.schemas.shapes import DELETED_MESSAGE
 from tests.drills.clients import BACK_OFF_SECONDS, FAILURES, Client
 
-# Of a hundred acts so many are these; the others send.
+# How many of a hundred acts are of this kind; the others send a message.
 EDITS, DELETIONS, READINGS = 6, 3, 6
-BY_SOCKET = 0.6  # of what goes both ways
+BY_SOCKET = 0.6  # of the acts that both REST and sockets offer
 NEVER_FOR_TRYING_AGAIN = (400, 403, 404, 409)
 
 
 async def act(client: Client, client_message_id: str, content: str) -> None:
-    """One of them, by chance; where it cannot be, a message."""
+    """Do a random act; send a message where that act is impossible."""
     turn = client.chance.randrange(100)
     if turn < EDITS and client.unedited:
         await edit(client)
@@ -43,7 +43,7 @@ async def until_acknowledged(client: Client, attempt: Callable[[], Awaitable[Any
 
 
 async def send(client: Client, client_message_id: str, content: str) -> None:
-    """By whichever way is open; always with the same id."""
+    """Send by REST or by the socket, always with the same clientMessageId."""
     record, here = client.record, client.member.conversation_id
     record.sent_at[client_message_id] = record.now()
     data = {"content": content, "clientMessageId": client_message_id}
@@ -64,7 +64,7 @@ async def send(client: Client, client_message_id: str, content: str) -> None:
 
 
 async def change(client: Client, method: str, client_message_id: str, content: str, body: Any = None) -> None:
-    """A change may be made by each attempt, acknowledged or not: each takes a value of the conversation's counter."""
+    """Each attempt can make the change, acknowledged or not, and takes a value of the conversation's counter."""
     record, here = client.record, client.member.conversation_id
 
     async def attempt() -> bool:
@@ -78,7 +78,7 @@ async def change(client: Client, method: str, client_message_id: str, content: s
 
 
 async def edit(client: Client) -> None:
-    """Once a message: an attempt that arrives late would overwrite a second edit, as of any client that repeats."""
+    """Edit each message at most once, because a late attempt would overwrite a second edit."""
     client_message_id = client.unedited.pop(client.chance.randrange(len(client.unedited)))
     content = f"edited ✏️ {client_message_id}"
     await change(client, "PATCH", client_message_id, content, {"content": content})
@@ -93,7 +93,7 @@ async def delete(client: Client) -> None:
 
 
 async def read(client: Client) -> None:
-    """Everything that this client has seen."""
+    """Mark everything that this client has received as read."""
     seq = max(client.view)
     message_id = client.view[seq]["id"]
 

@@ -1,4 +1,4 @@
-"""What a careful client does: reconnects, joins with what it knows, and asks for what a join does not tell."""
+"""A careful client: it reconnects, joins with its last rev, and fetches what a join does not replay."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ FAILURES = (OSError, TimeoutError, websockets.WebSocketException, HTTPClientErro
 
 @dataclass
 class Record:
-    """What everybody saw, with times in seconds since the start."""
+    """What all clients saw, with times in seconds since the start."""
 
     began: float = field(default_factory=time.monotonic)
     sent_at: dict[str, float] = field(default_factory=dict)  # clientMessageId -> first try
@@ -77,7 +77,7 @@ class Client:
         """Unread messages, as this client knows from notifications."""
         return sum(self.notices.values())
 
-    # -- listening ---------------------------------------------------------------------------------------------------
+    # -- receiving ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         while True:
@@ -133,7 +133,7 @@ class Client:
                 looking.add_done_callback(self.has_looked)
 
     def has_looked(self, task: asyncio.Task[None]) -> None:
-        """What a resync asked for could not be had: connect anew, and have it with that."""
+        """A fetch after a resync failed: connect again, which fetches everything."""
         self.looking.discard(task)
         if not task.cancelled() and task.exception():
             self.cut()
@@ -141,7 +141,7 @@ class Client:
     def see(self, name: str, message: dict[str, Any]) -> None:
         seq, rev = message["seq"], message["rev"]
         if rev <= self.position:
-            self.record.violations.append(f"{self.where}: rev {rev} told again after {self.position}")
+            self.record.violations.append(f"{self.where}: rev {rev} delivered again after {self.position}")
         if (name == "message_sent") == (seq in self.view):
             self.record.violations.append(
                 f"{self.where}: {name} of seq {seq}, which is {'' if seq in self.view else 'not '}known"
@@ -167,7 +167,7 @@ class Client:
             changed.add(notification_id)
 
     async def look_around(self) -> None:
-        """What was told to nobody while this client was away, and no join replays."""
+        """Fetch what no join replays: presence, notifications and read marks of the time without a socket."""
         changed: set[str] = set()
         self.lookups.append(changed)
         try:
@@ -197,7 +197,7 @@ class Client:
         await self.join()
 
     async def refetch(self, last_rev: int) -> None:
-        """Too far behind for a replay: read all of it anew."""
+        """Fetch the whole conversation, because it is too far behind for a replay."""
         self.view, more, after = {}, True, 0
         while more:
             path = f"/chat/conversations/{self.member.conversation_id}/messages?peek=true&limit=100&after={after}"
@@ -218,10 +218,10 @@ class Client:
         finally:
             self.waiting.pop(number, None)
 
-    # -- speaking: acts.py says what -----------------------------------------------------------------------------------
+    # -- sending, for acts.py -----------------------------------------------------------------------------------
 
     async def command(self, event: str, data: dict[str, Any]) -> dict[str, Any]:
-        """As `ask`; an error is raised."""
+        """Ask, and raise an error answer as an exception."""
         answer = await self.ask(event, data)
         if answer["event"] == "error":
             raise OSError(answer["data"]["code"])

@@ -1,4 +1,4 @@
-"""What can go wrong, each as: begin, hold for a while, heal."""
+"""The faults that a drill injects; each begins, lasts for a while and ends."""
 
 import asyncio
 import os
@@ -94,7 +94,7 @@ async def cut_clients(stage: Stage, clients: list[Client], chance: random.Random
 
 @dataclass(frozen=True)
 class Line:
-    """A way that connections take, with a proxy in it for each instance, or for each third of the clients."""
+    """A path of connections, with one proxy per instance, or per third of the clients."""
 
     name: str
     proxies: Callable[[Stage], list[TcpProxy]]
@@ -110,7 +110,7 @@ LINES = [
 
 
 def disturb(line: Line, act: Callable[[TcpProxy], None], told: str) -> Fault:
-    """On one of the line's proxies, or on all of them."""
+    """Disturb one of the line's proxies, or all."""
 
     @asynccontextmanager
     async def disturbed(stage: Stage, clients: list[Client], chance: random.Random) -> AsyncIterator[str]:
@@ -132,5 +132,5 @@ for line in LINES:
     FAULTS[f"lose {line.name}"] = disturb(line, TcpProxy.hold, "black hole for")
     delay = partial(TcpProxy.delay, seconds=line.delay_seconds)
     FAULTS[f"delay {line.name}"] = disturb(line, delay, f"{line.delay_seconds} s later for")
-    if line.name != "clients":  # of whom some are cut off above, wherever they are
+    if line.name != "clients":  # some clients are cut off by another fault
         FAULTS[f"cut {line.name}"] = disturb(line, TcpProxy.cut, "resets for")

@@ -1,4 +1,4 @@
-"""What must hold once the dust has settled: nothing acknowledged is lost, doubled, reordered, or seen otherwise."""
+"""The checks after a drill: nothing acknowledged is lost, doubled, reordered or different for a client."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ LIST_MARKS = "select conversation_id::text, user_id::text, last_read_seq from co
 
 
 class Seen(NamedTuple):
-    """A message, as the database holds it or as a client does."""
+    """A message as the database or a client has it."""
 
     sender_id: str
     content: str
@@ -71,7 +71,7 @@ async def list_marks(conn: asyncpg.Connection) -> dict[tuple[str, str], int]:
 
 
 async def settle(conn: asyncpg.Connection, clients: list[Client]) -> float:
-    """Wait until every client has caught up; how long that took. What has not by then is told by `check`."""
+    """Wait until every client has caught up; return the seconds. `check` reports what has not."""
     began = time.monotonic()
     counters = {row["id"]: row["last_rev"] for row in await conn.fetch(LIST_COUNTERS)}
     counts, marks = await count_notified(conn), await list_marks(conn)
@@ -100,7 +100,7 @@ async def check(conn: asyncpg.Connection, clients: list[Client], record: Record)
             findings.doubled.append(row["client_message_id"])
         by_id[row["client_message_id"]] = row["content"]
         messages = stored.setdefault(row["conversation_id"], {})
-        # How a message was before it was deleted is known to whoever was there.
+        # Only clients that were connected know a message as it was before its deletion.
         edited = row["is_edited"] and not row["is_deleted"]
         messages[row["seq"]] = Seen(row["sender_id"], row["content"], row["rev"], edited, row["is_deleted"])
     findings.lost = [key for key, content in record.acknowledged.items() if by_id.get(key) != content]
@@ -131,7 +131,7 @@ async def check(conn: asyncpg.Connection, clients: list[Client], record: Record)
 
 
 def is_gapless(messages: dict[int, Seen], counter: asyncpg.Record, record: Record) -> bool:
-    """Each message has taken a value of the counter, and each change another one: no more and no less."""
+    """Return whether each message and each change has taken exactly one value of the counter."""
     changes = counter["last_rev"] - len(messages)
     return (
         record.changes_acknowledged[counter["id"]] <= changes <= record.changes_tried[counter["id"]]

@@ -1,4 +1,4 @@
-"""A timeline as SVG: deliveries a second and how long they took, with the faults as bands."""
+"""A timeline as SVG: deliveries per second and their delays, with the faults as bands."""
 
 from dataclasses import dataclass
 from math import log10
@@ -26,7 +26,7 @@ def colour(name: str) -> str:
 
 
 def height_of(seconds: float) -> float:
-    """On a logarithmic scale from 1 ms to 100 s, 0 to 1."""
+    """Return the place of a delay on a logarithmic scale from 1 ms to 100 s, 0 to 1."""
     return min(1.0, max(0.0, (log10(max(seconds, 0.001)) + 3) / 5))
 
 

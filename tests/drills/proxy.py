@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that misbehaves when told: cuts, delays, swallows, refuses."""
+"""A TCP proxy on loopback that cuts, delays, swallows or refuses connections on demand."""
 
 import asyncio
 from contextlib import suppress
@@ -13,7 +13,7 @@ class TcpProxy:
         self.target = target
         self.port = 0
         self.delay_seconds = 0.0
-        self.passing = asyncio.Event()  # while it is clear, bytes are held: a black hole that gives back what it took
+        self.passing = asyncio.Event()  # while it is not set, bytes are held, and are passed on later
         self.passing.set()
         self.refusing = False
         self.links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
@@ -32,17 +32,17 @@ class TcpProxy:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def cut(self) -> None:
-        """Reset every connection; new ones are welcome."""
+        """Reset every connection, and accept new ones."""
         for link in list(self.links):
             for writer in link:
                 writer.transport.abort()
 
     def hold(self) -> None:
-        """Swallow silently, as a dead network does."""
+        """Hold all bytes without closing connections, as a dead network does."""
         self.passing.clear()
 
     def delay(self, seconds: float) -> None:
-        """Whatever passes from now on arrives that much later."""
+        """Delay all bytes from now on by this many seconds."""
         self.delay_seconds = seconds
 
     def heal(self) -> None:

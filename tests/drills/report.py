@@ -1,4 +1,4 @@
-"""The drill's findings, for a person."""
+"""The drill's findings as text."""
 
 from statistics import median, quantiles
 
@@ -18,8 +18,8 @@ def summary(findings: Findings, record: Record, struck: list[Struck], seconds: f
         "conversations with a gap": findings.gaps,
         "clients whose view differs from the database": findings.views,
         "clients with another number of unread messages": findings.notifications,
-        "read marks lost, or not told to the other": findings.marks,
-        "events told twice or out of order": findings.violations,
+        "read marks lost, or not delivered to the other user": findings.marks,
+        "events delivered twice or out of order": findings.violations,
         "lines of the logs that tell of a defect": findings.unexpected,
     }
     lines = [

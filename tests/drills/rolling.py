@@ -25,7 +25,7 @@ DEADLINE_SECONDS = 300.0
 
 
 async def request(client: Client, record: Record, outcomes: Counter[str], stopping: asyncio.Event) -> None:
-    """Post, edit what was posted, list: once each, until it is enough."""
+    """Post a message, edit it and list the conversation, once each, until `stop` is set."""
     path = f"/chat/conversations/{client.member.conversation_id}/messages"
     while not stopping.is_set():
         client_message_id = str(uuid.uuid4())
@@ -59,7 +59,7 @@ async def drill(folder: Path) -> bool:
             print("A rolling restart needs nginx in front; skipped.")
             return True
         assert stage.cluster and stage.reviving
-        stage.reviving.cancel()  # roll() starts what it has stopped
+        stage.reviving.cancel()  # roll() restarts the instances that it stops
         record, outcomes, stopping = Record(), Counter[str](), asyncio.Event()
         http = AsyncHTTPClient(force_instance=True, max_clients=200)
         chance = random.Random(1)

@@ -1,4 +1,4 @@
-"""The drill: thousands of messages through three instances while everything fails; then every promise is checked.
+"""The drill: thousands of messages through three instances while parts fail; then every guarantee is checked.
 
 `make drills`, or `.venv/bin/python -m tests.drills.run --seed 7 --messages 10000 --faults 32`
 """
@@ -41,7 +41,7 @@ async def talk(client: Client, record: Record, wanted: int, enough: asyncio.Even
 
 
 async def recover(record: Record, clients: list[Client], healed: float) -> float:
-    """Seconds until every conversation has delivered a message that was sent after the fault was healed."""
+    """Return the seconds until every conversation has delivered a message that was sent after the fault."""
     missing = {client.member.conversation_id for client in clients}
     looked, deadline = 0, time.monotonic() + RECOVER_SECONDS
     while missing and time.monotonic() < deadline:
@@ -55,7 +55,7 @@ async def recover(record: Record, clients: list[Client], healed: float) -> float
 
 
 async def harm(stage: Stage, clients: list[Client], record: Record, chance: random.Random, count: int) -> list[Struck]:
-    """Each kind of fault in a seeded random order, again and again."""
+    """Inject each kind of fault in a seeded random order, repeatedly."""
     struck: list[Struck] = []
     names: list[str] = []
     await asyncio.sleep(CALM_SECONDS)

@@ -1,4 +1,4 @@
-"""Three instances behind nginx, each with its own proxies to one PostgreSQL and one Redis: whatever can fail."""
+"""Three instances behind nginx, each with its own proxies to one PostgreSQL and one Redis."""
 
 import asyncio
 import os
@@ -85,7 +85,7 @@ class Stage:
         self.proxied = find_nginx() is not None
         self.port = free_port()
         ports = [free_port() for _ in range(INSTANCES)]
-        # Secrets of their own, so that tokens can be made here.
+        # Known secrets, so that the drill can make tokens.
         self.secrets = {
             name: secrets.token_hex(32) for name in ("JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "ENCRYPTION_KEY")
         }
@@ -101,25 +101,25 @@ class Stage:
         self.reviving = asyncio.create_task(self.revive())
 
     def base(self, number: int) -> str:
-        """Where client `number` connects: a way to nginx, or to an instance each where there is no nginx."""
+        """Return where client `number` connects: a proxy of nginx, or of one instance where nginx is missing."""
         return f"http://127.0.0.1:{self.fronts[number % INSTANCES].port}"
 
     async def revive(self) -> None:
-        """As systemd does."""
+        """Restart instances that have died, as systemd does."""
         assert self.cluster
         while True:
             await asyncio.sleep(0.5)
             await asyncio.to_thread(self.cluster.revive)
 
     def unexpected(self) -> list[str]:
-        """What the instances logged as their own defects: an outage is none."""
+        """Return the errors that the instances logged; those of an outage do not count."""
         assert self.cluster
         lines = []
         for instance in self.cluster.instances:
             text = instance.log_path.read_text(errors="replace").splitlines()
             for number, line in enumerate(text):
                 if "[error" in line or "never retrieved" in line:
-                    raised = next((told for told in text[number + 2 : number + 80] if told[:1].strip()), "")
+                    raised = next((line for line in text[number + 2 : number + 80] if line[:1].strip()), "")
                     lines.append(f"instance {instance.number}: {line} {raised}")
         log = self.folder / "access.log"
         answers = log.read_text().splitlines() if log.exists() else []
@@ -162,7 +162,7 @@ class Stage:
         return members
 
     async def connect(self) -> asyncpg.Connection:
-        """Past all proxies."""
+        """Connect to PostgreSQL without a proxy."""
         return await asyncpg.connect(self.urls.database_url, timeout=START_SECONDS)
 
     # -- the servers -------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ class Stage:
     def signal_postgres(self, number: int) -> list[int]:
         pids = processes_under(self.postgres_pid())
         for pid in pids:
-            with suppress(ProcessLookupError):  # a backend that has just ended
+            with suppress(ProcessLookupError):  # a server process that has just ended
                 os.kill(pid, number)
         return pids
 
@@ -195,7 +195,7 @@ class Stage:
         for pid in self.signal_postgres(signal.SIGKILL):
             while is_running(pid):
                 time.sleep(0.01)
-        # A dead process that nobody has reaped yet would pass for a running server.
+        # A dead process that was not waited for looks like a running one.
         for lock in (self.servers.pgdata / "postmaster.pid", self.socket_folder / ".s.PGSQL.5432.lock"):
             lock.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Every error code is declared in one place (mypy checks that), and none is declared that nothing answers."""
+"""Every error code is declared in one place (mypy checks that), and every declared code is used."""
 
 import ast
 import re
@@ -12,14 +12,14 @@ DECLARATION = ROOT / "db" / "error_codes.py"
 
 
 def texts() -> set[str]:
-    """Every string constant of the rooms that answer clients."""
+    """Return every string constant of the modules that answer clients."""
     files = [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if path != DECLARATION]
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def codes_of_nginx() -> set[str]:
-    """The codes of errors that nginx answers itself."""
+    """Return the codes of errors that nginx answers itself."""
     block = (ROOT / "deploy" / "nginx.conf").read_text().partition("map $status $error_code {")[2].partition("}")[0]
     return set(re.findall(r"\b([A-Z_]+);", block))
 

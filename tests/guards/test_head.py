@@ -1,4 +1,4 @@
-"""HEAD has no effects on any route, and an endpoint says truly whether its GET has some (`acts`)."""
+"""HEAD has no effects on any route, and `acts` of an endpoint is true only if its GET has effects."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ READ_TABLE = "select count(*)::text || md5(coalesce(string_agg(t::text, ',' orde
 
 @dataclass
 class Stage:
-    """Makes what a GET needs so that it acts if it can: each scene returns a path and its caller."""
+    """Prepare data so that a GET has its effects; each method returns a path and its caller."""
 
     api: Api
     db: Database
@@ -71,7 +71,7 @@ class Stage:
         return f"{route.path}?{urlencode({'code': code, 'state': state_of(auth_url)})}", None
 
     async def state(self) -> dict[str, Any]:
-        """What rows all tables hold, and how often the vendors were called."""
+        """Return the rows of all tables, and the number of calls to vendors."""
         tables = [row["tablename"] for row in await self.db.fetch(LIST_TABLES)]
         rows = {table: await self.db.fetchval(READ_TABLE.format(table)) for table in tables}
         return {**rows, "apify": len(self.apify.calls), "tiktok": len(self.tiktok.calls)}

@@ -48,7 +48,7 @@ def test_every_file_is_checked():
 def test_imports_keep_their_direction(file: Path):
     layer = file.parts[0].removesuffix(".py")
     found = {name for name in imports(file) if name.split(".")[0] in LAYERS}
-    if layer == "settings":  # addresses are checked at start; their parser imports nothing of ours
+    if layer == "settings":  # addresses are checked at start; their parser imports no module of the project
         found = {name for name in found if not name.startswith("db.address")} - {"db"}
         assert "db" not in {name.split(".")[0] for name in imports(Path("db/address.py"))}
     assert {name for name in found if name.split(".")[0] not in MAY_IMPORT[layer]} == set()

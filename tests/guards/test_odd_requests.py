@@ -1,6 +1,6 @@
-"""However odd a request is, it gets an answer in the API's form, and other clients notice nothing.
+"""Every request, however malformed, gets an answer in the API's form without an effect on other clients.
 
-A proxy counts a connection that closes without an answer as a failed instance: two of them take it out for everybody.
+A proxy counts a connection that closes without an answer as a failed instance: two of them take it out of service.
 So each request goes to an instance itself, and through deploy/nginx.conf in a real nginx before two instances.
 """
 
@@ -20,7 +20,7 @@ from tests.helpers.raw_http import RawAnswer, exchange, request
 
 PATHS = sorted({PARAMETER.sub(lambda m: "anything" if m[2] else str(uuid4()), r.path) for r in make_table().routes})
 METHODS = ("HEAD", "OPTIONS", "TRACE", "get", "BREW")
-# nginx refuses methods in lower case itself, and answers 404 for /metrics, which is for Prometheus alone.
+# nginx refuses methods in lower case, and answers 404 for /metrics, which only Prometheus may read.
 STATUSES = {"OPTIONS": {204, 404}, "TRACE": {405}, "get": {400, 405, 404}, "BREW": {405, 404}}
 UPGRADE = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -102,7 +102,7 @@ ODD: dict[str, bytes] = {
     "garbage after a request": request("GET /health") + b"\x00\x01garbage",
 }
 
-# Requests that end before they are whole: the client half-closes the connection.
+# Incomplete requests: the client half-closes the connection.
 CUT = {
     "a cut request line": b"GET /heal",
     "cut headers": b"GET /health HTTP/1.1\r\nHost: x\r\nA: ",
@@ -127,7 +127,7 @@ def port(request: pytest.FixtureRequest, instance: Instance) -> int:
 
 @asynccontextmanager
 async def bystander(port: int):
-    """Somebody else, who goes on asking meanwhile and must get all answers."""
+    """Send requests of another client during the test; all must be answered."""
     statuses: list[int] = []
 
     async def ask() -> None:
@@ -169,7 +169,7 @@ async def test_an_odd_request_is_answered(port: int, name: str):
 
 @pytest.mark.parametrize("name", CUT)
 async def test_a_cut_request_is_answered(instance: Instance, name: str):
-    """Of the instance alone: nginx closes such a connection itself, and asks no instance."""
+    """Sent to the instance only: nginx closes such a connection and asks no instance."""
     answer = await exchange(instance.port, CUT[name], end=True)
     check(name, answer)
     assert (answer.status, answer.json["code"]) == (408, "REQUEST_TIMEOUT")

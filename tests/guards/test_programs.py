@@ -1,4 +1,4 @@
-"""A program that fails says why: the product runs programs by `run_program`, which shows their own error text."""
+"""The product runs programs by `run_program`, whose errors contain the program's own error text."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ PRODUCT = ("db", "services", "realtime", "handlers", "jobs", "deploy", "examples
 
 
 def hides_errors(call: ast.Call) -> bool:
-    """Whether this call of `subprocess` raises an error without the program's text."""
+    """Return whether this call of `subprocess` raises an error without the program's text."""
     arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
     name = ast.unparse(call.func)
     return name.startswith("subprocess.check_") or (name == "subprocess.run" and arguments.get("check") == "True")
@@ -26,7 +26,7 @@ def test_no_error_of_a_program_is_hidden():
 
 
 def test_packaged_servers_run_in_folders_that_their_system_user_may_enter():
-    """Elsewhere root keeps their data under /var/lib, where no test and no measurement removes it."""
+    """In other folders root's data is stored under /var/lib, where tests do not remove it."""
     files = [
         ROOT / "tests" / "conftest.py",
         *(file for room in ("bench", "examples", "tests/drills") for file in (ROOT / room).rglob("*.py")),

@@ -1,4 +1,4 @@
-"""What is raised is made at that moment: a shared exception keeps the frames, and what is in them, of every raise."""
+"""Exceptions are created where they are raised: a shared exception keeps the frames of every raise."""
 
 import ast
 from pathlib import Path

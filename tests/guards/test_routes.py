@@ -1,4 +1,4 @@
-"""Every route × every caller: who may not is refused, before anything else is looked at; and no route is forgotten."""
+"""Every route × every caller: callers without the right are refused before anything else, and no route is missing."""
 
 from uuid import uuid4
 
@@ -13,12 +13,12 @@ TABLE = make_table()
 ROUTES = [route for route in TABLE.routes if route.path != "/ws"]
 CALLERS = ("nobody", "influencer", "salon", "admin", "suspended", "deleted")
 
-# A caller who may call a route may still be told that the thing does not exist, or that the body is wrong.
+# A permitted caller can still get an error, because the resource does not exist or the body is invalid.
 REFUSALS = {"nobody": 401, "suspended": 401, "deleted": 401}
 
 
 def fill(path: str) -> str:
-    """The path of something that does not exist, so that nothing happens whoever asks."""
+    """Return a path whose resource does not exist, so that a request has no effect."""
     return PARAMETER.sub(lambda match: "instagram" if match[2] else str(uuid4()), path)
 
 
@@ -47,11 +47,11 @@ async def test_matrix(api, people, db, kind: str):
     assert checked > 10
 
 
-async def test_whoever_may_is_let_in(api, people):
-    """The other half of the matrix: a role that is named is not refused for its role."""
+async def test_a_permitted_role_is_not_refused(api, people):
+    """The other half of the matrix: a role that is named is not refused because of its role."""
     for kind in ("influencer", "salon", "admin"):
         for route in ROUTES:
-            # One caller each: some routes end the session that calls them.
+            # One caller per route, because some routes end the caller's session.
             caller = await getattr(people, kind)()
             if not route.endpoint.access.roles or caller.role not in route.endpoint.access.roles:
                 continue
@@ -91,7 +91,7 @@ def test_fixed_segments_go_before_parameters_and_ids_are_ids():
 
 
 def test_every_body_and_query_has_bounds():
-    """No text and no list of a client's is without a length."""
+    """Every text and every list that clients send has a maximum length."""
     unbounded = []
     for route in ROUTES:
         for model in (route.endpoint.body, route.endpoint.query):

@@ -14,5 +14,5 @@ def test_the_demonstration_succeeds(tmp_path):
     program = [sys.executable, "-m", "examples.demo_vendors"]
     done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert done.stdout.endswith("Everything went as it should.\n")
+    assert done.stdout.endswith("All steps succeeded.\n")
     assert list(tmp_path.iterdir()) == []

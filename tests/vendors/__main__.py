@@ -1,4 +1,4 @@
-"""The vendors' stand-ins on their own: `.venv/bin/python -m tests.vendors [first port, 4010]`.
+"""Run the vendors' stand-ins as a program: `.venv/bin/python -m tests.vendors [first port, 4010]`.
 
 Prints the settings with which the server talks to them, then serves until it is stopped.
 """
@@ -10,7 +10,7 @@ import sys
 from tests.vendors import apify, cloudinary, resend, tiktok
 
 FIRST_PORT = 4010
-RUN_SECONDS = 2.0  # a scrape that one can watch
+RUN_SECONDS = 2.0  # long enough to watch a scrape
 
 
 async def serve(first_port: int) -> None:
@@ -29,7 +29,7 @@ async def serve(first_port: int) -> None:
 def settings(
     apify_: apify.Apify, tiktok_: tiktok.TikTok, cloudinary_: cloudinary.Cloudinary, resend_: resend.Resend
 ) -> list[str]:
-    """Lines for `.env`. Mail stays with the console, unless RESEND_API_KEY is taken over too."""
+    """Return lines for `.env`. Mails go to the console unless RESEND_API_KEY is copied too."""
     return [
         f"APIFY_API_URL={apify_.url}",
         f"APIFY_API_TOKEN={apify.TOKEN}",

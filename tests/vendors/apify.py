@@ -1,8 +1,8 @@
-"""A stand-in for Apify's API v2 (https://docs.apify.com/api/v2), with the two actors that we run.
+"""A stand-in for Apify's API v2 (https://docs.apify.com/api/v2), with the two actors that the server runs.
 
-How a run goes is said by the username it is for: `behaviours[username]` is one of
+The username decides how a run ends: `behaviours[username]` is one of
 `not_found empty private restricted blocked failed aborted timed_out nonsense no_json no_list huge never_ends`, none
-for a good end. `datasets[username]` replaces what a run finds, `bios[username]` a person's biography.
+for success. `datasets[username]` replaces what a run finds, `bios[username]` a person's biography.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Run:
     status: str = "RUNNING"
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    timer: asyncio.TimerHandle | None = None  # what ends it at its time-out
+    timer: asyncio.TimerHandle | None = None  # ends the run at its timeout
 
     @property
     def dataset_id(self) -> str:
@@ -136,7 +136,7 @@ class Items(Handler):
 
 
 class Bio(Handler):
-    """`PUT /demo/bio/<username>` with a text: what a person would do to prove that the account is theirs."""
+    """`PUT /demo/bio/<username>` with a text: as a user does to prove an account."""
 
     def put(self, username: str) -> None:
         self.vendor.bios[username.lower()] = self.request.body.decode()
@@ -197,7 +197,7 @@ class Apify(StandIn):
             loop.call_later(self.run_seconds, run.end, STATUS.get(behaviour or "", "SUCCEEDED"))
 
     def find(self, run: Run) -> Any:
-        """What is in the dataset of a run."""
+        """Return the items of a run's dataset."""
         username = run.username.lower()
         if username in self.datasets:
             return self.datasets[username]

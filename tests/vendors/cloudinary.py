@@ -24,7 +24,7 @@ def refusal(status: int, message: str) -> Answer:
 
 
 def sign(fields: dict[str, str]) -> str:
-    """Cloudinary's signature of all fields but a few: sorted, joined, with the secret behind, SHA-1."""
+    """Return Cloudinary's signature: most fields sorted and joined, followed by the secret, as SHA-1."""
     pairs = sorted(f"{name}={value}".replace("&", "%26") for name, value in fields.items() if name not in UNSIGNED)
     return hashlib.sha1(("&".join(pairs) + API_SECRET).encode()).hexdigest()
 
@@ -116,7 +116,7 @@ class Cloudinary(StandIn):
             self.assets.popitem(last=False)
         version = int(time.time())
         file = f"{public_id}.{extension}" if extension and resource_type == "image" else public_id
-        # The real service says https; nothing here could serve that.
+        # The real service answers https addresses; the stand-in serves plain HTTP.
         url = f"{self.url}/{CLOUD_NAME}/{resource_type}/upload/v{version}/{file}"
         return {
             "asset_id": secrets.token_hex(16),

@@ -1,6 +1,6 @@
-"""Believable beauty influencers for tests and the demonstration, in each vendor's own wire format.
+"""Realistic beauty influencers for tests and the demonstration, in each vendor's wire format.
 
-A handful are written out; any other username gets a person made up from it, the same one every time.
+Some are written out; for any other username the same generated person is returned every time.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ WRITTEN = [
 ]
 PEOPLE = {person.username: person for person in WRITTEN}
 
-# Usernames that behave: for the demonstration, and as defaults in tests.
+# Usernames with a fixed behaviour, for the demonstration and as defaults in tests.
 BEHAVIOURS = {
     "nobody.here": "not_found",
     "nothing.here": "empty",

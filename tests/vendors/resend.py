@@ -23,7 +23,7 @@ class Resend:
         self.sent: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.failures: list[tuple[int, str]] = []  # (status, error name)
-        self.lose_answers = 0  # so many mails go out, but the connection breaks before the answer
+        self.lose_answers = 0  # this many mails go out, but the connection breaks before the answer
         self.delay = asyncio.Event()  # cleared by `hang()`: no answer until set
         self.delay.set()
         self.by_key: dict[str, tuple[Any, str]] = {}

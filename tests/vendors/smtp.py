@@ -1,4 +1,4 @@
-"""Real SMTP servers (aiosmtpd in its own thread), and peers that behave badly on any port."""
+"""Real SMTP servers (aiosmtpd in a thread), and peers that break the protocol."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Inbox:
-    """An aiosmtpd handler: keeps envelopes, and refuses where it was told to."""
+    """An aiosmtpd handler: keeps envelopes, and refuses the recipients of a test."""
 
     def __init__(self, rcpt: str = "", data: str = "", sender: str = "") -> None:
         self.rcpt, self.data, self.sender = rcpt, data, sender
@@ -46,7 +46,7 @@ class Inbox:
 
 
 class OldSMTP(SMTP):
-    """Knows neither 8BITMIME nor SMTPUTF8 nor SIZE, like old relays."""
+    """A server without 8BITMIME, SMTPUTF8 and SIZE, like old relays."""
 
     async def push(self, status):
         line = status if isinstance(status, str) else status.decode()
@@ -108,7 +108,7 @@ def bodies(message) -> tuple[str, str]:
     )
 
 
-# Peers without manners, for asyncio.start_server.
+# Peers that break the protocol, for asyncio.start_server.
 
 
 async def say_nothing(reader, writer):
@@ -117,7 +117,7 @@ async def say_nothing(reader, writer):
 
 
 async def drip(reader, writer):
-    """Keeps each single wait short and the whole endless."""
+    """Send bytes slowly for ever, so that each wait is short and the whole is endless."""
     with contextlib.suppress(ConnectionError):
         while True:
             writer.write(b"220-still here\r\n")
@@ -126,7 +126,7 @@ async def drip(reader, writer):
 
 
 async def dawdle(reader, writer):
-    """Says yes to everything, each time just before a reply would be given up."""
+    """Accept everything, each reply just before its timeout."""
     with contextlib.suppress(ConnectionError):
         for reply in (b"220", b"250", b"250", b"250", b"354", b"250"):
             await asyncio.sleep(0.25)

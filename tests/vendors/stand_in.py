@@ -1,4 +1,4 @@
-"""What the vendors' stand-ins share: a server on the loopback, a record of calls, and failures on demand."""
+"""The base of the vendors' stand-ins: a server on loopback, a record of calls, and failures on demand."""
 
 import asyncio
 import json
@@ -11,9 +11,9 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-MAX_CALLS_KEPT = 10_000  # the stand-ins also run for hours, as a demonstration
+MAX_CALLS_KEPT = 10_000  # the stand-ins also run for hours in the demonstration
 
-# Status, body and perhaps headers; a str or bytes body goes out as it is, everything else as JSON.
+# Status, body and perhaps headers; a str or bytes body is sent unchanged, everything else as JSON.
 Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 
 
@@ -26,9 +26,9 @@ class Call(NamedTuple):
 
 
 class Failure:
-    """One of the vendor's `failures` by name, an answer of one's own, `hang` or `hang_up`.
+    """One of the vendor's `failures` by name, a given answer, `hang` or `hang_up`.
 
-    `lose_answer` and `keep_answer` do what was asked for, and then break the connection or say nothing.
+    `lose_answer` and `keep_answer` carry out the request, and then break the connection or never answer.
     """
 
     def __init__(self, what: str | Answer, where: str, times: int) -> None:
@@ -38,7 +38,7 @@ class Failure:
 class StandIn:
     """`async with Vendor() as vendor:` serves at `vendor.url`.
 
-    `fail_with` fails every call until it is None again; `fail()` fails some.
+    While `fail_with` is not None, every call fails; `fail()` fails some calls.
     """
 
     failures: dict[str, Answer] = {}
@@ -82,7 +82,7 @@ class StandIn:
         return self.fail_with
 
     def count(self, where: str) -> int:
-        """How many calls had `where` in their `METHOD path`."""
+        """Return how many calls had `where` in their `METHOD path`."""
         return sum(1 for call in self.calls if re.search(where, f"{call.method} {call.path}"))
 
 

@@ -1,6 +1,6 @@
 """A stand-in for TikTok Login Kit v2 and the calls behind it (https://developers.tiktok.com/doc/oauth-user-access-token-management).
 
-The authorize page lets one choose who to be and whether to allow; `approve()` does the same in a test.
+On the authorize page a person chooses a user and allows or refuses; `approve()` does the same in a test.
 Codes and refresh tokens work once, PKCE and the redirect address are checked, answers carry only the asked fields.
 """
 
@@ -186,8 +186,8 @@ class TikTok(StandIn):
         self.codes: dict[str, Grant] = {}
         self.access_tokens: dict[str, Grant] = {}
         self.refresh_tokens: dict[str, Grant] = {}
-        self.users: dict[str, dict[str, Any]] = {}  # by username, merged over what `people` says
-        self.videos: dict[str, list[dict[str, Any]]] = {}  # by username, instead of what `people` says
+        self.users: dict[str, dict[str, Any]] = {}  # by username, merged over the data of `people`
+        self.videos: dict[str, list[dict[str, Any]]] = {}  # by username, instead of the data of `people`
 
     @property
     def auth_url(self) -> str:
@@ -203,7 +203,7 @@ class TikTok(StandIn):
         self.access_tokens.clear()
 
     def new_code(self, grant: Grant) -> str:
-        code = secrets.token_urlsafe(16) + "*!"  # TikTok's codes have such characters
+        code = secrets.token_urlsafe(16) + "*!"  # TikTok's codes contain such characters
         self.codes[code] = grant
         return code
 
@@ -231,7 +231,7 @@ class TikTok(StandIn):
 
 
 def challenge(redirect_uri: str, verifier: str) -> str:
-    """Of a web app as in RFC 7636; of a desktop app (only those may return to the loopback) in hexadecimal."""
+    """Return the PKCE challenge: of web apps as in RFC 7636, of desktop apps (loopback addresses) in hexadecimal."""
     digest = hashlib.sha256(verifier.encode()).digest()
     if redirect_uri.startswith(("http://localhost:", "http://127.0.0.1:")):
         return digest.hex()
