@@ -15,7 +15,7 @@ from tests.vendors import people as vendor_people
 
 DUE = int(os.environ.get("DUE_ACCOUNTS", "1000"))
 FAILING = {f"many.{number}" for number in range(33, DUE + 1, 33)}
-SECONDS = max(55.0, DUE / 10)
+SECONDS = max(250.0, DUE / 10)
 MOMENTS = (DUE // 2, DUE - DUE // 10)  # of the run at which memory is compared
 SAMPLES = 4  # at each moment, one per account; the smallest counts, because the number of running scrapes varies
 GROWTH = 2 * (MOMENTS[1] - MOMENTS[0])  # objects: two for each account in between; a profile alone is twenty
