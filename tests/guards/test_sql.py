@@ -1,40 +1,106 @@
-"""Every SQL constant prepares against the migrated schema: Python's stand-in for SQL that is checked when compiled."""
+"""Every SQL constant is prepared against the migrated schema, as a compiler would check it.
+
+The constants are found twice, in the source and at runtime, and both must be the same ones.
+"""
 
 import ast
 import importlib
-import importlib.util
-import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-import db
-import handlers
-import jobs
-import realtime
 from db.pool import Database
+from tests.guards.product import FILES, PACKAGES, module_name, parse
 
-STATEMENT = re.compile(r"\s*(select|insert|update|delete|with)\s", re.IGNORECASE)
-ROOMS = (db, handlers, jobs, realtime)
+STATEMENT = re.compile(r"\s*(select|insert|update|delete|with)\s")  # our SQL is lower case
+
+# SQL inside a function or class is allowed here only. What builders return is kept in constants, which are prepared.
+BUILDERS = {
+    "db.queries.directory.list_directory", "db.queries.listings.list_listings", "db.rotate_keys.Column",
+    "handlers.admin.connections.list_connections", "handlers.admin.stats.list_activities",
+    "handlers.admin.users.UserList", "handlers.connections.list_requests", "handlers.connections.count_requests",
+    "jobs.housekeeping.oldest",
+}  # fmt: skip
+FRAGMENTS = {"handlers.admin.connections.requests_of"}  # part of statements that are prepared
+# These ask the server or the pooler, not the schema.
+INLINE = {"db.connect.ask", "db.connect.Connector", "db.migrate.lock", "db.migrate.turn"}
+FOR_PSQL = {"db.packaged.servers.CREATE_DATABASE"}  # ends with \gexec, a command of psql
 
 
-def constants() -> Iterator[tuple[str, str]]:
-    for room in ROOMS:
-        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
-            if module.name.endswith("__main__"):
+def begins_statement(node: ast.AST) -> bool:
+    if isinstance(node, ast.JoinedStr):
+        return bool(node.values) and begins_statement(node.values[0])
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(STATEMENT.match(node.value))
+
+
+def has_statement(node: ast.AST) -> bool:
+    return any(begins_statement(part) for part in ast.walk(node))
+
+
+def calls_builder(node: ast.AST) -> bool:
+    names = {name.rpartition(".")[2] for name in BUILDERS}
+    return any(isinstance(part, ast.Call) and ast.unparse(part.func) in names for part in ast.walk(node))
+
+
+def find_sql() -> Iterator[tuple[Path, str, bool]]:
+    """Yield the top-level names whose definition holds or builds SQL: the file, the name, whether it is a constant."""
+    for file in FILES:
+        for node in parse(file).body:
+            if not has_statement(node) and not calls_builder(node):
                 continue
-            for name, value in vars(importlib.import_module(module.name)).items():
-                if name.isupper() and isinstance(value, str) and STATEMENT.match(value) and "gexec" not in value:
-                    yield f"{module.name}.{name}", value
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield file, node.name, False
+            else:
+                for name in ast.walk(node):
+                    if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store) and name.id.isupper():
+                        yield file, name.id, True
 
 
-STATEMENTS = dict(constants())
+def statements_in(value: Any) -> Iterator[str]:
+    """Yield the statements in a constant: a text, a collection, or an object with statements as attributes."""
+    if isinstance(value, str):
+        if STATEMENT.match(value):
+            yield value
+    elif isinstance(value, dict | list) or type(value) is tuple:
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from statements_in(part)
+    elif type(value).__module__.partition(".")[0] in PACKAGES:
+        for name in dir(value):
+            if not name.startswith("_"):
+                yield from statements_in(getattr(value, name))
 
 
-def test_there_are_statements():
-    assert len(STATEMENTS) > 40
+def load_constants() -> Iterator[tuple[str, str]]:
+    """Yield all statements that constants of the product hold at runtime, each with its name."""
+    for file in FILES:
+        if file.name == "__main__.py":  # importing it may run it
+            continue
+        module = importlib.import_module(module_name(file))
+        own = {name.id for node in parse(file).body for name in ast.walk(node) if isinstance(name, ast.Name)}
+        for name in sorted(own & {name for name in vars(module) if name.isupper()}):
+            for number, statement in enumerate(statements_in(getattr(module, name))):
+                yield f"{module.__name__}.{name}{f' {number}' if number else ''}", statement
+
+
+WRITTEN = {f"{module_name(file)}.{name}": is_constant for file, name, is_constant in find_sql()}
+CONSTANTS = {name for name, is_constant in WRITTEN.items() if is_constant} - FOR_PSQL
+LOADED = dict(load_constants())
+STATEMENTS = {name: statement for name, statement in LOADED.items() if name.partition(" ")[0] in CONSTANTS}
+
+
+def test_each_constant_in_the_source_is_prepared():
+    assert {name.partition(" ")[0] for name in STATEMENTS} == CONSTANTS
+
+
+def test_each_statement_that_is_loaded_is_prepared():
+    assert set(LOADED.values()) - set(STATEMENTS.values()) == {LOADED[name] for name in FOR_PSQL}
+
+
+def test_all_other_sql_is_built_by_a_known_function_or_asks_no_table():
+    assert {name for name, is_constant in WRITTEN.items() if not is_constant} == BUILDERS | FRAGMENTS | INLINE
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -62,19 +128,15 @@ ENDS_WITH_ITS_TRANSACTION = [
 ]  # fmt: skip
 
 
-def texts(module: str) -> Iterator[str]:
-    spec = importlib.util.find_spec(module)
-    assert spec and spec.origin
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
+def texts(file: Path) -> Iterator[str]:
+    for node in ast.walk(parse(file)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
 
 
 def test_no_statement_leaves_anything_with_its_connection():
-    modules = {module.name for room in ROOMS for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")}
-    assert {"db.migrate", "db.pool"} <= modules
-    found = [(module, text) for module in sorted(modules) for text in texts(module) if SESSION_STATE.search(text)]
-    assert not found
+    found = [(str(file), text) for file in FILES for text in texts(file) if SESSION_STATE.search(text)]
+    assert found == []
 
 
 @pytest.mark.parametrize("statement", STAYS)
