@@ -58,6 +58,7 @@ lint: dev  ## ruff and mypy
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy .
+	$(BIN)/python -m mypy --strict clients/python/encer
 
 cluster: runtime  ## three instances behind nginx on one PostgreSQL and one Redis
 	@exec $(BIN)/python deploy/cluster.py

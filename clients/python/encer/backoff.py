@@ -1,0 +1,61 @@
+"""When to connect again after a close, and when not to: a pure decision by close code (docs/realtime.md)."""
+
+import random
+from collections.abc import Callable
+
+from .errors import EncerError, NotSignedIn, SessionEnded, TooMany, Unreachable, WrongServer
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+SLOW_PAUSE, LONGEST_SLOW_PAUSE = 5.0, 60.0
+FIRST_ATTEMPTS = 10  # before the first success: about two minutes, then the address is probably wrong
+LATER_ATTEMPTS = 2_880  # afterwards: about a day without a network
+SLOW_ATTEMPTS = 20  # closes because of floods or slow reading, in a row
+REFUSED_TOKENS = 3  # in a row, each newer than the one before
+STEADY_SECONDS = 60.0  # after so long a connection, earlier floods no longer count
+
+
+class Backoff:
+    """Counts failures. `after` returns seconds to wait, or raises the error that ends the client."""
+
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+        self.chance = chance  # jitter, so that clients do not return at one moment
+        self.failures = self.slow = self.refusals = 0
+        self.was_live = False
+
+    def live(self) -> None:
+        """Forget failures: a connection is live, and all conversations are joined."""
+        self.failures = self.refusals = 0
+        self.was_live = True
+
+    def after(
+        self, code: int | None, error: EncerError | None = None, reconnect_after: float | None = None,
+        lived: float = 0.0,
+    ) -> float:  # fmt: skip
+        """`code` is None if the connection could not be opened; then `error` says why."""
+        if code == 4403:
+            raise SessionEnded("Your session has ended. Please sign in again.")
+        if code == 4400:
+            raise WrongServer("The server refuses this client's protocol. Update the client.", code="PROTOCOL_ERROR")
+        if code == 4401:
+            return self._refused()
+        if code in (4429, 4508):
+            return self._slow(lived)
+        if code == 1001 and reconnect_after is not None:
+            return reconnect_after * (1 + self.chance() / 2)
+        self.failures += 1
+        if self.failures >= (LATER_ATTEMPTS if self.was_live else FIRST_ATTEMPTS):
+            raise error or Unreachable("The server does not answer. Check the network, then connect again.")
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.failures - 1, 10))
+        return max(pause * (0.5 + self.chance() / 2), min((error and error.retry_after) or 0.0, LONGEST_SLOW_PAUSE))
+
+    def _refused(self) -> float:
+        self.refusals += 1
+        if self.refusals >= REFUSED_TOKENS:
+            raise NotSignedIn("The server does not accept new tokens. Please sign in again.", code="INVALID_TOKEN")
+        return 0.0 if self.refusals == 1 else FIRST_PAUSE
+
+    def _slow(self, lived: float) -> float:
+        self.slow = 1 if lived >= STEADY_SECONDS else self.slow + 1
+        if self.slow >= SLOW_ATTEMPTS:
+            raise TooMany("The server closes this client again and again: it sends too much, or reads too slowly.")
+        return min(LONGEST_SLOW_PAUSE, SLOW_PAUSE * 2.0 ** (self.slow - 1)) * (0.5 + self.chance() / 2)

@@ -1,0 +1,350 @@
+"""The client: one connection with its states, and the conversations, outbox and counts that use it."""
+
+import asyncio
+import random
+import ssl
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from .backoff import Backoff
+from .conversation import Conversation
+from .emitter import Emitter, log
+from .errors import Closed, EncerError, RateLimited, TooMany, Unavailable, Unreachable, WrongServer
+from .outbox import SECONDS, Outbox, OutboxStore
+from .rest import Rest
+from .socket import FRAMES_AT_ONCE, FRAMES_PER_SECOND, OPEN_SECONDS, Pace, Socket
+from .tokens import MemoryTokens, TokenStore
+from .unread import Unread
+
+State = Literal["connecting", "live", "offline", "ended"]
+CONVERSATIONS = 100  # that a socket may join
+LIVE_SECONDS = 60.0  # that `live` waits
+TOLD = 20  # frames without an answer that wait to be sent; more are dropped
+RENEWAL_RETRY = 5.0
+LISTING_SECONDS = 2.0  # between two listings of the conversations
+LISTING_PAGES = 10
+LISTING_TRIES = 5
+NOTIFICATIONS = {
+    "notification_received": "received", "notification_updated": "updated", "notification_read": "read",
+    "notification_deleted": "deleted",
+}  # fmt: skip
+
+
+class Encer(Emitter):
+    """Events: state, notification, presence, unread, sent, failed, error (README.md)."""
+
+    def __init__(
+        self, base_url: str, *, tokens: TokenStore | None = None, outbox: OutboxStore | None = None,
+        send_seconds: float = SECONDS, tls: ssl.SSLContext | None = None,
+        pace: tuple[float, int] = (FRAMES_PER_SECOND, FRAMES_AT_ONCE),
+    ) -> None:  # fmt: skip
+        """`tls` replaces the default trust in certificates. `pace` is frames per second and at once.
+
+        Raises WrongServer if `base_url` is no URL."""
+        super().__init__()
+        self.rest = Rest(base_url, tokens or MemoryTokens(), tls or True)
+        self.tls = tls
+        self.pace = pace
+        self.state: State = "offline"
+        self.error: EncerError | None = None  # of the last failure; why it ended
+        self.user_id = ""
+        self.socket: Socket | None = None
+        self.outbox = Outbox(self.emit, outbox, send_seconds)
+        self.unread = Unread(self._tell_unread)
+        self.conversations: dict[str, Conversation] = {}
+        self._backoff = Backoff()
+        self._checked = self._closed = False
+        self._refused: str | None = None  # the access token that the server did not accept
+        self._running: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()  # of the present socket
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._listing: asyncio.Task[None] | None = None
+
+    # -- what a program does -----------------------------------------------------------------------------------------
+
+    async def sign_in(self, email: str, password: str) -> dict[str, Any]:
+        """Sign in, store the tokens and return the user."""
+        return await self.rest.sign_in(email, password)
+
+    async def sign_out(self) -> None:
+        """End the session on the server, forget the tokens and close."""
+        try:
+            await self.call("POST", "/auth/logout")
+        finally:
+            self.rest.session.store.save(None)
+            await self.close()
+
+    async def call(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
+        """Call the REST API: `await encer.call("GET", "/chat/contacts")` returns the answer's JSON."""
+        return await self.rest.call(method, path, body, params)
+
+    def conversation(self, id: str, after: int | None = None) -> Conversation:
+        """Join a conversation. It begins with the newest 50 messages, or with every change after rev `after`."""
+        if id not in self.conversations:
+            if len(self.conversations) >= CONVERSATIONS:
+                raise TooMany(f"At most {CONVERSATIONS} conversations can be joined. Leave one first.")
+            chat = self.conversations[id] = Conversation(self, id, after)
+            if self.socket:
+                self.supervise(self._join(chat, self.socket))
+        self.connect()
+        return self.conversations[id]
+
+    def connect(self) -> None:
+        """Connect, and stay connected until `close` or an error that another attempt would not change."""
+        if self._running is None or (self._running.done() and not self._closed):
+            self._backoff, self.error = Backoff(), None
+            self._set("connecting")
+            self._running = asyncio.create_task(self._run())
+
+    async def live(self, seconds: float = LIVE_SECONDS) -> None:
+        """Wait until the connection is live. Raises the error that ended it, or Unreachable after `seconds`."""
+        self.connect()
+        try:
+            async with asyncio.timeout(seconds):
+                while self.state != "live":
+                    self.check_open()
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise self.error or Unreachable(f"There was no connection within {seconds:.0f} s.") from None
+
+    def wake(self) -> None:
+        """Check the connection now: call it when the machine wakes up or its network changes."""
+        self._wake.set()
+        if self.socket:
+            self.supervise(self.socket.ping())
+
+    async def close(self) -> None:
+        """Close the connection. What waits in the outbox fails with Closed; a persisted outbox keeps it."""
+        self._closed = True
+        if self._running:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        self._end(None)
+        await self.rest.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # -- for its parts -----------------------------------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        if self.state == "ended":
+            raise self.error or Closed("The client is closed.")
+
+    async def forget(self, chat: Conversation) -> None:
+        if self.conversations.pop(chat.id, None) and self.socket:
+            chat.offline()
+            await self.socket.ask("leave_conversation", {"conversationId": chat.id})
+
+    def tell(self, event: str, conversation_id: str) -> bool:
+        """Send a frame whose loss does not matter; False if there is no connection."""
+        if not self.socket or len(self._tasks) >= TOLD + CONVERSATIONS:
+            return False
+        self.supervise(self.socket.tell(event, {"conversationId": conversation_id}))
+        return True
+
+    def supervise(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run it while the present socket lives. If it fails, the socket is dropped, and the next one starts again."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        error = task.exception()
+        if isinstance(error, EncerError):
+            self.error = error
+        elif not isinstance(error, OSError):
+            log.error("the connection failed", exc_info=error)
+        if self.socket:
+            self.socket.drop()
+
+    # -- the connection ----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                self._set("connecting")
+                code: int | None = None
+                goodbye, began = None, loop.time()
+                error: EncerError | None = None
+                try:
+                    code, goodbye = await self._connect_once()
+                except (Unreachable, Unavailable, RateLimited) as failure:
+                    error = self.error = failure
+                self._drop_socket()
+                pause = self._backoff.after(code, error or self.error, goodbye, loop.time() - began)
+                self._set("offline")
+                await self._pause(pause)
+        except EncerError as error:
+            self._end(error)
+        except Exception as error:
+            log.exception("the client failed")
+            self._end(EncerError(f"The client failed: {type(error).__name__}. Please report it."))
+
+    async def _connect_once(self) -> tuple[int | None, float | None]:
+        """Connect and stay until the socket closes; return its code and the pause that the server asked for."""
+        if not self._checked:
+            await self.rest.check_server()
+            self._checked = True
+        token = await self.rest.session.token(self._refused)
+        socket = await Socket.open(self.rest.base_url, token, self.tls, Pace(*self.pace))
+        goodbye: float | None = None
+        try:
+            try:
+                async with asyncio.timeout(OPEN_SECONDS):
+                    first = await socket.read()
+            except TimeoutError:
+                raise Unreachable("The server opened a socket and said nothing. Check the network.") from None
+            if first is not None:
+                if first[0] != "ready":
+                    raise WrongServer("The server sends frames that are not of this protocol.")
+                self._ready(socket, token, first[1])
+                while (event := await socket.read()) is not None:
+                    if event[0] == "going_away":
+                        goodbye = event[1]["reconnectAfterMs"] / 1000
+                    self._dispatch(socket, *event)
+            code = None if socket.closed else socket.ws.close_code
+            self._refused = token if code == 4401 else None
+            return code, goodbye
+        finally:
+            self._drop_socket()
+            await socket.close()
+
+    def _ready(self, socket: Socket, token: str, data: dict[str, Any]) -> None:
+        self.socket, self.user_id, self.error = socket, data["userId"], None
+        self._set("live")
+        self.unread.ready(data)
+        self.supervise(self._heartbeat(socket, data["heartbeatMs"] / 1000))
+        self.supervise(self._renew(socket, token))
+        self.supervise(self._join_all(socket))
+        self.outbox.live(socket)
+
+    async def _heartbeat(self, socket: Socket, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await socket.ping()
+
+    async def _renew(self, socket: Socket, token: str) -> None:
+        """Sign in again over the same socket before the token expires."""
+        session = self.rest.session
+        while True:
+            await asyncio.sleep(max(1.0, session.seconds_to_renewal(token)))
+            try:
+                token = await session.token()
+                await socket.ask("authenticate", {"token": token})
+            except (Unreachable, Unavailable, RateLimited):
+                await asyncio.sleep(RENEWAL_RETRY * (1 + random.random()))
+
+    async def _join_all(self, socket: Socket) -> None:
+        for chat in [*self.conversations.values()]:
+            await self._join(chat, socket)
+        self._backoff.live()
+        self.list_conversations()
+
+    async def _join(self, chat: Conversation, socket: Socket) -> None:
+        try:
+            await chat.resume(socket)
+        except (Closed, Unreachable, Unavailable, RateLimited):
+            raise  # the socket is dropped, and the next one tries again
+        except EncerError as error:  # no participant, for example: trying again would change nothing
+            self.conversations.pop(chat.id, None)
+            chat.emit("error", error)
+
+    def _dispatch(self, socket: Socket, name: str, data: dict[str, Any]) -> None:
+        if name in NOTIFICATIONS:
+            if self.unread.notification(name, data):
+                self.list_conversations()
+            self.emit("notification", {"kind": NOTIFICATIONS[name], **data})
+        elif name in ("user_online", "user_offline"):
+            self.emit("presence", {"online": name == "user_online", **data})
+        elif name == "resync" and "conversationId" not in data:
+            self.list_conversations()
+        elif (chat := self.conversations.get(data.get("conversationId", ""))) is not None:
+            if name == "resync":
+                chat.resync(socket)
+            else:
+                chat.receive(name, data)
+
+    def list_conversations(self) -> None:
+        """Fetch what no join brings: read marks and unread counts."""
+        if self.socket and (self._listing is None or self._listing.done()):
+            self.supervise(self._list())
+
+    async def _list(self) -> None:
+        self._listing = asyncio.current_task()
+        for _ in range(LISTING_TRIES):
+            try:
+                await self._list_pages()
+                break
+            except (Unreachable, Unavailable, RateLimited) as error:  # the chat itself goes on
+                await asyncio.sleep(max(LISTING_SECONDS, error.retry_after or 0))
+        await asyncio.sleep(LISTING_SECONDS)
+
+    async def _list_pages(self) -> None:
+        counts: dict[str, int] = {}
+        cursor: str | None = None
+        for _ in range(LISTING_PAGES):
+            params = {"limit": 100, **({"cursor": cursor} if cursor else {})}
+            page = await self.call("GET", "/chat/conversations", params=params)
+            for listed in page["data"]:
+                counts[listed["id"]] = listed["unreadCount"]
+                for person in listed["participants"] if listed["id"] in self.conversations else ():
+                    mark = {"seq": person["lastReadSeq"], "readAt": person["lastReadAt"]}
+                    data = {"conversationId": listed["id"], "userId": person["userId"], **mark}
+                    self.conversations[listed["id"]].see_read(data)
+            cursor = page["pageInfo"]["nextCursor"]
+            if cursor is None:
+                self.unread.listed(counts)
+                break
+
+    def _tell_unread(self, conversation_id: str, count: int) -> None:
+        if chat := self.conversations.get(conversation_id):
+            chat.unread = count
+            chat.emit("unread", {"count": count})
+        self.emit("unread", {"notifications": self.unread.notifications, "messages": self.unread.messages})
+
+    async def _pause(self, seconds: float) -> None:
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _drop_socket(self) -> None:
+        if self.socket is None:
+            return
+        self.socket = None
+        self.outbox.offline()
+        for task in self._tasks:
+            task.cancel()
+        for chat in self.conversations.values():
+            chat.offline()
+
+    def _set(self, state: State) -> None:
+        if state != self.state:
+            self.state = state
+            self._changed.set()
+            self.emit("state", state)
+
+    def _end(self, error: EncerError | None) -> None:
+        self._drop_socket()
+        if self.state == "ended":
+            return
+        self.error = error
+        self.outbox.end(error or Closed("The client is closed."))
+        self._set("ended")
+        if error:
+            self.emit("error", error)

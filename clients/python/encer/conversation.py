@@ -1,0 +1,261 @@
+"""One joined conversation: resume without a gap, each change once, typing, read marks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from .emitter import Emitter
+from .errors import Closed, EncerError, Unavailable
+from .outbox import new_id
+from .rest import Readable
+from .socket import Socket
+from .types import Attachment, Deletion, Message
+from .typing import Typing
+
+if TYPE_CHECKING:
+    from .client import Encer
+
+RECENT = 50  # messages to begin with, if the program does not say from which rev on
+PAGE = 100
+REFETCH_MESSAGES = 10_000  # fetched by REST after a long absence; older ones are left to `history`
+ROUNDS = 5  # of fetching and joining, before the connection is given up: the conversation outruns this client
+JOIN_SECONDS = 30.0  # a replay of 500 messages over a slow network
+READ_PAUSE = 0.25  # between read marks, so that reading along does not flood the socket
+CHANGES = {"message_sent": "message", "message_edited": "edited", "message_deleted": "deleted"}
+
+
+class Conversation(Emitter):
+    """Events: message, edited, deleted, read, typing, unread, joined, gap, closed, error (README.md)."""
+
+    def __init__(self, encer: "Encer", id: str, after: int | None) -> None:
+        super().__init__()
+        self.encer = encer
+        self.id = id
+        self.rev = after or 0  # every change up to this one was emitted
+        self.started = after is not None
+        self.first_seq: int | None = None  # of the oldest message that was emitted
+        self.last_seq = 0  # of the newest one
+        self.unread = 0
+        self.read_by: dict[str, int] = {}  # user -> the seq up to which they have read
+        self.closed = False  # the participants are no longer connected
+        self._ahead: dict[int, int] = {}  # seq -> rev of what a refetch emitted and `rev` does not cover yet
+        self._holding = False  # while events are ignored, because a refetch or a new join will bring them
+        self._resuming = asyncio.Lock()
+        self._resync_waits = False
+        self._wanted_read = self._sent_read = 0
+        self._reading: asyncio.Task[None] | None = None
+        self._typing = Typing(self)
+
+    # -- what a program does -----------------------------------------------------------------------------------------
+
+    async def send(
+        self, content: str = "", *, attachment: Attachment | None = None, client_message_id: str | None = None
+    ) -> Message:
+        """Send a message; return it as stored. Waits while offline; cancel the task to take it back."""
+        self.encer.check_open()
+        self._typing.sent()
+        return await self.encer.outbox.send({
+            "conversationId": self.id,
+            "clientMessageId": client_message_id or new_id(),
+            "content": content,
+            "messageType": attachment["messageType"] if attachment else "TEXT",
+            "fileUrl": attachment["fileUrl"] if attachment else None,
+        })  # fmt: skip
+
+    async def edit(self, message_id: str, content: str) -> Message:
+        """Change the text of one's own message."""
+        answer = await self.encer.call("PATCH", f"/chat/messages/{message_id}", {"content": content})
+        return cast(Message, answer["data"])
+
+    async def delete(self, message_id: str) -> None:
+        """Delete one's own message; its place stays."""
+        await self.encer.call("DELETE", f"/chat/messages/{message_id}")
+
+    async def upload(
+        self, file: bytes | Readable, name: str, progress: Callable[[int], object] | None = None
+    ) -> Attachment:
+        """Upload a picture or PDF for `send(attachment=…)`; `progress` gets the bytes sent so far."""
+        return await self.encer.rest.upload(self.id, file, name, progress)
+
+    async def history(self, before: int | None = None, limit: int = RECENT) -> list[Message]:
+        """Return messages older than `before` (a seq), oldest first, without marking them as read."""
+        params: dict[str, Any] = {"peek": "true", "limit": limit}
+        if before is not None:
+            params["before"] = before
+        messages: list[Message] = (await self.encer.call("GET", self._path, params=params))["data"]
+        if messages and self.first_seq is not None:
+            self.first_seq = min(self.first_seq, messages[0]["seq"])
+        return messages
+
+    def read(self, seq: int | None = None) -> None:
+        """Mark messages up to `seq` (default: all that were emitted) as read, now or when connected."""
+        self._wanted_read = max(self._wanted_read, self.last_seq if seq is None else seq)
+        self._flush_read()
+
+    def typing(self) -> None:
+        """Call it at each key: the others see typing, until five seconds after the last call or `stop_typing`."""
+        self._typing.key()
+
+    def stop_typing(self) -> None:
+        self._typing.stop()
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Yield new messages."""
+        async for _, message in self.stream("message"):
+            yield message
+
+    async def leave(self) -> None:
+        """Receive nothing more of this conversation."""
+        await self.encer.forget(self)
+
+    # -- joining -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _path(self) -> str:
+        return f"/chat/conversations/{self.id}/messages"
+
+    async def resume(self, socket: Socket, again: bool = False) -> None:
+        """Join with what is known, and fetch what a replay does not bring. `again`: it is joined already."""
+        async with self._resuming:
+            self._holding = self._resync_waits = again
+            if again:
+                await socket.ask("leave_conversation", {"conversationId": self.id})
+                self._holding = self._resync_waits = False
+            if not self.started:
+                await self._start()
+            for _ in range(ROUNDS):
+                data = {"conversationId": self.id, "after": self.rev}
+                ack = await socket.ask("join_conversation", data, self._joined, JOIN_SECONDS)
+                if ack["complete"]:
+                    self.emit("joined", {"rev": self.rev})
+                    self._flush_read()
+                    return
+                await self._refetch(ack["lastRev"])
+                await socket.ask("leave_conversation", {"conversationId": self.id})
+                self._holding = False
+            raise Unavailable("The conversation changes faster than it can be fetched.")
+
+    def _joined(self, ack: dict[str, Any]) -> None:
+        """Called before any live event is read. Without a replay, those must wait for the refetch."""
+        self._holding = not ack["complete"]
+        if ack["complete"]:
+            self.closed = False
+            self._advance(ack["lastRev"])
+
+    def resync(self, socket: Socket) -> None:
+        if not self._resync_waits:  # one that waits covers this one too
+            self._resync_waits = self._holding = True
+            self.encer.supervise(self.resume(socket, again=True))
+
+    async def _start(self) -> None:
+        """Begin with the newest messages; all later changes have a higher rev than they have."""
+        params = {"peek": "true", "limit": RECENT}
+        for message in (await self.encer.call("GET", self._path, params=params))["data"]:
+            self._emit_fetched(message, 0)
+        self.rev = max(self._ahead.values(), default=0)
+        self._ahead.clear()
+        self.started = True
+
+    async def _refetch(self, last_rev: int) -> None:
+        """Emit what changed since `rev`, from the messages themselves; afterwards `last_rev` is covered."""
+        known = self.rev
+        if last_rev < known:  # the database was restored: take everything as changed
+            known = 0
+            self._ahead.clear()
+        after = max((self.first_seq or 1) - 1, last_rev - REFETCH_MESSAGES, 0)
+        if after > max(self.last_seq, known):
+            self.emit("gap", {"after": self.last_seq, "before": after + 1})
+        more = True
+        while more:
+            params = {"peek": "true", "limit": PAGE, "after": after}
+            page = await self.encer.call("GET", self._path, params=params)
+            for message in page["data"]:
+                self._emit_fetched(message, known)
+                after = message["seq"]
+            more = page["pageInfo"]["hasMore"] and bool(page["data"])
+        self.rev = known
+        self._advance(last_rev)
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def receive(self, name: str, data: dict[str, Any]) -> None:
+        """Handle an event of the socket."""
+        if name in CHANGES:
+            if not self._holding:
+                self._change(name, data)
+        elif name == "message_read":
+            self.see_read(data)
+        elif name in ("user_typing", "user_stopped_typing"):
+            self._typing.receive(data["userId"], name == "user_typing")
+        elif name == "conversation_closed" and not self.closed:
+            self.closed = True
+            self.emit("closed", data)
+
+    def see_read(self, data: dict[str, Any]) -> None:
+        if data["seq"] > self.read_by.get(data["userId"], 0):
+            self.read_by[data["userId"]] = data["seq"]
+            self.emit("read", data)
+
+    def _change(self, name: str, data: dict[str, Any]) -> None:
+        seq, rev = data["seq"], data["rev"]
+        if rev <= self.rev:
+            return
+        is_new = rev > self._ahead.get(seq, 0)
+        if is_new:
+            if name == "message_sent" and seq in self._ahead:
+                name = "message_edited"  # a refetch has emitted it before
+            self._advance(rev)
+            self._emit(CHANGES[name], seq, data)
+        else:
+            self._advance(rev)
+
+    def _advance(self, rev: int) -> None:
+        self.rev = max(self.rev, rev)
+        if self._ahead and self.rev >= max(self._ahead.values()):
+            self._ahead.clear()
+
+    def _emit_fetched(self, message: Message, known: int) -> None:
+        seq, rev = message["seq"], message["rev"]
+        if rev <= known or rev <= self._ahead.get(seq, 0):
+            return
+        was_emitted = seq <= known or seq in self._ahead
+        self._ahead[seq] = rev
+        if message["isDeleted"]:
+            deletion: Deletion = {
+                "messageId": message["id"], "conversationId": message["conversationId"], "seq": seq, "rev": rev
+            }  # fmt: skip
+            self._emit("deleted", seq, deletion)
+        else:
+            self._emit("edited" if was_emitted else "message", seq, message)
+
+    def _emit(self, name: str, seq: int, data: Any) -> None:
+        if name == "message":
+            self.first_seq = min(self.first_seq or seq, seq)
+            self._typing.receive(data["senderId"], False)
+        self.last_seq = max(self.last_seq, seq)
+        self.emit(name, data)
+
+    # -- the connection ----------------------------------------------------------------------------------------------
+
+    def offline(self) -> None:
+        self._typing.offline()
+
+    def _flush_read(self) -> None:
+        if self._wanted_read > self._sent_read and self._reading is None and self.encer.socket:
+            self._reading = asyncio.create_task(self._send_read(self.encer.socket))
+
+    async def _send_read(self, socket: Socket) -> None:
+        try:
+            while self._wanted_read > self._sent_read:
+                seq = self._wanted_read
+                answer = await socket.ask("mark_read", {"conversationId": self.id, "seq": seq})
+                self._sent_read = seq
+                self.encer.unread.set(self.id, answer["unreadCount"])
+                await asyncio.sleep(READ_PAUSE)
+        except Closed:
+            pass  # sent after the next join
+        except EncerError as error:
+            self._sent_read = self._wanted_read  # refused: not asked again
+            self.emit("error", error)
+        finally:
+            self._reading = None

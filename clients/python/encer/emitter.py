@@ -1,0 +1,59 @@
+"""Events: callbacks by name, and streams with a bound."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+from .errors import SlowConsumer
+
+log = logging.getLogger("encer")
+
+STREAM_EVENTS = 1_000  # that wait for a program that reads a stream; more mean that it does not keep up
+
+
+class Emitter:
+    def __init__(self) -> None:
+        self._listeners: dict[str, list[Callable[[Any], object]]] = {}
+
+    def on(self, name: str, listener: Callable[[Any], object]) -> Callable[[], None]:
+        """Call `listener(data)` at each event of this name; return a function that ends it.
+
+        Listeners run while the client reads, so they must not block. Start a task for slow work."""
+        self._listeners.setdefault(name, []).append(listener)
+        return lambda: self._off(name, listener)
+
+    def _off(self, name: str, listener: Callable[[Any], object]) -> None:
+        if listener in self._listeners.get(name, []):
+            self._listeners[name].remove(listener)
+
+    def emit(self, name: str, data: Any) -> None:
+        for listener in [*self._listeners.get(name, [])]:
+            try:
+                listener(data)
+            except Exception:  # a listener's fault must not end the connection
+                log.exception("a listener of %r failed", name)
+
+    async def stream(self, *names: str) -> AsyncIterator[tuple[str, Any]]:
+        """Yield `(name, data)` of each event of these names, in order. Raises SlowConsumer if too many wait."""
+        queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(STREAM_EVENTS)
+        overflow = False
+
+        def put(name: str, data: Any) -> None:
+            nonlocal overflow
+            if queue.full():
+                overflow = True
+            else:
+                queue.put_nowait((name, data))
+
+        ends = [self.on(name, partial(put, name)) for name in names]
+        try:
+            while True:
+                event = await queue.get()
+                if overflow:
+                    raise SlowConsumer(f"More than {STREAM_EVENTS} events wait. Read the stream faster.")
+                yield event
+        finally:
+            for end in ends:
+                end()

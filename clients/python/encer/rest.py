@@ -1,0 +1,196 @@
+"""REST calls: sign-in, retries of calls that may be repeated, typed errors."""
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import httpx
+
+from .errors import (
+    CertificateRefused,
+    EncerError,
+    Invalid,
+    NotSignedIn,
+    RateLimited,
+    Unavailable,
+    Unreachable,
+    WrongServer,
+    WrongVersion,
+    error_of,
+)
+from .tokens import Session, TokenStore
+from .types import Attachment
+
+SERVER_MAJOR = 0  # of the version that /health tells
+ANSWER_SECONDS = 10.0
+UPLOAD_SECONDS = 90.0  # the server may take 75 for a large picture
+TRIES = 4  # of a call that may be repeated
+FIRST_PAUSE = 0.3
+LONGEST_WAIT = 30.0  # for a Retry-After; a longer one is the caller's to decide
+REPEATABLE = ("GET", "PUT", "PATCH", "DELETE")
+UPLOAD_CHUNK = 64 * 1024
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Rest:
+    def __init__(self, base_url: str, store: TokenStore, verify: ssl.SSLContext | bool = True) -> None:
+        try:
+            parts = urlsplit(base_url)
+            is_base = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_base = False
+        if not is_base:
+            raise WrongServer(f"{base_url!r} is not a base URL. Write it as https://api.example.com.")
+        self.base_url = base_url.rstrip("/")
+        self.http = httpx.AsyncClient(timeout=ANSWER_SECONDS, verify=verify, limits=httpx.Limits(max_connections=10))
+        self.session = Session(store, self._refresh)
+
+    async def close(self) -> None:
+        await self.http.aclose()
+
+    async def call(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
+        """Return the JSON of an answer of `/api/v1`. Calls that may be repeated are tried up to four times."""
+        tries = TRIES if method in REPEATABLE else 1
+        while True:
+            tries -= 1
+            try:
+                return await self._signed(method, path, json=body, params=params)
+            except (Unreachable, Unavailable, RateLimited) as error:
+                wait = error.retry_after or FIRST_PAUSE * 2 ** (TRIES - 1 - tries) * (1 + random.random())
+                if tries <= 0 or wait > LONGEST_WAIT:
+                    raise
+                await asyncio.sleep(wait)
+
+    async def upload(
+        self, conversation_id: str, file: bytes | Readable, name: str, progress: Callable[[int], object] | None
+    ) -> Attachment:
+        """Upload a picture or PDF. `progress` gets the number of bytes that were sent. Cancel the task to stop."""
+        form = Form(file, name)
+        answer = await self._signed(
+            "POST", f"/chat/conversations/{conversation_id}/attachments", timeout=UPLOAD_SECONDS,
+            content=form.stream(progress), headers={"Content-Type": form.content_type},
+        )  # fmt: skip
+        attachment: Attachment = answer["data"]
+        return attachment
+
+    async def sign_in(self, email: str, password: str) -> dict[str, Any]:
+        answer: dict[str, Any] = await self.send("POST", "/auth/login", json={"email": email, "password": password})
+        self.session.keep(answer["data"])
+        user: dict[str, Any] = answer["data"]["user"]
+        return user
+
+    async def check_server(self) -> str:
+        """Return the server's version. Raises WrongServer or WrongVersion."""
+        health = await self._json(await self._request("GET", f"{self.base_url}/health"))
+        version = health.get("version") if isinstance(health, dict) else None
+        if not isinstance(version, str) or health.get("status") != "ok":
+            raise WrongServer(f"There is no Beautiful Encer server at {self.base_url}. Check the base URL.")
+        if version.partition(".")[0] != str(SERVER_MAJOR):
+            raise WrongVersion(
+                f"The server has version {version}; this client works with {SERVER_MAJOR}.x. Update the client."
+            )
+        return version
+
+    async def send(self, method: str, path: str, **options: Any) -> Any:
+        return await self._json(await self._request(method, f"{self.base_url}/api/v1{path}", **options))
+
+    async def _signed(self, method: str, path: str, **options: Any) -> Any:
+        refused, given = None, options.pop("headers", {})
+        while True:
+            token = await self.session.token(refused)
+            try:
+                return await self.send(method, path, headers={**given, "Authorization": f"Bearer {token}"}, **options)
+            except NotSignedIn:  # nothing was done; a stream cannot be sent twice
+                if refused is not None or "content" in options:
+                    raise
+                refused = token
+
+    async def _refresh(self, refresh_token: str) -> dict[str, Any]:
+        """Repeated at once if no answer comes: the server accepts the same token for ten seconds more."""
+        for tries_left in reversed(range(TRIES)):
+            try:
+                answer = await self.send("POST", "/auth/refresh", json={"refreshToken": refresh_token}, timeout=3.0)
+                pair: dict[str, Any] = answer["data"]
+                return pair
+            except (Unreachable, Unavailable):
+                if not tries_left:
+                    raise
+                await asyncio.sleep(FIRST_PAUSE)
+        raise AssertionError("the loop returns or raises")
+
+    async def _request(self, method: str, url: str, **options: Any) -> httpx.Response:
+        try:
+            return await self.http.request(method, url, **options)
+        except httpx.HTTPError as error:
+            raise explain(error, self.base_url) from error
+
+    async def _json(self, response: httpx.Response) -> Any:
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if response.is_success:
+            if body is None:
+                raise WrongServer(f"There is no Beautiful Encer server at {self.base_url}. Check the base URL.")
+            return body
+        error = error_of(body, response.status_code)
+        if isinstance(error, WrongServer) and response.status_code in (502, 503, 504):  # a proxy's own page
+            error = Unavailable("The server is not ready. Try again in a moment.", status=response.status_code)
+        if error.retry_after is None and response.headers.get("Retry-After", "").isdigit():
+            error.retry_after = float(response.headers["Retry-After"])
+        raise error
+
+
+def explain(error: BaseException, base_url: str) -> EncerError:
+    """Return the typed error of a failed connection: the certificate, or the network."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return CertificateRefused(
+                f"The certificate of {base_url} is not accepted: {seen.verify_message}. Check the base URL."
+            )
+        if isinstance(seen, ssl.SSLError):
+            return WrongServer(f"{base_url} does not speak TLS as expected. Check the base URL.")
+        seen = seen.__cause__ or seen.__context__
+    return Unreachable(f"{base_url} does not answer. Check the network and the base URL.")
+
+
+class Form:
+    """A multipart body with one file, sent piece by piece."""
+
+    BOUNDARY = "encer-7d1f0c9a5b3e4862"
+    content_type = f"multipart/form-data; boundary={BOUNDARY}"
+
+    def __init__(self, file: bytes | Readable, name: str) -> None:
+        if any(char in name for char in '"\\\r\n'):
+            raise Invalid("A file name must not contain quotes, backslashes or line breaks. Rename the file.")
+        self.file = file
+        self.head = (
+            f'--{self.BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        self.tail = f"\r\n--{self.BOUNDARY}--\r\n".encode()
+
+    async def stream(self, progress: Callable[[int], object] | None) -> AsyncIterator[bytes]:
+        yield self.head
+        sent = 0
+        for chunk in self._chunks():
+            yield chunk
+            sent += len(chunk)
+            if progress:
+                progress(sent)
+        yield self.tail
+
+    def _chunks(self) -> Iterator[bytes]:
+        if isinstance(self.file, bytes):
+            for start in range(0, len(self.file), UPLOAD_CHUNK):
+                yield self.file[start : start + UPLOAD_CHUNK]
+        else:
+            while chunk := self.file.read(UPLOAD_CHUNK):
+                yield chunk

@@ -1,0 +1,176 @@
+"""One signed-in WebSocket: frames with answers, pings, a bound on what is sent and awaited."""
+
+import asyncio
+import itertools
+import json
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from .errors import Closed, EncerError, OriginRefused, TooLarge, Unreachable, WrongServer, error_of
+from .rest import explain
+
+PROTOCOL = "encer.v1"
+OPEN_SECONDS = 5.0  # for the handshake, and again for `ready`
+ANSWER_SECONDS = 10.0  # for a command; the server needs milliseconds
+PONG_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
+MAX_FRAME_BYTES = 64 * 1024  # that the server accepts
+MAX_READ_BYTES = 1024 * 1024
+PENDING = 500  # commands that wait for their answer: 100 conversations, with several each
+# The server closes a socket that sends more than 20 frames a second after a burst of 80; this stays below.
+FRAMES_PER_SECOND, FRAMES_AT_ONCE = 16.0, 50
+
+
+class Pace:
+    """Delays frames so that the server does not take them for a flood."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.rate, self.burst = rate, burst
+        self.left, self.at = float(burst), time.monotonic()
+
+    def wait(self) -> float:
+        """Take one; return the seconds to wait before it may be sent."""
+        now = time.monotonic()
+        self.left = min(self.burst, self.left + (now - self.at) * self.rate) - 1
+        self.at = now
+        return max(0.0, -self.left / self.rate)
+
+
+class Socket:
+    """Open it with `open`, then `run` until it closes."""
+
+    def __init__(self, ws: ClientConnection, pace: Pace) -> None:
+        self.ws = ws
+        self.pace = pace
+        self.numbers = itertools.count(1)
+        self.answers: dict[int, tuple[asyncio.Future[Any], Callable[[Any], object] | None]] = {}
+        self.closed = False
+
+    @classmethod
+    async def open(cls, base_url: str, token: str, tls: ssl.SSLContext | None, pace: Pace) -> "Socket":
+        """Raises the typed error that says whether another attempt makes sense."""
+        url = "ws" + base_url.removeprefix("http") + "/ws"
+        options: dict[str, Any] = {"ssl": tls} if tls and url.startswith("wss") else {}
+        try:
+            ws = await connect(
+                url, subprotocols=[Subprotocol(PROTOCOL), Subprotocol(f"bearer.{token}")], compression=None,
+                ping_interval=None, open_timeout=OPEN_SECONDS, close_timeout=CLOSE_SECONDS, max_size=MAX_READ_BYTES,
+                max_queue=64, **options,
+            )  # fmt: skip
+        except websockets.InvalidStatus as refusal:
+            raise refused_upgrade(refusal, base_url) from refusal
+        except (websockets.InvalidHandshake, websockets.InvalidURI, websockets.InvalidMessage) as error:
+            if isinstance(error.__cause__, EOFError | OSError):  # the connection was cut meanwhile
+                raise Unreachable(f"{base_url} does not answer. Check the network.") from error
+            raise WrongServer(f"There is no Beautiful Encer server at {base_url}. Check the base URL.") from error
+        except (OSError, TimeoutError, EOFError) as error:
+            raise explain(error, base_url) from error
+        return cls(ws, pace)
+
+    async def read(self) -> tuple[str, Any] | None:
+        """Return the next event that is no answer; None when the socket is closed."""
+        while True:
+            try:
+                text = await self.ws.recv()
+            except (websockets.ConnectionClosed, OSError):
+                return None
+            try:
+                frame = json.loads(text)
+                event = frame["event"], frame["data"]
+            except (ValueError, TypeError, KeyError):
+                raise WrongServer("The server sends frames that are not of this protocol.") from None
+            if "id" not in frame:
+                return event
+            self._answer(frame)
+
+    def _answer(self, frame: dict[str, Any]) -> None:
+        future, then = self.answers.pop(frame["id"], (None, None))
+        if future is None or future.done():
+            return
+        if frame["event"] == "error":
+            future.set_exception(error_of(frame["data"]))
+        else:
+            if then:
+                then(frame["data"])  # before the next frame is read
+            future.set_result(frame["data"])
+
+    async def ask(
+        self, event: str, data: Any = None, then: Callable[[Any], object] | None = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> Any:  # fmt: skip
+        """Send a command and return the data of its answer; `then` gets it before later events are read.
+
+        Raises the server's error, or Closed. A socket that does not answer in time is dead, so it is dropped."""
+        if self.closed or len(self.answers) >= PENDING:
+            raise Closed("The socket is closed.")
+        number = next(self.numbers)
+        future = asyncio.get_running_loop().create_future()
+        self.answers[number] = (future, then)
+        try:
+            await self.tell(event, data, number)
+            async with asyncio.timeout(seconds):
+                return await future
+        except TimeoutError:
+            self.drop()
+            raise Closed("The socket was closed before the answer came.") from None
+        finally:
+            self.answers.pop(number, None)
+
+    async def tell(self, event: str, data: Any = None, id: int | None = None) -> None:
+        """Send a frame."""
+        frame = json.dumps({"event": event, "data": data or {}, **({} if id is None else {"id": id})})
+        if len(frame.encode()) > MAX_FRAME_BYTES:
+            raise TooLarge("The frame is larger than 64 KiB. Send a shorter message.")
+        wait = self.pace.wait()
+        if wait:
+            await asyncio.sleep(wait)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self.ws.send(frame)
+        except (TimeoutError, OSError, websockets.ConnectionClosed):
+            self.drop()
+            raise Closed("The socket was closed before the frame was sent.") from None
+
+    async def ping(self) -> None:
+        """Make sure that the server still answers; drop the socket otherwise."""
+        await self.ask("ping", seconds=PONG_SECONDS)
+
+    def drop(self) -> None:
+        """Close without waiting for the other side, which may be gone."""
+        self.closed = True
+        self.ws.transport.abort()
+
+    async def close(self) -> None:
+        """Close in order, and end the waits for answers."""
+        self.closed = True
+        for future, _ in self.answers.values():
+            if not future.done():
+                future.set_exception(Closed("The socket was closed before the answer came."))
+        self.answers.clear()
+        try:
+            await self.ws.close()
+        except (OSError, websockets.WebSocketException):
+            self.ws.transport.abort()
+
+
+def refused_upgrade(refusal: websockets.InvalidStatus, base_url: str) -> EncerError:
+    status = refusal.response.status_code
+    try:
+        error = error_of(json.loads(refusal.response.body or b""), status)
+    except ValueError:
+        error = error_of(None, status)
+    if status == 403 and error.code == "FORBIDDEN":
+        return OriginRefused("The server does not accept sockets of this origin. Add it to its FRONTEND_URL.")
+    if status >= 500 or status in (408, 429):
+        after = refusal.response.headers.get("Retry-After", "")
+        return Unreachable(
+            f"{base_url} is not ready. It is tried again.", status=status,
+            retry_after=float(after) if after.isdigit() else None,
+        )  # fmt: skip
+    return WrongServer(f"There is no Beautiful Encer server at {base_url}. Check the base URL.", status=status)

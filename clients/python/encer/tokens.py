@@ -1,0 +1,111 @@
+"""Access and refresh tokens: where they are stored, and when they are renewed."""
+
+import asyncio
+import base64
+import json
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import NotSignedIn
+from .types import Tokens
+
+TOKEN = re.compile(r"[\w.~+-]+", re.ASCII)
+MARGIN_SECONDS = 30.0  # an access token is renewed so long before it expires, or at two thirds of a shorter life
+
+
+class TokenStore(Protocol):
+    def load(self) -> Tokens | None: ...
+
+    def save(self, tokens: Tokens | None) -> None: ...
+
+
+class MemoryTokens:
+    """Tokens that end with the program."""
+
+    def __init__(self, tokens: Tokens | None = None) -> None:
+        self.tokens = tokens
+
+    def load(self) -> Tokens | None:
+        return self.tokens
+
+    def save(self, tokens: Tokens | None) -> None:
+        self.tokens = tokens
+
+
+class FileTokens:
+    """Tokens in a file that only its owner may read. Use one file per program: each refresh token works once."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def load(self) -> Tokens | None:
+        try:
+            tokens: Tokens = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            return None
+        return tokens
+
+    def save(self, tokens: Tokens | None) -> None:
+        if tokens is None:
+            self.path.unlink(missing_ok=True)
+            return
+        beside = self.path.with_name(f"{self.path.name}.new")
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(tokens, file)
+        beside.replace(self.path)  # readers see the old tokens or the new ones, never a part
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """Return the claims of a JWT without checking its signature; {} if it is none."""
+    try:
+        part = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (IndexError, ValueError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+class Session:
+    """The tokens of one user. Concurrent callers share one refresh."""
+
+    def __init__(self, store: TokenStore, refresh: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
+        self.store = store
+        self.refresh = refresh
+        self.lock = asyncio.Lock()
+        # Of the newest token: when it expires by this machine's steady clock. Its wall clock may be wrong.
+        self.newest: tuple[str, float] = ("", 0.0)
+
+    async def token(self, refused: str | None = None) -> str:
+        """Return an access token that stays valid for a while; a new one if `refused` is the present one.
+
+        Raises NotSignedIn."""
+        async with self.lock:
+            tokens = self.store.load()
+            if tokens is None:
+                raise NotSignedIn("You are not signed in. Please sign in first.")
+            if not TOKEN.fullmatch(tokens["accessToken"]):  # it could not stand in a header
+                raise NotSignedIn("The stored token is malformed. Please sign in again.")
+            if tokens["accessToken"] != refused and self.seconds_to_renewal(tokens["accessToken"]) > 0:
+                return tokens["accessToken"]
+            try:
+                self.keep(await self.refresh(tokens["refreshToken"]))
+            except NotSignedIn:
+                if self.store.load() == tokens:
+                    self.store.save(None)
+                raise
+            return self.newest[0]
+
+    def keep(self, answer: dict[str, Any]) -> None:
+        """Store the tokens of a sign-in or refresh."""
+        self.newest = (answer["accessToken"], time.monotonic() + answer["expiresIn"])
+        self.store.save({"accessToken": answer["accessToken"], "refreshToken": answer["refreshToken"]})
+
+    def seconds_to_renewal(self, token: str) -> float:
+        claims = claims_of(token)
+        expires, issued = claims.get("exp", 0), claims.get("iat", 0)
+        left = self.newest[1] - time.monotonic() if token == self.newest[0] else expires - time.time()
+        return float(left - min(MARGIN_SECONDS, (expires - issued) / 3))

@@ -1,0 +1,257 @@
+"""The Python client against a real server: chat, cuts, absences, tokens, uploads."""
+
+import asyncio
+import io
+import time
+
+import pytest
+from PIL import Image
+
+from encer import Closed, NotFound, OutboxFull, SessionEnded, TooLarge
+from encer.tokens import MARGIN_SECONDS
+from tests.clients.helpers import SECONDS, Seen, client, tokens_of
+from tests.drills.proxy import TcpProxy
+
+# As if somebody had sent many messages; the counter of the conversation follows.
+FILL = """
+    with added as (
+        insert into messages (conversation_id, sender_id, seq, rev, content, message_type)
+        select $1, $2, c.last_rev + n, c.last_rev + n, 'filled ' || n, 'TEXT'
+        from conversations c, generate_series(1, $3::int) n where c.id = $1 returning seq
+    )
+    update conversations set last_rev = last_rev + $3, last_seq = last_rev + $3, updated_at = clock_timestamp()
+    where id = $1 and (select count(*) from added) > 0
+"""
+
+
+async def pair(people):
+    one, other = await people.influencer(), await people.salon()
+    return one, other, await people.connect(one, other)
+
+
+@pytest.fixture
+def proxy(io_loop, api):
+    """A way to the server that can be cut."""
+    proxy = TcpProxy(("127.0.0.1", api.instance.port))
+    io_loop.run_sync(proxy.start)
+    yield proxy
+    io_loop.run_sync(proxy.stop)
+
+
+async def test_two_clients_chat(api, other_api, people):
+    hanako, sakura, conversation_id = await pair(people)
+    async with (
+        client(api.base, tokens_of(api.instance, hanako)) as one,
+        client(other_api.base, tokens_of(api.instance, sakura)) as other,
+    ):
+        here, there = one.conversation(conversation_id), other.conversation(conversation_id)
+        heard, seen = Seen(there), Seen(here)
+        await heard.wait("joined")
+        await seen.wait("joined")
+        here.typing()
+        assert (await heard.wait("typing"))["typing"] is True
+        stored = await here.send("Hello")
+        assert (await heard.wait("message")) == stored
+        assert (await heard.wait("typing", 2))["typing"] is False
+        assert stored["senderId"] == one.user_id == hanako.id
+        await heard.wait("unread")
+        assert (there.unread, other.unread.messages, other.unread.notifications) == (1, 1, 1)
+        there.read()
+        assert (await seen.wait("read"))["seq"] == stored["seq"]
+        await heard.wait("unread", 2)
+        assert (there.unread, other.unread.messages) == (0, 0)
+        edited = await here.edit(stored["id"], "Hello again")
+        assert (await heard.wait("edited"))["content"] == "Hello again"
+        await here.delete(stored["id"])
+        deleted = await heard.wait("deleted")
+        assert (deleted["messageId"], deleted["rev"]) == (stored["id"], edited["rev"] + 1)
+        assert await there.history() == await here.history()
+        assert [one.state, other.state] == ["live", "live"]
+    assert one.state == "ended"
+    with pytest.raises(Closed):
+        await here.send("too late")
+
+
+async def test_what_is_sent_while_cut_arrives_once_and_in_order(api, people, proxy):
+    hanako, sakura, conversation_id = await pair(people)
+    async with (
+        client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one,
+        client(api.base, tokens_of(api.instance, sakura)) as other,
+    ):
+        here, there = one.conversation(conversation_id, after=0), other.conversation(conversation_id, after=0)
+        seen, heard, states = Seen(here), Seen(there), []
+        one.on("state", states.append)
+        await seen.wait("joined")
+        await heard.wait("joined")
+        proxy.hold()  # frames are on their way, and no answer comes
+        sending = [asyncio.create_task(here.send(f"line {number}")) for number in range(5)]
+        missed = await there.send("missed")
+        proxy.cut()
+        proxy.heal()
+        await asyncio.gather(*sending)
+        await seen.wait("message", 6)
+        await heard.wait("message", 6)
+        assert [message["content"] for message in heard.all("message")] == [
+            "missed", *(f"line {number}" for number in range(5))
+        ]  # fmt: skip
+        assert seen.all("message") == heard.all("message")
+        assert seen.all("message")[0] == missed
+        assert states[-3:] == ["offline", "connecting", "live"]
+
+
+async def test_a_message_that_was_stored_and_not_answered_is_stored_once(api, db, people, proxy):
+    hanako, _, conversation_id = await pair(people)
+    async with client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one:
+        chat = one.conversation(conversation_id)
+        await Seen(chat).wait("joined")
+        ask = one.socket.ask
+
+        async def lose_the_answer(event, *arguments, **options):
+            answer = await ask(event, *arguments, **options)
+            if event == "send_message":
+                one.socket.drop()
+                raise Closed("cut")
+            return answer
+
+        one.socket.ask = lose_the_answer
+        stored = await chat.send("once")
+        assert await db.fetchval("select count(*) from messages") == 1
+        assert stored["content"] == "once"
+
+
+async def test_a_client_that_was_away_for_long_misses_nothing(api, db, people, proxy):
+    hanako, sakura, conversation_id = await pair(people)
+    async with (
+        client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one,
+        client(api.base, tokens_of(api.instance, sakura)) as other,
+    ):
+        here, there = one.conversation(conversation_id, after=0), other.conversation(conversation_id)
+        seen = Seen(here)
+        first, second = [await there.send(text) for text in ("first", "second")]
+        await seen.wait("message", 2)
+        proxy.refusing = True
+        proxy.cut()
+        await db.execute(FILL, conversation_id, sakura.id, 600)
+        await there.edit(first["id"], "first, edited")
+        await there.delete(second["id"])
+        proxy.heal()
+        one.wake()
+        await seen.wait("joined", 2)
+        last = await there.send("last")
+        await seen.wait("message", 603)
+        messages = seen.all("message")
+        assert [message["seq"] for message in messages] == [1, 2, *range(3, 603), last["seq"]]
+        assert [message["content"] for message in seen.all("edited")] == ["first, edited"]
+        assert [message["messageId"] for message in seen.all("deleted")] == [second["id"]]
+        assert here.rev == last["rev"]
+        assert seen.all("gap", "error") == []
+
+
+async def test_a_new_conversation_begins_with_the_newest_messages(api, db, people):
+    hanako, sakura, conversation_id = await pair(people)
+    await db.execute(FILL, conversation_id, sakura.id, 60)
+    async with client(api.base, tokens_of(api.instance, hanako)) as one:
+        chat = one.conversation(conversation_id)
+        seen = Seen(chat)
+        await seen.wait("joined")
+        assert [message["seq"] for message in seen.all("message")] == list(range(11, 61))
+        older = await chat.history(before=chat.first_seq)
+        assert [message["seq"] for message in older] == list(range(1, 11))
+        assert chat.first_seq == 1
+
+
+async def test_an_expired_token_is_replaced_and_a_living_one_renewed(api, people):
+    hanako, _, conversation_id = await pair(people)
+    store = tokens_of(api.instance, hanako)
+    first = store.load()
+    async with client(api.base, store) as one:
+        one.rest.session.newest = (first["accessToken"], time.monotonic() + MARGIN_SECONDS + 1)
+        await Seen(one.conversation(conversation_id)).wait("joined")
+        socket = one.socket
+        async with asyncio.timeout(SECONDS):
+            while store.load() == first:
+                await asyncio.sleep(0.05)
+            await one.call("GET", "/profile/me")
+        assert one.socket is socket  # renewed over the same socket
+    expired = tokens_of(api.instance, hanako, access_seconds=-5)
+    expired.save({**expired.load(), "refreshToken": store.load()["refreshToken"]})
+    async with client(api.base, expired) as one:
+        calls = await asyncio.gather(*(one.call("GET", "/profile/me") for _ in range(5)))
+        assert {call["data"]["id"] for call in calls} == {hanako.id}
+        await one.live()
+
+
+async def test_the_end_of_a_session_ends_the_client(api, people):
+    hanako, _, conversation_id = await pair(people)
+    async with client(api.base, tokens_of(api.instance, hanako)) as one:
+        chat = one.conversation(conversation_id)
+        await Seen(chat).wait("joined")
+        ended = asyncio.get_running_loop().create_future()
+        one.on("error", ended.set_result)
+        await api.post("/auth/logout", {}, hanako)
+        async with asyncio.timeout(SECONDS):
+            assert isinstance(await ended, SessionEnded)
+        assert (one.state, str(one.error)) == ("ended", "Your session has ended. Please sign in again.")
+        with pytest.raises(SessionEnded):
+            await chat.send("too late")
+        with pytest.raises(SessionEnded):
+            await one.live()
+
+
+async def test_a_stranger_s_conversation_is_an_error_of_that_conversation(api, people):
+    stranger = await people.influencer()
+    async with client(api.base, tokens_of(api.instance, stranger)) as one:
+        seen = Seen(one.conversation((await pair(people))[2]))
+        assert isinstance(await seen.wait("error"), NotFound)
+        assert (one.state, one.conversations) == ("live", {})
+
+
+async def test_a_picture_is_uploaded_with_progress(api, people):
+    hanako, _, conversation_id = await pair(people)
+    buffer = io.BytesIO()
+    Image.effect_noise((300, 300), 90).save(buffer, "PNG")
+    picture = buffer.getvalue()
+    async with client(api.base, tokens_of(api.instance, hanako)) as one:
+        chat, progress = one.conversation(conversation_id), []
+        attachment = await chat.upload(picture, "tea.png", progress.append)
+        assert progress == sorted(progress) and progress[-1] == len(picture)
+        stored = await chat.send(attachment=attachment)
+        assert (stored["fileUrl"], stored["messageType"]) == (attachment["fileUrl"], "IMAGE")
+
+
+class StoredOutbox:
+    def __init__(self):
+        self.items = []
+
+    def load(self):
+        return [*self.items]
+
+    def save(self, items):
+        self.items = [*items]
+
+
+async def test_the_outbox_is_bounded_and_outlives_the_program(api, people, proxy, monkeypatch):
+    hanako, _, conversation_id = await pair(people)
+    monkeypatch.setattr("encer.outbox.ITEMS", 3)
+    outbox, tokens = StoredOutbox(), tokens_of(api.instance, hanako)
+    proxy.refusing = True
+    async with client(f"http://127.0.0.1:{proxy.port}", tokens, outbox=outbox) as one:
+        chat = one.conversation(conversation_id)
+        waiting = [asyncio.create_task(chat.send(f"line {number}")) for number in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(OutboxFull):
+            await chat.send("one too many")
+        waiting[1].cancel()  # taken back
+        await asyncio.wait({waiting[1]})
+        with pytest.raises(TooLarge):
+            await chat.send("x" * 5001)
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [Closed, asyncio.CancelledError, Closed]
+    assert [item["content"] for item in outbox.items] == ["line 0", "line 2"]
+    async with client(api.base, tokens, outbox=outbox) as one:
+        sent, both = [], asyncio.Event()
+        one.on("sent", lambda message: (sent.append(message["content"]), len(sent) == 2 and both.set()))
+        async with asyncio.timeout(SECONDS):
+            one.connect()
+            await both.wait()
+        assert (sent, outbox.items) == (["line 0", "line 2"], [])

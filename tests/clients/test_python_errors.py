@@ -1,0 +1,234 @@
+"""What can be wrong for the Python client: each is a typed error with a sentence, and nothing is retried for ever."""
+
+import asyncio
+import base64
+import json
+import random
+from contextlib import asynccontextmanager
+from typing import get_type_hints
+
+import pytest
+
+from db.error_codes import ERROR_CODES
+from db.packaged.servers import free_port
+from db.schemas import shapes
+from encer import (
+    AccountSuspended,
+    CertificateRefused,
+    Encer,
+    EncerError,
+    MemoryTokens,
+    NotSignedIn,
+    OriginRefused,
+    SessionEnded,
+    SlowConsumer,
+    TooMany,
+    Unreachable,
+    WrongCredentials,
+    WrongServer,
+    WrongVersion,
+)
+from encer import backoff as backoffs
+from encer.backoff import Backoff
+from encer.emitter import STREAM_EVENTS, Emitter
+from encer.errors import CLASSES, error_of
+from encer.rest import SERVER_MAJOR
+from encer.types import Attachment, Deletion, Message, Read, Ready
+from realtime.events import EVENTS
+from settings import VERSION
+from tests.clients.helpers import SECONDS, tokens_of
+from tests.helpers.factories import PASSWORD
+from tests.helpers.tls import Authority
+
+SUSPEND = "update users set status = 'SUSPENDED' where id = $1"
+LIVES_LONG = base64.urlsafe_b64encode(json.dumps({"iat": 0, "exp": 4_000_000_000}).encode()).decode().rstrip("=")
+SOME_TOKENS = MemoryTokens({"accessToken": f"a.{LIVES_LONG}.c", "refreshToken": "none"})
+
+
+@asynccontextmanager
+async def answering(*answers: tuple[str, str], tls=None):
+    """A server that is not ours: it gives these answers (status line, body) in turn, the last one again and again."""
+    asked: list[bytes] = []
+
+    async def answer(reader, writer):
+        while (head := await reader.readuntil(b"\r\n\r\n")) and not reader.at_eof():
+            status, body = answers[min(len(asked), len(answers) - 1)]
+            asked.append(head)
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            if b"Upgrade: websocket" in head:
+                break
+        writer.close()
+
+    async def quietly(reader, writer):
+        try:
+            await answer(reader, writer)
+        except (OSError, asyncio.IncompleteReadError):
+            writer.close()
+
+    server = await asyncio.start_server(quietly, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield f"http{'s' if tls else ''}://127.0.0.1:{port}", asked
+    finally:
+        server.close()
+
+
+def health(version: str) -> tuple[str, str]:
+    return "200 OK", json.dumps({"status": "ok", "version": version})
+
+
+async def end_of(base: str, tokens=SOME_TOKENS, **options) -> EncerError:
+    """Return the error with which the client ends; the client must end."""
+    async with Encer(base, tokens=tokens, **options) as encer:
+        with pytest.raises(EncerError) as caught:
+            await encer.live(SECONDS)
+        assert encer.state == "ended", caught.value
+        assert str(caught.value).endswith(".")
+        return caught.value
+
+
+@pytest.mark.parametrize("base", ["", "api.example.com", "ftp://example.com", "http://", "http://[", "http://a:b"])
+async def test_a_base_url_that_is_none(base):
+    with pytest.raises(WrongServer, match=r"is not a base URL\. Write it as"):
+        Encer(base)
+
+
+async def test_another_server():
+    async with answering(("200 OK", "<html>hello</html>")) as (base, asked):
+        assert isinstance(await end_of(base), WrongServer)
+        assert len(asked) == 1
+    async with answering(health(VERSION), ("404 Not Found", "no such page")) as (base, asked):
+        assert isinstance(await end_of(base), WrongServer)
+        assert len(asked) == 2
+
+
+async def test_a_server_of_another_version():
+    async with answering(health("7.2.0")) as (base, _):
+        error = await end_of(base)
+    assert isinstance(error, WrongVersion)
+    assert str(error) == f"The server has version 7.2.0; this client works with {SERVER_MAJOR}.x. Update the client."
+
+
+def test_this_client_works_with_this_server():
+    assert VERSION.partition(".")[0] == str(SERVER_MAJOR)
+
+
+async def test_a_certificate_that_does_not_fit(tmp_path):
+    authority = Authority(tmp_path)
+    async with answering(health(VERSION), tls=authority.server("other.example.com")) as (base, asked):
+        assert isinstance(await end_of(base), CertificateRefused)  # of an authority that nobody knows
+        error = await end_of(base, tls=authority.client)
+        assert isinstance(error, CertificateRefused)
+        assert "Check the base URL" in str(error)
+        assert asked == []
+
+
+async def test_an_origin_that_is_refused():
+    refusal = json.dumps({"error": "This origin may not connect", "message": "No.", "code": "FORBIDDEN"})
+    async with answering(health(VERSION), ("403 Forbidden", refusal)) as (base, _):
+        assert isinstance(await end_of(base), OriginRefused)
+
+
+async def test_a_server_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr(backoffs, "FIRST_PAUSE", 0.001)
+    error = await end_of(f"http://127.0.0.1:{free_port()}")
+    assert isinstance(error, Unreachable)
+
+
+async def test_a_server_that_is_never_ready_is_not_asked_for_ever(monkeypatch):
+    monkeypatch.setattr(backoffs, "FIRST_PAUSE", 0.001)
+    async with answering(health(VERSION), ("503 Service Unavailable", "{}")) as (base, asked):
+        assert isinstance(await end_of(base), Unreachable)
+        assert len(asked) == 1 + backoffs.FIRST_ATTEMPTS
+
+
+async def test_a_suspended_account(api, db, people):
+    hanako = await people.influencer()
+    await db.execute(SUSPEND, hanako.id)
+    await api.instance.app.sessions.settle()
+    assert isinstance(await end_of(api.base, tokens_of(api.instance, hanako)), SessionEnded)
+    async with Encer(api.base) as encer:
+        with pytest.raises(AccountSuspended):
+            await encer.sign_in(hanako.email, PASSWORD)
+
+
+async def test_tokens_that_are_none(api, people):
+    assert isinstance(await end_of(api.base, MemoryTokens()), NotSignedIn)
+    assert isinstance(await end_of(api.base, MemoryTokens({"accessToken": "a", "refreshToken": "b"})), NotSignedIn)
+    malformed = MemoryTokens({"accessToken": "a b\r\nc", "refreshToken": "b"})
+    assert isinstance(await end_of(api.base, malformed), NotSignedIn)
+    async with Encer(api.base) as encer:
+        hanako = await people.influencer()
+        with pytest.raises(WrongCredentials):
+            await encer.sign_in(hanako.email, "wrong password")
+        assert (await encer.sign_in(hanako.email, PASSWORD))["id"] == hanako.id
+        await encer.live()
+        await encer.sign_out()
+        assert encer.rest.session.store.load() is None
+
+
+def test_every_code_of_the_server_has_a_class():
+    proxy_only = {"NOT_IMPLEMENTED", "VERSION_NOT_SUPPORTED", "UPGRADE_REQUIRED"}
+    assert set(ERROR_CODES) - CLASSES.keys() <= proxy_only
+    error = error_of({"error": "Slow down", "message": "Please wait.", "code": "RATE_LIMITED", "retryAfter": 7}, 429)
+    assert (type(error), str(error), error.retry_after) == (CLASSES["RATE_LIMITED"], "Slow down. Please wait.", 7)
+    assert type(error_of({"error": "New", "message": "New", "code": "OF_TOMORROW"})) is EncerError
+
+
+def test_the_types_are_those_of_the_server():
+    def names(shape) -> set[str]:
+        return {field.alias or name for name, field in shape.model_fields.items()}
+
+    for ours, theirs in (
+        (Message, shapes.Message), (Attachment, shapes.Attachment), (Deletion, EVENTS["message_deleted"].shape()),
+        (Read, EVENTS["message_read"].shape()), (Ready, EVENTS["ready"].shape()),
+    ):  # fmt: skip
+        assert get_type_hints(ours).keys() == names(theirs)
+
+
+def test_pauses_grow_have_jitter_and_end():
+    chance = random.Random(1)
+    backoff = Backoff(chance.random)
+    pauses = [backoff.after(None) for _ in range(backoffs.FIRST_ATTEMPTS - 1)]
+    longest = [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert all(0.5 * most <= pause <= most for pause, most in zip(pauses, longest, strict=True))
+    with pytest.raises(Unreachable):
+        backoff.after(None)
+    backoff.live()
+    assert backoff.after(1013) <= 0.5
+    assert backoff.after(1001, reconnect_after=2.0) >= 2.0
+
+
+@pytest.mark.parametrize(("code", "error"), [(4403, SessionEnded), (4400, WrongServer)])
+def test_close_codes_that_end(code, error):
+    with pytest.raises(error):
+        Backoff().after(code)
+
+
+def test_refused_tokens_and_floods_end_too():
+    backoff = Backoff()
+    assert backoff.after(4401) == 0.0  # a new token is tried at once
+    with pytest.raises(NotSignedIn):
+        for _ in range(backoffs.REFUSED_TOKENS):
+            backoff.after(4401)
+    assert backoff.after(4429) >= backoffs.SLOW_PAUSE / 2
+    assert backoff.after(4508, lived=backoffs.STEADY_SECONDS) <= backoffs.SLOW_PAUSE
+    with pytest.raises(TooMany):
+        for _ in range(backoffs.SLOW_ATTEMPTS):
+            backoff.after(4508)
+
+
+async def test_a_stream_that_nobody_reads_is_bounded_and_a_bad_listener_disturbs_nobody():
+    emitter, seen = Emitter(), []
+    emitter.on("message", lambda _: 1 / 0)
+    end = emitter.on("message", seen.append)
+    stream = emitter.stream("message")
+    first = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    for number in range(STREAM_EVENTS + 2):
+        emitter.emit("message", number)
+    end()
+    emitter.emit("message", "not seen")
+    assert seen == list(range(STREAM_EVENTS + 2))
+    with pytest.raises(SlowConsumer):
+        await first
