@@ -26,7 +26,7 @@ from db.packaged.servers import EmbeddedServers, ServerUrls
 from db.pool import Database, DatabaseUnavailable
 from db.queries.sessions import Sessions
 from handlers.http.application import App
-from handlers.http.server import Server
+from handlers.http.server import HttpServer
 from handlers.routes import make_table
 from jobs.first_admin import first_admin_faults, make_first_admin
 from jobs.loop import JobLoop
@@ -114,7 +114,7 @@ class Instance:
             part.start()
         self.loop_lag = asyncio.create_task(tasks.supervise("event loop lag", measure_loop_lag), name="event loop lag")
         stack.push_async_callback(tasks.end, self.loop_lag)
-        self.http = Server(
+        self.http = HttpServer(
             self.app,
             max_body_size=MAX_BODY_BYTES,
             max_buffer_size=MAX_BODY_BYTES,

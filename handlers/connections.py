@@ -81,10 +81,14 @@ class AskToConnect(Handler):
                     f"If it was rejected, you may ask again {ASK_AGAIN_DAYS} days later.",
                 )
             notice = await notify(
-                tx, new.receiver_id, "CONNECTION_REQUEST", "New connection request",
+                tx,
+                new.receiver_id,
+                "CONNECTION_REQUEST",
+                "New connection request",
                 f"{asked['sender_name']} would like to connect with you",
-                connection_request_id=asked["id"], actor_id=self.caller.id,
-            )  # fmt: skip
+                connection_request_id=asked["id"],
+                actor_id=self.caller.id,
+            )
             tx.after_commit(self.publish, NotificationReceived(*notice))
         self.reply(asked["body"], message="Connection request sent", status=200 if asked["again"] else 201)
 
@@ -126,7 +130,7 @@ LIST_EITHER, COUNT_EITHER = list_requests(*SIDES), count_requests(*SIDES)
 STATUSES = get_args(RequestStatus)
 
 
-class ListQuery(NumberedPaging):
+class RequestQuery(NumberedPaging):
     status: Literal["PENDING", "ACCEPTED", "REJECTED", "ALL"] = "PENDING"
 
     @property
@@ -134,11 +138,11 @@ class ListQuery(NumberedPaging):
         return STATUSES if self.status == "ALL" else (self.status,)
 
 
-class WebListQuery(NumberedPaging):
+class WebClientQuery(NumberedPaging):
     type: Literal["incoming", "outgoing", "accepted", "all"] = "all"
 
 
-class RequestList(Handler):
+class RequestListHandler(Handler):
     async def list(self, select: str, count: str, statuses: Sequence[str], query: NumberedPaging) -> None:
         asked = window(query, BY_CREATION)
         rows = await self.db.fetch(select, self.caller.id, statuses, *asked.key, asked.fetch, asked.offset)
@@ -146,30 +150,30 @@ class RequestList(Handler):
         self.reply_page(page_of(rows, asked, BY_CREATION, total))
 
 
-class SentRequests(RequestList):
-    @endpoint(MEMBER, query=ListQuery, returns=list[ListedRequest])
-    async def get(self, query: ListQuery) -> None:
+class SentRequests(RequestListHandler):
+    @endpoint(MEMBER, query=RequestQuery, returns=list[ListedRequest])
+    async def get(self, query: RequestQuery) -> None:
         """Requests that the caller sent; open ones unless `status` says otherwise."""
         await self.list(LIST_SENT, COUNT_SENT, query.statuses, query)
 
 
-class ReceivedRequests(RequestList):
-    @endpoint(MEMBER, query=ListQuery, returns=list[ListedRequest])
-    async def get(self, query: ListQuery) -> None:
+class ReceivedRequests(RequestListHandler):
+    @endpoint(MEMBER, query=RequestQuery, returns=list[ListedRequest])
+    async def get(self, query: RequestQuery) -> None:
         """Requests that the caller received; open ones unless `status` says otherwise."""
         await self.list(LIST_RECEIVED, COUNT_RECEIVED, query.statuses, query)
 
 
-class AcceptedRequests(RequestList):
+class AcceptedRequests(RequestListHandler):
     @endpoint(MEMBER, query=NumberedPaging, returns=list[ListedRequest])
     async def get(self, query: NumberedPaging) -> None:
         """Whom the caller is connected to."""
         await self.list(LIST_EITHER, COUNT_EITHER, ["ACCEPTED"], query)
 
 
-class WebClientList(RequestList):
-    @endpoint(MEMBER, query=WebListQuery, returns=list[ListedRequest])
-    async def get(self, query: WebListQuery) -> None:
+class WebClientList(RequestListHandler):
+    @endpoint(MEMBER, query=WebClientQuery, returns=list[ListedRequest])
+    async def get(self, query: WebClientQuery) -> None:
         """The web client's spelling of the three lists above, and of all requests together."""
         lists: dict[str, tuple[str, str, Sequence[str]]] = {
             "incoming": (LIST_RECEIVED, COUNT_RECEIVED, ["PENDING"]),
@@ -206,9 +210,15 @@ class AnswerRequest(Handler):
             if status == "ACCEPTED":
                 conversation_id = await open_conversation(tx, answered["sender_id"], self.caller.id)
             notice = await notify(
-                tx, answered["sender_id"], type, title, f"{answered['receiver_name']} {verb} your connection request",
-                connection_request_id=request_id, conversation_id=conversation_id, actor_id=self.caller.id,
-            )  # fmt: skip
+                tx,
+                answered["sender_id"],
+                type,
+                title,
+                f"{answered['receiver_name']} {verb} your connection request",
+                connection_request_id=request_id,
+                conversation_id=conversation_id,
+                actor_id=self.caller.id,
+            )
             tx.after_commit(self.publish, NotificationReceived(*notice))
         message = f"Connection request {status.lower()}"
         self.reply(answered["body"], message=message, conversationId=conversation_id)
@@ -254,7 +264,7 @@ WITHDRAW = """
 """
 
 
-class Request(Handler):
+class WithdrawRequest(Handler):
     @endpoint(MEMBER)
     async def delete(self, request_id: str) -> None:
         """Withdraw a request that is still open."""
@@ -279,7 +289,7 @@ END = """
 """
 
 
-class Connection(Handler):
+class EndConnection(Handler):
     @endpoint(MEMBER)
     async def delete(self, request_id: str) -> None:
         """End a connection; the conversation becomes read-only for both."""
@@ -309,18 +319,17 @@ class ConnectionStatus(Handler):
     @endpoint(MEMBER, returns=ConnectionState)
     async def get(self, user_id: str) -> None:
         """How the caller and a user stand to each other."""
-        row = await self.db.fetchrow(CONNECTION_STATES, self.caller.id, [user_id])
-        assert row is not None
+        (row,) = await self.db.fetch(CONNECTION_STATES, self.caller.id, [user_id])
         self.reply(row["body"])
 
 
-class ManyUsers(Body):
+class UserIds(Body):
     user_ids: list[Id] = Field(min_length=1, max_length=100)
 
 
 class ConnectionStatuses(Handler):
-    @endpoint(MEMBER, body=ManyUsers, returns=dict[Id, ConnectionState])
-    async def post(self, body: ManyUsers) -> None:
+    @endpoint(MEMBER, body=UserIds, returns=dict[Id, ConnectionState])
+    async def post(self, body: UserIds) -> None:
         """The same for up to 100 users."""
         rows = await self.db.fetch(CONNECTION_STATES, self.caller.id, body.user_ids)
         self.reply({row["id"]: row["body"] for row in rows})
@@ -334,8 +343,8 @@ routes = [
     ("/connections/accepted", AcceptedRequests),
     ("/connections/requests/{id}/accept", AcceptRequest),
     ("/connections/requests/{id}/reject", RejectRequest),
-    ("/connections/requests/{id}", Request),
-    ("/connections/{id}", Connection),
+    ("/connections/requests/{id}", WithdrawRequest),
+    ("/connections/{id}", EndConnection),
     ("/connections/status/{user_id}", ConnectionStatus),
     ("/connections/status/bulk", ConnectionStatuses),
 ]

@@ -148,7 +148,7 @@ VOCABULARIES_SECONDS = 3600  # a new version of the server may add words
 
 
 class ListVocabularies(Handler):
-    @endpoint(PUBLIC, returns=Vocabularies, private=False)
+    @endpoint(PUBLIC, returns=Vocabularies)
     async def get(self) -> None:
         """List regions, categories and error codes, with English names for people."""
         self.set_header("Cache-Control", f"public, max-age={VOCABULARIES_SECONDS}")

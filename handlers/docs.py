@@ -38,7 +38,7 @@ class OpenApi(Handler):
         """The REST API as OpenAPI 3.1."""
         self.describe(openapi(self.application.table, self.application.config.public_url))
 
-    def describe(self, description: dict) -> None:
+    def describe(self, description: dict[str, Any]) -> None:
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(orjson.dumps(description))
 

@@ -10,8 +10,9 @@ from db.errors import Forbidden, Invalid, UnsupportedMediaType
 from db.pool import DatabaseUnavailable, Transaction
 from db.queries.users import DeletedUser, delete_user
 from db.schemas.faults import fault
+from db.schemas.fields import Body
 from handlers.http.base import Handler
-from handlers.http.errors import TooLarge
+from handlers.http.errors import BodyTooLarge
 from realtime.events import ConversationClosed, NotificationDeleted
 from services.errors import VendorError
 from services.files.images import PICTURE_MAX_BYTES, AcceptedFile, accept_picture
@@ -37,6 +38,10 @@ IS_KEPT = """
 removals: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references to tasks
 
 
+class FileOnly(Body):
+    """A form with a file, and no other field that is read."""
+
+
 class FileHandler(Handler):
     def file(self, name: str, max_bytes: int) -> UploadedFile | None:
         """The one file of this field, if it came."""
@@ -44,7 +49,7 @@ class FileHandler(Handler):
         if not found:
             return None
         if len(found[0].data) > max_bytes:
-            raise TooLarge(max_bytes)
+            raise BodyTooLarge(max_bytes)
         return found[0]
 
     def required_file(self, name: str, max_bytes: int) -> UploadedFile:

@@ -20,11 +20,11 @@ MIGRATIONS = migration_ids()
 LIST_MIGRATIONS = "select migration_id from _yoyo_migration"
 
 
-class State(Shape):
+class Alive(Shape):
     status: Literal["ok"]
 
 
-class LongState(State):
+class HealthReport(Alive):
     message: str
     version: str
     timestamp: Time
@@ -42,8 +42,8 @@ class Readiness(Shape):
     checks: Checks
 
 
-class Health(Handler):
-    @endpoint(PUBLIC, counted=False, returns=LongState, bare=True)
+class ShowHealth(Handler):
+    @endpoint(PUBLIC, counted=False, returns=HealthReport, bare=True)
     async def get(self) -> None:
         """The server answers."""
         self.send(
@@ -57,14 +57,14 @@ class Health(Handler):
         )
 
 
-class Live(Handler):
-    @endpoint(PUBLIC, counted=False, returns=State, bare=True)
+class ShowLiveness(Handler):
+    @endpoint(PUBLIC, counted=False, returns=Alive, bare=True)
     async def get(self) -> None:
         """The process runs; nothing else is asked."""
         self.send({"status": "ok"})
 
 
-class Ready(Handler):
+class ShowReadiness(Handler):
     @endpoint(PUBLIC, counted=False, returns=Readiness, bare=True, statuses=(200, 503))
     async def get(self) -> None:
         """Whether to send requests here: not while the database is away or takes no writes.
@@ -90,7 +90,7 @@ class Ready(Handler):
 
 
 routes = [
-    ("/health", Health),
-    ("/health/live", Live),
-    ("/health/ready", Ready),
+    ("/health", ShowHealth),
+    ("/health/live", ShowLiveness),
+    ("/health/ready", ShowReadiness),
 ]

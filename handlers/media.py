@@ -15,7 +15,7 @@ SEND_SECONDS = 300.0  # the largest file over a slow line; whoever takes longer 
 
 
 class Media(Handler):
-    @endpoint(PUBLIC, private=False, produces="*/*", statuses=(200, 304))
+    @endpoint(PUBLIC, produces="*/*", statuses=(200, 304))
     async def get(self, folder: str, name: str) -> None:
         """A picture or PDF by the name that its upload answered."""
         file = await asyncio.to_thread(open_file, self.services.media, f"{folder}/{name}")

@@ -19,10 +19,11 @@ class NotificationHandler(Handler):
     async def count_unread(self) -> int:
         """Asked after a change has committed, never in its statement: of two changes at once each would miss the
         other, and the last count that the sockets hear would stay wrong."""
-        return await self.db.fetchval(COUNT_UNREAD, self.caller.id)
+        count: int = await self.db.fetchval(COUNT_UNREAD, self.caller.id)
+        return count
 
 
-class ListQuery(Paging):
+class NotificationQuery(Paging):
     limit: PageSize = 50
 
 
@@ -35,8 +36,8 @@ LIST_NOTIFICATIONS = f"""
 
 
 class Notifications(NotificationHandler):
-    @endpoint(USER, query=ListQuery, returns=list[Notification])
-    async def get(self, query: ListQuery) -> None:
+    @endpoint(USER, query=NotificationQuery, returns=list[Notification])
+    async def get(self, query: NotificationQuery) -> None:
         """The caller's notifications, latest news first."""
         asked = window(query, BY_UPDATE)
         rows = await self.db.fetch(LIST_NOTIFICATIONS, self.caller.id, *asked.key, asked.fetch)

@@ -24,7 +24,7 @@ from handlers.http.endpoint import INFLUENCER, SALON, endpoint
 COMPLETED = "Your profile is complete"
 
 
-class Form(Body):
+class OnboardingForm(Body):
     @model_validator(mode="before")
     @classmethod
     def drop_blanks(cls, given: Any) -> Any:
@@ -34,7 +34,7 @@ class Form(Body):
         return {key: value for key, value in given.items() if not (isinstance(value, str) and not value.strip())}
 
 
-class InfluencerForm(Form, InfluencerFields):
+class InfluencerForm(OnboardingForm, InfluencerFields):
     bio: Bio
     categories: Categories
     region: Region
@@ -42,7 +42,7 @@ class InfluencerForm(Form, InfluencerFields):
     gender: Gender
 
 
-class SalonForm(Form, SalonFields):
+class SalonForm(OnboardingForm, SalonFields):
     business_name: BusinessName
     description: Description
     preferred_categories: Categories
@@ -67,16 +67,20 @@ class Onboarding(FileHandler):
             async with self.db.transaction() as tx:
                 unused = await change_profile(tx, self.caller.id, self.caller.role, changes)
                 await tx.execute(COMPLETE, self.caller.id)
-                profile = await tx.fetchval(get_profile, self.caller.id)
+                profile: orjson.Fragment = await tx.fetchval(get_profile, self.caller.id)
                 tx.after_commit(self.forget, unused)
         return profile
 
 
 class InfluencerOnboarding(Onboarding):
     @endpoint(
-        INFLUENCER, body=InfluencerForm, files=("profilePic",), max_bytes=PICTURE_FORM_BYTES,
-        returns=OnboardedInfluencer, top=("message", "influencer"),
-    )  # fmt: skip
+        INFLUENCER,
+        body=InfluencerForm,
+        files=("profilePic",),
+        max_bytes=PICTURE_FORM_BYTES,
+        returns=OnboardedInfluencer,
+        top=("message", "influencer"),
+    )
     async def post(self, form: InfluencerForm) -> None:
         """Complete an influencer's profile; JSON or multipart with `profilePic`."""
         profile = await self.complete(form, GET_INFLUENCER)
@@ -86,9 +90,13 @@ class InfluencerOnboarding(Onboarding):
 
 class SalonOnboarding(Onboarding):
     @endpoint(
-        SALON, body=SalonForm, files=("profilePic",), max_bytes=PICTURE_FORM_BYTES,
-        returns=OnboardedSalon, top=("message", "salon"),
-    )  # fmt: skip
+        SALON,
+        body=SalonForm,
+        files=("profilePic",),
+        max_bytes=PICTURE_FORM_BYTES,
+        returns=OnboardedSalon,
+        top=("message", "salon"),
+    )
     async def post(self, form: SalonForm) -> None:
         """Complete a salon's profile; JSON or multipart with `profilePic`."""
         profile = await self.complete(form, GET_SALON)

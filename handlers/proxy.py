@@ -20,7 +20,7 @@ class ImageQuery(Query):
 class ProxiedImage(Handler):
     relaying: asyncio.Task[None] | None = None
 
-    @endpoint(PUBLIC, query=ImageQuery, private=False, produces="image/*")
+    @endpoint(PUBLIC, query=ImageQuery, produces="image/*")
     async def get(self, query: ImageQuery) -> None:
         """A picture of a social network, passed on as it arrives."""
         # A task of its own, which can be ended when the client hangs up; services/files/image_proxy.py bounds its time.

@@ -26,7 +26,7 @@ from handlers.social_media import tiktok_oauth
 from realtime.sockets.socket import Socket
 
 API = "/api/v1"
-API_ROOMS = (
+API_MODULES = (
     auth,
     sign_in,
     discovery,
@@ -48,7 +48,7 @@ API_ROOMS = (
     social_media,
     tiktok_oauth,
 )
-ROOT_ROOMS = (
+ROOT_MODULES = (
     health,
     metrics,
     docs,
@@ -81,8 +81,8 @@ class UnknownRoute(Handler):
 
 
 def make_table() -> Table:
-    declared = [(API + path, handler) for room in API_ROOMS for path, handler in room.routes]
-    declared += [route for room in ROOT_ROOMS for route in room.routes]
+    declared = [(API + path, handler) for module in API_MODULES for path, handler in module.routes]
+    declared += [route for module in ROOT_MODULES for route in module.routes]
     table = Table(declared, UnknownRoute)
     table.add(Route("GET", "/ws", Socket, Endpoint(PUBLIC, counted=False, summary="The WebSocket")))
     for (method, path), (canonical_method, canonical_path) in ALIASES.items():

@@ -49,7 +49,7 @@ SIGN_IN = (
 )
 
 
-class Schemas:
+class FrameSchemas:
     """The models of the description, each once, under `components`."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ def without_null_defaults(schema: Any) -> Any:
 
 
 def asyncapi(settings: Settings) -> Json:
-    schemas = Schemas()
+    schemas = FrameSchemas()
     events = {name: event_message(name, schemas) for name in EVENTS if name != Ack.name}
     commands = {f"client.{name}": command_message(command, schemas) for name, command in COMMANDS.items()}
     acks = {
@@ -185,7 +185,7 @@ def server(public_url: str) -> Json:
     }
 
 
-def event_message(name: str, schemas: Schemas) -> Json:
+def event_message(name: str, schemas: FrameSchemas) -> Json:
     event = EVENTS[name]
     return schemas.message_to_client(
         name,
@@ -198,14 +198,14 @@ def event_message(name: str, schemas: Schemas) -> Json:
     )
 
 
-def command_message(command: type[Command], schemas: Schemas) -> Json:
+def command_message(command: type[Command], schemas: FrameSchemas) -> Json:
     needs_data = any(field.is_required() for field in command.model_fields.values())
     required = ("data",) if needs_data else ()
     description = inspect.getdoc(command) or ""
     return schemas.message(command.name, command.__name__, schemas.add(command), description, required=required)
 
 
-def ack_message(command: type[Command], schemas: Schemas) -> Json:
+def ack_message(command: type[Command], schemas: FrameSchemas) -> Json:
     data = command.ack or NoData
     return schemas.message_to_client(
         Ack.name,

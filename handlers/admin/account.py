@@ -7,17 +7,16 @@ from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from db.pool import Queries, Transaction
-from db.queries.activity_logs import Action, Actor, log_activity
 from db.schemas.fields import Body, Email, Line
 from db.schemas.shapes import User
+from handlers.admin.activity import AdminHandler
 from handlers.auth.passwords import NewPassword, PasswordHandler
-from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, endpoint
 
 SHOW_ADMIN = f"select {User.sql('u')} from users u where u.id = $1"
 
 
-class AdminProfile(Body):
+class AdminAccountChanges(Body):
     """`''` counts as absent."""
 
     name: Annotated[str, Line(100)] = Field(default_factory=str)
@@ -36,44 +35,44 @@ CHANGE_ADMIN = """
 """
 
 
-class AccountHandler(Handler):
+class AdminAccountHandler(AdminHandler):
     async def show(self, queries: Queries) -> orjson.Fragment:
-        return await queries.fetchval(SHOW_ADMIN, self.caller.id)
-
-    async def log(self, tx: Transaction, action: Action, description: str, **metadata: Any) -> None:
-        actor = Actor(self.caller.id, self.ip, self.user_agent)
-        await log_activity(tx, actor, action, description, target_id=self.caller.id, metadata=metadata)
+        account: orjson.Fragment = await queries.fetchval(SHOW_ADMIN, self.caller.id)
+        return account
 
 
-class Profile(AccountHandler):
+class OwnAdminAccount(AdminAccountHandler):
     @endpoint(ADMIN, returns=User)
     async def get(self) -> None:
         """The admin's own account."""
         self.reply(await self.show(self.db))
 
-    @endpoint(ADMIN, body=AdminProfile, returns=User)
-    async def put(self, changes: AdminProfile) -> None:
+    @endpoint(ADMIN, body=AdminAccountChanges, returns=User)
+    async def put(self, changes: AdminAccountChanges) -> None:
         """Change one's own name or e-mail address."""
         given = changes.model_dump(include=changes.model_fields_set, by_alias=False)
         async with self.db.transaction() as tx:
             if given:
                 await tx.execute(CHANGE_ADMIN, self.caller.id, orjson.dumps(given).decode())
-                await self.log(tx, "PROFILE_UPDATED", "Changed their own account", fields=sorted(map(to_camel, given)))
+                fields = sorted(map(to_camel, given))
+                await self.log(
+                    tx, "PROFILE_UPDATED", "Changed their own account", target_id=self.caller.id, fields=fields
+                )
             admin = await self.show(tx)
         self.reply(admin, message="Profile updated")
 
 
-class Password(PasswordHandler, AccountHandler):
+class OwnAdminPassword(PasswordHandler, AdminAccountHandler):
     @endpoint(ADMIN, body=NewPassword)
     async def put(self, body: NewPassword) -> None:
         """Change one's own password; all other sessions end."""
         await self.change_password(body)
 
     async def note_change(self, tx: Transaction) -> None:
-        await self.log(tx, "PASSWORD_RESET", "Changed their own password")
+        await self.log(tx, "PASSWORD_RESET", "Changed their own password", target_id=self.caller.id)
 
 
 routes = [
-    ("/admin/profile", Profile),
-    ("/admin/password", Password),
+    ("/admin/profile", OwnAdminAccount),
+    ("/admin/password", OwnAdminPassword),
 ]

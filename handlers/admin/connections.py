@@ -4,13 +4,13 @@ from datetime import datetime
 from typing import Annotated
 
 from db.errors import NotFound
-from db.queries.activity_logs import Actor, log_activity
 from db.queries.conversations import close_conversations
 from db.queries.directory import has_text
 from db.queries.search import LATEST, WALK, WALK_NUMBERED, Sort, contains, find_page
 from db.schemas.admin import AdminConnection
 from db.schemas.fields import BlankAsNone, Id, Line
 from db.schemas.shapes import RequestStatus
+from handlers.admin.activity import AdminHandler
 from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, NumberedPaging, endpoint
 from handlers.http.paging import Cursor, page_of, window
@@ -79,9 +79,16 @@ def list_connections(sort: Sort, rows: str, walk: str) -> str:
     )
     matches = f"($2::text is null or {of_sender} or {of_receiver})"
     page = find_page(
-        sort, "id", KEY, rows=rows, matches=matches, found="select id, created_at as key from found",
-        fetch="$5", offset="$6", walk=walk,
-    )  # fmt: skip
+        sort,
+        "id",
+        KEY,
+        rows=rows,
+        matches=matches,
+        found="select id, created_at as key from found",
+        fetch="$5",
+        offset="$6",
+        walk=walk,
+    )
     return f"""
         with {FOUND}, {page}
         select {AdminConnection.sql("r")}, page.key, page.id from page join connection_requests r on r.id = page.id
@@ -98,7 +105,7 @@ LIST_STATUS, LIST_STATUS_FOUND = (list_connections(BY_STATUS, OF_STATUS, walk) f
 BY_CREATION = Cursor(datetime, Id)
 
 
-class Connections(Handler):
+class ListConnections(Handler):
     @endpoint(ADMIN, query=ConnectionQuery, returns=list[AdminConnection])
     async def get(self, query: ConnectionQuery) -> None:
         """Requests and connections of all, newest first; `search` looks in names, e-mails and business names."""
@@ -127,7 +134,7 @@ DELETE_CONNECTION = """
 """
 
 
-class Connection(Handler):
+class DeleteConnection(AdminHandler):
     @endpoint(ADMIN)
     async def delete(self, request_id: str) -> None:
         """Delete a connection or request; the conversation of the two becomes read-only."""
@@ -136,12 +143,15 @@ class Connection(Handler):
             if gone is None:
                 raise NotFound("Connection")
             what = "connection" if gone["status"] == "ACCEPTED" else "connection request"
-            about = {"connectionId": request_id, "status": gone["status"], "senderId": gone["sender_id"],
-                     "receiverId": gone["receiver_id"]}  # fmt: skip
-            await log_activity(
-                tx, Actor(self.caller.id, self.ip, self.user_agent), "CONNECTION_DELETED",
-                f"Deleted the {what} of {gone['sender']} and {gone['receiver']}", metadata=about,
-            )  # fmt: skip
+            await self.log(
+                tx,
+                "CONNECTION_DELETED",
+                f"Deleted the {what} of {gone['sender']} and {gone['receiver']}",
+                connectionId=request_id,
+                status=gone["status"],
+                senderId=gone["sender_id"],
+                receiverId=gone["receiver_id"],
+            )
             if gone["status"] == "ACCEPTED":
                 for conversation_id in await close_conversations(tx, gone["sender_id"], gone["receiver_id"]):
                     tx.after_commit(self.publish, ConversationClosed(conversation_id, "disconnected"))
@@ -152,6 +162,6 @@ class Connection(Handler):
 
 
 routes = [
-    ("/admin/connections", Connections),
-    ("/admin/connections/{id}", Connection),
+    ("/admin/connections", ListConnections),
+    ("/admin/connections/{id}", DeleteConnection),
 ]

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 
 from db.errors import NotFound
-from db.queries.activity_logs import Actor, log_activity
 from db.queries.job_runs import claim_by_hand
 from db.schemas.jobs import Job, JobRun
+from handlers.admin.activity import AdminHandler
 from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, endpoint
 
@@ -17,7 +17,7 @@ LIST_JOBS = f"""
 """
 
 
-class Jobs(Handler):
+class ListJobs(Handler):
     @endpoint(ADMIN, returns=list[Job])
     async def get(self) -> None:
         """Every job with its schedule, its next tick and its last runs, newest first."""
@@ -33,7 +33,7 @@ class Jobs(Handler):
 SHOW_RUN = f"select {JobRun.sql('r')} from job_runs r where r.id = $1"
 
 
-class RunJob(Handler):
+class RunJob(AdminHandler):
     @endpoint(ADMIN, returns=JobRun, statuses=(202,))
     async def post(self, name: str) -> None:
         """Run a job now, on this instance; its counts show in the list of jobs. 409 while a run of it goes on."""
@@ -42,10 +42,7 @@ class RunJob(Handler):
             raise NotFound("Job")
         async with self.db.transaction() as tx:
             claimed = await claim_by_hand(tx, name, jobs.runner, self.caller.id)
-            actor = Actor(self.caller.id, self.ip, self.user_agent)
-            await log_activity(
-                tx, actor, "JOB_STARTED", f"Started the job {name}", metadata={"job": name, "runId": claimed.id}
-            )
+            await self.log(tx, "JOB_STARTED", f"Started the job {name}", job=name, runId=claimed.id)
             started = await tx.fetchval(SHOW_RUN, claimed.id)
             # Should the process die before this, the run is taken over when its lease has ended.
             tx.after_commit(jobs.launch, claimed)
@@ -53,6 +50,6 @@ class RunJob(Handler):
 
 
 routes = [
-    ("/admin/jobs", Jobs),
+    ("/admin/jobs", ListJobs),
     ("/admin/jobs/{name:str}/run", RunJob),
 ]

@@ -118,12 +118,16 @@ def list_activities(walk: int) -> str:
     """The statement for a page: (body, created_at, id) after key ($3, $4), at most $5, skipping $6."""
     key = LATEST.key("$3", "$4")
     page = find_page(
-        LATEST, "id", key,
+        LATEST,
+        "id",
+        key,
         rows=f"activity_logs r where {LATEST.after('r.created_at', 'r.id', key)}",
         matches=f"($1::text is null or w.action = $1) and ($2::text is null or {contains('w.document', '$2')})",
         found=f"select f.id, f.created_at as key {FOUND}",
-        fetch="$5", offset="$6", walk=walk,
-    )  # fmt: skip
+        fetch="$5",
+        offset="$6",
+        walk=walk,
+    )
     return f"""
         with {page}
         select {ActivityLog.sql("l")}, page.key, page.id from page join activity_logs l on l.id = page.id

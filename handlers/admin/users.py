@@ -9,8 +9,7 @@ from pydantic import AliasChoices, Field
 from pydantic.alias_generators import to_camel
 
 from db.errors import Conflict, Invalid, NotFound
-from db.pool import Queries, Transaction
-from db.queries.activity_logs import Action, Actor, log_activity
+from db.pool import Queries
 from db.queries.directory import COUNT_DIRECTORY, SORTS, list_directory
 from db.queries.search import WALK, WALK_NUMBERED
 from db.queries.sessions import end_sessions
@@ -18,6 +17,7 @@ from db.queries.sign_ups import delete_sign_ups
 from db.schemas.admin import AdminUser
 from db.schemas.fields import BlankAsNone, Body, Email, Id, Line, PhoneNo, Region, Text
 from db.schemas.shapes import Role
+from handlers.admin.activity import AdminHandler
 from handlers.auth.passwords import ChosenPassword
 from handlers.files import FileHandler
 from handlers.http.endpoint import ADMIN, NumberedPaging, endpoint
@@ -92,16 +92,12 @@ SHOW_USER = f"""
 """
 
 
-class UserHandler(FileHandler):
+class UserHandler(AdminHandler, FileHandler):
     async def show(self, queries: Queries, user_id: str) -> orjson.Fragment:
-        user = await queries.fetchval(SHOW_USER, user_id)
+        user: orjson.Fragment | None = await queries.fetchval(SHOW_USER, user_id)
         if user is None:
             raise NotFound("User")
         return user
-
-    async def log(self, tx: Transaction, action: Action, description: str, user_id: str, **metadata: Any) -> None:
-        actor = Actor(self.caller.id, self.ip, self.user_agent)
-        await log_activity(tx, actor, action, description, target_id=user_id, metadata=metadata)
 
 
 ADD_USER = """
@@ -143,7 +139,7 @@ class Users(UserHandler):
         details = as_json(Details.model_validate(new, from_attributes=True).given())
         async with self.db.transaction() as tx:
             user_id = await tx.fetchval(ADD_USER, new.name, new.email, password_hash, new.role, details)
-            await self.log(tx, "USER_CREATED", f"Created {new.name} ({new.email})", user_id, role=new.role)
+            await self.log(tx, "USER_CREATED", f"Created {new.name} ({new.email})", target_id=user_id, role=new.role)
             user = await self.show(tx, user_id)
         self.reply(user, message="User created", status=201)
 
@@ -188,7 +184,7 @@ class OneUser(UserHandler):
                 if changed is None:
                     raise NotFound("User")
                 description = f"Updated {changed['name']} ({changed['email']})"
-                await self.log(tx, "USER_UPDATED", description, user_id, fields=sorted(map(to_camel, given)))
+                await self.log(tx, "USER_UPDATED", description, target_id=user_id, fields=sorted(map(to_camel, given)))
             user = await self.show(tx, user_id)
         self.reply(user, message="User updated")
 
@@ -200,11 +196,14 @@ class OneUser(UserHandler):
             gone = await self.delete_account(tx, user_id)
             if gone is None:
                 raise NotFound("User")
-            actor, description = Actor(self.caller.id, self.ip, self.user_agent), f"Deleted {gone.name} ({gone.email})"
-            await log_activity(
-                tx, actor, "USER_DELETED", description,
-                target_id=user_id, target_name=gone.name, target_email=gone.email,
-            )  # fmt: skip
+            await self.log(
+                tx,
+                "USER_DELETED",
+                f"Deleted {gone.name} ({gone.email})",
+                target_id=user_id,
+                target_name=gone.name,
+                target_email=gone.email,
+            )
         self.reply(message="User deleted")
 
 
@@ -226,7 +225,8 @@ class SuspendUser(UserHandler):
                 raise Conflict("This account is suspended already")
             await end_sessions(tx, user_id, "SUSPENDED")
             about = {"reason": suspension.reason} if suspension.reason else {}
-            await self.log(tx, "USER_SUSPENDED", describe("Suspended", suspended, suspension.reason), user_id, **about)
+            description = describe("Suspended", suspended, suspension.reason)
+            await self.log(tx, "USER_SUSPENDED", description, target_id=user_id, **about)
             user = await self.show(tx, user_id)
             tx.after_commit(self.application.sessions.settle)
         self.reply(user, message="User suspended")
@@ -260,7 +260,7 @@ class UnsuspendUser(UserHandler):
             await delete_sign_ups(tx, user_id)  # the account shows the newest one already
             # A login that overtook the suspension may have left a session, which must not wake up now.
             await end_sessions(tx, user_id, "SUSPENDED")
-            await self.log(tx, "USER_ACTIVATED", describe("Activated", activated), user_id)
+            await self.log(tx, "USER_ACTIVATED", describe("Activated", activated), target_id=user_id)
             user = await self.show(tx, user_id)
         self.reply(user, message="User activated")
 

@@ -13,13 +13,13 @@ FAILURES = ("INVALID_CREDENTIALS", "INVALID_OTP", "INVALID_TOKEN", "WRONG_PASSWO
 
 class AttemptHandler(Handler):
     @asynccontextmanager
-    async def attempt(self, email: str | None = None) -> AsyncIterator[None]:
+    async def count_failures(self, email: str | None = None) -> AsyncIterator[None]:
         """Count the attempt if it fails: per network, and for an e-mail per network and in all."""
         claims = [Claim(f"auth:{self.network}", "limit_auth_ip", self.limit("limit_auth_ip"))]
         if email:
             claims.append(Claim(f"auth:{self.network}", f"limit_auth:{email}", self.limit("limit_auth")))
             claims.append(await self.account_claim(email))
-        async with self.counting_failures(claims):
+        async with self.reserve_attempt(claims):
             yield
 
     async def account_claim(self, email: str) -> Claim:
@@ -31,7 +31,7 @@ class AttemptHandler(Handler):
         return Claim(f"account:{email}", name, limit)
 
     @asynccontextmanager
-    async def counting_failures(self, claims: Sequence[Claim]) -> AsyncIterator[None]:
+    async def reserve_attempt(self, claims: Sequence[Claim]) -> AsyncIterator[None]:
         """Run an attempt that counts only if it fails. Attempts beyond the allowance wait for those in flight."""
         reservation = await self.services.rate_limits.reserve(claims)
         self.apply(reservation.verdicts, "Too many failed attempts; please try again later")

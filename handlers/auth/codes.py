@@ -56,12 +56,14 @@ class CodeHandler(AttemptHandler):
         about = {"name": sign_up.name, "role": sign_up.role.lower(), "device": sign_up.device}
         await self.mail(tx, email, "verify", code=code, minutes=str(OTP_MINUTES), signed_up_at=signed_up_at, **about)
 
-    def tell(self, message: str, **fields: object) -> None:
+    def reply_message(self, message: str, **fields: object) -> None:
         """A sentence and its fields, in `data` and at the top level."""
         self.reply({"message": message, **fields}, message=message, **fields)  # type: ignore[arg-type]
 
     def wrong_code(self, attempts_left: int) -> BadRequest:
         return BadRequest(
-            "The code is wrong or has expired", "Please check the code, or request a new one.",
-            code="INVALID_OTP", attemptsLeft=attempts_left,
-        )  # fmt: skip
+            "The code is wrong or has expired",
+            "Please check the code, or request a new one.",
+            code="INVALID_OTP",
+            attemptsLeft=attempts_left,
+        )

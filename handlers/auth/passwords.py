@@ -36,7 +36,7 @@ class PasswordHandler(AttemptHandler):
     async def check_password(self, password: str) -> Any:
         """Return the caller's account if the password is right. Wrong ones are counted as at sign-in, so a stolen token
         allows as many guesses as everybody has."""
-        async with self.counting_failures([self.user_claim("limit_auth")]):
+        async with self.reserve_attempt([self.user_claim("limit_auth")]):
             account = await self.db.fetchrow(FIND_PASSWORD, self.caller.id)
             if account is None:
                 raise NotAuthenticated

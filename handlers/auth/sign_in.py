@@ -48,9 +48,14 @@ class SignInHandler(CodeHandler):
         access_seconds, refresh_seconds = min(tokens.access_seconds, left), min(tokens.refresh_seconds, left)
         refresh_token = tokens.refresh(session_id, generation, refresh_seconds)
         self.set_cookie(
-            REFRESH_COOKIE, refresh_token, path=REFRESH_PATH, httponly=True, samesite="Strict",
-            secure=self.application.config.production, max_age=refresh_seconds,
-        )  # fmt: skip
+            REFRESH_COOKIE,
+            refresh_token,
+            path=REFRESH_PATH,
+            httponly=True,
+            samesite="Strict",
+            secure=self.application.config.production,
+            max_age=refresh_seconds,
+        )
         return {
             "accessToken": tokens.access(user_id, role, session_id, access_seconds),
             "refreshToken": refresh_token,
@@ -88,7 +93,7 @@ class Login(SignInHandler):
     @endpoint(PUBLIC, body=LogIn, returns=SignedIn, top=("accessToken", "refreshToken", "expiresIn", "user"))
     async def post(self, body: LogIn) -> None:
         """Sign in with e-mail and password."""
-        async with self.attempt(body.email):
+        async with self.count_failures(body.email):
             user = await self.db.fetchrow(FIND_LOGIN, body.email)
             password_hash = await self.services.passwords.find(body.password, user["hashes"] if user else [])
             if user is None or password_hash is None:
@@ -168,7 +173,7 @@ class RefreshTokens(SignInHandler):
         try:
             return self.services.tokens.read_refresh(body.refresh_token or self.cookie_token())
         except TokenForged:
-            async with self.attempt():
+            async with self.count_failures():
                 raise wrong_token() from None
         except TokenError:
             raise wrong_token() from None

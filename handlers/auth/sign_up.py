@@ -20,7 +20,7 @@ from services.mail.devices import kind_of_device
 from services.security.passwords import weakness
 
 
-class SignUp(Body):
+class SignUpForm(Body):
     name: Annotated[str, Line(100)]
     email: Email
     password: ChosenPassword
@@ -67,7 +67,7 @@ class Mailed(Shape):
 class SignUpAs(CodeHandler):
     role: str
 
-    async def sign_up(self, new: SignUp) -> None:
+    async def sign_up(self, new: SignUpForm) -> None:
         fault = weakness(new.password, new.email)
         if fault:
             raise Invalid([{"field": "password", "message": fault}])
@@ -93,8 +93,8 @@ class SignUpAs(CodeHandler):
 class SignUpInfluencer(SignUpAs):
     role = "INFLUENCER"
 
-    @endpoint(PUBLIC, body=SignUp, returns=SignedUp, top=("userId",), statuses=(201,))
-    async def post(self, new: SignUp) -> None:
+    @endpoint(PUBLIC, body=SignUpForm, returns=SignedUp, top=("userId",), statuses=(201,))
+    async def post(self, new: SignUpForm) -> None:
         """Sign up as an influencer; a code is mailed."""
         await self.sign_up(new)
 
@@ -102,8 +102,8 @@ class SignUpInfluencer(SignUpAs):
 class SignUpSalon(SignUpAs):
     role = "SALON"
 
-    @endpoint(PUBLIC, body=SignUp, returns=SignedUp, top=("userId",), statuses=(201,))
-    async def post(self, new: SignUp) -> None:
+    @endpoint(PUBLIC, body=SignUpForm, returns=SignedUp, top=("userId",), statuses=(201,))
+    async def post(self, new: SignUpForm) -> None:
         """Sign up as a salon; a code is mailed."""
         await self.sign_up(new)
 
@@ -117,14 +117,14 @@ class VerifyOtp(CodeHandler):
         With `signUpToken` only the code of that sign-up counts.
         """
         digest = self.services.otps.digest(body.email, "VERIFY", body.otp)
-        async with self.attempt(body.email):
+        async with self.count_failures(body.email):
             async with self.db.transaction() as tx:
                 await lock_attempts(tx, body.email, "VERIFY")
                 role = await confirm_by_code(tx, body.email, digest, body.sign_up_token)
                 attempts_left = 0 if role else await self.count_wrong(tx, body)
             if role is None:
                 raise self.wrong_code(attempts_left)
-        self.tell("Your e-mail address is verified. You can sign in now.", role=role)
+        self.reply_message("Your e-mail address is verified. You can sign in now.", role=role)
 
     async def count_wrong(self, tx: Transaction, body: SignUpCode) -> int:
         """Count a wrong code on all codes of the address; return the attempts left, of the token's code if there is
@@ -149,7 +149,7 @@ class ResendOtp(CodeHandler):
             if sign_up:
                 await renew_code(tx, sign_up.id, digest)
                 await self.mail_sign_up_code(tx, body.email, sign_up, code)
-        self.tell("If this address awaits a code, a new one is on its way.", email=body.email)
+        self.reply_message("If this address awaits a code, a new one is on its way.", email=body.email)
 
 
 FIND_RESETTABLE = """
@@ -172,7 +172,7 @@ class ForgotPassword(CodeHandler):
             if user:
                 await put_reset_code(tx, user["id"], digest)
                 await self.mail(tx, body.email, "reset", name=user["name"], code=code, minutes=str(OTP_MINUTES))
-        self.tell("If there is an account with this address, a code is on its way.", email=body.email)
+        self.reply_message("If there is an account with this address, a code is on its way.", email=body.email)
 
 
 class ResetHandler(CodeHandler):
@@ -188,12 +188,12 @@ class VerifyForgotOtp(ResetHandler):
     @endpoint(PUBLIC, body=ByCode, returns=Mailed, top=("message", "email"))
     async def post(self, body: ByCode) -> None:
         """Check a reset code; it stays usable once, for the reset itself."""
-        async with self.attempt(body.email):
+        async with self.count_failures(body.email):
             async with self.db.transaction() as tx:
                 user_id, attempts_left = await self.try_code(tx, body, use=False)
             if user_id is None:
                 raise self.wrong_code(attempts_left)
-        self.tell("The code is right. Please choose a new password.", email=body.email)
+        self.reply_message("The code is right. Please choose a new password.", email=body.email)
 
 
 SET_PASSWORD = "update users set password_hash = $2, updated_at = now() where id = $1 returning name"  # noqa: S105
@@ -206,7 +206,7 @@ class ResetForgottenPassword(ResetHandler):
         fault = weakness(body.new_password, body.email)
         if fault:
             raise Invalid([{"field": "newPassword", "message": fault}])
-        async with self.attempt(body.email):
+        async with self.count_failures(body.email):
             password_hash = await self.services.passwords.hash(body.new_password)
             async with self.db.transaction() as tx:
                 user_id, attempts_left = await self.try_code(tx, body, use=True)

@@ -4,17 +4,11 @@ from pathlib import PurePosixPath
 
 from db.pool import Queries
 from db.queries.conversations import ConversationNotFound, ConversationReadOnly
-from db.schemas.fields import Body
 from db.schemas.shapes import Attachment
-from handlers.files import FORM_BYTES, FileHandler
+from handlers.files import FORM_BYTES, FileHandler, FileOnly
 from handlers.http.endpoint import MEMBER, endpoint
 from services.files.images import ATTACHMENT_MAX_BYTES, accept_attachment
 from services.files.multipart import MAX_FILENAME_CHARS
-
-
-class NoFields(Body):
-    """A form with a file and nothing else that counts."""
-
 
 FIND_CONVERSATION = """
     select closed_at is not null as closed from conversations where id = $1 and $2 in (low_id, high_id)
@@ -35,10 +29,14 @@ ADD_ATTACHMENT = f"""
 
 class Attachments(FileHandler):
     @endpoint(
-        MEMBER, body=NoFields, files=("file",), max_bytes=ATTACHMENT_MAX_BYTES + FORM_BYTES, limit="limit_upload",
+        MEMBER,
+        body=FileOnly,
+        files=("file",),
+        max_bytes=ATTACHMENT_MAX_BYTES + FORM_BYTES,
+        limit="limit_upload",
         returns=Attachment,
-    )  # fmt: skip
-    async def post(self, conversation_id: str, _: NoFields) -> None:
+    )
+    async def post(self, conversation_id: str, _: FileOnly) -> None:
         """Upload a picture or PDF (multipart `file`, at most 10 MB) for a message in this conversation."""
         await self.check_open(self.db, conversation_id)
         file = self.required_file("file", ATTACHMENT_MAX_BYTES)
@@ -46,9 +44,14 @@ class Attachments(FileHandler):
         kind = "FILE" if accepted.extension == "pdf" else "IMAGE"
         async with self.stored("chat", accepted) as url:
             attachment = await self.db.fetchval(
-                ADD_ATTACHMENT, conversation_id, self.caller.id, url,
-                true_name(file.filename, accepted.extension), len(accepted.data), kind,
-            )  # fmt: skip
+                ADD_ATTACHMENT,
+                conversation_id,
+                self.caller.id,
+                url,
+                true_name(file.filename, accepted.extension),
+                len(accepted.data),
+                kind,
+            )
             if attachment is None:
                 raise ConversationReadOnly
         self.reply(attachment)

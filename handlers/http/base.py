@@ -14,10 +14,10 @@ from tornado.web import stream_request_body
 from db.errors import Forbidden, NotAuthenticated
 from db.pool import Database, Transaction
 from db.queries.sessions import Caller
-from handlers.http.bodies import DRAINED_BYTES, Body
+from handlers.http.bodies import DRAINED_BYTES, RequestBody
 from handlers.http.callers import identify
 from handlers.http.endpoint import Endpoint
-from handlers.http.errors import TooLarge
+from handlers.http.errors import BodyTooLarge
 from handlers.http.inputs import read_inputs
 from handlers.http.limits import find_refusal, limit_headers
 from handlers.http.responses import Responder
@@ -39,7 +39,7 @@ class Handler(Responder):
 
     def initialize(self) -> None:
         self.application.running.add(self)
-        self.body = Body(self.request.headers)
+        self.body = RequestBody(self.request.headers)
         self.refusal: Exception | None = None  # raised when the body has arrived
 
     @property
@@ -135,7 +135,7 @@ class Handler(Responder):
         self.body.feed(chunk)
         if self.body.size > DRAINED_BYTES:
             self.set_lasting_headers({"Connection": "close"})
-            refusal = self.refusal or TooLarge(self.body.max_bytes)
+            refusal = self.refusal or BodyTooLarge(self.body.max_bytes)
             self.send_error(exc_info=(type(refusal), refusal, None))
 
     def inputs(self) -> list[BaseModel]:

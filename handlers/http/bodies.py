@@ -10,10 +10,9 @@ from tornado.httputil import HTTPHeaders
 from db.errors import BadRequest, Invalid, UnsupportedMediaType
 from db.schemas.decode import NotJson, TooDeep, decode_json
 from db.schemas.faults import fault
-from db.schemas.fields import Body as Fields
-from db.schemas.fields import group_by_name
+from db.schemas.fields import Body, group_by_name
 from handlers.http.endpoint import JSON_BYTES, Endpoint
-from handlers.http.errors import InvalidJson, TooLarge
+from handlers.http.errors import BodyTooLarge, InvalidJson
 from services.files.multipart import Form, Malformed, MultipartReader, UploadedFile
 from services.files.multipart import TooLarge as PartTooLarge
 
@@ -23,7 +22,7 @@ DRAINED_BYTES = 16 * 1024 * 1024
 MAX_LENGTH_DIGITS = 18
 
 
-class Body:
+class RequestBody:
     """`expect` what an endpoint declares, `feed` what arrives, then `read` it."""
 
     def __init__(self, headers: HTTPHeaders) -> None:
@@ -44,7 +43,7 @@ class Body:
         is_form = self.content_type.lower().startswith("multipart/form-data")
         self.max_bytes = declared.max_bytes if is_form else min(declared.max_bytes, JSON_BYTES)
         if self.announced() > self.max_bytes:
-            raise TooLarge(self.max_bytes)
+            raise BodyTooLarge(self.max_bytes)
         if is_form:
             if not declared.files:
                 raise UnsupportedMediaType("Please send JSON")
@@ -89,9 +88,9 @@ class Body:
 
     def check(self) -> None:
         if self.size > self.max_bytes:
-            raise TooLarge(self.max_bytes)
+            raise BodyTooLarge(self.max_bytes)
 
-    def read(self, model: type[Fields], files: Collection[str], production: bool) -> Fields:
+    def read(self, model: type[Body], files: Collection[str], production: bool) -> Body:
         """Validate the body with the endpoint's model; in production some values are refused (db/schemas/fields.py)."""
         context = {"production": production}
         if self.form is not None:
@@ -112,7 +111,7 @@ class Body:
         try:
             form: Form = reader.finish()
         except PartTooLarge:
-            raise TooLarge(self.max_bytes) from None
+            raise BodyTooLarge(self.max_bytes) from None
         except Malformed as error:
             raise BadRequest(str(error)) from None
         misplaced = {name: "does not take a file" for name in form.files if name not in files}

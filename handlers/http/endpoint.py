@@ -68,7 +68,6 @@ class Endpoint:
     limit: str | None = None  # a setting's name (`limit_message`) beside the general one
     files: tuple[str, ...] = ()  # multipart file fields that are read
     max_bytes: int = JSON_BYTES  # of the whole body
-    private: bool = True  # Cache-Control: no-store
     acts: bool = False  # whether this GET changes or pays for something; HEAD then runs the checks alone
     produces: str = "application/json"  # what a success is; failures are always JSON
     counted: bool = True  # whether the general rate limit counts it

@@ -17,7 +17,7 @@ class MethodNotAllowed(DomainError):
         super().__init__(f"{method} is not possible here", headers={"Allow": ", ".join(allowed)})
 
 
-class TooLarge(DomainError):
+class BodyTooLarge(DomainError):
     status = 413
     code: ErrorCode = "BODY_TOO_LARGE"
 

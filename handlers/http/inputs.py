@@ -8,13 +8,13 @@ from pydantic import BaseModel, ValidationError
 from db.errors import Invalid
 from db.schemas.faults import fault, list_faults
 from db.schemas.fields import group_by_name
-from handlers.http.bodies import Body
+from handlers.http.bodies import RequestBody
 from handlers.http.endpoint import Endpoint
 
 MAX_QUERY_FIELDS = 100
 
 
-def read_inputs(declared: Endpoint, body: Body, query: str, production: bool) -> list[BaseModel]:
+def read_inputs(declared: Endpoint, body: RequestBody, query: str, production: bool) -> list[BaseModel]:
     """Return the body and the query, as far as the endpoint declares them. Raises Invalid with all faults."""
     inputs: list[BaseModel] = []
     try:

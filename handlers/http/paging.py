@@ -62,9 +62,10 @@ class Cursor:
             return (None,) * self.size
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            return self.key.validate_json(raw)
+            key: tuple[Any, ...] = self.key.validate_json(raw)
         except (binascii.Error, ValueError, ValidationError):
             raise Invalid([fault("cursor", "is not a cursor of this list; please start at the first page")]) from None
+        return key
 
 
 class Window(NamedTuple):
@@ -103,6 +104,11 @@ def page_of(rows: Sequence[asyncpg.Record], asked: Window, cursor: Cursor, total
     pagination = None
     if asked.page is not None and total is not None:
         pages = math.ceil(total / asked.limit)
-        pagination = {"page": asked.page, "limit": asked.limit, "total": total, "totalPages": pages,
-                      "hasMore": asked.page < pages}  # fmt: skip
+        pagination = {
+            "page": asked.page,
+            "limit": asked.limit,
+            "total": total,
+            "totalPages": pages,
+            "hasMore": asked.page < pages,
+        }
     return PageOf([row[0] for row in shown], info, pagination)

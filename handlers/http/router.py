@@ -70,7 +70,7 @@ class Table(Router):
     """All routes of the application. Refuses a handler whose method does not say who may call it."""
 
     def __init__(self, declared: Iterable[tuple[str, type[RequestHandler]]], not_found: type[RequestHandler]) -> None:
-        self.application: Application | None = None
+        self.application: Application  # set by App, which has the table as its router
         self.not_found = not_found
         self.routes: list[Route] = []
         self.root = Node()
@@ -95,7 +95,6 @@ class Table(Router):
         self.add(Route(method, path, handler, target.endpoint, alias_of=target))
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
-        assert self.application is not None
         path = ABSOLUTE_FORM.sub("", request.path).strip("/")
         routes, values = self.root.find(path.split("/"), [])
         route = routes.get("GET" if request.method == "HEAD" else request.method or "")

@@ -149,13 +149,13 @@ async def linger(sock: socket.socket) -> None:
                 left -= len(chunk)
 
 
-class Listener(socket.socket):
+class PausingListener(socket.socket):
     """A listening socket. Without free file descriptors it pauses; connections that are open go on."""
 
     logged_at = -LOG_SECONDS
 
     @classmethod
-    def of(cls, sock: socket.socket) -> "Listener":
+    def of(cls, sock: socket.socket) -> "PausingListener":
         listener = cls(sock.family, sock.type, sock.proto, fileno=sock.detach())
         listener.setblocking(False)
         return listener
@@ -184,11 +184,11 @@ class Listener(socket.socket):
             IOLoop.current().update_handler(self, IOLoop.READ)
 
 
-class Server(HTTPServer):
+class HttpServer(HTTPServer):
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
-        super().add_sockets([Listener.of(sock) for sock in sockets])
+        super().add_sockets([PausingListener.of(sock) for sock in sockets])
 
-    def handle_stream(self, stream: IOStream, address: tuple) -> None:
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Replace Tornado's stream, from which nothing has been read yet, on the same socket."""
         bounds = {"max_buffer_size": stream.max_buffer_size, "read_chunk_size": stream.read_chunk_size}
         super().handle_stream(ClientStream(stream.socket, **bounds), address)

@@ -11,7 +11,7 @@ from handlers.http.endpoint import MEMBER, USER, endpoint
 GET_SETTINGS = f"select {AccountSettings.sql('u')} from users u where u.id = $1"
 
 
-class Settings(Handler):
+class OwnSettings(Handler):
     @endpoint(USER, returns=AccountSettings)
     async def get(self) -> None:
         """The caller's account, apart from what the profile says."""
@@ -41,7 +41,7 @@ class DeleteAccount(PasswordHandler, FileHandler):
 
 
 routes = [
-    ("/profile/settings/me", Settings),
+    ("/profile/settings/me", OwnSettings),
     ("/profile/change-password", ChangePassword),
     ("/profile/delete-account", DeleteAccount),
 ]

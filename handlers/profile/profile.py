@@ -8,10 +8,9 @@ from pydantic import field_validator, model_validator
 from db.errors import NotFound
 from db.queries.notifications import Notice
 from db.queries.profiles import InfluencerFields, Name, SalonFields, change_profile, rename
-from db.schemas.fields import Body
 from db.schemas.profiles import Profile, SeenProfile
 from db.schemas.shapes import Notification, Picture
-from handlers.files import PICTURE_FORM_BYTES, FileHandler
+from handlers.files import PICTURE_FORM_BYTES, FileHandler, FileOnly
 from handlers.http.base import Handler
 from handlers.http.endpoint import MEMBER, USER, endpoint
 from realtime.events import NotificationReceived
@@ -38,7 +37,7 @@ LIST_NAMES = ("categories", "preferredCategories")
 EMPTY_LIST = re.compile(r"\s*\[\s*\]\s*")  # as a form writes it
 
 
-class Changes(InfluencerFields, SalonFields):
+class ProfileChanges(InfluencerFields, SalonFields):
     """Fields of both roles; those of the other one are ignored. Absent, '' and [] mean unchanged, null clears."""
 
     name: Name | None = None
@@ -65,9 +64,9 @@ class Changes(InfluencerFields, SalonFields):
         return name
 
 
-class Update(FileHandler):
-    @endpoint(USER, body=Changes, files=("profilePic",), max_bytes=PICTURE_FORM_BYTES, returns=Profile)
-    async def put(self, changes: Changes) -> None:
+class UpdateProfile(FileHandler):
+    @endpoint(USER, body=ProfileChanges, files=("profilePic",), max_bytes=PICTURE_FORM_BYTES, returns=Profile)
+    async def put(self, changes: ProfileChanges) -> None:
         """Change fields of the caller's profile; JSON or multipart with `profilePic`."""
         columns = changes.model_dump(exclude_unset=True)
         name = columns.pop("name", None)
@@ -84,16 +83,16 @@ class Update(FileHandler):
         self.reply(profile, message="Your profile is updated")
 
 
-class NoFields(Body):
-    """A form with a file and nothing else that counts."""
-
-
 class UploadPicture(FileHandler):
     @endpoint(
-        MEMBER, body=NoFields, files=("profilePic",), max_bytes=PICTURE_FORM_BYTES, limit="limit_upload",
+        MEMBER,
+        body=FileOnly,
+        files=("profilePic",),
+        max_bytes=PICTURE_FORM_BYTES,
+        limit="limit_upload",
         returns=Picture,
-    )  # fmt: skip
-    async def post(self, _: NoFields) -> None:
+    )
+    async def post(self, _: FileOnly) -> None:
         """Replace the caller's picture: multipart `profilePic`, at most 5 MiB."""
         picture = await accept_picture(self.required_file("profilePic", PICTURE_MAX_BYTES).data)
         async with self.stored_picture(picture) as url, self.db.transaction() as tx:
@@ -148,7 +147,7 @@ class ProfileOf(Handler):
 
 routes = [
     ("/profile/me", OwnProfile),
-    ("/profile/update", Update),
+    ("/profile/update", UpdateProfile),
     ("/profile/upload-picture", UploadPicture),
     ("/profile/{user_id}", ProfileOf),
 ]

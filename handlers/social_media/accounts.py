@@ -100,7 +100,7 @@ FIND_RIVAL = """
 """
 
 
-class Connect(SocialHandler):
+class ConnectHandler(SocialHandler):
     async def connect(self, username: str) -> None:
         """Fetch the profile and store it; nobody pays for a handle that somebody else has proven."""
         self.services.scrapes.require()
@@ -138,7 +138,7 @@ class Connect(SocialHandler):
             )
 
 
-class ConnectInstagram(Connect):
+class ConnectInstagram(ConnectHandler):
     platform = "INSTAGRAM"
 
     @endpoint(
@@ -149,7 +149,7 @@ class ConnectInstagram(Connect):
         await self.connect(body.username)
 
 
-class ConnectTikTok(Connect):
+class ConnectTikTok(ConnectHandler):
     platform = "TIKTOK"
 
     @endpoint(INFLUENCER, body=TikTokHandle, returns=OwnAccount, data_as="account", beside=CODE, limit="limit_connect")
@@ -158,15 +158,20 @@ class ConnectTikTok(Connect):
         await self.connect(body.username)
 
 
-class Sync(SocialHandler):
+class SyncHandler(SocialHandler):
     async def sync(self, account_id: str) -> None:
         account = await self.load(account_id, self.platform)
         if not account["is_active"]:
             raise HandleTaken
         await self.count([self.user_claim("limit_sync")], SYNC_LIMIT)
         if account["fresh"]:
-            self.reply(account["body"], account=account["body"], cached=True, cacheAge=account["age"],
-                       message=f"The numbers are fresh; they are fetched anew after {SYNC_DAYS} days")  # fmt: skip
+            self.reply(
+                account["body"],
+                account=account["body"],
+                cached=True,
+                cacheAge=account["age"],
+                message=f"The numbers are fresh; they are fetched anew after {SYNC_DAYS} days",
+            )
             return
         profile, fetched_at = await self.fetch(account)
         async with self.db.transaction() as tx:
@@ -191,7 +196,7 @@ class Sync(SocialHandler):
             raise
 
 
-class SyncInstagram(Sync):
+class SyncInstagram(SyncHandler):
     platform = "INSTAGRAM"
 
     @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE)
@@ -201,7 +206,7 @@ class SyncInstagram(Sync):
         await self.sync(body.account_id)
 
 
-class SyncTikTok(Sync):
+class SyncTikTok(SyncHandler):
     platform = "TIKTOK"
 
     @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE)
@@ -212,7 +217,7 @@ class SyncTikTok(Sync):
         await self.sync(body.account_id)
 
 
-class Verify(SocialHandler):
+class VerifyAccount(SocialHandler):
     @endpoint(INFLUENCER, returns=OwnAccount, data_as="account", beside={"isVerified": bool})
     async def post(self, account_id: str) -> None:
         """Fetch the profile now and look for the code in its bio; 409 CODE_NOT_FOUND if it is not there."""
@@ -252,8 +257,9 @@ class Verify(SocialHandler):
             raise Conflict(
                 "The code was not found in the profile's bio",
                 f"Please put {code} into the bio of @{username}, save it, and try again.",
-                code="CODE_NOT_FOUND", verificationCode=code,
-            )  # fmt: skip
+                code="CODE_NOT_FOUND",
+                verificationCode=code,
+            )
         return body
 
     async def look(self, platform: Platform, username: str) -> Fetched:
@@ -268,7 +274,7 @@ LOAD_WITH_POSTS = f"""
 """
 
 
-class Account(SocialHandler):
+class AccountHandler(SocialHandler):
     async def show(self, account_id: str) -> None:
         row = await self.db.fetchrow(LOAD_WITH_POSTS, self.caller.id, account_id, self.platform)
         if row is None:
@@ -286,7 +292,7 @@ class Account(SocialHandler):
         self.reply(message=f"@{owner.username} is disconnected")
 
 
-class InstagramAccount(Account):
+class InstagramAccount(AccountHandler):
     platform = "INSTAGRAM"
 
     @endpoint(INFLUENCER, returns=OwnAccountWithPosts, data_as="account", beside=AGE)
@@ -300,7 +306,7 @@ class InstagramAccount(Account):
         await self.disconnect(self.platform, account_id)
 
 
-class TikTokAccount(Account):
+class TikTokAccount(AccountHandler):
     platform = "TIKTOK"
 
     @endpoint(INFLUENCER, returns=OwnAccountWithPosts, data_as="account", beside=AGE)
@@ -314,7 +320,7 @@ class TikTokAccount(Account):
         await self.disconnect(self.platform, account_id)
 
 
-class AccountOfPlatform(Account):
+class AccountOfPlatform(AccountHandler):
     @endpoint(INFLUENCER)
     async def delete(self, platform: str) -> None:
         """Disconnect one's account of a platform, by its name."""
@@ -331,6 +337,6 @@ routes = [
     ("/social-media/tiktok/connect-public", ConnectTikTok),
     ("/social-media/tiktok/public/sync", SyncTikTok),
     ("/social-media/tiktok/public/{id}", TikTokAccount),
-    ("/social-media/{id}/verify", Verify),
+    ("/social-media/{id}/verify", VerifyAccount),
     ("/social-media/{platform:str}", AccountOfPlatform),
 ]

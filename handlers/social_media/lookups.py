@@ -18,7 +18,7 @@ AGE = {"cached": bool, "cacheAge": int}
 BY_PLACE = Cursor(int)  # in a list that is fetched whole
 
 
-class Lookup(Handler):
+class LookUpHandler(Handler):
     async def look_up(self, platform: Platform, text: str) -> Fetched:
         """From memory if it is there; only what has to be paid for counts against the caller's limit."""
         scrapes = self.services.scrapes
@@ -56,21 +56,21 @@ def describe(found: Fetched) -> dict[str, Any]:
     ).model_dump(mode="json")
 
 
-class InstagramProfile(Lookup):
+class LookUpInstagram(LookUpHandler):
     @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True)
     async def get(self, username: str) -> None:
         """A public Instagram profile; `cacheAge` in seconds."""
         await self.show("INSTAGRAM", username)
 
 
-class TikTokProfile(Lookup):
+class LookUpTikTok(LookUpHandler):
     @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True)
     async def get(self, username: str) -> None:
         """A public TikTok profile; `cacheAge` in seconds."""
         await self.show("TIKTOK", username)
 
 
-class TikTokVideos(Lookup):
+class ListTikTokVideos(LookUpHandler):
     @endpoint(USER, query=Paging, returns=list[Video], data_as="videos", beside=AGE, acts=True)
     async def get(self, username: str, query: Paging) -> None:
         """The newest videos of a public TikTok profile."""
@@ -85,7 +85,7 @@ class TikTokVideos(Lookup):
 
 
 routes = [
-    ("/social-media/instagram/profile/{username:str}", InstagramProfile),
-    ("/social-media/tiktok/profile/{username:str}", TikTokProfile),
-    ("/social-media/tiktok/videos/{username:str}", TikTokVideos),
+    ("/social-media/instagram/profile/{username:str}", LookUpInstagram),
+    ("/social-media/tiktok/profile/{username:str}", LookUpTikTok),
+    ("/social-media/tiktok/videos/{username:str}", ListTikTokVideos),
 ]

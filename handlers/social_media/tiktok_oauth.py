@@ -51,7 +51,7 @@ BEGIN = """
 """
 
 
-class Begin(Handler):
+class BeginOAuth(Handler):
     @endpoint(INFLUENCER, returns=dict[str, str], top=("authUrl",), acts=True)
     async def get(self) -> None:
         """Where to send the person, to let TikTok ask whether we may read their numbers; good for ten minutes."""
@@ -92,11 +92,11 @@ SHOW_OUTCOME = f"""
 CONNECTED = "connected"
 
 
-class Refused(Exception):
+class SignInRefused(Exception):
     """The sign-in ends here; says why, in a word for the web client."""
 
 
-class Callback(Handler):
+class OAuthCallback(Handler):
     """Whatever happens, the person lands on a page of the web client that says so."""
 
     @endpoint(PUBLIC, statuses=(302,), acts=True)
@@ -106,7 +106,7 @@ class Callback(Handler):
         try:
             state = self.read_state(given.get("state", ""))
             outcome = await self.answer(state, given)
-        except (Refused, DatabaseUnavailable) as error:
+        except (SignInRefused, DatabaseUnavailable) as error:
             outcome = reason_of(error)
         self.send_back(outcome)
 
@@ -114,9 +114,9 @@ class Callback(Handler):
         try:
             return self.services.oauth_states.read(text)
         except StateExpired:
-            raise Refused("expired") from None
+            raise SignInRefused("expired") from None
         except StateError:
-            raise Refused("invalid_state") from None
+            raise SignInRefused("invalid_state") from None
 
     async def answer(self, state: State, given: dict[str, str]) -> str:
         """Sign in once for a state, and return the outcome, which repeated requests with the same code get too."""
@@ -129,7 +129,7 @@ class Callback(Handler):
             async with asyncio.timeout(EXCHANGE_SECONDS) as deadline:
                 await self.sign_in(state, verifier, given, deadline)
             outcome = CONNECTED
-        except Refused as refusal:
+        except SignInRefused as refusal:
             outcome = reason_of(refusal)
         except (HandleTaken, VendorError, TimeoutError, DatabaseUnavailable) as error:
             outcome = reason_of(error)
@@ -140,27 +140,28 @@ class Callback(Handler):
         return outcome
 
     async def first_outcome(self, state: State, answer_hash: bytes) -> str:
-        """Wait for the request that has used the state up, on whichever instance. Refused if it had another code."""
+        """Wait for the request that has used the state up, on any instance. Raises SignInRefused for another code."""
         while True:
             row = await self.db.fetchrow(SHOW_OUTCOME, *state, answer_hash)
             if row is None:
-                raise Refused("invalid_state")
-            if row["outcome"]:
-                return row["outcome"]
+                raise SignInRefused("invalid_state")
+            outcome: str | None = row["outcome"]
+            if outcome:
+                return outcome
             await asyncio.sleep(LOOK_SECONDS)
 
     async def sign_in(self, state: State, verifier: bytes, given: dict[str, str], deadline: asyncio.Timeout) -> None:
         caller = await self.application.sessions.caller(state.session_id, state.user_id)
         if caller is None or caller.role != "INFLUENCER":
-            raise Refused("session_ended")
+            raise SignInRefused("session_ended")
         if "error" in given or "code" not in given:
-            raise Refused("denied" if given.get("error") == "access_denied" else "refused")
+            raise SignInRefused("denied" if given.get("error") == "access_denied" else "refused")
         tiktok = self.services.tiktok
         pkce_verifier = self.services.encryption.decrypt(verifier, verifier_identity(state.id))
         tokens = await tiktok.oauth.exchange(given["code"], pkce_verifier)
         try:
             if tokens.missing_scopes:
-                raise Refused("missing_permissions")
+                raise SignInRefused("missing_permissions")
             profile = await tiktok.read(tokens)
             deadline.reschedule(None)  # what is stored is not given back; the waits of the database have their bounds
             await self.store(state, profile, tokens)
@@ -174,7 +175,7 @@ class Callback(Handler):
             await lock_handle(tx, "TIKTOK", handle)
             owner = await lock_owner(tx, user_id, "TIKTOK")
             if owner is None:
-                raise Refused("session_ended")
+                raise SignInRefused("session_ended")
             await check_handle(tx, "TIKTOK", handle, owner.influencer_id)
             rivals = await lock_rivals(tx, "TIKTOK", handle, owner.influencer_id)
             if owner.account_id and owner.changes_to(handle):
@@ -207,7 +208,7 @@ class Callback(Handler):
 
 
 def reason_of(error: BaseException) -> str:
-    if isinstance(error, Refused):
+    if isinstance(error, SignInRefused):
         return str(error)
     if isinstance(error, HandleTaken):
         return "handle_taken"
@@ -219,6 +220,6 @@ def reason_of(error: BaseException) -> str:
 
 
 routes: list[tuple[str, Any]] = [
-    ("/social-media/tiktok/auth", Begin),
-    ("/social-media/tiktok/oauth/callback", Callback),
+    ("/social-media/tiktok/auth", BeginOAuth),
+    ("/social-media/tiktok/oauth/callback", OAuthCallback),
 ]

@@ -31,6 +31,7 @@ PROGRAMS = {
 SHARED_HANDLERS = {
     "handlers.http",
     "handlers.files",
+    "handlers.admin.activity",
     "handlers.auth.attempts",
     "handlers.auth.codes",
     "handlers.auth.passwords",

@@ -15,7 +15,7 @@ import pytest
 from db.packaged.servers import ServerUrls
 from deploy.cluster import ROOT
 from handlers.http import server as http_server
-from handlers.http.server import MAX_HEADERS, Listener
+from handlers.http.server import MAX_HEADERS, PausingListener
 from server import MAX_HEADER_BYTES, Instance
 from tests.helpers.processes import ServerProcess, server_process
 from tests.helpers.raw_http import ANSWER_SECONDS, RawAnswer, exchange, read_answer, request
@@ -227,6 +227,6 @@ async def test_without_file_descriptors_it_pauses(servers: ServerUrls, data_dir:
 
 
 def test_a_listener_that_is_closed_during_its_pause():
-    listener = Listener.of(socket.create_server(("127.0.0.1", 0)))
+    listener = PausingListener.of(socket.create_server(("127.0.0.1", 0)))
     listener.close()
     listener.resume()

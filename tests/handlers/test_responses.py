@@ -1,7 +1,10 @@
 """Responses of every handler: what survives an error, and what Tornado's hooks are relied on for."""
 
 import asyncio
+from uuid import uuid4
 
+from handlers.http.router import PARAMETER
+from handlers.routes import make_table
 from server import Instance
 from settings import Limit
 from tests.helpers.clients import Api
@@ -54,3 +57,24 @@ async def test_an_error_drops_the_headers_of_the_response_that_it_replaces(
     answer = await api.get("/profile/export", await people.salon())
     assert (answer.status, answer.code) == (500, "INTERNAL")
     assert "Content-Disposition" not in answer.headers
+
+
+CACHEABLE = {
+    "/api/v1/discovery/vocabularies",
+    "/api/v1/proxy/image",
+    "/docs/assets/{name:str}",
+    "/media/{folder:str}/{name:str}",
+}
+
+
+async def test_only_four_routes_let_their_responses_be_cached(api: Api, people: People):
+    callers = [await people.influencer(), await people.admin()]
+    seen = set()
+    for route in make_table().routes:
+        if route.method == "GET" and route.path not in CACHEABLE | {"/ws"}:
+            path = PARAMETER.sub(str(uuid4()), route.path)
+            for caller in callers:
+                answer = await api.call("GET", path.removeprefix("/api/v1"), user=caller)
+                assert answer.headers["Cache-Control"] == "no-store", (path, answer)
+                seen.add(answer.status)
+    assert {200, 403, 404} <= seen

@@ -196,7 +196,7 @@ async def test_a_defect_of_ours_is_a_redirect_too(api, people, tiktok, monkeypat
     def breaks(self, text):
         raise RuntimeError("secret words")
 
-    monkeypatch.setattr("handlers.social_media.tiktok_oauth.Callback.read_state", breaks)
+    monkeypatch.setattr("handlers.social_media.tiktok_oauth.OAuthCallback.read_state", breaks)
     answer = await api.get(CALLBACK + "?state=x&code=y")
     assert landed(answer) == {"tiktok": "error", "reason": "internal"}
     assert "secret" not in answer.raw.decode() + str(dict(answer.headers))

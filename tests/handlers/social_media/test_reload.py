@@ -87,7 +87,7 @@ async def test_a_defect_is_an_outcome_too(api, people, tiktok, monkeypatch):
     async def breaks(self, *_):
         raise RuntimeError("secret words")
 
-    monkeypatch.setattr("handlers.social_media.tiktok_oauth.Callback.sign_in", breaks)
+    monkeypatch.setattr("handlers.social_media.tiktok_oauth.OAuthCallback.sign_in", breaks)
     assert await come_back(api, **answer) == {"tiktok": "error", "reason": "internal"}
     monkeypatch.undo()
     assert await come_back(api, **answer) == {"tiktok": "error", "reason": "internal"}

@@ -1,0 +1,28 @@
+"""A class name stands once in the product, so that a search for it leads to one place."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+from tests.guards.product import FILES, parse
+
+# Packages whose names are still to be made unique among themselves.
+NOT_YET = {"db", "services", "realtime", "jobs"}
+
+
+def classes() -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = defaultdict(list)
+    for file in FILES:
+        for node in ast.walk(parse(file)):
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(file)
+    return found
+
+
+def test_no_class_name_stands_twice():
+    twice = {
+        name: [str(file) for file in files]
+        for name, files in classes().items()
+        if len(files) > 1 and not {file.parts[0] for file in files} <= NOT_YET
+    }
+    assert twice == {}
