@@ -22,7 +22,7 @@ class Media(Handler):
         if file is None:
             raise NotFound("File")
         try:
-            self.describe(PurePosixPath(name), os.fstat(file.fileno()).st_size)
+            self.describe(folder, PurePosixPath(name), os.fstat(file.fileno()).st_size)
             if self.check_etag_header():
                 self.clear_header("Content-Length")
                 self.set_status(304)
@@ -33,10 +33,11 @@ class Media(Handler):
             file.close()
         self.finish()
 
-    def describe(self, name: PurePosixPath, size: int) -> None:
+    def describe(self, folder: str, name: PurePosixPath, size: int) -> None:
         self.set_header("Content-Type", MEDIA_TYPES[name.suffix[1:]])
         self.set_header("Content-Length", size)
-        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
+        shared = "private" if folder == "chat" else "public"  # no cache between keeps what people send one another
+        self.set_header("Cache-Control", f"{shared}, max-age=31536000, immutable")
         self.set_header("Etag", f'"{name.stem}"')
         self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
         self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")

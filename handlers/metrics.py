@@ -65,6 +65,7 @@ class InstanceState:
         app = self.app
         ready = not (app.draining or app.db.away)
         yield gauge("build_info", "Version of the server", 1, version=VERSION, python=platform.python_version())
+        yield gauge("clock_timestamp_seconds", "The time on the clock of this machine", time.time())
         yield gauge("ready", "1 if this instance takes requests", ready)
         yield gauge("draining", "1 while this instance stops", app.draining)
         yield gauge("postgresql_up", "1 unless PostgreSQL is away or takes no writes", not app.db.away)

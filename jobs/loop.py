@@ -29,6 +29,7 @@ STOP_SECONDS = 5.0  # items that have begun may finish within this time; then th
 FINISH_ATTEMPTS = 5  # to record the end of a run during an outage; after that its lease expires
 FINISH_RETRY_SECONDS = 1.0
 ERROR_CHARS = 300
+OUTCOMES = ("succeeded", "stopped", "failed", "lost")
 
 
 class Job(NamedTuple):
@@ -65,6 +66,9 @@ class JobLoop:
         self.now = now
         self.runner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.running: dict[asyncio.Task[None], Run] = {}
+        for name in self.jobs:
+            for outcome in OUTCOMES:  # start at 0, to show the first increase
+                JOB_RUNS.labels(name, outcome)
         self.stopping = False
         self.checking = asyncio.Lock()
         self.watch: asyncio.Task[None] | None = None

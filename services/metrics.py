@@ -67,6 +67,8 @@ DELIVERY_SECONDS = Histogram(
 DELIVERED = {origin: DELIVERY_SECONDS.labels(origin) for origin in ("own", "other")}
 CATCH_UPS = Counter("encer_catch_ups_total", "Conversations read from the database because Redis lost an event")
 
+for close_code in (1001, 1013, 4400, 4401, 4403, 4408, 4429, 4508):  # start at 0, to show the first increase
+    SOCKETS_CLOSED.labels(close_code, "server")
 KNOWN_CLOSE_CODES = {*range(1000, 1015), *range(4400, 4600)}
 
 
@@ -78,6 +80,8 @@ def close_code_label(code: int | None) -> str:
 # -- background work ---------------------------------------------------------------------------------------------------
 MAILS = Counter("encer_mails_total", "Mails of the outbox", ["outcome"])
 JOB_RUNS = Counter("encer_job_runs_total", "Runs of jobs that ended on this instance", ["job", "outcome"])
+for outcome in ("sent", "retried", "failed"):
+    MAILS.labels(outcome)
 BCRYPT_REFUSED = Counter("encer_bcrypt_refused_total", "Passwords that were not checked because too many waited")
 LOOP_LAG_SECONDS = Histogram(
     "encer_event_loop_lag_seconds",
@@ -92,6 +96,11 @@ VENDOR_SECONDS = Histogram(
     ["vendor", "outcome"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
+
+
+for vendor in ("apify", "tiktok", "cloudinary", "mail"):
+    for outcome in ("ok", "timeout", "failed"):
+        VENDOR_SECONDS.labels(vendor, outcome)
 
 
 class VendorCall:

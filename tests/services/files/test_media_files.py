@@ -39,6 +39,7 @@ async def test_a_pdf_is_downloaded(api: Api, people: People):
     answer = await api.get("/media/" + name_of(sent.data["fileUrl"]))
     assert answer.raw == PDF
     assert (answer.headers["Content-Type"], answer.headers["Content-Disposition"]) == ("application/pdf", "attachment")
+    assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
 
 
 async def test_who_has_it_gets_no_second_one(api: Api, people: People):

@@ -1,0 +1,130 @@
+"""deploy/monitoring: the alerts and the dashboard, with a real Prometheus that scrapes two instances under load."""
+
+import asyncio
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+
+from db.packaged.servers import free_port
+from settings import Limit
+from tests.helpers.programs import find_program, needs_program
+
+MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+COMPARISON = re.compile(r" (?:>|<|==) [\d.]+$")  # an alert says something only beyond its bound
+SECONDS = 40.0
+
+
+def read_alerts() -> list[dict[str, Any]]:
+    rules = yaml.safe_load((MONITORING / "alerts.yml").read_text())
+    return [rule for group in rules["groups"] for rule in group["rules"]]
+
+
+def read_queries() -> list[str]:
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    targets = [target for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    return [target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*") for target in targets]
+
+
+def test_each_alert_names_a_section_of_the_runbook():
+    headings = re.findall(r"^#+ (.+)$", OPERATIONS.read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    named = [rule["annotations"]["runbook"] for rule in read_alerts()]
+    assert len(named) > 15
+    assert {name for name in named if name.removeprefix("docs/operations.md#") not in anchors} == set()
+
+
+@needs_program("promtool", package="prometheus")
+def test_each_alert_fires_in_its_case_and_none_on_a_healthy_system():
+    promtool = find_program("promtool")
+    assert promtool
+    tested = subprocess.run(
+        [promtool, "test", "rules", "alerts_test.yml"], cwd=MONITORING, capture_output=True, text=True
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    cases = yaml.safe_load((MONITORING / "alerts_test.yml").read_text())["tests"]
+    fired = {case["alertname"] for test in cases for case in test["alert_rule_test"] if case["exp_alerts"]}
+    assert fired == {rule["alert"] for rule in read_alerts()}
+
+
+@pytest.fixture
+def prometheus(tmp_path, instance, other_instance) -> Iterator[str]:
+    """The address of a Prometheus with our configuration, but for its targets and its interval."""
+    program = find_program("prometheus")
+    assert program
+    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(MONITORING / "alerts.yml")]
+    targets = [f"127.0.0.1:{one.port}" for one in (instance, other_instance)]
+    config["scrape_configs"][0]["static_configs"] = [{"targets": targets}]
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    port = free_port()
+    command = [
+        program, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
+        f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(20)
+
+
+async def has_data(address: str, query: str) -> bool:
+    """Return whether the query has a result that is a number. A query that Prometheus refuses is an error."""
+    client = AsyncHTTPClient()
+    body = "query=" + "".join(f"%{byte:02X}" for byte in query.encode())
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    request = HTTPRequest(f"{address}/api/v1/query", "POST", headers, body)
+    try:
+        answer = await client.fetch(request, raise_error=False)
+    except OSError:  # it starts
+        return False
+    if answer.code == 503:
+        return False
+    assert answer.code == 200, (query, answer.body)
+    result = json.loads(answer.body)["data"]["result"]
+    return any(sample["value"][1] != "NaN" for sample in result)
+
+
+@needs_program("prometheus", package="prometheus")
+async def test_every_query_and_every_alert_has_data(prometheus, api, other_api, people, db, limit, monkeypatch):
+    monkeypatch.setattr("handlers.metrics.STORED_SECONDS", 0.0)
+    limit("limit_upload", Limit(1, 900))
+    hanako, salon = await people.influencer(), await people.salon()
+    conversation = await people.connect(hanako, salon)
+    await db.execute(
+        "insert into job_runs (job, scheduled_for, runner, lease_until, status, finished_at) "
+        "values ('housekeeping', now(), 'test', now(), 'SUCCEEDED', now())"
+    )
+    reader = await other_api.socket(salon)
+    await reader.join(conversation)
+    sign_up = {"name": "Yuki", "password": "tea and biscuits", "termsAccepted": True}
+
+    async def load(number: int) -> None:
+        writer = await api.socket(hanako)
+        await writer.join(conversation)
+        await api.post(f"/chat/conversations/{conversation}/messages", {"content": "hello"}, hanako)
+        await api.post("/profile/upload-picture", {}, hanako)
+        await api.get("/discovery/influencers", salon)
+        await api.post("/auth/signup/salon", {**sign_up, "email": f"yuki{number}@example.com"})
+        await reader.expect("message_sent")
+        await writer.close()
+
+    missing = {*read_queries(), *(COMPARISON.sub("", rule["expr"]) for rule in read_alerts())}
+    assert len(missing) > 50
+    rounds = 0
+    deadline = time.monotonic() + SECONDS
+    while missing:
+        await load(rounds := rounds + 1)
+        found = await asyncio.gather(*(has_data(prometheus, query) for query in missing))
+        missing = {query for query, has in zip(list(missing), found, strict=True) if not has}
+        assert not missing or time.monotonic() < deadline, missing
+    await reader.close()
