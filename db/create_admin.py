@@ -29,7 +29,7 @@ POOL_SIZE = 2
 TRIES = 3  # at a prompt
 
 
-class Refused(Exception):
+class AdminRefused(Exception):
     """What the operator is told; no admin was made."""
 
 
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         admin = gather(parse(arguments), settings)
         store(admin, settings)
-    except Refused as refusal:
+    except AdminRefused as refusal:
         print(f"No admin was made: {refusal}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):
@@ -78,7 +78,7 @@ def gather(options: argparse.Namespace, settings: Settings) -> Admin:
     password: str = kept if options.password is None else options.password
     fault = weakness(password, email)
     if fault:
-        raise Refused(fault)
+        raise AdminRefused(fault)
     return Admin(name, email, password)
 
 
@@ -86,12 +86,12 @@ def checked(kind: TypeAdapter[str], what: str, value: str, production: bool = Fa
     try:
         return kind.validate_python(value, context={"production": production})
     except ValidationError as error:
-        raise Refused(f"{what} {predicate(error.errors()[0])}") from None
+        raise AdminRefused(f"{what} {predicate(error.errors()[0])}") from None
 
 
 def need_terminal(what: str) -> None:
     if not sys.stdin.isatty():
-        raise Refused(f"there is nobody to ask; please give --{what} or set ADMIN_{what.upper()}")
+        raise AdminRefused(f"there is nobody to ask; please give --{what} or set ADMIN_{what.upper()}")
 
 
 def ask_password(email: str) -> str:
@@ -102,7 +102,7 @@ def ask_password(email: str) -> str:
         if fault is None and getpass.getpass("Password again: ") == password:
             return password
         print(fault or "The two are not the same", file=sys.stderr)
-    raise Refused("no password was agreed on")
+    raise AdminRefused("no password was agreed on")
 
 
 def store(admin: Admin, settings: Settings) -> None:
@@ -119,7 +119,7 @@ async def insert(admin: Admin, url: str, settings: Settings) -> None:
     database = await Database.connect(url, POOL_SIZE)
     try:
         if await add_admin(database, admin.name, admin.email, password_hash) is None:
-            raise Refused("the e-mail address is registered already")
+            raise AdminRefused("the e-mail address is registered already")
     finally:
         await database.close()
 

@@ -11,7 +11,7 @@ from jobs.vendor_health import VendorHealth, is_refusal_of_us
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, VendorError, VendorRateLimited
 from services.slots import Busy
-from services.social.profiles import Profile
+from services.social.profiles import SocialProfile
 from services.tiktok.accounts import RefreshUnderWay
 
 SCHEDULE = "0 3 * * *"
@@ -68,7 +68,7 @@ class Sync:
         health.worked()
         return await self.store(account, profile, fetched_at)
 
-    async def fetch_patiently(self, account: asyncpg.Record) -> tuple[Profile, datetime]:
+    async def fetch_patiently(self, account: asyncpg.Record) -> tuple[SocialProfile, datetime]:
         """Fetch, and wait while the vendor is busy: a small plan runs fewer scrapes at once than there are workers."""
         for _ in range(BUSY_TRIES - 1):
             try:
@@ -79,13 +79,13 @@ class Sync:
                 await asyncio.sleep(max(BUSY_SECONDS, error.retry_after or 0))
         return await self.fetch(account)
 
-    async def fetch(self, account: asyncpg.Record) -> tuple[Profile, datetime]:
+    async def fetch(self, account: asyncpg.Record) -> tuple[SocialProfile, datetime]:
         if account["connection"] == "OAUTH":
             return await self.services.tiktok.fetch(account["id"]), datetime.now(UTC)
         found = await self.services.scrapes.fetch(account["platform"], account["username"], max_age=SHARED_SECONDS)
         return found.profile, found.finished_at
 
-    async def store(self, account: asyncpg.Record, profile: Profile, fetched_at: datetime) -> str:
+    async def store(self, account: asyncpg.Record, profile: SocialProfile, fetched_at: datetime) -> str:
         try:
             async with self.run.db.transaction() as tx:
                 stored = await sync_account(

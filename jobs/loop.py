@@ -32,7 +32,7 @@ ERROR_CHARS = 300
 OUTCOMES = ("succeeded", "stopped", "failed", "lost")
 
 
-class Job(NamedTuple):
+class ScheduledJob(NamedTuple):
     name: str
     schedule: str  # a cron expression in JOBS_TIMEZONE
     run: Callable[[Run], Awaitable[None]]
@@ -48,7 +48,7 @@ class JobLoop:
     def __init__(
         self,
         context: JobContext,
-        jobs: Iterable[Job],
+        jobs: Iterable[ScheduledJob],
         timezone: str,
         *,
         scheduled: bool = True,

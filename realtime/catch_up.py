@@ -28,7 +28,7 @@ from realtime.events import (
 from realtime.feeds import CatchUpQueue
 from realtime.gate import DeliveryGate
 from realtime.hub import Hub
-from realtime.user_feeds import GONE, StoredNotice
+from realtime.user_feeds import GONE, NoticeStamp
 from services.metrics import CATCH_UPS
 
 COMPARE_SECONDS = 1.5  # an event that Redis did not bring is delivered within about this time
@@ -37,7 +37,7 @@ WORKERS = 3  # after an outage thousands of feeds lag: requests keep most of the
 RETRY_SECONDS = 0.5
 BATCH = 5_000  # conversations or users in one statement, and changes that it returns: the latest
 
-# The columns of StoredNotice (realtime/user_feeds.py).
+# The columns of NoticeStamp (realtime/user_feeds.py).
 LIST_NOTICES = f"""
     select user_id, id, iso(greatest(updated_at, changed_at)) as stamp, is_read,
         extract(epoch from clock_timestamp() - changed_at)::float8 as age,
@@ -121,7 +121,7 @@ class CatchUp:
         unsure: set[str] = set()
         for batch in batches([feed.user_id for feed in feeds.values()]):
             for row in await self.db.fetch(LIST_NOTICES, seconds, batch):
-                notice = StoredNotice(*row)
+                notice = NoticeStamp(*row)
                 feed = feeds.get(channels.user(notice.user_id))
                 if feed is None or not feed.misses(notice, now):
                     continue

@@ -24,7 +24,7 @@ class Delivered(NamedTuple):
     at: float
 
 
-class StoredNotice(NamedTuple):
+class NoticeStamp(NamedTuple):
     """The state of a notification in the database: its last change of any kind, and the last one that is an arrival.
 
     Ages are in seconds. The stamp of a deleted notification is GONE.
@@ -78,14 +78,14 @@ class UserFeed:
         self.delivered[id] = Delivered(stamp, checksum, now)
         return True
 
-    def misses(self, notice: StoredNotice, now: float) -> bool:
+    def misses(self, notice: NoticeStamp, now: float) -> bool:
         """Return whether this state was not delivered, although it is old enough to have arrived."""
         changed_at = now - notice.age
         if notice.age < ON_ITS_WAY_SECONDS or changed_at < self.created_at or self._has(notice.id, notice.stamp):
             return False
         return not notice.is_read or self.read_at < changed_at
 
-    def misses_arrival(self, notice: StoredNotice, now: float, seconds: float) -> bool:
+    def misses_arrival(self, notice: NoticeStamp, now: float, seconds: float) -> bool:
         """Return whether the last arrival of a missed state is missing too, and not only a later change of it."""
         arrived_at = now - notice.arrival_age
         earliest = max(self.created_at, now - seconds)

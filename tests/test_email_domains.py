@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from db.create_admin import EMAIL, Refused, checked
+from db.create_admin import EMAIL, AdminRefused, checked
 from db.schemas.fields import SPECIAL_USE_DOMAINS
 from jobs.first_admin import first_admin_faults
 
@@ -38,7 +38,7 @@ def test_in_production_no_admin_has_one():
     values = {"admin_email": "boss@shop.local", "admin_password": "tea and biscuits"}
     assert first_admin_faults({**values, "app_env": "production"}) == ["ADMIN_EMAIL: is not a valid e-mail address"]
     assert first_admin_faults({**values, "app_env": "development"}) == []
-    with pytest.raises(Refused, match="cannot receive mail"):
+    with pytest.raises(AdminRefused, match="cannot receive mail"):
         checked(EMAIL, "the e-mail address", "boss@shop.local", production=True)
     assert checked(EMAIL, "the e-mail address", "boss@shop.local") == "boss@shop.local"
 

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from db.errors import Forbidden, Invalid, NotFound
 from db.pool import Queries
-from db.queries.notifications import Notice
+from db.queries.notifications import NotificationChange
 from db.schemas.faults import fault
 from db.schemas.fields import Body, Line, Text
 from db.schemas.previews import preview
@@ -21,7 +21,7 @@ FRAME_BYTES = 1_000  # of a message's frame beside its content, roughly
 class Sent(NamedTuple):
     message: orjson.Fragment
     rev: int
-    notice: Notice | None  # None: this clientMessageId was sent before, and nothing has changed
+    notice: NotificationChange | None  # None: this clientMessageId was sent before, and nothing has changed
 
 
 class NewMessage(Body):
@@ -125,7 +125,7 @@ async def send_message(queries: Queries, conversation_id: str, sender_id: str, n
         row = await queries.fetchrow(SEND_MESSAGE, *arguments)  # two at once: the other one stands by now
     if row is not None:
         message, rev, *notice = row
-        return Sent(message, rev, Notice(*notice) if notice[0] else None)
+        return Sent(message, rev, NotificationChange(*notice) if notice[0] else None)
     found = await queries.fetchrow(FIND_CONVERSATION, conversation_id, sender_id)
     if found is None:
         raise ConversationNotFound

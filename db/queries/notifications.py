@@ -8,7 +8,7 @@ from db.pool import Queries
 from db.schemas.shapes import Notification
 
 
-class Notice(NamedTuple):
+class NotificationChange(NamedTuple):
     """What `NotificationReceived` and `NotificationUpdated` of realtime/events.py tell."""
 
     user_id: str
@@ -48,11 +48,11 @@ async def notify(
     conversation_id: str | None = None,
     actor_id: str | None = None,
     metadata: dict[str, Any] | None = None,
-) -> Notice:
+) -> NotificationChange:
     """Add one; the caller publishes NotificationReceived of it after the commit."""
     about = orjson.dumps(metadata).decode() if metadata else None
     row = await queries.fetchrow(
         ADD_NOTIFICATION, user_id, type, title, message, connection_request_id, conversation_id, actor_id, about
     )
     assert row is not None
-    return Notice(*row)
+    return NotificationChange(*row)

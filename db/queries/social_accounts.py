@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from db.errors import HandleTaken
 from db.pool import Queries, Transaction
-from db.queries.notifications import Notice, notify
+from db.queries.notifications import NotificationChange, notify
 from db.schemas.social import OwnAccount
 
 SYNC_DAYS = 7  # data younger than this is not fetched anew
@@ -230,7 +230,7 @@ END_CLAIMS = """
 
 async def prove_account(
     tx: Transaction, account_id: str, platform: str, username: str, influencer_id: str, code: str
-) -> list[Notice] | None:
+) -> list[NotificationChange] | None:
     """Mark the account as its owner's, whose code was found in the profile's bio; others who show the handle lose it.
 
     What those are to be told; None if the account is no longer what it was. Raises HandleTaken.
@@ -252,7 +252,7 @@ async def lock_rivals(tx: Transaction, platform: str, username: str, influencer_
 
 async def end_claims(
     tx: Transaction, platform: str, username: str, influencer_id: str, rivals: list[str]
-) -> list[Notice]:
+) -> list[NotificationChange]:
     """Deactivate what rivals have connected under a handle that this influencer has proven; notices to publish."""
     if not rivals:
         return []
@@ -284,7 +284,9 @@ NEEDS_RECONNECT = """
 """
 
 
-async def mark_needs_reconnect(tx: Transaction, account_id: str, refresh_token: bytes | None) -> Notice | None:
+async def mark_needs_reconnect(
+    tx: Transaction, account_id: str, refresh_token: bytes | None
+) -> NotificationChange | None:
     """TikTok no longer accepts these tokens: say so to their owner, once. None if they are others by now."""
     row = await tx.fetchrow(NEEDS_RECONNECT, account_id, refresh_token)
     if row is None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from db.pool import Database, Queries, Transaction
 from db.queries.conversations import ConversationNotFound
-from db.queries.notifications import Notice, NoticeId
+from db.queries.notifications import NoticeId, NotificationChange
 from db.schemas.previews import preview
 from db.schemas.shapes import DELETED_MESSAGE, Notification
 
@@ -35,7 +35,7 @@ class ReadMark(NamedTuple):
     unread_count: int
     moved: bool
     read: NoticeId | None = None  # the notification, when all messages that it counts are read
-    updated: Notice | None = None  # the notification, when it counts fewer messages now
+    updated: NotificationChange | None = None  # the notification, when it counts fewer messages now
 
 
 FIND_MARK = """
@@ -94,7 +94,7 @@ async def mark_read(db: Database, conversation_id: str, user_id: str, seq: int) 
             if marked["is_read"]:
                 read = NoticeId(user_id, marked["notification_id"], marked["unread_notifications"])
             elif marked["notification"] is not None:
-                updated = Notice(user_id, marked["notification"], marked["unread_notifications"])
+                updated = NotificationChange(user_id, marked["notification"], marked["unread_notifications"])
             return ReadMark(marked["seq"], marked["read_at"], marked["unread_count"], True, read, updated)
     return ReadMark(found["seq"], found["read_at"], found["unread_count"], False)
 
@@ -112,9 +112,9 @@ UPDATE_TEXT = f"""
 """
 
 
-async def update_text(tx: Transaction, message_id: str, text: str) -> list[Notice]:
+async def update_text(tx: Transaction, message_id: str, text: str) -> list[NotificationChange]:
     """Show the new text of a message in its notifications."""
-    return [Notice(*row) for row in await tx.fetch(UPDATE_TEXT, message_id, text)]
+    return [NotificationChange(*row) for row in await tx.fetch(UPDATE_TEXT, message_id, text)]
 
 
 NEWEST_UNREAD = """
@@ -147,7 +147,7 @@ DELETE_NOTICE = f"""
 
 
 class Followed(NamedTuple):
-    updated: list[Notice]
+    updated: list[NotificationChange]
     deleted: list[NoticeId]  # at most one
 
 
@@ -160,5 +160,5 @@ async def follow_deletion(tx: Transaction, conversation_id: str, reader_id: str,
     else:
         text = preview(newest["content"]) or newest["file_name"]
         rows = await tx.fetch(RECOUNT, conversation_id, reader_id, newest["id"], text, newest["count"])
-        updated = [Notice(*row) for row in rows]
+        updated = [NotificationChange(*row) for row in rows]
     return Followed([*updated, *await update_text(tx, message_id, DELETED_MESSAGE)], deleted)

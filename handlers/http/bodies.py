@@ -13,8 +13,7 @@ from db.schemas.faults import fault
 from db.schemas.fields import Body, group_by_name
 from handlers.http.endpoint import JSON_BYTES, Endpoint
 from handlers.http.errors import BodyTooLarge, InvalidJson
-from services.files.multipart import Form, Malformed, MultipartReader, UploadedFile
-from services.files.multipart import TooLarge as PartTooLarge
+from services.files.multipart import Form, FormTooLarge, Malformed, MultipartReader, UploadedFile
 
 # Of a body that is refused, so much is read and dropped first: most clients read no answer before they have sent all,
 # and find the connection reset instead of a 401 or 413. Tornado's own bound, which says no JSON, is above all of ours.
@@ -81,7 +80,7 @@ class RequestBody:
         elif self.form is None:
             self.content += chunk
         else:
-            with contextlib.suppress(Malformed, PartTooLarge):  # the reader raises it again at the end
+            with contextlib.suppress(Malformed, FormTooLarge):  # the reader raises it again at the end
                 self.form.feed(chunk)
 
     # -- afterwards --------------------------------------------------------------------------------------------------
@@ -110,7 +109,7 @@ class RequestBody:
     def read_form(self, reader: MultipartReader, files: Collection[str]) -> dict[str, Any]:
         try:
             form: Form = reader.finish()
-        except PartTooLarge:
+        except FormTooLarge:
             raise BodyTooLarge(self.max_bytes) from None
         except Malformed as error:
             raise BadRequest(str(error)) from None

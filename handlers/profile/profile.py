@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import field_validator, model_validator
 
 from db.errors import NotFound
-from db.queries.notifications import Notice
+from db.queries.notifications import NotificationChange
 from db.queries.profiles import InfluencerFields, Name, SalonFields, change_profile, rename
 from db.schemas.profiles import Profile, SeenProfile
 from db.schemas.shapes import Notification, Picture
@@ -141,7 +141,7 @@ class ProfileOf(Handler):
             raise NotFound("User")
         body, *notice = row
         if notice[0]:
-            self.publish(NotificationReceived(*Notice(*notice)))
+            self.publish(NotificationReceived(*NotificationChange(*notice)))
         self.reply(body)
 
 

@@ -31,7 +31,7 @@ from handlers.http.endpoint import INFLUENCER, Paging, endpoint
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, VendorTimeout
 from services.social.ownership import new_code, shows_code
-from services.social.profiles import Platform, Profile, read_username
+from services.social.profiles import Platform, SocialProfile, read_username
 from services.social.scrapes import Fetched
 from services.tiktok.revocations import revoke_now
 
@@ -103,7 +103,7 @@ FIND_RIVAL = """
 class ConnectHandler(SocialHandler):
     async def connect(self, username: str) -> None:
         """Fetch the profile and store it; nobody pays for a handle that somebody else has proven."""
-        self.services.scrapes.require()
+        self.services.scrapes.ensure_configured()
         if await self.db.fetchval(FIND_RIVAL, self.caller.id, self.platform, username):
             raise HandleTaken
         found = await self.services.scrapes.fetch(
@@ -180,7 +180,7 @@ class SyncHandler(SocialHandler):
             raise NotFound("Account")
         self.reply(body, account=body, cached=False, cacheAge=0, message="The numbers are up to date")
 
-    async def fetch(self, account: asyncpg.Record) -> tuple[Profile, datetime]:
+    async def fetch(self, account: asyncpg.Record) -> tuple[SocialProfile, datetime]:
         if account["connection"] == "PUBLIC":
             found = await self.services.scrapes.fetch(
                 self.platform, account["username"], max_age=SHARED_SECONDS, requested_by=self.caller.id
@@ -202,7 +202,7 @@ class SyncInstagram(SyncHandler):
     @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE)
     async def post(self, body: AccountId) -> None:
         """Fetch the numbers of an Instagram account anew, unless they are younger than 7 days."""
-        self.services.scrapes.require()
+        self.services.scrapes.ensure_configured()
         await self.sync(body.account_id)
 
 
@@ -213,7 +213,7 @@ class SyncTikTok(SyncHandler):
     async def post(self, body: AccountId) -> None:
         """Fetch the numbers of a TikTok account anew, unless they are younger than 7 days."""
         if not self.services.tiktok.oauth.configured:
-            self.services.scrapes.require()
+            self.services.scrapes.ensure_configured()
         await self.sync(body.account_id)
 
 
@@ -221,7 +221,7 @@ class VerifyAccount(SocialHandler):
     @endpoint(INFLUENCER, returns=OwnAccount, data_as="account", beside={"isVerified": bool})
     async def post(self, account_id: str) -> None:
         """Fetch the profile now and look for the code in its bio; 409 CODE_NOT_FOUND if it is not there."""
-        self.services.scrapes.require()
+        self.services.scrapes.ensure_configured()
         account = await self.load(account_id, None)
         if not account["is_active"]:
             raise HandleTaken

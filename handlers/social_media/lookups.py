@@ -22,7 +22,7 @@ class LookUpHandler(Handler):
     async def look_up(self, platform: Platform, text: str) -> Fetched:
         """From memory if it is there; only what has to be paid for counts against the caller's limit."""
         scrapes = self.services.scrapes
-        scrapes.require()
+        scrapes.ensure_configured()
         try:
             username = read_username(platform, text)
         except ValueError as error:

@@ -25,9 +25,9 @@ from handlers.http.endpoint import INFLUENCER, PUBLIC, endpoint
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, NotConfigured, VendorError, VendorRefused
 from services.social.ownership import new_code
-from services.social.profiles import Profile
-from services.tiktok.oauth import Tokens, new_pkce_pair
-from services.tiktok.oauth_states import STATE_SECONDS, State, StateError, StateExpired, verifier_identity
+from services.social.profiles import SocialProfile
+from services.tiktok.oauth import GrantedTokens, new_pkce_pair
+from services.tiktok.oauth_states import STATE_SECONDS, OAuthState, StateError, StateExpired, verifier_identity
 from services.tiktok.revocations import revoke_now
 
 log = structlog.get_logger()
@@ -57,7 +57,7 @@ class BeginOAuth(Handler):
         """Where to send the person, to let TikTok ask whether we may read their numbers; good for ten minutes."""
         oauth, state_id = self.services.tiktok.oauth, str(uuid4())
         pkce = new_pkce_pair(oauth.redirect_uri)
-        state = self.services.oauth_states.sign(State(state_id, self.caller.id, self.caller.session_id))
+        state = self.services.oauth_states.sign(OAuthState(state_id, self.caller.id, self.caller.session_id))
         auth_url = oauth.authorize_url(state, pkce.challenge)
         verifier = self.services.encryption.encrypt(pkce.verifier, verifier_identity(state_id))
         async with self.db.transaction() as tx:
@@ -110,7 +110,7 @@ class OAuthCallback(Handler):
             outcome = reason_of(error)
         self.send_back(outcome)
 
-    def read_state(self, text: str) -> State:
+    def read_state(self, text: str) -> OAuthState:
         try:
             return self.services.oauth_states.read(text)
         except StateExpired:
@@ -118,7 +118,7 @@ class OAuthCallback(Handler):
         except StateError:
             raise SignInRefused("invalid_state") from None
 
-    async def answer(self, state: State, given: dict[str, str]) -> str:
+    async def answer(self, state: OAuthState, given: dict[str, str]) -> str:
         """Sign in once for a state, and return the outcome, which repeated requests with the same code get too."""
         answer_hash = sha256((given.get("code") or given.get("error", "")).encode()).digest()
         verifier = await self.db.fetchval(TAKE_STATE, *state, answer_hash)
@@ -139,7 +139,7 @@ class OAuthCallback(Handler):
                 await self.db.execute(END_STATE, state.id, outcome)
         return outcome
 
-    async def first_outcome(self, state: State, answer_hash: bytes) -> str:
+    async def first_outcome(self, state: OAuthState, answer_hash: bytes) -> str:
         """Wait for the request that has used the state up, on any instance. Raises SignInRefused for another code."""
         while True:
             row = await self.db.fetchrow(SHOW_OUTCOME, *state, answer_hash)
@@ -150,7 +150,9 @@ class OAuthCallback(Handler):
                 return outcome
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def sign_in(self, state: State, verifier: bytes, given: dict[str, str], deadline: asyncio.Timeout) -> None:
+    async def sign_in(
+        self, state: OAuthState, verifier: bytes, given: dict[str, str], deadline: asyncio.Timeout
+    ) -> None:
         caller = await self.application.sessions.caller(state.session_id, state.user_id)
         if caller is None or caller.role != "INFLUENCER":
             raise SignInRefused("session_ended")
@@ -169,7 +171,7 @@ class OAuthCallback(Handler):
             await tiktok.discard(tokens)
             raise
 
-    async def store(self, state: State, profile: Profile, tokens: Tokens) -> None:
+    async def store(self, state: OAuthState, profile: SocialProfile, tokens: GrantedTokens) -> None:
         handle, user_id = profile.username, state.user_id
         async with self.db.transaction() as tx:
             await lock_handle(tx, "TIKTOK", handle)

@@ -44,36 +44,36 @@ ZIP_DIRECTORY, ZIP_REACH = b"PK\x05\x06\0\0\0\0", 65557
 GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
 
 
-class Refused(Exception):
+class PictureRefused(Exception):
     """The picture is not accepted; the text says why, to a person."""
 
 
-class Picture(NamedTuple):
+class RedrawnPicture(NamedTuple):
     data: bytes
     width: int
     height: int
 
 
-def redraw(data: bytes, kind: str) -> Picture:
+def redraw(data: bytes, kind: str) -> RedrawnPicture:
     """The picture without metadata, upright, in sRGB, at most MAX_SIDE wide and high. Raises Refused."""
     check_whole(data, kind)
     refuse_foreign(data)
     try:
         with Image.open(BytesIO(data), formats=[kind]) as image:
             frames = list(read_frames(image))
-    except Refused:
+    except PictureRefused:
         raise
     except (MemoryError, Image.DecompressionBombError):
-        raise Refused("The picture is too large.") from None
+        raise PictureRefused("The picture is too large.") from None
     except Exception as error:  # Pillow names no closed set of what a broken file makes it raise
-        raise Refused("The picture is damaged.") from error
-    return Picture(encode(frames, kind), frames[0].width, frames[0].height)
+        raise PictureRefused("The picture is damaged.") from error
+    return RedrawnPicture(encode(frames, kind), frames[0].width, frames[0].height)
 
 
 def check_whole(data: bytes, kind: str) -> None:
     """Follow the parts of the file to its end: a decoder may take a truncated file for a picture with fewer frames."""
     if not REACHES_END[kind](data):
-        raise Refused("The picture is damaged: its end is missing.")
+        raise PictureRefused("The picture is damaged: its end is missing.")
 
 
 def jpeg_reaches_end(data: bytes) -> bool:
@@ -128,7 +128,7 @@ def refuse_foreign(data: bytes) -> None:
         or PDF_HEADER in data[:PDF_REACH]
         or ZIP_DIRECTORY in data[-ZIP_REACH:]
     ):
-        raise Refused("The file is a picture and something else at once.")
+        raise PictureRefused("The file is a picture and something else at once.")
 
 
 def read_frames(image: Image.Image) -> Iterator[Image.Image]:
@@ -141,9 +141,11 @@ def read_frames(image: Image.Image) -> Iterator[Image.Image]:
         except EOFError:
             return
         if number == MAX_FRAMES or (number + 1) * width * height > MAX_PIXELS:
-            raise Refused(f"The picture has more than {MAX_PIXELS // 10**6} million pixels or {MAX_FRAMES} frames.")
+            raise PictureRefused(
+                f"The picture has more than {MAX_PIXELS // 10**6} million pixels or {MAX_FRAMES} frames."
+            )
         if image.size != (width, height):
-            raise Refused("The picture is damaged: a frame is larger than the picture.")
+            raise PictureRefused("The picture is damaged: a frame is larger than the picture.")
         yield finish(image.copy() if animated else image)
         if not animated:
             return
@@ -227,7 +229,7 @@ def main() -> None:
     try:
         picture = redraw(sys.stdin.buffer.read(), sys.argv[1])
         answer, data = {"width": picture.width, "height": picture.height}, picture.data
-    except Refused as refused:
+    except PictureRefused as refused:
         cause = refused.__cause__
         answer, data = {"fault": str(refused), "cause": repr(cause)[:500] if cause else None}, b""
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + data)

@@ -34,7 +34,7 @@ UNSAFE_IN_FILENAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
-class TooLarge(Exception):
+class FormTooLarge(Exception):
     """The body, a file or a field is over its bound (413). The text is for a person."""
 
 
@@ -98,7 +98,7 @@ class MultipartReader:
         self._fields: defaultdict[str, list[str]] = defaultdict(list)
         self._files: defaultdict[str, list[UploadedFile]] = defaultdict(list)
         self._counts = {"fields": 0, "files": 0, "parts": 0}
-        self._fault: Malformed | TooLarge | None = None
+        self._fault: Malformed | FormTooLarge | None = None
 
     def feed(self, chunk: bytes) -> None:
         try:
@@ -108,7 +108,7 @@ class MultipartReader:
         except FormParserError:
             self._fault = Malformed("The form is not well-formed multipart/form-data.")
             self._raise_fault()
-        except (Malformed, TooLarge) as fault:
+        except (Malformed, FormTooLarge) as fault:
             self._fault = fault
             raise
 
@@ -127,7 +127,7 @@ class MultipartReader:
     def _check_room(self, chunk: bytes) -> None:
         self._room -= len(chunk)
         if self._room < 0:
-            raise TooLarge("The form is too large.")
+            raise FormTooLarge("The form is too large.")
         # A boundary inside a part is against RFC 2046, and each costs the parser a slow walk: don't let it meet many.
         self._delimiters_left -= chunk.count(self._delimiter)
         if self._delimiters_left < 0:
@@ -159,7 +159,7 @@ class MultipartReader:
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         if self._content.tell() + end - start > self._limit:
             kind = "field" if self._filename is None else "file"
-            raise TooLarge(f"The {kind} “{self._name}” is larger than {in_words(self._limit)}.")
+            raise FormTooLarge(f"The {kind} “{self._name}” is larger than {in_words(self._limit)}.")
         self._content.write(data[start:end])
 
     def _end_part(self) -> None:

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, ValidationError
 
 from services.apify.runs import ApifyActors
 from services.errors import ProfileRestricted, UnreadableAnswer
-from services.social.profiles import MAX_POSTS, Profile, iso, same_username
+from services.social.profiles import MAX_POSTS, SocialProfile, iso, same_username
 from services.social.public_profiles import PublicProfiles, complaint_of, explain_missing, is_restricted
 from services.social.vendor_fields import Link, MediaType, Name, VisibleCount
 from services.social.vendor_profiles import VendorPost, VendorProfile, readable_posts, spelt
@@ -86,7 +86,7 @@ class InstagramProfiles(PublicProfiles):
     def run_input(self, username: str) -> dict[str, Any]:
         return {"usernames": [username]}
 
-    def read(self, items: Sequence[Any], username: str) -> Profile:
+    def read(self, items: Sequence[Any], username: str) -> SocialProfile:
         profiles = [item for item in items if isinstance(item, dict) and "username" in item and not complaint_of(item)]
         for item in profiles:
             if same_username(str(item["username"]), username):

@@ -40,7 +40,7 @@ class Post(BaseModel):
     hashtags: list[str] = []
 
 
-class Profile(BaseModel):
+class SocialProfile(BaseModel):
     """`username` as the platform spells it, without @; `engagement_rate` in percent; `metadata` for the web client.
 
     Numbers that the platform did not tell are None: what is known of them stays.

@@ -14,7 +14,7 @@ from services.errors import (
     UnreadableAnswer,
     VendorError,
 )
-from services.social.profiles import Platform, Profile
+from services.social.profiles import Platform, SocialProfile
 
 # Actors put what went wrong into the dataset, in one of these fields, and call the run a success.
 ERROR_FIELDS = ("error", "errorCode", "errorDescription", "note")
@@ -33,7 +33,9 @@ class PublicProfiles(ABC):
         self.actors = actors
         self.actor_id = actor_id
 
-    async def fetch(self, username: str, on_started: OnStarted | None = None, since: datetime | None = None) -> Profile:
+    async def fetch(
+        self, username: str, on_started: OnStarted | None = None, since: datetime | None = None
+    ) -> SocialProfile:
         """Scrape now: starts a paid run, whose id is told to `on_started` as soon as there is one.
 
         With `since`, one that was started after it, and not told of, is gone on with.
@@ -41,11 +43,11 @@ class PublicProfiles(ABC):
         items = await self.actors.scrape(self.actor_id, self.run_input(username), self.max_items, on_started, since)
         return self.visible(items, username)
 
-    async def resume(self, run_id: str, username: str) -> Profile:
+    async def resume(self, run_id: str, username: str) -> SocialProfile:
         """The result of a run started before: starts none."""
         return self.visible(await self.actors.resume(run_id, self.max_items), username)
 
-    def visible(self, items: Sequence[Any], username: str) -> Profile:
+    def visible(self, items: Sequence[Any], username: str) -> SocialProfile:
         profile = self.read(items, username)
         if profile.is_private:
             raise ProfilePrivate(self.actor_id, username)
@@ -56,7 +58,7 @@ class PublicProfiles(ABC):
         """What the actor is to be started with."""
 
     @abstractmethod
-    def read(self, items: Sequence[Any], username: str) -> Profile:
+    def read(self, items: Sequence[Any], username: str) -> SocialProfile:
         """The profile among the items of a dataset."""
 
 

@@ -30,7 +30,7 @@ from services.errors import (
     VendorUnreachable,
 )
 from services.slots import Slots
-from services.social.profiles import Platform, Profile
+from services.social.profiles import Platform, SocialProfile
 from services.social.public_profiles import PublicProfiles
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ PASSING = (VendorUnreachable, VendorRateLimited)
 
 
 class Fetched(NamedTuple):
-    profile: Profile
+    profile: SocialProfile
     started_at: datetime  # by the database's clock: the profile is not older than this
     finished_at: datetime
     shared: bool  # somebody else's run, or an earlier one
@@ -73,7 +73,7 @@ class Scrapes:
         self.slots = Slots(running=RUNNING, waiting=WAITING)
         self.flights: dict[tuple[Any, ...], asyncio.Task[Fetched]] = {}
 
-    def require(self) -> None:
+    def ensure_configured(self) -> None:
         """Raises NotConfigured where no scrape is possible."""
         if not self.actors.configured:
             raise NotConfigured("apify", "APIFY_API_TOKEN is not set")
@@ -99,7 +99,7 @@ class Scrapes:
         That there is no such profile is taken from a run at most `max_no_age` seconds old. Raises the errors of
         services/errors.py, and Busy.
         """
-        self.require()
+        self.ensure_configured()
         key = (platform, username.lower(), max_age, max_no_age)
         flight = self.flights.get(key)
         if flight is None:
@@ -211,4 +211,4 @@ def read_result(run: StoredRun) -> Fetched:
     if run.state == "FAILED" or run.profile is None or run.finished_at is None:
         kind: type[VendorError] = getattr(errors, run.failure or "", ActorFailed)
         raise kind("apify", "in a run shared with another caller")
-    return Fetched(Profile.model_validate_json(run.profile), run.started_at, run.finished_at, shared=True)
+    return Fetched(SocialProfile.model_validate_json(run.profile), run.started_at, run.finished_at, shared=True)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import AliasChoices, AliasGenerator, ConfigDict, ValidationError
 
-from services.social.profiles import Platform, Post, Profile, describe, engagement, hashtags
+from services.social.profiles import Platform, Post, SocialProfile, describe, engagement, hashtags
 from services.social.vendor_fields import (
     Bio,
     Caption,
@@ -83,9 +83,9 @@ class VendorProfile(VendorModel):
     is_verified: bool = False
     is_private: bool = False
 
-    def to_profile(self, latest: Sequence[VendorPost]) -> Profile:
+    def to_profile(self, latest: Sequence[VendorPost]) -> SocialProfile:
         posts = [post.to_post() for post in latest]
-        return Profile(
+        return SocialProfile(
             platform=self.platform,
             username=self.username,
             platform_user_id=self.id,

@@ -13,8 +13,8 @@ from db.errors import Conflict
 from db.queries.tiktok_tokens import HeldTokens, SealedTokens, TikTokTokens
 from services.errors import AccessTokenRefused, NeedsReconnect, VendorError, VendorUnavailable
 from services.security.encryption import DecryptionFailed, Encryption, UnknownKey
-from services.social.profiles import Profile
-from services.tiktok.oauth import VENDOR, TikTokOAuth, Tokens
+from services.social.profiles import SocialProfile
+from services.tiktok.oauth import VENDOR, GrantedTokens, TikTokOAuth
 from services.tiktok.profiles import read_own_profile
 
 CLOSE_SECONDS = 10.0  # for tokens on their way when the server stops
@@ -40,7 +40,7 @@ class TikTokAccounts:
         self.stored = stored
         self._renewals: set[asyncio.Task[str]] = set()
 
-    def seal(self, account_id: str, tokens: Tokens) -> SealedTokens:
+    def seal(self, account_id: str, tokens: GrantedTokens) -> SealedTokens:
         """For the row of this account."""
         return SealedTokens(
             self.encryption.encrypt(tokens.access_token, identity(account_id, "access_token")),
@@ -49,11 +49,11 @@ class TikTokAccounts:
             tokens.refresh_expires_at,
         )
 
-    async def read(self, tokens: Tokens) -> Profile:
+    async def read(self, tokens: GrantedTokens) -> SocialProfile:
         """The profile of somebody who has just connected."""
         return await self._read(tokens.access_token)
 
-    async def fetch(self, account_id: str) -> Profile:
+    async def fetch(self, account_id: str) -> SocialProfile:
         """The account's profile as it is now; refreshes a token that has expired on the way.
 
         Raises NeedsReconnect where only the person can help, RefreshUnderWay, and the errors of services/errors.py.
@@ -127,14 +127,14 @@ class TikTokAccounts:
                 tokens = await self.oauth.refresh(self._open(account_id, "refresh_token", refresh_token))
                 await self.oauth.revoke(tokens.access_token)
 
-    async def discard(self, tokens: Tokens) -> None:
+    async def discard(self, tokens: GrantedTokens) -> None:
         """Give back a grant that cannot be used; best effort."""
         try:
             await self.oauth.revoke(tokens.access_token)
         except VendorError as error:
             log.warning("tiktok tokens not revoked", error=str(error))
 
-    async def _read(self, access_token: str) -> Profile:
+    async def _read(self, access_token: str) -> SocialProfile:
         user = await self.oauth.user_info(access_token)
         return read_own_profile(user, await self.oauth.videos(access_token))
 

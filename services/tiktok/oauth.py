@@ -58,7 +58,7 @@ GRANT_IS_GONE = {"invalid_grant", "access_denied"}
 SCOPE_IS_MISSING = {"scope_not_authorized", "scope_permission_missed"}
 
 
-class Tokens(BaseModel):
+class GrantedTokens(BaseModel):
     """What TikTok grants. The tokens are kept out of `repr`, so that no log line can show them."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
@@ -140,13 +140,13 @@ class TikTokOAuth:
         }
         return f"{self._auth_url.rstrip('/')}/?{urlencode(query)}"
 
-    async def exchange(self, code: str, verifier: str) -> Tokens:
+    async def exchange(self, code: str, verifier: str) -> GrantedTokens:
         """The tokens for the code of a callback; a code works once."""
         return await self._tokens(
             grant_type="authorization_code", code=code, redirect_uri=self.redirect_uri, code_verifier=verifier
         )
 
-    async def refresh(self, refresh_token: str) -> Tokens:
+    async def refresh(self, refresh_token: str) -> GrantedTokens:
         """New tokens; store both, as the refresh token may be a new one too.
 
         Never repeated from here: if the answer was lost, the old refresh token may already be spent.
@@ -203,9 +203,9 @@ class TikTokOAuth:
             raise NotConfigured(VENDOR, "TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET are not set")
         return {"client_key": self._client_key, "client_secret": self._client_secret}
 
-    async def _tokens(self, **grant: str) -> Tokens:
+    async def _tokens(self, **grant: str) -> GrantedTokens:
         try:
-            return Tokens.model_validate(await self._token_call("/v2/oauth/token/", grant))
+            return GrantedTokens.model_validate(await self._token_call("/v2/oauth/token/", grant))
         except ValidationError as error:
             raise UnreadableAnswer(VENDOR, f"tokens: {error}") from None
 

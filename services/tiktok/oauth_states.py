@@ -24,7 +24,7 @@ class StateExpired(StateError):
     """It was one of ours."""
 
 
-class State(NamedTuple):
+class OAuthState(NamedTuple):
     id: str
     user_id: str
     session_id: str
@@ -40,16 +40,16 @@ class OAuthStates:
         # A key of its own: no access token is a state, and no state an access token.
         self.key = hmac.digest(settings.jwt_access_secret.get_secret_value().encode(), LABEL, hashlib.sha256)
 
-    def sign(self, state: State) -> str:
+    def sign(self, state: OAuthState) -> str:
         claims = {"jti": state.id, "sub": state.user_id, "sid": state.session_id, "typ": TYPE}
         return jwt.encode({**claims, "exp": int(time.time()) + STATE_SECONDS}, self.key, algorithm=ALGORITHM)
 
-    def read(self, token: str) -> State:
+    def read(self, token: str) -> OAuthState:
         try:
             claims = jwt.decode(token, self.key, algorithms=[ALGORITHM], options={"require": ["exp", "jti", "sub"]})
             if claims["typ"] != TYPE:
                 raise StateError
-            return State(str(UUID(claims["jti"])), str(UUID(claims["sub"])), str(UUID(claims["sid"])))
+            return OAuthState(str(UUID(claims["jti"])), str(UUID(claims["sub"])), str(UUID(claims["sid"])))
         except jwt.ExpiredSignatureError:
             raise StateExpired from None
         except (jwt.InvalidTokenError, KeyError, ValueError, TypeError, AttributeError):

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from services.apify.runs import ApifyActors
 from services.errors import UnreadableAnswer
-from services.social.profiles import MAX_POSTS, Profile, same_username
+from services.social.profiles import MAX_POSTS, SocialProfile, same_username
 from services.social.public_profiles import PublicProfiles, complaint_of, explain_missing
 from services.social.vendor_fields import Link, MediaType, VendorModel, VisibleCount
 from services.social.vendor_profiles import VendorPost, VendorProfile, readable_posts, spelt
@@ -97,7 +97,7 @@ class TikTokProfiles(PublicProfiles):
     def run_input(self, username: str) -> dict[str, Any]:
         return {"profiles": [username], "resultsPerPage": MAX_POSTS}
 
-    def read(self, items: Sequence[Any], username: str) -> Profile:
+    def read(self, items: Sequence[Any], username: str) -> SocialProfile:
         authored = [item for item in items if isinstance(item, dict) and author_of(item)]
         own = [item for item in authored if same_username(str(author_of(item)["name"]), username)]
         for item in own:
@@ -106,12 +106,12 @@ class TikTokProfiles(PublicProfiles):
         raise explain_missing(VENDOR, items, username, others=bool(authored))
 
 
-def read_own_profile(user: dict[str, Any], videos: Sequence[Any]) -> Profile:
+def read_own_profile(user: dict[str, Any], videos: Sequence[Any]) -> SocialProfile:
     """The profile of somebody who has connected with TikTok, from the answers of `TikTokOAuth`."""
     return read_user(API_VENDOR, user, videos)
 
 
-def read_user(vendor: str, user: Any, videos: Sequence[Any]) -> Profile:
+def read_user(vendor: str, user: Any, videos: Sequence[Any]) -> SocialProfile:
     try:
         person = TikTokUser.model_validate(user)
     except ValidationError as error:

@@ -6,9 +6,6 @@ from pathlib import Path
 
 from tests.guards.product import FILES, parse
 
-# Packages whose names are still to be made unique among themselves.
-NOT_YET = {"db", "services", "realtime", "jobs"}
-
 
 def classes() -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = defaultdict(list)
@@ -20,9 +17,5 @@ def classes() -> dict[str, list[Path]]:
 
 
 def test_no_class_name_stands_twice():
-    twice = {
-        name: [str(file) for file in files]
-        for name, files in classes().items()
-        if len(files) > 1 and not {file.parts[0] for file in files} <= NOT_YET
-    }
+    twice = {name: [str(file) for file in files] for name, files in classes().items() if len(files) > 1}
     assert twice == {}

@@ -9,7 +9,7 @@ import orjson
 
 from db.pool import Database
 from db.queries.job_runs import claim_by_hand
-from jobs.loop import Job, JobLoop
+from jobs.loop import JobLoop, ScheduledJob
 from jobs.run import Run
 from server import Instance
 
@@ -35,7 +35,12 @@ def make_loop(
     name: str = "sample",
 ) -> JobLoop:
     return JobLoop(
-        instance.job_context, [Job(name, schedule, run)], timezone, lease=lease, check_seconds=NEVER, now=lambda: now
+        instance.job_context,
+        [ScheduledJob(name, schedule, run)],
+        timezone,
+        lease=lease,
+        check_seconds=NEVER,
+        now=lambda: now,
     )
 
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from db.pool import Database
-from jobs.loop import Job, JobLoop
+from jobs.loop import JobLoop, ScheduledJob
 from tests.drills.proxy import TcpProxy
 from tests.helpers.jobs import DAILY, NEVER, NOW, finished, make_loop
 from tests.realtime.test_redis import refuse
@@ -56,7 +56,7 @@ class Counting:
 
 def loop_on(instance, database, job) -> JobLoop:
     context = replace(instance.job_context, resources=replace(instance.job_context.resources, db=database))
-    return JobLoop(context, [Job("sample", DAILY, job)], "UTC", check_seconds=NEVER, now=lambda: NOW)
+    return JobLoop(context, [ScheduledJob("sample", DAILY, job)], "UTC", check_seconds=NEVER, now=lambda: NOW)
 
 
 @pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])

@@ -295,12 +295,12 @@ async def test_an_outage_leaves_tokens_due(instance, api, people, tiktok, db, fa
 
 async def add_oauth(db, instance, tiktok, count: int) -> None:
     """Accounts with sealed tokens that the stand-in knows."""
-    from services.tiktok.oauth import Tokens
+    from services.tiktok.oauth import GrantedTokens
     from tests.vendors.tiktok import Grant
 
     await add_many(db, count, "TIKTOK")
     for row in await db.fetch("select id, username from social_media_accounts"):
-        tokens = Tokens.model_validate(tiktok.new_tokens(Grant(row["username"], "user.info.basic")))
+        tokens = GrantedTokens.model_validate(tiktok.new_tokens(Grant(row["username"], "user.info.basic")))
         sealed = instance.services.tiktok.seal(row["id"], tokens)
         await db.execute(
             "update social_media_accounts set connection = 'OAUTH', access_token = $2, refresh_token = $3,"

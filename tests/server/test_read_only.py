@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from db.migrate import migrate
 from db.packaged.servers import ServerUrls
-from jobs.loop import Job, JobLoop
+from jobs.loop import JobLoop, ScheduledJob
 from server import Instance
 from services.mail.queue import queue_mail
 from tests.db.test_database import health
@@ -222,7 +222,7 @@ async def test_jobs_wait_for_a_writable_server(failed_over: Stage, monkeypatch):
     async def work(run) -> None:
         await run.for_each(run.due(NUMBERS, key=(None,)), note, parallel=1)
 
-    jobs = [Job("sample", DAILY, work)]
+    jobs = [ScheduledJob("sample", DAILY, work)]
     loop = JobLoop(instance.job_context, jobs, "UTC", lease=1, check_seconds=NEVER, now=lambda: NOW)
     with capture_logs() as logs:
         await loop.check()

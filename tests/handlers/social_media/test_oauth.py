@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from db.queries.sessions import end_sessions
-from services.tiktok.oauth_states import State
+from services.tiktok.oauth_states import OAuthState
 from settings import Limit
 from tests.helpers.social import (
     SAKURA,
@@ -85,7 +85,7 @@ async def test_a_state_ends_after_ten_minutes(api, people, tiktok, db, monkeypat
     sakura = await people.influencer()
     auth_url = await begin_oauth(api, sakura)
     monkeypatch.setattr("services.tiktok.oauth_states.STATE_SECONDS", -1)
-    late = api.instance.services.oauth_states.sign(State(sakura.id, sakura.id, sakura.session_id))
+    late = api.instance.services.oauth_states.sign(OAuthState(sakura.id, sakura.id, sakura.session_id))
     monkeypatch.undo()
     assert await come_back(api, code="x", state=late) == {"tiktok": "error", "reason": "expired"}
     claims = jwt.decode(state_of(auth_url), options={"verify_signature": False})

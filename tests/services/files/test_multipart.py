@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.files.multipart import Form, Malformed, MultipartReader, TooLarge, UploadedFile, clean_filename
+from services.files.multipart import Form, FormTooLarge, Malformed, MultipartReader, UploadedFile, clean_filename
 
 BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -65,7 +65,7 @@ def test_what_is_sent_is_what_is_read(fields, content, chunk):
 @given(content=st.binary(max_size=400), chunk=st.integers(1, 90), whole=st.booleans())
 def test_noise_is_a_form_or_malformed_and_nothing_else(content, chunk, whole):
     start = b"" if whole else b"--" + BOUNDARY.encode() + b"\r\nContent-Disposition: form-data; name=a"
-    with pytest.raises((Malformed, TooLarge)):
+    with pytest.raises((Malformed, FormTooLarge)):
         read(start + content, chunk=chunk)
 
 
@@ -83,13 +83,13 @@ def test_an_empty_file_is_there():
 
 def test_a_file_at_its_bound_is_read_and_one_byte_more_is_not():
     assert len(read(body(file("pic", "a", b"x" * 1000))).files["pic"][0].data) == 1000
-    with pytest.raises(TooLarge, match="pic"):
+    with pytest.raises(FormTooLarge, match="pic"):
         read(body(file("pic", "a", b"x" * 1001)))
 
 
 def test_a_field_has_a_bound_of_its_own():
     assert read(body(field("bio", "x" * 50)), max_field_bytes=50).fields == {"bio": ["x" * 50]}
-    with pytest.raises(TooLarge, match="bio"):
+    with pytest.raises(FormTooLarge, match="bio"):
         read(body(field("bio", "x" * 51)), max_field_bytes=50)
 
 
@@ -98,7 +98,7 @@ def test_an_endless_file_ends_at_its_bound_without_being_held():
     reader.feed(file("pic", "a", b"")[:-2])
     tracemalloc.start()
     fed = 0
-    with pytest.raises(TooLarge):
+    with pytest.raises(FormTooLarge):
         for _ in range(2000):
             reader.feed(b"x" * 65536)
             fed += 65536
@@ -113,18 +113,18 @@ def test_an_endless_epilogue_or_preamble_ends():
     epilogue.feed(body(field("a", "1")))
     preamble = MultipartReader(CONTENT_TYPE, max_file_bytes=1000)
     for reader in (epilogue, preamble):
-        with pytest.raises(TooLarge):
+        with pytest.raises(FormTooLarge):
             for _ in range(1000):
                 reader.feed(b"\r\n" * 32768)
 
 
 def test_a_reader_that_failed_gives_no_form():
     reader = MultipartReader(CONTENT_TYPE, max_file_bytes=10)
-    with pytest.raises(TooLarge):
+    with pytest.raises(FormTooLarge):
         reader.feed(file("pic", "a", b"x" * 11))
-    with pytest.raises(TooLarge):
+    with pytest.raises(FormTooLarge):
         reader.feed(body(field("a", "1")))
-    with pytest.raises(TooLarge):
+    with pytest.raises(FormTooLarge):
         reader.finish()
 
 

@@ -13,7 +13,7 @@ from services.errors import (
     VendorRefused,
 )
 from services.tiktok import oauth as service
-from services.tiktok.oauth import SCOPES, TikTokOAuth, Tokens, new_pkce_pair
+from services.tiktok.oauth import SCOPES, GrantedTokens, TikTokOAuth, new_pkce_pair
 from services.tiktok.profiles import read_own_profile
 from settings import load_settings
 from tests.vendors.people import WRITTEN
@@ -28,7 +28,9 @@ def client(vendor: TikTok, secret: str | None = CLIENT_SECRET) -> TikTokOAuth:
     return TikTokOAuth(CLIENT_KEY, secret, REDIRECT, vendor.auth_url, vendor.url)
 
 
-async def connect(vendor: TikTok, oauth: TikTokOAuth, username: str = SAKURA, granted: str | None = None) -> Tokens:
+async def connect(
+    vendor: TikTok, oauth: TikTokOAuth, username: str = SAKURA, granted: str | None = None
+) -> GrantedTokens:
     pkce = new_pkce_pair(oauth.redirect_uri)
     code = vendor.approve(oauth.authorize_url("state", pkce.challenge), username, granted)
     return await oauth.exchange(code, pkce.verifier)
@@ -232,7 +234,7 @@ def test_a_user_that_is_none(user):
 
 
 def test_tokens_do_not_show_in_logs():
-    tokens = Tokens(
+    tokens = GrantedTokens(
         access_token="act.secret", refresh_token="rft.secret", expires_in=5, refresh_expires_in=5, open_id="o"
     )
     assert "secret" not in repr(tokens) + str(tokens)
