@@ -149,7 +149,8 @@ def print_welcome(instance: Instance, embedded: bool) -> None:
     data = f"packaged PostgreSQL and Redis under {settings.data_dir}" if embedded else "DATABASE_URL and REDIS_URL"
     listens = f"Beautiful Encer listens on {url}"
     mails = instance.sender.destination
-    lines = ["", f"  {listens}", f"  Mails go to: {mails}", f"  Data: {data}", "  Stop with Ctrl-C", ""]
+    pages = [f"  Try it: {url}/docs and {url}/docs/realtime"] if settings.shows_docs else []
+    lines = ["", f"  {listens}", *pages, f"  Mails go to: {mails}", f"  Data: {data}", "  Stop with Ctrl-C", ""]
     write_out(text_or_json("\n".join(lines), listens, url=url, mails=mails, data=data))
 
 

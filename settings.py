@@ -14,6 +14,7 @@ from functools import cached_property
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -38,6 +39,7 @@ HOST_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
 IMAGE_HOST = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]", re.ASCII)
 VERSION = "0.1.0"  # shown by /health and the API descriptions
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names that a browser may have for this machine
 GENERATED_SECRETS = ("jwt_access_secret", "jwt_refresh_secret", "encryption_key")
 # Where TikTok's and Instagram's pictures live; the image proxy relays from no other host.
 IMAGE_HOSTS = (
@@ -107,6 +109,15 @@ def check_origin(text: str) -> str:
     if origin.count("/") != 2 or "?" in origin or "#" in origin:
         raise ValueError("must be a scheme, a host and perhaps a port, without a path")
     return origin
+
+
+def check_public_url(text: str) -> str:
+    """Return the origin and the path under which a proxy serves this server, without a slash at the end."""
+    url = read_url(text)
+    if url.query is not None or url.fragment is not None:
+        raise ValueError("must not contain a query or a fragment")
+    path = (url.path or "").rstrip("/")
+    return check_origin(str(url).removesuffix(url.path or "")) + path
 
 
 def check_address(text: str) -> str:
@@ -226,8 +237,9 @@ class Settings(BaseSettings):
     port: int = Field(3000, ge=0, le=65535)
     host: Annotated[str, AfterValidator(check_host)] = "127.0.0.1"
     app_env: Literal["development", "production", "test"] = "development"
-    public_url: Annotated[str, AfterValidator(lambda url: url and check_origin(url))] = ""  # HOST and PORT
+    public_url: Annotated[str, AfterValidator(lambda url: url and check_public_url(url))] = ""  # HOST and PORT
     frontend_url: Origins = ["http://localhost:5173"]
+    docs_enabled: bool | None = None  # without it: outside production
     data_dir: Path = Path(".data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
@@ -321,6 +333,26 @@ class Settings(BaseSettings):
     @property
     def production(self) -> bool:
         return self.app_env == "production"
+
+    @property
+    def shows_docs(self) -> bool:
+        return not self.production if self.docs_enabled is None else self.docs_enabled
+
+    @cached_property
+    def public_path(self) -> str:
+        """The path of PUBLIC_URL, which a proxy removes; "" without one."""
+        return urlsplit(self.public_url).path
+
+    @cached_property
+    def own_origins(self) -> frozenset[str]:
+        """Origins of the server's own pages, which may open sockets; none where the pages are switched off."""
+        if not self.shows_docs:
+            return frozenset()
+        own = self.public_url.removesuffix(self.public_path)
+        host, port = urlsplit(own).hostname, urlsplit(own).port
+        if self.production or host not in LOOPBACK or port is None:
+            return frozenset({own})
+        return frozenset(url_of(name, port) for name in LOOPBACK)  # people write either name
 
     @cached_property
     def origins(self) -> frozenset[str]:

@@ -24,6 +24,7 @@ ErrorCode = Literal[
     "INVALID_TOKEN",
     "METHOD_NOT_ALLOWED",
     "NEEDS_RECONNECT",
+    "NOT_ACCEPTABLE",
     "NOT_AUTHENTICATED",
     "NOT_CONFIGURED",
     "NOT_FOUND",

@@ -1,79 +1,172 @@
-"""The API description: OpenAPI, AsyncAPI, and a page to read and try it."""
+"""The descriptions of the API, the pages that show and try it, and the files of these pages."""
 
+import html
 from functools import cache
+from pathlib import Path
+from string import Template
 from typing import Any
 
 import orjson
+from tornado.web import RequestHandler
 
-from db.errors import NotFound
+from db.error_codes import ErrorCode
+from db.errors import DomainError, NotFound
+from db.seed.people import PASSWORD, influencer_email, salon_email
 from handlers.http.base import Handler
 from handlers.http.endpoint import PUBLIC, endpoint
 from handlers.http.openapi import openapi
 from realtime.asyncapi import asyncapi
-from services.swagger import CONTENT_TYPES, read_assets
+from services.swagger import read_assets
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Beautiful Encer API</title>
-<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
-</head>
-<body>
-<div id="ui"></div>
-<script src="/docs/assets/swagger-ui-bundle.js"></script>
-<script src="/docs/assets/start.js"></script>
-</body>
-</html>
+STATIC = Path(__file__).with_name("static")
+CONTENT_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+# Scripts, styles and requests of this server only; the socket is same-origin too. Pictures may come from PUBLIC_URL.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob: $public; "
+    "connect-src 'self' $socket; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+FIND_DEMO_PEOPLE = """
+    select u.name, u.email, u.role from users u
+    where lower(u.email) = any($1::text[]) and u.status = 'ACTIVE' order by u.role
 """
-START = b'SwaggerUIBundle({url: "/openapi.json", dom_id: "#ui", docExpansion: "none", persistAuthorization: true})\n'
-POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
-
-assets = cache(read_assets)
 
 
-class OpenApi(Handler):
-    @endpoint(PUBLIC, returns=dict[str, Any], bare=True)
-    async def get(self) -> None:
-        """The REST API as OpenAPI 3.1."""
-        self.describe(openapi(self.application.table, self.application.config.public_url))
+class NotAcceptable(DomainError):
+    status = 406
+    code: ErrorCode = "NOT_ACCEPTABLE"
+
+
+@cache
+def read_files() -> dict[str, bytes]:
+    """Return the files of the pages by name, the templates of the pages themselves left out."""
+    own = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in CONTENT_TYPES}
+    return own | read_assets()
+
+
+@cache
+def read_page(name: str) -> Template:
+    return Template((STATIC / name).read_text())
+
+
+class DocsHandler(Handler):
+    """A route that exists only where the documentation is shown (DOCS_ENABLED)."""
+
+    media_type = "application/json"
+    advice = "This description is JSON: send the header Accept: application/json"
+
+    async def admit(self) -> None:
+        await super().admit()
+        if not self.application.config.shows_docs:
+            raise NotFound()
+        if not accepts(self.request.headers.get("Accept", ""), self.media_type):
+            raise NotAcceptable(self.advice)
 
     def describe(self, description: dict[str, Any]) -> None:
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(orjson.dumps(description))
 
 
-class AsyncApi(OpenApi):
+def accepts(header: str, media_type: str) -> bool:
+    """Whether an Accept header (RFC 9110 §12.5.1) names the type; `+json` types count as JSON."""
+    family, _, kind = media_type.partition("/")
+    for choice in header.lower().split(","):
+        name, *parameters = [part.strip() for part in choice.split(";")]
+        refused = any(part.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for part in parameters)
+        if not refused and (name in ("", "*/*", f"{family}/*", media_type) or name.endswith(f"+{kind}")):
+            return True
+    return False
+
+
+class OpenApi(DocsHandler):
+    @endpoint(PUBLIC, returns=dict[str, Any], bare=True)
+    async def get(self) -> None:
+        """The REST API as OpenAPI 3.1."""
+        self.describe(openapi(self.application.table, self.application.config.public_url))
+
+
+class AsyncApi(DocsHandler):
     @endpoint(PUBLIC, returns=dict[str, Any], bare=True)
     async def get(self) -> None:
         """The WebSocket as AsyncAPI 3.0."""
         self.describe(asyncapi(self.application.config))
 
 
-class Docs(Handler):
+class Page(DocsHandler):
+    media_type = "text/html"
+    advice = "This is a page for people, in HTML. Programs read /openapi.json and /asyncapi.json"
+    file = "reference.html"
+
     @endpoint(PUBLIC, produces="text/html")
     async def get(self) -> None:
-        """The API description as a page."""
+        """The reference of the REST API, to read and to try."""
+        await self.show()
+
+    async def show(self) -> None:
+        config = self.application.config
+        own = config.public_url.removesuffix(config.public_path)
+        policy = Template(POLICY).substitute(public=own, socket=own.replace("http", "ws", 1))
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.set_header("Content-Security-Policy", POLICY)
-        self.finish(PAGE)
+        self.set_header("Content-Security-Policy", policy)
+        self.set_header("Referrer-Policy", "no-referrer")
+        people = html.escape(orjson.dumps(await self.demo_people()).decode())
+        # Relative, so that the page works under every prefix that a proxy may add.
+        root = "../" * (self.request.path.count("/") - 1) or "./"
+        self.finish(
+            read_page(self.file).substitute(root=root, people=people, public_url=html.escape(config.public_url))
+        )
+
+    async def demo_people(self) -> list[dict[str, str]]:
+        """Return the people of `make seed` whom the page offers to sign in as, on development machines only."""
+        if self.application.config.production:
+            return []
+        rows = await self.db.fetch(FIND_DEMO_PEOPLE, [influencer_email(0), salon_email(0)])
+        return [{**row, "password": PASSWORD} for row in rows]
 
 
-class Asset(Handler):
-    @endpoint(PUBLIC, produces="text/*")
+class RealtimePage(Page):
+    file = "realtime.html"
+
+    @endpoint(PUBLIC, produces="text/html")
+    async def get(self) -> None:
+        """The reference of the WebSocket, and a console for two people."""
+        await self.show()
+
+
+class Asset(DocsHandler):
+    media_type = "*/*"
+
+    @endpoint(PUBLIC, produces="*/*")
     async def get(self, name: str) -> None:
-        """A file of that page."""
-        content = START if name == "start.js" else assets().get(name)
+        """A file of these pages."""
+        content = read_files().get(name)
         if content is None:
             raise NotFound("File")
-        self.set_header("Content-Type", CONTENT_TYPES.get(name, "text/javascript; charset=utf-8"))
-        self.set_header("Cache-Control", "public, max-age=86400")
+        self.set_header("Content-Type", CONTENT_TYPES[Path(name).suffix])
+        self.set_header("Cache-Control", "public, no-cache")  # a browser asks with its ETag, and gets 304
         self.finish(content)
+
+    def compute_etag(self) -> str | None:
+        return RequestHandler.compute_etag(self)
+
+
+class Home(Handler):
+    async def admit(self) -> None:
+        await super().admit()
+        if self.application.config.production or not self.application.config.shows_docs:
+            raise NotFound()
+
+    @endpoint(PUBLIC, statuses=(302,))
+    async def get(self) -> None:
+        """The start of the documentation, outside production."""
+        self.redirect("docs")
 
 
 routes = [
+    ("/", Home),
     ("/openapi.json", OpenApi),
     ("/asyncapi.json", AsyncApi),
-    ("/docs", Docs),
+    ("/docs", Page),
+    ("/docs/realtime", RealtimePage),
     ("/docs/assets/{name:str}", Asset),
 ]

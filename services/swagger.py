@@ -3,14 +3,11 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-CONTENT_TYPES = {
-    "swagger-ui.css": "text/css; charset=utf-8",
-    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-}
+FILES = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 
 def read_assets() -> dict[str, bytes]:
     spec = find_spec("swagger_ui")
     assert spec and spec.submodule_search_locations
     folder = Path(spec.submodule_search_locations[0]) / "static"
-    return {name: (folder / name).read_bytes() for name in CONTENT_TYPES}
+    return {name: (folder / name).read_bytes() for name in FILES}

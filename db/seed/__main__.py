@@ -15,7 +15,7 @@ from db.connect import CONNECT_SECONDS, Connector
 from db.migrate import migrate
 from db.packaged.servers import database_of
 from db.pool import set_codecs
-from db.seed.people import Demonstration, influencer_email, salon_email
+from db.seed.people import PASSWORD, Demonstration, influencer_email, salon_email
 from db.seed.scale import add_people
 from db.seed.texts import CREATORS, SHOPS
 from services.commands import program
@@ -23,7 +23,6 @@ from services.logs import complain, write_out
 from services.security.passwords import Passwords
 from settings import Settings, load_settings
 
-PASSWORD = "cherry-blossom-7"  # noqa: S105  of made-up people, in development only
 MAX_THOUSANDS = 1_000  # a million people are half an hour of work and several gigabytes
 SHOWN = 3  # accounts of each role that are printed; the others follow the same pattern
 

@@ -13,6 +13,7 @@ import orjson
 from db.schemas.previews import preview
 from db.seed.texts import CAPTIONS, CREATORS, GREETINGS, SHOPS, TALK
 
+PASSWORD = "cherry-blossom-7"  # noqa: S105  of made-up people, in development only
 LONG_TALK = 360  # messages of the first two, to scroll through
 POSTS = 6
 # Of influencer n: with salon n + the first number, how the two stand, and whether it was the influencer who asked.

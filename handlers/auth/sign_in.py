@@ -40,6 +40,11 @@ class SignedIn(TokenPair):
 
 
 class SignInHandler(CodeHandler):
+    @property
+    def cookie_path(self) -> str:
+        """As browsers see it: a proxy may serve this server under a path."""
+        return self.application.config.public_path + REFRESH_PATH
+
     def hand_out_tokens(
         self, user_id: str, role: str, session_id: str, generation: int, seconds_left: float
     ) -> dict[str, Any]:
@@ -50,7 +55,7 @@ class SignInHandler(CodeHandler):
         self.set_cookie(
             REFRESH_COOKIE,
             refresh_token,
-            path=REFRESH_PATH,
+            path=self.cookie_path,
             httponly=True,
             samesite="Strict",
             secure=self.application.config.production,
@@ -198,7 +203,7 @@ class Logout(SignInHandler):
         """End this session; its sockets close on every instance."""
         await self.db.execute(END_SESSION, self.caller.session_id, "LOGGED_OUT")
         await self.application.sessions.settle()
-        self.clear_cookie(REFRESH_COOKIE, path=REFRESH_PATH)
+        self.clear_cookie(REFRESH_COOKIE, path=self.cookie_path)
         self.reply(message="You are signed out")
 
 
@@ -208,7 +213,7 @@ class LogoutAll(SignInHandler):
         """End all sessions of the caller, this one included."""
         await end_sessions(self.db, self.caller.id, "LOGGED_OUT")
         await self.application.sessions.settle()
-        self.clear_cookie(REFRESH_COOKIE, path=REFRESH_PATH)
+        self.clear_cookie(REFRESH_COOKIE, path=self.cookie_path)
         self.reply(message="You are signed out everywhere")
 
 

@@ -99,8 +99,9 @@ class Responder(RequestHandler):
         self.set_status(204)
         self.finish()
 
-    def compute_etag(self) -> None:
+    def compute_etag(self) -> str | None:
         """Omit the ETag: responses are private and change often, so a hash of each would cost more than it saves."""
+        return None
 
     # -- errors: Tornado calls log_exception, then send_error, then write_error --------------------------------------
 

@@ -76,7 +76,8 @@ class Socket(WebSocketHandler):
     # -- the upgrade -------------------------------------------------------------------------------------------------
 
     def check_origin(self, origin: str) -> bool:
-        return origin.rstrip("/") in self.realtime.settings.origins
+        settings = self.realtime.settings
+        return origin.rstrip("/") in settings.origins | settings.own_origins
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         return PROTOCOL if PROTOCOL in subprotocols else None
@@ -91,7 +92,9 @@ class Socket(WebSocketHandler):
         """Upgrade, or say why not. A body has arrived before, up to Tornado's bound, and was dropped."""
         origin = self.request.headers.get("Origin")
         if origin is not None and not self.check_origin(origin):  # Tornado asks it only about origins of other hosts
-            await self.refuse_upgrade(Forbidden("This origin may not connect"))
+            await self.refuse_upgrade(
+                Forbidden("This origin may not connect", "Add it to FRONTEND_URL, the list of allowed origins")
+            )
         elif not asks_for_a_websocket(self.request.headers) or self.has_body or self.request.method != "GET":
             await self.refuse_upgrade(UpgradeRequired())
         elif self.realtime.sockets.draining:  # a proxy then tries the next instance

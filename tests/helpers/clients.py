@@ -68,7 +68,7 @@ class Api:
         self, method: str, path: str, body: Any = None, user: Person | None = None, *, raw: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:  # fmt: skip
-        url = self.base + (path if path.startswith(ROOT_PATHS) else f"/api/v1{path}")
+        url = self.base + (path if path == "/" or path.startswith(ROOT_PATHS) else f"/api/v1{path}")
         sent = raw if raw is not None else json.dumps(body).encode() if body is not None else None
         given = {"Content-Type": "application/json"} if sent is not None else {}
         if user:

@@ -112,7 +112,7 @@ NOT_URLS = (
 )
 BAD = {
     "FRONTEND_URL": (*NOT_ORIGINS, f"https://a.com,{SECRET}", ","),
-    "PUBLIC_URL": NOT_ORIGINS,
+    "PUBLIC_URL": [text for text in NOT_ORIGINS if not text.endswith(f"/{SECRET}")],  # which may have a path
     "TIKTOK_REDIRECT_URI": (*NOT_URLS, f"https://a.com/#{SECRET}"),
     "APIFY_API_URL": NOT_URLS, "TIKTOK_AUTH_URL": NOT_URLS, "TIKTOK_API_URL": NOT_URLS, "RESEND_API_URL": NOT_URLS,
     "CLOUDINARY_UPLOAD_PREFIX": NOT_URLS,
@@ -162,6 +162,20 @@ def test_origins_are_written_as_browsers_write_them(monkeypatch):
     assert settings.frontend_url == expected
     assert settings.origins == set(expected)
     assert settings.public_url == "https://api.example.com:8443"
+
+
+def test_a_proxy_may_serve_the_server_under_a_path(monkeypatch):
+    monkeypatch.setenv("PUBLIC_URL", "https://Example.com:443/Encer/")
+    settings = load_settings()
+    assert (settings.public_url, settings.public_path) == ("https://example.com/Encer", "/Encer")
+    assert settings.own_origins == {"https://example.com"}
+
+
+def test_pages_on_this_machine_may_open_sockets_under_each_name_of_it(monkeypatch):
+    monkeypatch.setenv("PORT", "3123")
+    assert load_settings().own_origins == {"http://127.0.0.1:3123", "http://localhost:3123", "http://[::1]:3123"}
+    monkeypatch.setenv("DOCS_ENABLED", "false")
+    assert load_settings().own_origins == frozenset()
 
 
 def test_a_redirect_uri_is_kept_as_it_is_registered(monkeypatch):

@@ -1,0 +1,59 @@
+// The page at /docs: Swagger UI with one sign-in for all requests.
+import { h } from "./dom.js";
+import { ROOT } from "./session.js";
+import { signInForm } from "./sign-in.js";
+
+const place = document.querySelector("#sign-in");
+const ui = document.querySelector("#ui");
+let session = null;
+
+function showForm(sentence = "") {
+  session = null;
+  const note = h("p", { class: "note", role: "status" }, sentence);
+  place.replaceChildren(note, signInForm({ onSession: showPerson }));
+}
+
+function showPerson(signedIn) {
+  session = signedIn;
+  const out = h("button", { type: "button", onclick: signOut }, "Sign out");
+  place.replaceChildren(h("div", { class: "row", role: "status" },
+    h("p", { class: "who" }, "Signed in as ", h("strong", {}, session.user.name),
+      ` (${session.user.role.toLowerCase()}). Every request below carries your token.`), out));
+  out.focus();
+}
+
+async function signOut() {
+  const ending = session;
+  showForm();
+  await ending.call("POST", "auth/logout").catch(() => {}); // it had ended already
+}
+
+// Swagger UI calls this before each request. The token is renewed here, so it never ends while one reads.
+async function addToken(request) {
+  if (!session || request.loadSpec || !request.url.startsWith(ROOT.href)) return request;
+  try {
+    request.headers.Authorization = `Bearer ${await session.token()}`;
+  } catch (error) {
+    showForm(error.message);
+  }
+  return request;
+}
+
+showForm();
+const response = await fetch(new URL("openapi.json", ROOT), { headers: { Accept: "application/json" } });
+if (response.ok) {
+  const spec = await response.json();
+  spec.servers = [{ url: ROOT.href.replace(/\/$/, "") }]; // where this page was loaded from, whatever PUBLIC_URL says
+  window.SwaggerUIBundle({
+    spec,
+    domNode: ui,
+    docExpansion: "none",
+    defaultModelsExpandDepth: -1,
+    filter: true,
+    deepLinking: true,
+    requestInterceptor: addToken,
+    validatorUrl: null,
+  });
+} else {
+  ui.replaceChildren(h("p", { class: "note" }, `The description cannot be read: the server answered ${response.status}. Reload the page.`));
+}

@@ -1,0 +1,39 @@
+// The form with e-mail and password that both pages use, with the people of `make seed` as a shortcut.
+import { field, h } from "./dom.js";
+import { Session } from "./session.js";
+
+export const PEOPLE = JSON.parse(document.body.dataset.people || "[]");
+
+export function signInForm({ onSession, offered = PEOPLE }) {
+  const email = h("input", { type: "email", name: "email", autocomplete: "username", required: true });
+  const password = h("input", { type: "password", name: "password", autocomplete: "current-password", required: true });
+  const note = h("p", { class: "note", role: "alert" });
+  const button = h("button", { class: "main", type: "submit" }, "Sign in");
+
+  async function submit(event) {
+    event?.preventDefault();
+    note.textContent = "";
+    button.disabled = true;
+    try {
+      onSession(await Session.signIn(email.value, password.value));
+    } catch (error) {
+      note.textContent = error.message;
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  const shortcuts = offered.map((person) => h("button", {
+    type: "button",
+    onclick() {
+      email.value = person.email;
+      password.value = person.password;
+      submit();
+    },
+  }, `${person.name}, ${person.role.toLowerCase()}`));
+
+  return h("form", { onsubmit: submit },
+    h("div", { class: "row" }, field("E-mail", email), field("Password", password), button),
+    shortcuts.length ? h("div", { class: "demo" }, h("span", { class: "muted" }, "Sign in as"), shortcuts) : null,
+    note);
+}
