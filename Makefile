@@ -76,7 +76,7 @@ bench: dev  ## measure every case in turns with its floor, and compare with the 
 bench-scale: dev  ## what sockets, messages, events and statements cost, for docs/scale.md; seven minutes
 	@$(BIN)/python -m bench.scale
 
-routes: runtime  ## the table of routes: method, path, access
+routes: runtime  ## the table of routes: method, path, access, handler, file and line
 	@$(BIN)/python -m handlers
 
 migrate: runtime  ## bring the database of DATABASE_URL (or the packaged one) up to date

@@ -20,7 +20,7 @@ from db.pool import set_codecs
 from db.queries.conversations import FETCH_CHANGES, LIST_MARKED, LIST_MOVED, SEND_MESSAGE
 from db.queries.sessions import LIST_ENDED, LOAD_CALLER
 from db.queries.unread import COUNT_UNREAD, MARK_READ
-from handlers.chat.conversations import FIND_MESSAGE
+from handlers.chat.messages import FIND_MESSAGE
 from realtime.catch_up import LIST_NOTICES
 from tests.helpers.scratch import scratch_folder
 

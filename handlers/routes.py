@@ -11,8 +11,7 @@ from handlers.admin import stats as admin_stats
 from handlers.admin import users as admin_users
 from handlers.auth import sign_in
 from handlers.auth import sign_up as auth
-from handlers.chat import attachments
-from handlers.chat import conversations as chat
+from handlers.chat import attachments, conversations, messages
 from handlers.http.aliases import ALIASES
 from handlers.http.base import Handler
 from handlers.http.endpoint import PUBLIC, Endpoint
@@ -35,7 +34,8 @@ API_MODULES = (
     accounts,
     export,
     connections,
-    chat,
+    conversations,
+    messages,
     attachments,
     notifications,
     admin_users,

@@ -14,7 +14,8 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 from db.queries.conversations import SEND_MESSAGE
-from handlers.chat.conversations import LIST_CONTACTS, LIST_CONVERSATIONS, LIST_MESSAGES
+from handlers.chat.conversations import LIST_CONTACTS, LIST_CONVERSATIONS
+from handlers.chat.messages import LIST_MESSAGES
 from handlers.discovery import LIST_RECENT
 from handlers.notifications import LIST_NOTIFICATIONS
 from handlers.profile.profile import GET_PROFILE

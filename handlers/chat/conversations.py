@@ -1,41 +1,22 @@
-"""Chat: contacts, conversations, messages. What a stranger asks for does not exist; what two said stays readable."""
+"""Contacts and conversations. To strangers a conversation does not exist; it stays readable after a connection ends."""
 
 from datetime import datetime
 from typing import Annotated, Literal
 
-import asyncpg
-
-from db.errors import Conflict, Forbidden, NotFound
-from db.pool import Transaction
-from db.queries.conversations import NewMessage, open_conversation, send_message
+from db.errors import Forbidden, NotFound
+from db.queries.conversations import open_conversation
 from db.queries.search import contains
-from db.queries.unread import follow_deletion, mark_read, update_text
-from db.schemas.fields import BlankAsNone, Body, Id, Line, Text
-from db.schemas.previews import preview
+from db.schemas.fields import BlankAsNone, Id, Line
 from db.schemas.shapes import (
-    DELETED_MESSAGE,
     CardUser,
     Contact,
     ContactConversation,
     Conversation,
     ListedConversation,
-    Message,
-    Shape,
 )
-from handlers.files import FileHandler
 from handlers.http.base import Handler
-from handlers.http.endpoint import MEMBER, NumberedPaging, PageSize, Paging, Seq, endpoint
+from handlers.http.endpoint import MEMBER, PageSize, Paging, endpoint
 from handlers.http.paging import Cursor, key_or_latest, page_of, window
-from realtime.events import (
-    MessageDeleted,
-    MessageEdited,
-    MessageRead,
-    MessageSent,
-    NotificationDeleted,
-    NotificationRead,
-    NotificationReceived,
-    NotificationUpdated,
-)
 
 BY_ACTIVITY = Cursor(datetime, Id)
 
@@ -131,211 +112,8 @@ class ConversationWith(Handler):
         self.reply(conversation)
 
 
-class MessageQuery(NumberedPaging):
-    limit: PageSize = 50
-    before: Seq | None = None
-    after: Seq | None = None
-    peek: bool = False
-
-    @property
-    def newest(self) -> bool:
-        """Whether the page asked for ends with the newest message."""
-        return self.cursor is None and self.before is None and self.after is None and self.page in (None, 1)
-
-
-# A participant gets at least one row, if need be an empty one; a stranger none.
-LIST_MESSAGES = f"""
-    select m.body, m.direction, m.seq from conversations c left join lateral (
-        select {Message.sql("m")} as body, 'before' as direction, m.seq from messages m
-        where m.conversation_id = c.id and ($3::bigint is null or m.seq < $3)
-        order by m.seq desc limit $4 offset $5
-    ) m on true
-    where c.id = $1 and $2 in (c.low_id, c.high_id)
-    order by m.seq desc
-"""
-
-LIST_MESSAGES_AFTER = f"""
-    select m.body, m.direction, m.seq from conversations c left join lateral (
-        select {Message.sql("m")} as body, 'after' as direction, m.seq from messages m
-        where m.conversation_id = c.id and m.seq > $3::bigint
-        order by m.seq limit $4
-    ) m on true
-    where c.id = $1 and $2 in (c.low_id, c.high_id)
-    order by m.seq
-"""
-
-COUNT_MESSAGES = "select count(*) from messages where conversation_id = $1"
-
-BY_SEQ = Cursor(Literal["before", "after"], Seq)
-
-
-class Messages(Handler):
-    @endpoint(MEMBER, query=MessageQuery, returns=list[Message], acts=True)
-    async def get(self, conversation_id: str, query: MessageQuery) -> None:
-        """Messages from old to new. The newest page marks what it shows as read, unless `peek=true`."""
-        asked = window(query, BY_SEQ)
-        direction, seq = asked.key
-        if query.after is not None or query.before is not None:
-            direction, seq = ("after", query.after) if query.after is not None else ("before", query.before)
-        if direction == "after":
-            rows = await self.db.fetch(LIST_MESSAGES_AFTER, conversation_id, self.caller.id, seq, asked.fetch)
-        else:
-            rows = await self.db.fetch(LIST_MESSAGES, conversation_id, self.caller.id, seq, asked.fetch, asked.offset)
-        if not rows:
-            raise NotFound("Conversation")
-        rows = [row for row in rows if row["seq"] is not None]
-        total = await self.db.fetchval(COUNT_MESSAGES, conversation_id) if asked.page else None
-        page = page_of(rows, asked, BY_SEQ, total)
-        if direction != "after":
-            page.data.reverse()
-        if query.newest and not query.peek and rows:
-            await tell_read(self, conversation_id, rows[0]["seq"])
-        self.reply_page(page)
-
-    @endpoint(MEMBER, body=NewMessage, returns=Message, limit="limit_message", statuses=(200, 201))
-    async def post(self, conversation_id: str, new: NewMessage) -> None:
-        """Send a message; the same clientMessageId again answers the first one."""
-        sent = await send_message(self.db, conversation_id, self.caller.id, new)
-        if sent.notice:
-            self.publish(MessageSent(conversation_id, sent.rev, sent.message, self.caller.id))
-            self.publish(NotificationReceived(*sent.notice))
-        self.reply(sent.message, status=201 if sent.notice else 200)
-
-
-async def tell_read(handler: Handler, conversation_id: str, seq: int) -> int:
-    """Move the caller's read mark and tell who looks on; answers what is still unread."""
-    mark = await mark_read(handler.db, conversation_id, handler.caller.id, seq)
-    if mark.moved:
-        handler.publish(MessageRead(conversation_id, handler.caller.id, mark.seq, mark.read_at))
-    if mark.read:
-        handler.publish(NotificationRead(*mark.read))
-    if mark.updated:
-        handler.publish(NotificationUpdated(*mark.updated))
-    return mark.unread_count
-
-
-# Takes the conversation's lock, so that the next statement sees the message as it stays while its rev is handed out.
-LOCK_MESSAGE = """
-    select m.conversation_id, m.sender_id = $2 as mine, c.closed_at is not null as closed,
-        case when c.low_id = $2 then c.high_id else c.low_id end as reader_id
-    from messages m join conversations c on c.id = m.conversation_id
-    where m.id = $1 and $2 in (c.low_id, c.high_id)
-    for update of c
-"""
-
-# The preview showed the old text, so it follows the message.
-EDIT_MESSAGE = f"""
-    with message as (
-        update messages m set content = $2, is_edited = true, rev = c.last_rev + 1, updated_at = clock_timestamp()
-        from conversations c
-        where m.id = $1 and c.id = m.conversation_id and m.deleted_at is null
-        returning m.*
-    ), conversation as (
-        update conversations c set last_rev = m.rev, updated_at = clock_timestamp(),
-            last_message = case when m.seq = c.last_seq then $3 else c.last_message end
-        from message m where c.id = m.conversation_id
-    )
-    select {Message.sql("m")} as body, m.rev from message m
-"""
-
-DELETE_MESSAGE = f"""
-    with old as (
-        select id, file_url from messages where id = $1 and deleted_at is null
-    ), message as (
-        update messages m set content = '{DELETED_MESSAGE}', file_url = null, file_name = null, file_size = null,
-            message_type = 'TEXT', rev = c.last_rev + 1, deleted_at = clock_timestamp(), updated_at = clock_timestamp()
-        from conversations c, old
-        where m.id = old.id and c.id = m.conversation_id
-        returning m.*
-    ), conversation as (
-        update conversations c set last_rev = m.rev, updated_at = clock_timestamp(),
-            last_message = case when m.seq = c.last_seq then m.content else c.last_message end
-        from message m where c.id = m.conversation_id
-    ), file as (
-        delete from attachments a using old
-        where a.url = old.file_url
-            and not exists (select from messages o where o.file_url = old.file_url and o.id <> old.id)
-        returning a.url
-    )
-    select m.seq, m.rev, (select url from file) as unused_file from message m
-"""
-
-
-class Edit(Body):
-    content: Annotated[str, Text(5000)]
-
-
-class OneMessage(FileHandler):
-    @endpoint(MEMBER, body=Edit, returns=Message)
-    async def patch(self, message_id: str, edit: Edit) -> None:
-        """Change the text of one's own message."""
-        async with self.db.transaction() as tx:
-            found = await self.lock(tx, message_id)
-            shown = preview(edit.content)
-            edited = await tx.fetchrow(EDIT_MESSAGE, message_id, edit.content, shown)
-            if edited is None:
-                raise Conflict("A deleted message cannot be edited")
-            tx.after_commit(self.publish, MessageEdited(found["conversation_id"], edited["rev"], edited["body"]))
-            for notice in await update_text(tx, message_id, shown):
-                tx.after_commit(self.publish, NotificationUpdated(*notice))
-        self.reply(edited["body"])
-
-    @endpoint(MEMBER)
-    async def delete(self, message_id: str) -> None:
-        """Delete one's own message: its text and file are gone, its place stays."""
-        async with self.db.transaction() as tx:
-            found = await self.lock(tx, message_id)
-            deleted = await tx.fetchrow(DELETE_MESSAGE, message_id)
-            if deleted is not None:
-                conversation_id = found["conversation_id"]
-                event = MessageDeleted(conversation_id, message_id, deleted["seq"], deleted["rev"])
-                tx.after_commit(self.publish, event)
-                followed = await follow_deletion(tx, conversation_id, found["reader_id"], message_id)
-                for notice in followed.updated:
-                    tx.after_commit(self.publish, NotificationUpdated(*notice))
-                for notice_id in followed.deleted:
-                    tx.after_commit(self.publish, NotificationDeleted(*notice_id))
-                tx.after_commit(self.forget, deleted["unused_file"])
-        self.reply(message="Message deleted")
-
-    async def lock(self, tx: Transaction, message_id: str) -> asyncpg.Record:
-        """Lock the conversation of a message of the caller's, and return it with the one who reads that message."""
-        found = await tx.fetchrow(LOCK_MESSAGE, message_id, self.caller.id)
-        if found is None:
-            raise NotFound("Message")
-        if not found["mine"]:
-            raise Forbidden("Only its sender can change a message")
-        if found["closed"]:
-            raise Forbidden("You are no longer connected; this conversation is read-only")
-        return found
-
-
-FIND_MESSAGE = """
-    select m.conversation_id, m.seq from messages m join conversations c on c.id = m.conversation_id
-    where m.id = $1 and $2 in (c.low_id, c.high_id)
-"""
-
-
-class Unread(Shape):
-    unread_count: int
-
-
-class ReadMessage(Handler):
-    @endpoint(MEMBER, returns=Unread)
-    async def patch(self, message_id: str) -> None:
-        """Everything up to this message is read."""
-        found = await self.db.fetchrow(FIND_MESSAGE, message_id, self.caller.id)
-        if found is None:
-            raise NotFound("Message")
-        unread = await tell_read(self, found["conversation_id"], found["seq"])
-        self.reply({"unreadCount": unread})
-
-
 routes = [
     ("/chat/contacts", Contacts),
     ("/chat/conversations", Conversations),
     ("/chat/conversations/{other_user_id}", ConversationWith),
-    ("/chat/conversations/{conversation_id}/messages", Messages),
-    ("/chat/messages/{id}", OneMessage),
-    ("/chat/messages/{id}/read", ReadMessage),
 ]

@@ -1,13 +1,16 @@
 """Every route × every caller: callers without the right are refused before anything else, and no route is missing."""
 
+import re
 from uuid import uuid4
 
 import pytest
 from tornado.web import RequestHandler
 
+from handlers.__main__ import lines
 from handlers.http.endpoint import PUBLIC, Endpoint
 from handlers.http.router import PARAMETER, Route, Table
 from handlers.routes import make_table
+from tests.guards.product import ROOT
 
 TABLE = make_table()
 ROUTES = [route for route in TABLE.routes if route.path != "/ws"]
@@ -67,6 +70,21 @@ def test_a_method_that_names_no_access_does_not_start():
 
     with pytest.raises(TypeError, match="does not say who may call it"):
         Table([("/careless", Careless)], RequestHandler)
+
+
+def test_make_routes_prints_where_each_handler_is():
+    printed = list(zip(sorted(TABLE.routes, key=lambda route: route.path), lines(TABLE.routes), strict=True))
+    for route, line in printed:
+        place = re.search(r" (\w+)\.(\w+) +(\S+\.py):(\d+)", line)
+        assert place, line
+        source = (ROOT / place[3]).read_text().split("\n")
+        following = "\n".join(source[int(place[4]) - 1 :])
+        method = re.search(r"^    async def (\w+)\(", following, re.MULTILINE)
+        assert method and method[1] == place[2], line
+        assert f"class {place[1]}" in "\n".join(source), line
+        assert line.startswith(f"{route.method} ") and f" {route.path} " in line
+    alias = next(line for _, line in printed if line.startswith("POST   /api/v1/connections/send "))
+    assert "AskToConnect.post" in alias and alias.endswith("  = POST /api/v1/connections/request")
 
 
 def test_fixed_segments_go_before_parameters_and_ids_are_ids():
