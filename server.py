@@ -2,7 +2,7 @@
 
 import sys
 
-from services.logs import complain, configure_logs, start_logs, text_or_json, write_out
+from services.logs import complain, configure_logs, default_format, start_logs, text_or_json, write_out
 
 if __name__ == "__main__":
     start_logs()  # before all other imports: what they warn about has the format of all other lines
@@ -197,7 +197,7 @@ def main() -> int:
     except SettingsError as error:
         complain("Invalid settings:", str(error).splitlines())
         return 2
-    configure_logs(settings.log_format, settings.log_level)
+    configure_logs(settings.log_format or default_format(settings.app_env), settings.log_level)
     servers = EmbeddedServers(settings.data_dir)
     embedded = settings.database_url is None or settings.redis_url is None
     try:

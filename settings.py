@@ -242,7 +242,7 @@ class Settings(BaseSettings):
     docs_enabled: bool | None = None  # without it: outside production
     data_dir: Path = Path(".data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["console", "json"] = "console"
+    log_format: Literal["console", "json"] | None = None  # json in production, else console
     trusted_proxies: Networks = []
 
     database_url: DatabaseUrl | None = None

@@ -5,8 +5,10 @@ With LOG_FORMAT=json every line on stdout and stderr is one JSON object, from st
 
 import logging
 import os
+import re
 import sys
 import threading
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -19,6 +21,14 @@ log = structlog.get_logger()
 
 STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True)
 LIBRARIES_LEVEL = logging.WARNING
+
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+
+
+def read_request_id(given: str) -> str:
+    """Return the id that the client or a proxy has given if it is well-formed, else a new one."""
+    return given if REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
 
 
 class Format:
@@ -35,7 +45,11 @@ def start_logs() -> None:
         found = dotenv_values(".env")
     logging.disable(logging.NOTSET)
     known = {name.upper(): value for name, value in [*found.items(), *os.environ.items()] if value}
-    configure_logs(known.get("LOG_FORMAT") or "console", "INFO")
+    configure_logs(known.get("LOG_FORMAT") or default_format(known.get("APP_ENV")), "INFO")
+
+
+def default_format(app_env: str | None) -> str:
+    return "json" if app_env == "production" else "console"
 
 
 def configure_logs(log_format: str, log_level: str) -> None:

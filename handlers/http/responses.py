@@ -1,7 +1,5 @@
 """The half of a handler that answers: headers, JSON bodies and errors. base.py has the half that reads the request."""
 
-import re
-import uuid
 from collections.abc import Collection
 from functools import cached_property
 from types import TracebackType
@@ -16,10 +14,9 @@ from db.errors import BadRequest, DomainError, Internal, find_domain_error
 from handlers.http.application import App
 from handlers.http.paging import PageOf
 from services.errors import VendorError
+from services.logs import read_request_id
 
 log = structlog.get_logger()
-
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
@@ -27,12 +24,6 @@ PREFLIGHT = {
     "Access-Control-Max-Age": "600",
 }
 EXPOSED = "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
-
-
-def read_request_id(headers: HTTPHeaders) -> str:
-    """Return the client's request id if it is well-formed, else a new one."""
-    given = headers.get("X-Request-ID", "")
-    return given if REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
 
 
 def common_headers(headers: HTTPHeaders, request_id: str, origins: Collection[str]) -> dict[str, str]:
@@ -59,7 +50,7 @@ class Responder(RequestHandler):
 
     @cached_property
     def request_id(self) -> str:
-        return read_request_id(self.request.headers)
+        return read_request_id(self.request.headers.get("X-Request-ID", ""))
 
     @cached_property
     def lasting_headers(self) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The WebSocket at /ws: the upgrade, and the dispatch of frames to commands. client.py holds the client's state."""
 
-import uuid
 from typing import Any
 
 import orjson
@@ -30,6 +29,7 @@ from realtime.sockets.errors import InvalidFrame, UnknownEvent
 from realtime.sockets.frames import parse
 from realtime.sockets.protocol import Protocol
 from realtime.wiring import Realtime
+from services.logs import read_request_id
 from services.metrics import REFUSALS, SOCKETS, SOCKETS_CLOSED, SOCKETS_OPENED, close_code_label
 from services.security.rate_limit import LocalCounters
 
@@ -72,6 +72,8 @@ class Socket(WebSocketHandler):
         self.client = Client(self.realtime, self)
         self.frame_rate = LocalCounters()
         self.has_body = False
+        self.request_id = read_request_id(self.request.headers.get("X-Request-ID", ""))
+        self.set_header("X-Request-ID", self.request_id)
 
     # -- the upgrade -------------------------------------------------------------------------------------------------
 
@@ -115,15 +117,13 @@ class Socket(WebSocketHandler):
             super().on_connection_close()
 
     async def refuse_upgrade(self, error: DomainError) -> None:
-        request_id = str(uuid.uuid4())
         self.set_status(error.status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("X-Request-ID", request_id)
         self.clear_header("Server")
         for name, value in error.headers.items():
             self.set_header(name, value)
-        await self.finish({**error.body(), "requestId": request_id})
+        await self.finish({**error.body(), "requestId": self.request_id})
 
     async def open(self, *_: str) -> None:
         SOCKETS.inc()

@@ -1,0 +1,79 @@
+"""A cluster of real processes behind nginx: its logs, from start to stop."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import structlog
+
+from db.packaged.servers import ServerUrls, free_port
+from deploy.cluster import Cluster
+from tests.helpers.clients import SocketClient
+from tests.helpers.nginx import running_nginx
+from tests.helpers.processes import Remote
+from tests.helpers.programs import needs_program
+from tests.helpers.raw_http import exchange, request
+
+pytestmark = needs_program("nginx", package="nginx")
+
+GIVEN = "a-client-gave-this-id"
+
+
+def nginx_ids(folder: Path) -> dict[str, str]:
+    """Return the request id of each path in nginx' access log, whose lines begin with the time."""
+    lines = (folder / "access.log").read_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 127\.0\.0\.1 \d{3} ", line) for line in lines), lines
+    return {line.split('"')[1]: line.split()[4] for line in lines}
+
+
+async def test_one_request_id_in_the_logs_the_answer_and_its_body(instance, tmp_path):
+    with running_nginx(tmp_path, [instance.port]) as port, structlog.testing.capture_logs() as logged:
+        answers = {
+            "/api/v1/nothing": await exchange(port, request("GET /api/v1/nothing")),
+            "/api/v1/profile/me": await exchange(port, request("GET /api/v1/profile/me", f"X-Request-ID: {GIVEN}")),
+            "/ws": await exchange(port, request("GET /ws", "X-Request-ID: no\tid")),
+        }
+    logged_ids = {line["path"]: line["request_id"] for line in logged if line["event"] == "request"}
+    answered = {path: answer.headers["x-request-id"] for path, answer in answers.items()}
+    assert answered == {path: answer.json["requestId"] for path, answer in answers.items()}
+    assert answered == logged_ids
+    assert answered == nginx_ids(tmp_path)
+    assert answered["/api/v1/profile/me"] == GIVEN
+    assert answered["/ws"] != "no\tid"
+
+
+async def test_an_error_of_nginx_has_the_id_of_its_log(tmp_path):
+    with running_nginx(tmp_path, [free_port()]) as port:
+        answer = await exchange(port, request("GET /health", f"X-Request-ID: {GIVEN}"))
+    assert (answer.status, answer.headers["x-request-id"], answer.json["requestId"]) == (503, GIVEN, GIVEN)
+    assert nginx_ids(tmp_path) == {"/health": GIVEN}
+
+
+async def test_no_warning_from_start_to_stop(servers: ServerUrls, tmp_path: Path, api, people):
+    """WARNING and above is what an operator must act on, and here is nothing to do."""
+    ports = [free_port(), free_port()]
+    secret = api.instance.settings.jwt_access_secret.get_secret_value()  # people's tokens are valid in the cluster too
+    cluster = Cluster(tmp_path, ports, free_port(), servers, LOG_FORMAT="json", JWT_ACCESS_SECRET=secret)
+    try:
+        await asyncio.to_thread(cluster.start)
+        hanako, salon = await people.influencer(), await people.salon()
+        conversation = await people.connect(hanako, salon)
+        proxy = Remote(api, cluster.port)
+        sockets: list[SocketClient] = [await proxy.socket(person) for person in (hanako, salon)]
+        for socket in sockets:
+            await socket.join(conversation)
+        for number in range(10):
+            path = f"/chat/conversations/{conversation}/messages"
+            assert (await proxy.post(path, {"content": f"message {number}"}, hanako)).status == 201
+            await sockets[1].expect("message_sent")
+        assert (await proxy.get("/nothing")).status == 404
+    finally:
+        await asyncio.to_thread(cluster.stop)  # drains both under open sockets
+    logs = {path: path.read_text() for path in tmp_path.glob("instance-*.log")}
+    assert len(logs) == 2
+    lines = [json.loads(line) for text in logs.values() for line in text.splitlines()]
+    assert {"request", "stopping", "stopped"} <= {line["event"] for line in lines}
+    assert [line for line in lines if line["level"] not in ("info", "debug")] == []
+    complaints = (tmp_path / "error.log").read_text().splitlines()
+    assert [line for line in complaints if "setrlimit" not in line] == []  # only root may raise that limit
