@@ -19,7 +19,7 @@ import uvloop
 from tornado.netutil import bind_sockets
 
 from db import tasks
-from db.connect import CannotConnect, reason_of, wait_for_database
+from db.connect import UnusableDatabase, reason_of, wait_for_database
 from db.migrate import migrate
 from db.packaged.programs import ServersError
 from db.packaged.servers import EmbeddedServers, ServerUrls
@@ -202,7 +202,7 @@ def main() -> int:
     embedded = settings.database_url is None or settings.redis_url is None
     try:
         uvloop.run(serve(settings, find_servers(settings, servers), embedded))
-    except (ServersError, CannotConnect, CannotListen) as error:
+    except (ServersError, UnusableDatabase, CannotListen) as error:
         complain(str(error))
         return 1
     except (DatabaseUnavailable, psycopg.OperationalError) as error:  # it has gone since it was waited for

@@ -46,8 +46,12 @@ SOCKET_OPTIONS = {
 }
 
 
-class CannotConnect(Exception):
-    """The text is a sentence for operators, without any part of the address."""
+class UnusableDatabase(Exception):
+    """The text is a sentence for operators, without user, password or host of the address."""
+
+
+class CannotConnect(UnusableDatabase):
+    """No server answers, or it refuses the connection."""
 
 
 class Connector:

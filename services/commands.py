@@ -6,7 +6,7 @@ from typing import ParamSpec
 
 import psycopg
 
-from db.connect import CannotConnect, reason_of
+from db.connect import UnusableDatabase, reason_of
 from db.packaged.programs import ServersError
 from db.pool import UNAVAILABLE, DatabaseUnavailable
 from services.logs import complain
@@ -25,7 +25,7 @@ def program(main: Callable[P, int]) -> Callable[P, int]:
         except SettingsError as error:
             complain("Invalid settings:", str(error).splitlines())
             return 2
-        except (ServersError, CannotConnect) as error:
+        except (ServersError, UnusableDatabase) as error:
             complain(str(error))
         except (psycopg.OperationalError, DatabaseUnavailable, *UNAVAILABLE) as error:
             reason = reason_of(error.__cause__ or error)

@@ -30,8 +30,6 @@ create table influencers (
     region text,
     age int,
     gender text,
-    followers_count bigint not null default 0,        -- highest of the active accounts; kept by the sync
-    engagement_rate double precision not null default 0,  -- of that account
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint influencers_pkey primary key (id),

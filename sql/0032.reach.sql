@@ -1,2 +1,1 @@
--- Reach is kept in one place: the listing takes it from the accounts by itself, whoever writes those.
-alter table influencers drop column followers_count, drop column engagement_rate;
+-- Empty: reach is part of an earlier migration.

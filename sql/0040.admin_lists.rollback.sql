@@ -1,1 +1,1 @@
-drop index users_name_idx;
+-- Loses no data: the migration is empty.

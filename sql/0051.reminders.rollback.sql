@@ -1,3 +1,1 @@
-drop index email_outbox_failed_at_idx;
-drop index email_outbox_sent_at_idx;
-drop index social_media_accounts_unproven_idx;
+-- Loses no data: the migration is empty.

@@ -1,1 +1,1 @@
-drop table scrape_runs;
+-- Loses no data: the migration is empty.

@@ -1,3 +1,1 @@
-drop index scrape_runs_ended_at_idx;
-drop index social_media_accounts_oauth_idx;
-alter table social_media_accounts drop column tokens_refreshed_at;
+-- Loses no data: the migration is empty.

@@ -1,1 +1,1 @@
-drop index attachments_created_at_idx;
+-- Loses no data: the migration is empty.

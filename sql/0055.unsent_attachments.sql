@@ -1,2 +1,1 @@
--- Which files are old: housekeeping asks, to find those that were never sent.
-create index attachments_created_at_idx on attachments (created_at);
+-- Empty: unsent_attachments is part of an earlier migration.

@@ -1,1 +1,1 @@
-alter table token_revocations drop column refresh_token;
+-- Loses no data: the migration is empty.

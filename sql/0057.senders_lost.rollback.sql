@@ -1,1 +1,1 @@
-alter table email_outbox drop column senders_lost;
+-- Loses no data: the migration is empty.

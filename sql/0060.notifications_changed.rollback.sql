@@ -1,1 +1,1 @@
-drop index notifications_updated_at_idx;
+-- Loses no data: the migration is empty.

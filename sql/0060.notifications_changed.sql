@@ -1,2 +1,1 @@
--- What every instance asks every second or two: which notifications of the users it holds have changed?
-create index notifications_updated_at_idx on notifications (updated_at);
+-- Empty: notifications_changed is part of an earlier migration.

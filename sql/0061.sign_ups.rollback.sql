@@ -1,1 +1,1 @@
-drop table sign_ups;
+-- Loses no data: the migration is empty.

@@ -1,1 +1,1 @@
-drop table otp_attempts;
+-- Loses no data: the migration is empty.

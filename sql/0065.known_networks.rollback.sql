@@ -1,1 +1,1 @@
-drop table known_networks;
+-- Loses no data: the migration is empty.

@@ -1,1 +1,1 @@
-drop function count_unread(uuid, uuid);
+-- Loses no data: the migration is empty.

@@ -1,2 +1,1 @@
-update salons set region = lower(region collate "C") where length(region) = 2;
-update influencers set region = lower(region collate "C") where length(region) = 2;
+-- Loses no data: the migration is empty.

@@ -1,3 +1,1 @@
-drop index activity_logs_terms_idx;
-drop function log_terms(text, text);
-alter table activity_logs drop column document;
+-- Loses no data: the migration is empty.

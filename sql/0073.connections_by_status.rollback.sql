@@ -1,1 +1,1 @@
-drop index connection_requests_status_idx;
+-- Loses no data: the migration is empty.

@@ -1,2 +1,1 @@
--- Admins list the requests of a status, newest first.
-create index connection_requests_status_idx on connection_requests (status, created_at, id);
+-- Empty: connections_by_status is part of an earlier migration.

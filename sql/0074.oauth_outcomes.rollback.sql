@@ -1,3 +1,1 @@
-delete from oauth_states where verifier is null;
-alter table oauth_states drop column answer_hash, drop column answered_at, drop column outcome,
-    alter column verifier set not null;
+-- Loses no data: the migration is empty.

@@ -1,4 +1,4 @@
-"""All accounts but those of admins and deleted ones: searches and sorts over the table `directory` (sql/0071)."""
+"""All accounts but those of admins and deleted ones: searches and sorts over the table `directory` (sql/0013)."""
 
 from db.queries.search import Sort, contains, find_page, grams_of
 

@@ -1,4 +1,4 @@
-"""Who can be discovered: searches and sorts over the table `listings` (sql/0031), which triggers keep."""
+"""Who can be discovered: searches and sorts over the table `listings` (sql/0012), which triggers keep."""
 
 from db.queries.search import LAST_ID, Sort, contains, find_page, grams_of
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from db.migrate import FOLDER
 from db.pool import Database
 from handlers.routes import make_table
 from tests.helpers.clients import Api
@@ -70,12 +69,3 @@ async def test_a_region_is_answered_and_found(api: Api, people: People, db: Data
         [found] = (await api.get(f"/discovery/{what}?region={written}", admin)).data
         assert found["region"] == "JP"
     assert (await api.get("/discovery/regions", admin)).data == [{"region": "JP", "count": 2}]
-
-
-async def test_codes_that_were_stored_in_lower_case_are_converted(people: People, db: Database):
-    for add, table in ((people.influencer, "influencers"), (people.salon, "salons")):
-        for region in ("jp", "us", "mie", None):
-            person = await add(str(region))
-            await db.execute(f"update {table} set region = $2 where user_id = $1", person.id, region)
-    await db.execute((FOLDER / "0069.country_codes.sql").read_text())
-    assert sorted(await stored(db)) == ["JP"] * 4 + ["US"] * 4 + ["mie"] * 4

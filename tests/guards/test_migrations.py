@@ -2,18 +2,36 @@
 leaves a database that the next start completes."""
 
 import multiprocessing
+import os
 import random
+import re
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing.connection import Connection
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
 from yoyo import get_backend, read_migrations
 
-from db.migrate import FOLDER, migrate, migration_ids, rollback
+from db.migrate import (
+    FOLDER,
+    MigrationRefused,
+    drop_data,
+    keeps_data,
+    main,
+    migrate,
+    migration_ids,
+    number,
+    rollback,
+)  # fmt: skip
 from db.packaged.servers import ServerUrls
+from tests.helpers.processes import ROOT
 
 KILLS = 30
 LONGEST_LIFE = 60  # statements until a kill: several migrations
@@ -31,6 +49,15 @@ LIST_UNNAMED = """
 
 LIST_COLUMNS = """
     select table_name, column_name, data_type, is_nullable from information_schema.columns where table_schema = 'public'
+"""
+
+
+ADD_SALON = """
+    with added as (
+        insert into users (name, email, role, email_verified_at, onboarded_at)
+        values ('Sakura', 'sakura@example.com', 'SALON', now(), now()) returning id
+    )
+    insert into salons (user_id, business_name) select id, 'Sakura' from added
 """
 
 
@@ -65,9 +92,84 @@ def test_up_down_up(fresh_database: str):
     assert migrate(fresh_database) == count
     assert {"users", "messages", "job_runs", "email_outbox"} <= tables(fresh_database)
     assert migrate(fresh_database) == 0
-    assert rollback(fresh_database) == count
+    assert rollback(fresh_database, lose_data=True) == count
     assert tables(fresh_database) == set()
     assert migrate(fresh_database) == count
+
+
+def end_of_program(url: str, *program: str) -> str:
+    """Run a program that must fail, and return the one line that it prints."""
+    environment = {**os.environ, "DATABASE_URL": url, "REDIS_URL": "redis://127.0.0.1:1", "PORT": "0"}
+    command = [sys.executable, *program]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (1, ""), ended
+    [line] = ended.stderr.splitlines()
+    return line
+
+
+def test_a_database_of_another_release_is_not_changed(servers: ServerUrls, fresh_database: str):
+    migrate(fresh_database)
+    with psycopg.connect(fresh_database, autocommit=True) as conn:
+        conn.execute("delete from _yoyo_migration where migration_id = '0013.directory'")
+        conn.execute(
+            "insert into _yoyo_migration (migration_hash, migration_id) values ('1', '0071.other'), ('2', '0072.other')"
+        )
+    before = marks(fresh_database), schema(fresh_database)
+    for change in (migrate, partial(rollback, last=5, lose_data=True)):
+        with pytest.raises(MigrationRefused, match=r"fresh was not changed, .* 0071\.other and 1 others\)"):
+            change(fresh_database)
+    for program in (["-m", "db.migrate"], ["server.py"]):
+        line = end_of_program(fresh_database, *program)
+        assert "The database fresh was not changed" in line
+        assert "pg_dump --format=custom --file=fresh.dump fresh" in line
+        assert "-m db.migrate --drop-data fresh" in line
+    assert (marks(fresh_database), schema(fresh_database)) == before
+    with pytest.raises(MigrationRefused, match="the database is fresh, not other"):
+        drop_data(fresh_database, "other")
+    assert (marks(fresh_database), schema(fresh_database)) == before
+    drop_data(fresh_database, "fresh")
+    assert migrate(fresh_database) == len(migration_ids())
+    assert schema(fresh_database) == schema(servers.database_url)
+
+
+def test_to_a_migration_and_back(servers: ServerUrls, fresh_database: str, monkeypatch, capsys):
+    settings = SimpleNamespace(database_url=SecretStr(fresh_database))
+    monkeypatch.setattr("db.migrate.load_settings", lambda: settings)
+    newest = max(number(found) for found in migration_ids())
+    assert main(["--to", "3"]) == 0
+    assert max(number(found) for found in marks(fresh_database)) == 3
+    assert "sessions" in tables(fresh_database) and "messages" not in tables(fresh_database)
+    assert main([]) == 0
+    with psycopg.connect(fresh_database, autocommit=True) as conn:
+        conn.execute(ADD_SALON)
+        found = conn.execute("select * from directory").fetchall(), conn.execute("select * from listings").fetchall()
+        assert [len(rows) for rows in found] == [1, 1]
+        # What a rollback drops and the migration computes again needs no permission.
+        assert main(["--to", "11"]) == 0
+        assert {"listings", "directory"}.isdisjoint(tables(fresh_database))
+        assert main(["--to", str(newest)]) == 0
+        again = conn.execute("select * from directory").fetchall(), conn.execute("select * from listings").fetchall()
+        assert again == found
+    with pytest.raises(MigrationRefused, match=r"rollback of 0011\.job_runs, .*0006\.connections would lose data: "):
+        main(["--to", "5"])
+    assert marks(fresh_database) == migration_ids()
+    capsys.readouterr()
+    assert main(["--to", "5", "--lose-data"]) == 0
+    undone = [found for found in migration_ids() if number(found) > 5]
+    assert capsys.readouterr().out == f"{len(undone)} migrations rolled back\n"
+    assert "connection_requests" not in tables(fresh_database)
+    main([])
+    assert schema(fresh_database) == schema(servers.database_url)
+
+
+@pytest.mark.parametrize("migration", sorted(migration_ids()))
+def test_a_rollback_that_drops_data_says_so(migration: str):
+    """Only a table that its migration fills from others can be dropped without losing data."""
+    statements = (FOLDER / f"{migration}.rollback.sql").read_text()
+    filled = set(re.findall(r"^insert into (\w+) select", (FOLDER / f"{migration}.sql").read_text(), re.MULTILINE))
+    dropped = set(re.findall(r"drop table (\w+)", statements))
+    loses = bool(dropped - filled) or bool(re.search(r"drop column|^(delete|update) ", statements, re.MULTILINE))
+    assert not (loses and keeps_data(migration))
 
 
 def test_several_instances_at_once(fresh_database: str):

@@ -26,7 +26,7 @@ BUILDERS = {
 }  # fmt: skip
 FRAGMENTS = {"handlers.admin.connections.requests_of"}  # part of statements that are prepared
 # These ask the server or the pooler, not the schema.
-INLINE = {"db.connect.ask", "db.connect.Connector", "db.migrate.lock", "db.migrate.turn"}
+INLINE = {"db.connect.ask", "db.connect.Connector", "db.migrate.lock", "db.migrate.name_of", "db.migrate.turn"}
 FOR_PSQL = {"db.packaged.servers.CREATE_DATABASE"}  # ends with \gexec, a command of psql
 
 

@@ -3,7 +3,6 @@
 import asyncio
 from ipaddress import ip_network
 from itertools import permutations
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import bcrypt
@@ -351,21 +350,3 @@ async def test_with_an_unverified_account_its_sign_ups_are_deleted(office, peopl
     assert (await office.log_in(VICTIM)).code == "INVALID_CREDENTIALS"
     assert await db.fetchval("select count(*) from sign_ups") == 0
     assert (await office.sign_up(VICTIM)).user_id != first.user_id
-
-
-async def test_accounts_that_wait_at_the_upgrade_keep_their_code(office, instance: Instance, people: People, db):
-    salon, verified = await people.salon("Salon"), await people.influencer()
-    await db.execute("update users set email_verified_at = null, email = $2 where id = $1", salon.id, EMAIL)
-    digest = instance.services.otps.digest(EMAIL, "VERIFY", "123456")
-    issue = (
-        "insert into otps (user_id, purpose, code_hash, expires_at) values ($1, 'VERIFY', $2, now() + interval '1 h')"
-    )
-    for person in (salon, verified):
-        await db.execute(issue, person.id, digest)
-    migration = (Path(__file__).parents[3] / "sql/0061.sign_ups.sql").read_text()
-    await db.execute(migration[migration.index("insert into sign_ups") :])
-    assert await db.fetchval("select count(*) from sign_ups") == 1
-    who = VICTIM._replace(password=PASSWORD)
-    assert (await office.log_in(who)).code == "EMAIL_NOT_VERIFIED"
-    assert (await office.enter("123456")).body["role"] == "SALON"
-    assert (await office.log_in(who)).body["user"]["salon"]["businessName"] == "Salon K.K."

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -276,16 +275,3 @@ async def test_what_is_told_of_a_deleted_notification_afterwards_is_no_news(chat
     await chat.expect("notification_deleted")
     instance.realtime.publisher.publish(NotificationReceived(*sent.notice))
     assert await chat.count("notification_received") == [0, 0]
-
-
-async def test_the_migration_repairs_what_was_left_apart(chat: Chat, people, db):
-    repair = (Path(__file__).parents[3] / "sql/0068.unread_messages.sql").read_text().partition("end $$;")[2]
-    messages = await chat.say(*TEXTS)
-    gone = await people.influencer()
-    await send_message(db, await people.connect(gone, chat.sakura), gone.id, NewMessage(content="deleted"))
-    await db.execute("update messages set deleted_at = now() where id = $1 or content = 'deleted'", messages[2]["id"])
-    await db.execute(repair)
-    before = [notification] = await chat.notifications()
-    assert (notification["message"], json.loads(notification["metadata"])["count"]) == ("two", 2)
-    await db.execute(repair)
-    assert await chat.notifications() == before

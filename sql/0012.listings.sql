@@ -1,11 +1,22 @@
--- Who can be discovered: onboarded, verified, active accounts, one row each, with all that they are sought and sorted by.
--- Nobody writes here but refresh_listing; lists never touch users, influencers or salons but for the rows they answer.
+-- follower_step: return eight steps a decade, so that a range of followers is a short list of terms.
+create function follower_step(bigint) returns int
+    language sql immutable parallel safe strict
+    return floor(8 * log(greatest($1, 1)::double precision))::int;
+
+-- listing_terms: return all terms by which the index finds a listing, in one array and so in one index. Grams have at most
+-- two characters, categories and terms with a colon have more, and roles are upper case: no two kinds can be equal.
+create function listing_terms(role text, region text, categories text[], followers bigint, document text) returns text[]
+    language sql immutable parallel safe cost 1000
+    return array[role, 'region:' || region, 'followers:' || follower_step(followers)] || categories || grams(document);
+
+-- Profiles that can be discovered: one row for each onboarded, verified, active account, with all columns that searches
+-- filter and sort by. Only refresh_listing writes here. Searches read users, influencers and salons for their results only.
 create table listings (
     user_id uuid not null,
     role text not null,
     region text,
     categories text[] not null,
-    category_set text not null,                -- the same as one text: an index of texts is a tenth of one of arrays
+    category_set text not null,                -- the same as one text: its index is a tenth of the size
     followers_count bigint not null,           -- the highest of the active accounts
     engagement_rate double precision not null, -- of that account
     created_at timestamptz not null,
@@ -19,10 +30,10 @@ create index listings_followers_idx on listings (role, followers_count, user_id)
 create index listings_engagement_idx on listings (role, engagement_rate, user_id);
 create index listings_region_idx on listings (role, region);
 create index listings_category_set_idx on listings (role, category_set);
--- No fastupdate: profiles change seldom, and a pending list would be read in full by every search.
+-- No fastupdate: profiles change seldom, and every search would read the whole pending list.
 create index listings_terms_idx on listings
     using gin (listing_terms(role, region, categories, followers_count, document)) with (fastupdate = off);
--- The terms' statistics would cost ANALYZE seconds, and the lists are planned without them.
+-- Statistics of the terms would take ANALYZE seconds, and no plan needs them.
 alter index listings_terms_idx alter column 1 set statistics 0;
 
 create view listing_sources as
@@ -44,7 +55,7 @@ create view listing_sources as
     from users u join salons s on s.user_id = u.id
     where u.role = 'SALON' and u.status = 'ACTIVE' and u.email_verified_at is not null and u.onboarded_at is not null;
 
--- Two transactions that change one person's name and bio take turns, so that neither writes the other's old text.
+-- Two transactions that change one person's name and bio wait for each other, so that neither writes outdated text.
 create function refresh_listing(person uuid) returns void language plpgsql as $$
 begin
     perform pg_advisory_xact_lock(hashtextextended(person::text, 31));
@@ -75,7 +86,7 @@ begin
     return null;
 end $$;
 
--- At commit, when a transaction holds all its other locks already: it never waits for another one crosswise.
+-- At commit, when a transaction holds all its other locks already, so that two transactions cannot deadlock.
 create constraint trigger users_listing after update of name, role, status, email_verified_at, onboarded_at on users
     deferrable initially deferred for each row execute function refresh_user_listing();
 create constraint trigger influencers_listing after insert or delete or update of bio, region, categories on influencers

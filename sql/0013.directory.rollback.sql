@@ -1,3 +1,4 @@
+-- Loses no data: the migration fills the table again.
 drop trigger salons_directory on salons;
 drop trigger users_directory on users;
 drop function refresh_salon_directory();
@@ -6,4 +7,3 @@ drop function refresh_directory(uuid);
 drop view directory_sources;
 drop table directory;
 drop function directory_terms(text, text, boolean, text);
-create index users_name_idx on users (lower(name), id);

@@ -1,4 +1,4 @@
--- One row per unordered pair, whoever asked. Ending a connection deletes it; the conversation outlives it, closed.
+-- One row per unordered pair of users. Ending a connection deletes the row; the conversation stays, closed.
 create table connection_requests (
     id uuid not null default new_id(),
     sender_id uuid not null,
@@ -18,3 +18,5 @@ create unique index connection_requests_pair_key
 create index connection_requests_sender_idx on connection_requests (sender_id, status, created_at desc, id desc);
 create index connection_requests_receiver_idx on connection_requests (receiver_id, status, created_at desc, id desc);
 create index connection_requests_created_at_idx on connection_requests (created_at desc, id desc);
+-- Admins list the requests of a status, newest first.
+create index connection_requests_status_idx on connection_requests (status, created_at, id);

@@ -1,12 +1,12 @@
--- Everybody whom admins look for and members are connected with: all accounts but admins and deleted ones, one row each,
--- with all that lists of them are searched, filtered and sorted by. refresh_directory alone writes here.
+-- One row for each account except admins and deleted ones, with all columns that lists of users, contacts and connections
+-- search, filter and sort by. Only refresh_directory writes here.
 create table directory (
     user_id uuid not null,
     role text not null,
     status text not null,
-    verified boolean not null,             -- and active: what the list of admins shows
+    verified boolean not null,             -- and active, as the list of admins shows it
     created_at timestamptz not null,
-    name text not null,                    -- folded, for sorting: an index holds no longer one
+    name text not null,                    -- folded, for sorting; cut, because an index cannot hold long texts
     email text not null,                   -- folded
     names text collate "C" not null,       -- folded: name and business name
     document text collate "C" not null,    -- names and e-mail
@@ -16,9 +16,8 @@ create table directory (
 create index directory_created_at_idx on directory (created_at, user_id);
 create index directory_name_idx on directory (name, user_id);
 create index directory_email_idx on directory (email, user_id);
-drop index users_name_idx;
 
--- directory_terms: everything a row is found by, as listing_terms.
+-- directory_terms: return all terms by which the index finds a row, as listing_terms does.
 create function directory_terms(role text, status text, verified boolean, document text) returns text[]
     language sql immutable parallel safe cost 1000
     return array['role:' || role, 'status:' || status, 'verified:' || verified] || grams(document);
@@ -35,7 +34,7 @@ create view directory_sources as
     from users u left join salons s on s.user_id = u.id
     where u.role <> 'ADMIN' and u.status <> 'DELETED';
 
--- As refresh_listing, and in the same turns: a transaction takes one lock for each person, whatever it changes of them.
+-- As refresh_listing, under the same lock: a transaction takes one lock for each person that it changes.
 create function refresh_directory(person uuid) returns void language plpgsql as $$
 begin
     perform pg_advisory_xact_lock(hashtextextended(person::text, 31));

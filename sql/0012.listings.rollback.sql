@@ -1,3 +1,4 @@
+-- Loses no data: the migration fills the table again.
 drop trigger social_media_accounts_listing on social_media_accounts;
 drop trigger salons_listing on salons;
 drop trigger influencers_listing on influencers;
@@ -8,3 +9,5 @@ drop function refresh_user_listing();
 drop function refresh_listing(uuid);
 drop view listing_sources;
 drop table listings;
+drop function listing_terms(text, text, text[], bigint, text);
+drop function follower_step(bigint);

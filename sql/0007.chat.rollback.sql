@@ -1,3 +1,4 @@
+drop function count_unread(uuid, uuid);
 drop table attachments;
 drop table messages;
 drop table conversation_participants;

@@ -1,8 +1,8 @@
--- last_rev is the conversation's one counter: each new message takes the next value as seq and rev, each later change
--- of a message the next as its rev. Handed out under this row's lock, so gapless and in the order of commits.
+-- last_rev is the conversation's one counter: a new message takes the next value as its rev, a later change of a message
+-- takes the next value as its new rev. Values are given out under this row's lock: without gaps, in the order of commits.
 create table conversations (
     id uuid not null default new_id(),
-    low_id uuid not null,                -- the two who take part, smaller id first
+    low_id uuid not null,                -- the two participants, the smaller id first
     high_id uuid not null,
     last_rev bigint not null default 0,
     last_seq bigint not null default 0,
@@ -17,8 +17,9 @@ create table conversations (
     constraint conversations_high_id_fkey foreign key (high_id) references users,
     constraint conversations_pair_check check (low_id < high_id)
 );
--- What every instance asks every few seconds: which conversations have moved?
+-- Every instance asks every few seconds which conversations have changed.
 create index conversations_updated_at_idx on conversations (updated_at);
+create index conversations_high_id_idx on conversations (high_id);
 
 create table conversation_participants (
     id uuid not null default new_id(),
@@ -59,8 +60,9 @@ create table messages (
     constraint messages_client_message_id_key unique (conversation_id, sender_id, client_message_id),
     constraint messages_message_type_check check (message_type in ('TEXT', 'IMAGE', 'FILE'))
 );
+create index messages_file_url_idx on messages (file_url) where file_url is not null;
 
--- Files that our upload route stored: a message may carry no other, and only those of its own conversation.
+-- Files that the upload route has stored. A message may carry only these, of its own conversation.
 create table attachments (
     url text not null,
     conversation_id uuid not null,
@@ -74,3 +76,19 @@ create table attachments (
     constraint attachments_uploader_id_fkey foreign key (uploader_id) references users,
     constraint attachments_message_type_check check (message_type in ('IMAGE', 'FILE'))
 );
+create index attachments_uploader_id_idx on attachments (uploader_id);
+create index attachments_conversation_id_idx on attachments (conversation_id);
+-- Housekeeping looks for old files that were never sent.
+create index attachments_created_at_idx on attachments (created_at);
+
+-- count_unread: return the number of the other participant's messages after the reader's mark, without deleted ones.
+-- Volatile, so that a statement that waited for the conversation's lock counts what was committed meanwhile, and what it
+-- wrote itself.
+create function count_unread(conversation uuid, reader uuid) returns bigint language plpgsql volatile as $$
+begin
+    return (
+        select count(*) from conversation_participants p join messages m on m.conversation_id = p.conversation_id
+        where p.conversation_id = conversation and p.user_id = reader and m.seq > p.last_read_seq
+            and m.sender_id <> reader and m.deleted_at is null
+    );
+end $$;

@@ -1,2 +1,1 @@
-drop table job_runs;
 drop table email_outbox;

@@ -1,0 +1,2 @@
+drop table token_revocations;
+drop table oauth_states;

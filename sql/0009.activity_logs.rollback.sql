@@ -1,0 +1,2 @@
+drop table activity_logs;
+drop function log_terms(text, text);
