@@ -49,8 +49,8 @@ demo-vendors: dev  ## Instagram, TikTok and the nightly jobs without keys, again
 	@$(BIN)/python -m examples.demo_vendors
 
 test: dev  ## set everything up and run the whole suite
-	@# A fixed hash seed, so that both workers collect the same tests in the same order.
-	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile
+	@# A fixed hash seed, so that both workers collect the same tests in the order of tests/conftest.py: longest first.
+	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: lint test  ## what CI runs: linters, types, tests
 

@@ -154,7 +154,15 @@ def tiktok(io_loop: IOLoop, instance: Instance, other_instance: Instance, monkey
 # The longest modules, longest first. If one started last, its worker would work alone at the end of the run.
 LONG_MODULES = (
     "db/test_search_plans.py",
-    "guards/test_programs.py",
+    "db/test_postgres_places.py",
+    "jobs/test_schedule.py",
+    "db/test_embedded.py",
+    "jobs/test_outbox.py",
+    "server/test_makefile.py",
+    "jobs/test_many.py",
+    "db/test_seed.py",
+    "server/test_drill.py",
+    "server/test_demo_vendors.py",
 )
 
 
