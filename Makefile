@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv runtime dev lock run test check lint routes migrate seed example demo-vendors clean cluster drills bench bench-scale
+.PHONY: clients help venv runtime dev lock run test check lint routes migrate seed example demo-vendors clean cluster drills bench bench-scale
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ lint: dev  ## ruff and mypy
 	$(BIN)/python -m mypy .
 	$(BIN)/python -m mypy --strict clients/python/encer
 
+clients: dev  ## build the clients, check and test them; a part of `make check` compares what is committed
+	@$(BIN)/python clients/build.py
+	$(BIN)/python -m mypy --strict clients/python/encer
+	$(BIN)/python -m pytest tests/clients
+
 cluster: runtime  ## three instances behind nginx on one PostgreSQL and one Redis
 	@exec $(BIN)/python deploy/cluster.py
 
@@ -68,6 +73,7 @@ MESSAGES ?= 10000
 FAULTS   ?= 32
 drills: dev  ## minutes of killing, freezing and cutting under load; then every promise is checked
 	$(BIN)/python -m tests.drills.rolling
+	$(BIN)/python -m clients.conformance long
 	$(BIN)/python -m tests.drills.run --seed $(SEED) --messages $(MESSAGES) --faults $(FAULTS) $(if $(KEEP),--keep)
 
 bench: dev  ## measure every case in turns with its floor, and compare with the targets of docs/performance.md

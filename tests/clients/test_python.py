@@ -255,3 +255,30 @@ async def test_the_outbox_is_bounded_and_outlives_the_program(api, people, proxy
             one.connect()
             await both.wait()
         assert (sent, outbox.items) == (["line 0", "line 2"], [])
+
+
+async def test_a_message_that_a_refetch_brought_is_edited_and_not_new_when_a_replay_brings_it(api, db, people):
+    hanako, sakura, conversation_id = await pair(people)
+    async with (
+        client(api.base, tokens_of(api.instance, sakura)) as other,
+        client(api.base, tokens_of(api.instance, hanako)) as one,
+    ):
+        there = other.conversation(conversation_id)
+        await Seen(there).wait("joined")
+        await db.execute(FILL, conversation_id, sakura.id, 510)
+        call, sent = one.rest.call, []
+
+        async def meanwhile(method, path, *arguments, **options):
+            if path.endswith("/messages") and not sent:  # after the join that replayed nothing, before the fetch
+                sent.extend([await there.send("early"), await there.send("late")])
+            page = await call(method, path, *arguments, **options)
+            if path.endswith("/messages") and len(page["data"]) < 100:  # after the last page of the fetch
+                await there.edit(sent[0]["id"], "early, edited")
+            return page
+
+        one.rest.call = meanwhile
+        seen = Seen(one.conversation(conversation_id, after=0))
+        await seen.wait("joined")
+        seqs = [message["seq"] for message in seen.all("message")]
+        assert seqs == sorted(set(seqs)) and len(seqs) == 512
+        assert [message["content"] for message in seen.all("edited")] == ["early, edited"]

@@ -64,9 +64,11 @@ def is_running(pid: int) -> bool:
 
 
 class Stage:
-    def __init__(self, folder: Path, options: str = "") -> None:
+    def __init__(self, folder: Path, options: str = "", **environment: str) -> None:
+        """`environment` is added to that of the instances."""
         self.folder = folder
         self.servers = EmbeddedServers(folder / "data", options)
+        self.environment = {**OFF, **environment}
         self.cluster: Cluster | None = None
         self.databases: list[TcpProxy] = []  # an instance each
         self.redises: list[TcpProxy] = []
@@ -90,7 +92,7 @@ class Stage:
             name: secrets.token_hex(32) for name in ("JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "ENCRYPTION_KEY")
         }
         self.cluster = Cluster(
-            self.folder, ports, self.port if self.proxied else None, self.urls, **self.secrets, **OFF
+            self.folder, ports, self.port if self.proxied else None, self.urls, **self.secrets, **self.environment
         )
         for instance, database, redis in zip(self.cluster.instances, self.databases, self.redises, strict=True):
             instance.environment["DATABASE_URL"] = f"postgresql://encer@127.0.0.1:{database.port}/encer"

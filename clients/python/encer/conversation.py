@@ -38,7 +38,7 @@ class Conversation(Emitter):
         self.unread = 0
         self.read_by: dict[str, int] = {}  # user -> the seq up to which they have read
         self.closed = False  # the participants are no longer connected
-        self._ahead: dict[int, int] = {}  # seq -> rev of what a refetch emitted and `rev` does not cover yet
+        self._ahead: dict[int, int] = {}  # seq -> rev of what a refetch emitted, until the next join
         self._holding = False  # while events are ignored, because a refetch or a new join will bring them
         self._resuming = asyncio.Lock()
         self._resync_waits = False
@@ -141,6 +141,7 @@ class Conversation(Emitter):
         if ack["complete"]:
             self.closed = False
             self._advance(ack["lastRev"])
+            self._ahead.clear()  # the replay has ended, so every later `message_sent` is new
 
     def resync(self, socket: Socket) -> None:
         if not self._resync_waits:  # one that waits covers this one too
@@ -211,8 +212,6 @@ class Conversation(Emitter):
 
     def _advance(self, rev: int) -> None:
         self.rev = max(self.rev, rev)
-        if self._ahead and self.rev >= max(self._ahead.values()):
-            self._ahead.clear()
 
     def _emit_fetched(self, message: Message, known: int) -> None:
         seq, rev = message["seq"], message["rev"]

@@ -1,0 +1,43 @@
+"""Runs the conformance scenarios: `.venv/bin/python -m clients.conformance [short|long] [--seed N]`."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from clients.conformance.runner import Result, Runner, load
+from deploy.cluster import find_nginx
+from tests.helpers.scratch import scratch_folder
+
+DEADLINE_SECONDS = 900.0
+
+
+def show(result: Result) -> None:
+    found = result.findings
+    print(
+        f"  {', '.join(f'{count} {name}' for name, count in sorted(result.counts.items()))} in {result.seconds:.0f} s"
+    )
+    print(f"  {len(found.lost)} lost, {len(found.doubled)} doubled, {len(found.order)} out of order,"
+          f" {len(found.different)} different, {len(result.errors)} errors")  # fmt: skip
+    for line in [*found.lost, *found.doubled, *found.order, *found.different, *result.errors][:40]:
+        print(f"    {line}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenario", nargs="?", default="short", choices=("short", "long"))
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    if find_nginx() is None:
+        print("The conformance suite needs nginx: apt-get install nginx")
+        return 1
+    with scratch_folder("encer-conformance-") as folder:
+        runner = Runner(Path(folder), load(options.scenario), options.seed)
+        result = asyncio.run(asyncio.wait_for(runner.run(), DEADLINE_SECONDS))
+    print(f"Conformance, {options.scenario}: Python and TypeScript through nginx and three instances")
+    show(result)
+    return 0 if result.clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Compares what the clients saw with the database: nothing lost, nothing doubled, in order."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+LIST_MESSAGES = """
+    select seq, rev, case when deleted_at is null then content end as content, client_message_id
+    from messages where conversation_id = $1 order by seq
+"""
+
+
+@dataclass
+class Findings:
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.doubled or self.order or self.different)
+
+
+async def check_sent(conn: asyncpg.Connection, conversation_id: str, keys: set[str], findings: Findings) -> None:
+    """Each confirmed message stands in the database once."""
+    stored = [row["client_message_id"] for row in await conn.fetch(LIST_MESSAGES, conversation_id)]
+    findings.lost += [f"message {key} is not stored" for key in keys - set(stored)]
+    findings.doubled += [f"message {key} is stored twice" for key in keys if stored.count(key) > 1]
+
+
+async def check_view(
+    conn: asyncpg.Connection, conversation_id: str, who: str, report: dict[str, Any], findings: Findings
+) -> None:
+    """The client's view equals the table; it was told of each message once, and of the changes in their order."""
+    rows = await conn.fetch(LIST_MESSAGES, conversation_id)
+    view = dict(report["view"])
+    for row in rows:
+        if row["seq"] not in view:
+            findings.lost.append(f"{who} has not seen seq {row['seq']}")
+        elif view[row["seq"]] != row["content"]:
+            findings.different.append(f"{who} sees seq {row['seq']} as {view[row['seq']]!r}, not {row['content']!r}")
+    findings.different += [
+        f"{who} sees seq {seq}, which is not stored" for seq in view.keys() - {r["seq"] for r in rows}
+    ]
+    told = [(name, seq) for name, seq, _ in report["events"] if name in ("message", "deleted")]
+    findings.doubled += [f"{who} was told {name} {seq} twice" for name, seq in set(told) if told.count((name, seq)) > 1]
+    changes = [(seq, rev) for _, seq, rev in report["events"]]
+    findings.doubled += [
+        f"{who} was told seq {seq} rev {rev} twice" for seq, rev in set(changes) if changes.count((seq, rev)) > 1
+    ]
+    unchanged = [seq for name, seq, rev in report["events"] if name == "message" and seq == rev]
+    if unchanged != sorted(unchanged):
+        findings.order.append(f"{who} was told messages out of order")
+    newest: dict[int, int] = {}
+    for seq, rev in changes:
+        if rev < newest.get(seq, 0):
+            findings.order.append(f"{who} was told rev {rev} of seq {seq} after rev {newest[seq]}")
+        newest[seq] = rev

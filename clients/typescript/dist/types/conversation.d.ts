@@ -1,0 +1,98 @@
+import { Emitter } from "./emitter.js";
+import { EncerError } from "./errors.js";
+import type { Encer } from "./encer.js";
+import type { Json, UploadOptions } from "./rest.js";
+import type { Socket } from "./socket.js";
+import type { Attachment, Deletion, Message, Read } from "./types.js";
+export interface ConversationEvents {
+    message: Message;
+    edited: Message;
+    deleted: Deletion;
+    read: Read;
+    typing: {
+        conversationId: string;
+        userId: string;
+        typing: boolean;
+    };
+    unread: {
+        count: number;
+    };
+    joined: {
+        rev: number;
+    };
+    gap: {
+        after: number;
+        before: number;
+    };
+    closed: {
+        conversationId: string;
+        reason: string;
+    };
+    error: EncerError;
+}
+export interface SendOptions {
+    attachment?: Attachment;
+    clientMessageId?: string;
+    signal?: AbortSignal;
+}
+export declare class Conversation extends Emitter<ConversationEvents> {
+    private encer;
+    readonly id: string;
+    /** Every change up to this one was emitted. */
+    rev: number;
+    /** The seq of the oldest message that was emitted, and of the newest one. */
+    firstSeq: number | undefined;
+    lastSeq: number;
+    unread: number;
+    /** By user: the seq up to which they have read. */
+    readonly readBy: Map<string, number>;
+    /** Whether the participants are no longer connected. */
+    closed: boolean;
+    private started;
+    private ahead;
+    private holding;
+    private resyncWaits;
+    private resuming;
+    private wantedRead;
+    private sentRead;
+    private reading;
+    private typist;
+    constructor(encer: Encer, id: string, after?: number);
+    /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to take it back. */
+    send(content?: string, { attachment, clientMessageId, signal }?: SendOptions): Promise<Message>;
+    /** Change the text of one's own message. */
+    edit(messageId: string, content: string): Promise<Message>;
+    /** Delete one's own message; its place stays. */
+    delete(messageId: string): Promise<void>;
+    /** Upload a picture or PDF for `send("", {attachment})`. */
+    upload(file: Blob, options?: UploadOptions): Promise<Attachment>;
+    /** Return messages older than `before` (a seq), oldest first, without marking them as read. */
+    history(before?: number, limit?: number): Promise<Message[]>;
+    /** Mark messages up to `seq` (default: all that were emitted) as read, now or when connected. */
+    read(seq?: number): void;
+    /** Call it at each key: the others see typing, until five seconds after the last call or `stopTyping`. */
+    typing(): void;
+    stopTyping(): void;
+    /** Receive nothing more of this conversation. */
+    leave(): Promise<void>;
+    private fetch;
+    /** Join with what is known, and fetch what a replay does not bring. `again`: it is joined already. */
+    resume(socket: Socket, again?: boolean): Promise<void>;
+    private join;
+    /** Called before any live event is handled. Without a replay, those must wait for the refetch. */
+    private joined;
+    resync(socket: Socket): void;
+    /** Begin with the newest messages; all later changes have a higher rev than they have. */
+    private start;
+    /** Emit what changed since `rev`, from the messages themselves; afterwards `lastRev` is covered. */
+    private refetch;
+    /** Handle an event of the socket. */
+    receive(name: string, data: Json): void;
+    seeRead(data: Read): void;
+    private change;
+    private advance;
+    private emitFetched;
+    private tell;
+    offline(): void;
+    private flushRead;
+}

@@ -1,0 +1,95 @@
+import { Conversation } from "./conversation.js";
+import { Emitter } from "./emitter.js";
+import { EncerError } from "./errors.js";
+import { Outbox, type OutboxEvents, type OutboxStore } from "./outbox.js";
+import { type CallOptions, type Json, Rest } from "./rest.js";
+import { Socket } from "./socket.js";
+import { type TokenStore } from "./tokens.js";
+import type { NotificationEvent, Presence, SignedInUser } from "./types.js";
+import { Unread } from "./unread.js";
+export type State = "connecting" | "live" | "offline" | "ended";
+export interface EncerEvents extends OutboxEvents {
+    state: State;
+    notification: NotificationEvent;
+    presence: Presence;
+    unread: {
+        notifications: number;
+        messages: number;
+    };
+    error: EncerError;
+}
+export interface EncerOptions {
+    tokens?: TokenStore;
+    outbox?: OutboxStore;
+    /** Milliseconds that a message waits at most; an hour by default. */
+    sendWait?: number;
+    /** Frames per second, and at once. */
+    pace?: [rate: number, burst: number];
+}
+export declare class Encer extends Emitter<EncerEvents> {
+    private options;
+    readonly rest: Rest;
+    readonly outbox: Outbox;
+    readonly unread: Unread;
+    readonly conversations: Map<string, Conversation>;
+    state: State;
+    /** The last failure; why it ended. */
+    error: EncerError | undefined;
+    userId: string;
+    socket: Socket | undefined;
+    private backoff;
+    private checked;
+    private finished;
+    private running;
+    private woken;
+    private refused;
+    private told;
+    private listing;
+    private unlisten;
+    /** Throws WrongServer if `base` is no URL. */
+    constructor(base: string, options?: EncerOptions);
+    /** Sign in, store the tokens and return the user. */
+    signIn(email: string, password: string): Promise<SignedInUser>;
+    /** End the session on the server, forget the tokens and close. */
+    signOut(): Promise<void>;
+    /** Call the REST API: `await encer.call("GET", "/chat/contacts")` returns the answer's JSON. */
+    call(method: string, path: string, options?: CallOptions): Promise<Json>;
+    /** Join a conversation. It begins with the newest 50 messages, or with every change after rev `after`. */
+    conversation(id: string, { after }?: {
+        after?: number;
+    }): Conversation;
+    /** Connect, and stay connected until `close` or an error that another attempt would not change. */
+    connect(): void;
+    /** Wait until the connection is live. Rejects with the error that ended it, or Unreachable after `timeout` ms. */
+    live(timeout?: number): Promise<void>;
+    /** Check the connection now. In browsers this happens when the page wakes up or the network changes. */
+    wake(): void;
+    /** Close the connection. What waits in the outbox fails with Closed; a persisted outbox keeps it. */
+    close(): void;
+    checkOpen(): void;
+    forget(chat: Conversation): Promise<void>;
+    /** Send a frame whose loss does not matter; false if there is no connection. */
+    tell(event: string, conversationId: string): boolean;
+    /** If it fails, the socket is dropped, and the next one starts again. */
+    supervise(socket: Socket, work: Promise<unknown>): void;
+    private run;
+    /** Connect and stay until the socket closes; return its code and the pause that the server asked for. */
+    private connectOnce;
+    /** A WebSocket does not tell why no socket opened. Ask by REST whether the server is there. */
+    private diagnose;
+    private ready;
+    private heartbeat;
+    /** Sign in again over the same socket before the token expires. */
+    private renew;
+    private joinAll;
+    private join;
+    private dispatch;
+    /** Fetch what no join brings: read marks and unread counts. The chat goes on if it fails. */
+    private list;
+    private listPages;
+    private tellUnread;
+    private watchBrowser;
+    private dropSocket;
+    private set;
+    private end;
+}

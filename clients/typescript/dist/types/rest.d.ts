@@ -1,0 +1,45 @@
+import { type EncerError, OriginRefused } from "./errors.js";
+import { Session, type TokenStore } from "./tokens.js";
+import type { Attachment } from "./types.js";
+export declare const SERVER_MAJOR = 0;
+export interface CallOptions {
+    body?: unknown;
+    params?: Record<string, string | number | boolean>;
+    signal?: AbortSignal | undefined;
+}
+export interface UploadOptions {
+    name?: string;
+    onProgress?: (sent: number) => void;
+    signal?: AbortSignal;
+}
+interface Request {
+    json?: unknown;
+    form?: FormData;
+    token?: string;
+    timeout?: number;
+    signal?: AbortSignal | undefined;
+    onProgress?: ((sent: number) => void) | undefined;
+}
+export type Json = any;
+export declare class Rest {
+    readonly base: string;
+    readonly session: Session;
+    constructor(base: string, store: TokenStore);
+    /** Return the JSON of an answer of `/api/v1`. Calls that may be repeated are tried up to four times. */
+    call(method: string, path: string, { body, params, signal }?: CallOptions): Promise<Json>;
+    upload(conversationId: string, file: Blob, options: UploadOptions): Promise<Attachment>;
+    signIn(email: string, password: string): Promise<Json>;
+    /** Return the server's version. Throws WrongServer, WrongVersion or OriginRefused. */
+    checkServer(): Promise<string>;
+    refusedOrigin(): OriginRefused;
+    /** A browser hides an answer that another origin may not read, and says the same of no answer. */
+    private answersOthers;
+    private signed;
+    /** Repeated at once if no answer comes: the server accepts the same token for ten seconds more. */
+    private refresh;
+    send(method: string, path: string, request?: Request): Promise<Json>;
+    private read;
+}
+/** Return the typed error of a failed connection: the certificate, or the network. */
+export declare function explain(error: unknown, base: string): EncerError;
+export {};

@@ -1,0 +1,37 @@
+import type { Json } from "./rest.js";
+export declare const OPEN = 5000;
+/** Delays frames so that the server does not take them for a flood: it allows 20 a second after a burst of 80. */
+export declare class Pace {
+    private rate;
+    private burst;
+    private left;
+    private at;
+    constructor(rate?: number, burst?: number);
+    /** Take one; return the milliseconds to wait before it may be sent. */
+    wait(): number;
+}
+export declare class Socket {
+    private ws;
+    private pace;
+    private numbers;
+    private answers;
+    private ended;
+    readonly signal: AbortSignal;
+    /** Resolves with the close code; undefined if it was dropped here or no server closed it. */
+    readonly closed: Promise<number | undefined>;
+    onEvent: (name: string, data: Json) => void;
+    private constructor();
+    /** Resolves with the socket and the data of `ready`, or with the close code of a refusal. */
+    static open(base: string, token: string, pace: Pace, on: (socket: Socket, ready: Json) => void): Promise<Socket>;
+    private receive;
+    /** Send a command and return the data of its answer; `then` gets it before later events are handled.
+     * Rejects with the server's error, or Closed. A socket that does not answer in time is dead, so it is dropped. */
+    ask(event: string, data?: Json, then?: (data: Json) => void, timeout?: number): Promise<Json>;
+    /** Send a frame. */
+    tell(event: string, data?: Json, id?: number): Promise<void>;
+    /** Make sure that the server still answers; drop the socket otherwise. */
+    ping(): Promise<Json>;
+    /** Close without waiting for the other side, which may be gone. */
+    drop(): void;
+    private end;
+}

@@ -1,0 +1,54 @@
+// When to connect again after a close, and when not to: a pure decision by close code (docs/realtime.md).
+
+import { type EncerError, NotSignedIn, SessionEnded, TooMany, Unreachable, WrongServer } from "./errors.js";
+
+export const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 30_000;
+const SLOW_PAUSE = 5_000;
+const LONGEST_SLOW_PAUSE = 60_000;
+export const FIRST_ATTEMPTS = 10; // before the first success: about two minutes, then the address is probably wrong
+const LATER_ATTEMPTS = 2_880; // afterwards: about a day without a network
+export const SLOW_ATTEMPTS = 20; // closes because of floods or slow reading, in a row
+export const REFUSED_TOKENS = 3; // in a row, each newer than the one before
+const STEADY = 60_000; // after so long a connection, earlier floods no longer count
+
+/** Counts failures. `after` returns milliseconds to wait, or throws the error that ends the client. */
+export class Backoff {
+  private failures = 0;
+  private slow = 0;
+  private refusals = 0;
+  private wasLive = false;
+
+  /** `chance` is the jitter, so that clients do not return at one moment. */
+  constructor(private chance: () => number = Math.random, private firstPause = FIRST_PAUSE) {}
+
+  /** Forget failures: a connection is live, and all conversations are joined. */
+  live(): void {
+    this.failures = this.refusals = 0;
+    this.wasLive = true;
+  }
+
+  /** `code` is undefined if the connection could not be opened; then `error` says why. */
+  after(code?: number, error?: EncerError, reconnectAfter?: number, lived = 0): number {
+    const jitter = 0.5 + this.chance() / 2;
+    if (code === 4403) throw new SessionEnded("Your session has ended. Please sign in again.");
+    if (code === 4400)
+      throw new WrongServer("The server refuses this client's protocol. Update the client.", { code: "PROTOCOL_ERROR" });
+    if (code === 4401) {
+      if (++this.refusals >= REFUSED_TOKENS)
+        throw new NotSignedIn("The server does not accept new tokens. Please sign in again.", { code: "INVALID_TOKEN" });
+      return this.refusals === 1 ? 0 : this.firstPause;
+    }
+    if (code === 4429 || code === 4508) {
+      this.slow = lived >= STEADY ? 1 : this.slow + 1;
+      if (this.slow >= SLOW_ATTEMPTS)
+        throw new TooMany("The server closes this client again and again: it sends too much, or reads too slowly.");
+      return Math.min(LONGEST_SLOW_PAUSE, SLOW_PAUSE * 2 ** (this.slow - 1)) * jitter;
+    }
+    if (code === 1001 && reconnectAfter !== undefined) return reconnectAfter * (0.5 + jitter);
+    if (++this.failures >= (this.wasLive ? LATER_ATTEMPTS : FIRST_ATTEMPTS))
+      throw error ?? new Unreachable("The server does not answer. Check the network, then connect again.");
+    const pause = Math.min(LONGEST_PAUSE, this.firstPause * 2 ** Math.min(this.failures - 1, 10)) * jitter;
+    return Math.max(pause, Math.min((error?.retryAfter ?? 0) * 1000, LONGEST_SLOW_PAUSE));
+  }
+}

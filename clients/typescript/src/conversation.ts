@@ -1,0 +1,290 @@
+// One joined conversation: resume without a gap, each change once, typing, read marks.
+
+import { Emitter, sleep } from "./emitter.js";
+import { Closed, EncerError, Unavailable } from "./errors.js";
+import type { Encer } from "./encer.js";
+import type { Json, UploadOptions } from "./rest.js";
+import type { Socket } from "./socket.js";
+import type { Attachment, Deletion, Message, Read } from "./types.js";
+import { Typing } from "./typing.js";
+
+const RECENT = 50; // messages to begin with, if the program does not say from which rev on
+const PAGE = 100;
+const REFETCH_MESSAGES = 10_000; // fetched by REST after a long absence; older ones are left to `history`
+const ROUNDS = 5; // of fetching and joining, before the connection is given up: the conversation outruns this client
+const JOIN = 30_000; // a replay of 500 messages over a slow network
+const READ_PAUSE = 250; // between read marks, so that reading along does not flood the socket
+const CHANGES: Record<string, Change> = { message_sent: "message", message_edited: "edited", message_deleted: "deleted" };
+
+type Change = "message" | "edited" | "deleted";
+
+export interface ConversationEvents {
+  message: Message;
+  edited: Message;
+  deleted: Deletion;
+  read: Read;
+  typing: { conversationId: string; userId: string; typing: boolean };
+  unread: { count: number };
+  joined: { rev: number };
+  gap: { after: number; before: number };
+  closed: { conversationId: string; reason: string };
+  error: EncerError;
+}
+
+export interface SendOptions {
+  attachment?: Attachment;
+  clientMessageId?: string;
+  signal?: AbortSignal;
+}
+
+export class Conversation extends Emitter<ConversationEvents> {
+  /** Every change up to this one was emitted. */
+  rev: number;
+  /** The seq of the oldest message that was emitted, and of the newest one. */
+  firstSeq: number | undefined;
+  lastSeq = 0;
+  unread = 0;
+  /** By user: the seq up to which they have read. */
+  readonly readBy = new Map<string, number>();
+  /** Whether the participants are no longer connected. */
+  closed = false;
+  private started: boolean;
+  private ahead = new Map<number, number>(); // seq -> rev of what a refetch emitted, until the next join
+  private holding = false; // while events are ignored, because a refetch or a new join will bring them
+  private resyncWaits = false;
+  private resuming: Promise<unknown> = Promise.resolve();
+  private wantedRead = 0;
+  private sentRead = 0;
+  private reading = false;
+  private typist: Typing;
+
+  constructor(private encer: Encer, readonly id: string, after?: number) {
+    super();
+    this.rev = after ?? 0;
+    this.started = after !== undefined;
+    this.typist = new Typing(
+      (event) => encer.tell(event, id),
+      (userId, typing) => this.emit("typing", { conversationId: id, userId, typing }),
+    );
+  }
+
+  /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to take it back. */
+  async send(content = "", { attachment, clientMessageId, signal }: SendOptions = {}): Promise<Message> {
+    this.encer.checkOpen();
+    this.typist.sent();
+    const unsent = {
+      conversationId: this.id,
+      clientMessageId: clientMessageId ?? newId(),
+      content,
+      messageType: attachment?.messageType ?? "TEXT",
+      fileUrl: attachment?.fileUrl,
+    };
+    return this.encer.outbox.send(unsent, signal);
+  }
+
+  /** Change the text of one's own message. */
+  async edit(messageId: string, content: string): Promise<Message> {
+    return (await this.encer.call("PATCH", `/chat/messages/${messageId}`, { body: { content } })).data;
+  }
+
+  /** Delete one's own message; its place stays. */
+  async delete(messageId: string): Promise<void> {
+    await this.encer.call("DELETE", `/chat/messages/${messageId}`);
+  }
+
+  /** Upload a picture or PDF for `send("", {attachment})`. */
+  upload(file: Blob, options: UploadOptions = {}): Promise<Attachment> {
+    return this.encer.rest.upload(this.id, file, options);
+  }
+
+  /** Return messages older than `before` (a seq), oldest first, without marking them as read. */
+  async history(before?: number, limit = RECENT): Promise<Message[]> {
+    const { data } = await this.fetch({ limit, ...(before === undefined ? {} : { before }) });
+    if (data[0] && this.firstSeq !== undefined) this.firstSeq = Math.min(this.firstSeq, data[0].seq);
+    return data;
+  }
+
+  /** Mark messages up to `seq` (default: all that were emitted) as read, now or when connected. */
+  read(seq = this.lastSeq): void {
+    this.wantedRead = Math.max(this.wantedRead, seq);
+    void this.flushRead();
+  }
+
+  /** Call it at each key: the others see typing, until five seconds after the last call or `stopTyping`. */
+  typing(): void {
+    this.typist.key();
+  }
+
+  stopTyping(): void {
+    this.typist.stop();
+  }
+
+  /** Receive nothing more of this conversation. */
+  leave(): Promise<void> {
+    return this.encer.forget(this);
+  }
+
+  // -- joining ----------------------------------------------------------------------------------------------------------
+
+  private fetch(params: Record<string, number>): Promise<Json> {
+    return this.encer.call("GET", `/chat/conversations/${this.id}/messages`, { params: { peek: true, ...params } });
+  }
+
+  /** Join with what is known, and fetch what a replay does not bring. `again`: it is joined already. */
+  resume(socket: Socket, again = false): Promise<void> {
+    const work = this.resuming.then(() => this.join(socket, again));
+    this.resuming = work.catch(() => undefined);
+    return work;
+  }
+
+  private async join(socket: Socket, again: boolean): Promise<void> {
+    if (socket.signal.aborted) throw new Closed("The socket is closed.");
+    this.holding = this.resyncWaits = again;
+    if (again) {
+      await socket.ask("leave_conversation", { conversationId: this.id });
+      this.holding = this.resyncWaits = false;
+    }
+    if (!this.started) await this.start();
+    for (let round = 0; round < ROUNDS; round++) {
+      const data = { conversationId: this.id, after: this.rev };
+      const ack = await socket.ask("join_conversation", data, (ack) => this.joined(ack), JOIN);
+      if (ack.complete) {
+        this.emit("joined", { rev: this.rev });
+        return void this.flushRead();
+      }
+      await this.refetch(socket, ack.lastRev);
+      await socket.ask("leave_conversation", { conversationId: this.id });
+      this.holding = false;
+    }
+    throw new Unavailable("The conversation changes faster than it can be fetched.");
+  }
+
+  /** Called before any live event is handled. Without a replay, those must wait for the refetch. */
+  private joined({ complete, lastRev }: Json): void {
+    this.holding = !complete;
+    if (!complete) return;
+    this.closed = false;
+    this.advance(lastRev);
+    this.ahead.clear(); // the replay has ended, so every later `message_sent` is new
+  }
+
+  resync(socket: Socket): void {
+    if (this.resyncWaits) return; // one that waits covers this one too
+    this.resyncWaits = this.holding = true;
+    this.encer.supervise(socket, this.resume(socket, true));
+  }
+
+  /** Begin with the newest messages; all later changes have a higher rev than they have. */
+  private async start(): Promise<void> {
+    for (const message of (await this.fetch({ limit: RECENT })).data) this.emitFetched(message, 0);
+    this.rev = Math.max(0, ...this.ahead.values());
+    this.ahead.clear();
+    this.started = true;
+  }
+
+  /** Emit what changed since `rev`, from the messages themselves; afterwards `lastRev` is covered. */
+  private async refetch(socket: Socket, lastRev: number): Promise<void> {
+    let known = this.rev;
+    if (lastRev < known) {
+      known = 0; // the database was restored: take everything as changed
+      this.ahead.clear();
+    }
+    let after = Math.max((this.firstSeq ?? 1) - 1, lastRev - REFETCH_MESSAGES, 0);
+    if (after > Math.max(this.lastSeq, known)) this.emit("gap", { after: this.lastSeq, before: after + 1 });
+    for (let more = true; more; ) {
+      const { data, pageInfo } = await this.fetch({ limit: PAGE, after });
+      if (socket.signal.aborted) throw new Closed("The socket is closed."); // the next one may be joining already
+      for (const message of data) this.emitFetched(message, known);
+      more = pageInfo.hasMore && data.length > 0;
+      after = data.at(-1)?.seq ?? after;
+    }
+    this.rev = known;
+    this.advance(lastRev);
+  }
+
+  // -- events -----------------------------------------------------------------------------------------------------------
+
+  /** Handle an event of the socket. */
+  receive(name: string, data: Json): void {
+    const change = CHANGES[name];
+    if (change) {
+      if (!this.holding) this.change(change, data);
+    } else if (name === "message_read") this.seeRead(data);
+    else if (name === "user_typing" || name === "user_stopped_typing")
+      this.typist.receive(data.userId, name === "user_typing");
+    else if (name === "conversation_closed" && !this.closed) {
+      this.closed = true;
+      this.emit("closed", data);
+    }
+  }
+
+  seeRead(data: Read): void {
+    if (data.seq <= (this.readBy.get(data.userId) ?? 0)) return;
+    this.readBy.set(data.userId, data.seq);
+    this.emit("read", data);
+  }
+
+  private change(change: Change, data: Json): void {
+    const { seq, rev } = data;
+    if (rev <= this.rev) return;
+    const fetched = this.ahead.get(seq) ?? 0;
+    this.advance(rev);
+    if (rev > fetched) this.tell(change === "message" && fetched ? "edited" : change, seq, data);
+  }
+
+  private advance(rev: number): void {
+    this.rev = Math.max(this.rev, rev);
+  }
+
+  private emitFetched(message: Message, known: number): void {
+    const { seq, rev, id, conversationId } = message;
+    if (rev <= known || rev <= (this.ahead.get(seq) ?? 0)) return;
+    const wasEmitted = seq <= known || this.ahead.has(seq);
+    this.ahead.set(seq, rev);
+    if (message.isDeleted) this.tell("deleted", seq, { messageId: id, conversationId, seq, rev });
+    else this.tell(wasEmitted ? "edited" : "message", seq, message);
+  }
+
+  private tell(name: Change, seq: number, data: Json): void {
+    if (name === "message") {
+      this.firstSeq = Math.min(this.firstSeq ?? seq, seq);
+      this.typist.receive(data.senderId, false);
+    }
+    this.lastSeq = Math.max(this.lastSeq, seq);
+    this.emit(name, data);
+  }
+
+  // -- the connection ---------------------------------------------------------------------------------------------------
+
+  offline(): void {
+    this.typist.offline();
+  }
+
+  private async flushRead(): Promise<void> {
+    const { socket } = this.encer;
+    if (this.reading || !socket) return;
+    this.reading = true;
+    try {
+      while (this.wantedRead > this.sentRead) {
+        const seq = this.wantedRead;
+        const { unreadCount } = await socket.ask("mark_read", { conversationId: this.id, seq });
+        this.sentRead = seq;
+        this.encer.unread.set(this.id, unreadCount);
+        await sleep(READ_PAUSE, socket.signal);
+      }
+    } catch (error) {
+      if (!(error instanceof Closed) && error instanceof EncerError) {
+        this.sentRead = this.wantedRead; // refused: not asked again
+        this.emit("error", error);
+      }
+    } finally {
+      this.reading = false;
+    }
+  }
+}
+
+/** A UUID, also on pages without https, where crypto.randomUUID is missing. */
+function newId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

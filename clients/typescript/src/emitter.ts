@@ -1,0 +1,39 @@
+// Events: typed listeners by name.
+
+export class Emitter<Events> {
+  private listeners = new Map<keyof Events, Set<(data: never) => unknown>>();
+
+  /** Call `listener(data)` at each event of this name; return a function that ends it. */
+  on<Name extends keyof Events>(name: Name, listener: (data: Events[Name]) => unknown): () => void {
+    const listeners = this.listeners.get(name) ?? new Set();
+    this.listeners.set(name, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  emit<Name extends keyof Events>(name: Name, data: Events[Name]): void {
+    for (const listener of [...(this.listeners.get(name) ?? [])]) {
+      try {
+        (listener as (data: Events[Name]) => unknown)(data);
+      } catch (error) {
+        // A listener's fault must not end the connection.
+        console.error(`A listener of "${String(name)}" failed.`, error);
+      }
+    }
+  }
+}
+
+/** Wait, or reject with `signal.reason` at once when it is aborted. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    if (signal?.aborted) return reject(signal.reason);
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", end);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", end, { once: true });
+  });
+}

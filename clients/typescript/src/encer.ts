@@ -1,0 +1,387 @@
+// The client: one connection with its states, and the conversations, outbox and counts that use it.
+
+import { Backoff } from "./backoff.js";
+import { Conversation } from "./conversation.js";
+import { Emitter, sleep } from "./emitter.js";
+import { Closed, EncerError, mayPass, TooMany, Unreachable } from "./errors.js";
+import { Outbox, type OutboxEvents, type OutboxStore } from "./outbox.js";
+import { type CallOptions, type Json, Rest } from "./rest.js";
+import { Pace, Socket } from "./socket.js";
+import { MemoryTokens, type TokenStore } from "./tokens.js";
+import type { NotificationEvent, Presence, SignedInUser } from "./types.js";
+import { Unread } from "./unread.js";
+
+export type State = "connecting" | "live" | "offline" | "ended";
+
+export interface EncerEvents extends OutboxEvents {
+  state: State;
+  notification: NotificationEvent;
+  presence: Presence;
+  unread: { notifications: number; messages: number };
+  error: EncerError;
+}
+
+export interface EncerOptions {
+  tokens?: TokenStore;
+  outbox?: OutboxStore;
+  /** Milliseconds that a message waits at most; an hour by default. */
+  sendWait?: number;
+  /** Frames per second, and at once. */
+  pace?: [rate: number, burst: number];
+}
+
+const CONVERSATIONS = 100; // that a socket may join
+const LIVE = 60_000; // that `live` waits
+const TOLD = 20; // frames without an answer that wait to be sent; more are dropped
+const RENEWAL_RETRY = 5_000;
+const LISTING = 2_000; // between two listings of the conversations
+const LISTING_PAGES = 10;
+const LISTING_TRIES = 5;
+const LONGEST_TIMER = 2 ** 31 - 1; // of setTimeout
+
+export class Encer extends Emitter<EncerEvents> {
+  readonly rest: Rest;
+  readonly outbox: Outbox;
+  readonly unread = new Unread((id, count) => this.tellUnread(id, count));
+  readonly conversations = new Map<string, Conversation>();
+  state: State = "offline";
+  /** The last failure; why it ended. */
+  error: EncerError | undefined;
+  userId = "";
+  socket: Socket | undefined;
+  private backoff = new Backoff();
+  private checked = false;
+  private finished = false; // by `close`
+  private running: AbortController | undefined; // aborted by `close`
+  private woken = new AbortController(); // ends the present pause
+  private refused: string | undefined; // the access token that the server did not accept
+  private told = 0;
+  private listing = false;
+  private unlisten: (() => void)[] = [];
+
+  /** Throws WrongServer if `base` is no URL. */
+  constructor(base: string, private options: EncerOptions = {}) {
+    super();
+    this.rest = new Rest(base, options.tokens ?? new MemoryTokens());
+    this.outbox = new Outbox((name, data) => this.emit(name, data as never), options.outbox, options.sendWait);
+  }
+
+  /** Sign in, store the tokens and return the user. */
+  signIn(email: string, password: string): Promise<SignedInUser> {
+    return this.rest.signIn(email, password);
+  }
+
+  /** End the session on the server, forget the tokens and close. */
+  async signOut(): Promise<void> {
+    try {
+      await this.call("POST", "/auth/logout");
+    } finally {
+      await this.rest.session.store.save(null);
+      this.close();
+    }
+  }
+
+  /** Call the REST API: `await encer.call("GET", "/chat/contacts")` returns the answer's JSON. */
+  call(method: string, path: string, options?: CallOptions): Promise<Json> {
+    return this.rest.call(method, path, options);
+  }
+
+  /** Join a conversation. It begins with the newest 50 messages, or with every change after rev `after`. */
+  conversation(id: string, { after }: { after?: number } = {}): Conversation {
+    let chat = this.conversations.get(id);
+    if (!chat) {
+      if (this.conversations.size >= CONVERSATIONS)
+        throw new TooMany(`At most ${CONVERSATIONS} conversations can be joined. Leave one first.`);
+      this.conversations.set(id, (chat = new Conversation(this, id, after)));
+      if (this.socket) this.supervise(this.socket, this.join(chat, this.socket));
+    }
+    this.connect();
+    return chat;
+  }
+
+  /** Connect, and stay connected until `close` or an error that another attempt would not change. */
+  connect(): void {
+    if (this.running || this.finished) return;
+    this.running = new AbortController();
+    this.backoff = new Backoff();
+    this.error = undefined;
+    this.watchBrowser();
+    void this.run(this.running.signal);
+  }
+
+  /** Wait until the connection is live. Rejects with the error that ended it, or Unreachable after `timeout` ms. */
+  async live(timeout = LIVE): Promise<void> {
+    this.connect();
+    if (this.state === "live") return;
+    this.checkOpen();
+    let stop = (): void => undefined;
+    const changed = new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(this.error ?? new Unreachable(`There was no connection within ${timeout / 1000} s.`)), timeout,
+      );
+      const end = this.on("state", (state) => {
+        if (state === "live") resolve();
+        if (state === "ended") reject(this.error ?? closed());
+      });
+      stop = () => {
+        clearTimeout(timer);
+        end();
+      };
+    });
+    return changed.finally(stop);
+  }
+
+  /** Check the connection now. In browsers this happens when the page wakes up or the network changes. */
+  wake(): void {
+    this.woken.abort();
+    if (this.socket) this.supervise(this.socket, this.socket.ping());
+  }
+
+  /** Close the connection. What waits in the outbox fails with Closed; a persisted outbox keeps it. */
+  close(): void {
+    this.finished = true;
+    this.running?.abort(closed());
+    this.end(undefined);
+  }
+
+  // -- for its parts ----------------------------------------------------------------------------------------------------
+
+  checkOpen(): void {
+    if (this.state === "ended") throw this.error ?? closed();
+  }
+
+  async forget(chat: Conversation): Promise<void> {
+    if (!this.conversations.delete(chat.id)) return;
+    chat.offline();
+    await this.socket?.ask("leave_conversation", { conversationId: chat.id });
+  }
+
+  /** Send a frame whose loss does not matter; false if there is no connection. */
+  tell(event: string, conversationId: string): boolean {
+    if (!this.socket || this.told >= TOLD) return false;
+    this.told++;
+    this.supervise(this.socket, this.socket.tell(event, { conversationId }).finally(() => this.told--));
+    return true;
+  }
+
+  /** If it fails, the socket is dropped, and the next one starts again. */
+  supervise(socket: Socket, work: Promise<unknown>): void {
+    work.catch((error: unknown) => {
+      if (socket.signal.aborted) return;
+      if (error instanceof EncerError) this.error = error;
+      else console.error("The connection failed.", error);
+      socket.drop();
+    });
+  }
+
+  // -- the connection ---------------------------------------------------------------------------------------------------
+
+  private async run(signal: AbortSignal): Promise<void> {
+    try {
+      for (;;) {
+        this.set("connecting");
+        const began = performance.now();
+        let code: number | undefined;
+        let goodbye: number | undefined;
+        let failure: EncerError | undefined;
+        try {
+          [code, goodbye] = await this.connectOnce(signal);
+        } catch (error) {
+          if (!mayPass(error)) throw error;
+          failure = this.error = error;
+        }
+        this.dropSocket();
+        signal.throwIfAborted();
+        const pause = this.backoff.after(code, failure ?? this.error, goodbye, performance.now() - began);
+        this.set("offline");
+        this.woken = new AbortController();
+        await sleep(pause, AbortSignal.any([signal, this.woken.signal])).catch(() => undefined);
+        signal.throwIfAborted();
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof EncerError)) console.error("The client failed.", error);
+      this.end(error instanceof EncerError ? error : new EncerError("The client failed. Please report it."));
+    }
+  }
+
+  /** Connect and stay until the socket closes; return its code and the pause that the server asked for. */
+  private async connectOnce(signal: AbortSignal): Promise<[code?: number | undefined, goodbye?: number | undefined]> {
+    if (!this.checked) {
+      await this.rest.checkServer();
+      this.checked = true;
+    }
+    const token = await this.rest.session.token(this.refused);
+    signal.throwIfAborted();
+    let goodbye: number | undefined;
+    const socket = await Socket.open(this.rest.base, token, new Pace(...(this.options.pace ?? [])), (socket, data) => {
+      socket.onEvent = (name, data) => {
+        if (name === "going_away") goodbye = data.reconnectAfterMs;
+        this.dispatch(socket, name, data);
+      };
+      if (!signal.aborted) this.ready(socket, token, data);
+    }).catch((error: unknown) => this.diagnose(error, token));
+    const drop = (): void => socket.drop();
+    signal.addEventListener("abort", drop, { once: true });
+    if (signal.aborted) drop();
+    const code = await socket.closed;
+    signal.removeEventListener("abort", drop);
+    this.refused = code === 4401 ? token : undefined;
+    return [code, goodbye];
+  }
+
+  /** A WebSocket does not tell why no socket opened. Ask by REST whether the server is there. */
+  private async diagnose(error: unknown, token: string): Promise<never> {
+    await this.rest.checkServer();
+    const upgrade = await this.rest.send("GET", "/ws", { token }).catch((refusal: EncerError) => refusal);
+    if (upgrade instanceof EncerError && upgrade.code === "FORBIDDEN") throw this.rest.refusedOrigin();
+    if (upgrade instanceof EncerError && upgrade.status === 404) throw upgrade;
+    throw error;
+  }
+
+  private ready(socket: Socket, token: string, data: Json): void {
+    this.socket = socket;
+    this.userId = data.userId;
+    this.error = undefined;
+    this.set("live");
+    this.unread.ready(data);
+    this.supervise(socket, this.heartbeat(socket, data.heartbeatMs));
+    this.supervise(socket, this.renew(socket, token));
+    this.supervise(socket, this.joinAll(socket));
+    this.supervise(socket, this.outbox.live(socket));
+  }
+
+  private async heartbeat(socket: Socket, pause: number): Promise<void> {
+    for (;;) {
+      await sleep(pause, socket.signal);
+      await socket.ping();
+    }
+  }
+
+  /** Sign in again over the same socket before the token expires. */
+  private async renew(socket: Socket, token: string): Promise<void> {
+    const { session } = this.rest;
+    for (;;) {
+      await sleep(Math.min(LONGEST_TIMER, Math.max(1, session.secondsToRenewal(token)) * 1000), socket.signal);
+      try {
+        token = await session.token();
+        await socket.ask("authenticate", { token });
+      } catch (error) {
+        if (!mayPass(error)) throw error;
+        await sleep(RENEWAL_RETRY * (1 + Math.random()), socket.signal);
+      }
+    }
+  }
+
+  private async joinAll(socket: Socket): Promise<void> {
+    for (const chat of [...this.conversations.values()]) await this.join(chat, socket);
+    this.backoff.live();
+    void this.list();
+  }
+
+  private async join(chat: Conversation, socket: Socket): Promise<void> {
+    try {
+      await chat.resume(socket);
+    } catch (error) {
+      // The next socket tries again what may pass. Of the rest it would change nothing: no participant, for example.
+      if (error instanceof Closed || mayPass(error) || !(error instanceof EncerError)) throw error;
+      this.conversations.delete(chat.id);
+      chat.emit("error", error);
+    }
+  }
+
+  private dispatch(socket: Socket, name: string, data: Json): void {
+    if (name.startsWith("notification_")) {
+      if (this.unread.notification(data)) void this.list();
+      this.emit("notification", { kind: name.slice(13), ...data });
+    } else if (name === "user_online" || name === "user_offline")
+      this.emit("presence", { online: name === "user_online", ...data });
+    else if (name === "resync" && !data.conversationId) void this.list();
+    else {
+      const chat = this.conversations.get(data.conversationId);
+      if (name === "resync") chat?.resync(socket);
+      else chat?.receive(name, data);
+    }
+  }
+
+  /** Fetch what no join brings: read marks and unread counts. The chat goes on if it fails. */
+  private async list(): Promise<void> {
+    const { socket } = this;
+    if (!socket || this.listing) return;
+    this.listing = true;
+    try {
+      for (let tries = LISTING_TRIES; tries > 0; tries--) {
+        const error = await this.listPages().then(() => undefined, (error: unknown) => error);
+        await sleep(Math.max(LISTING, mayPass(error) ? (error.retryAfter ?? 0) * 1000 : 0), socket.signal);
+        if (!mayPass(error)) break;
+      }
+    } catch {
+      // The socket closed; the next one lists again.
+    } finally {
+      this.listing = false;
+    }
+  }
+
+  private async listPages(): Promise<void> {
+    const counts = new Map<string, number>();
+    for (let page = 0, cursor = ""; page < LISTING_PAGES; page++) {
+      const params = { limit: 100, ...(cursor ? { cursor } : {}) };
+      const { data, pageInfo } = await this.call("GET", "/chat/conversations", { params });
+      for (const { id, unreadCount, participants } of data) {
+        counts.set(id, unreadCount);
+        const chat = this.conversations.get(id);
+        for (const { userId, lastReadSeq, lastReadAt } of chat ? participants : [])
+          chat!.seeRead({ conversationId: id, userId, seq: lastReadSeq, readAt: lastReadAt });
+      }
+      cursor = pageInfo.nextCursor;
+      if (!cursor) return this.unread.listed(counts);
+    }
+  }
+
+  private tellUnread(conversationId: string, count: number): void {
+    const chat = this.conversations.get(conversationId);
+    if (chat) {
+      chat.unread = count;
+      chat.emit("unread", { count });
+    }
+    this.emit("unread", { notifications: this.unread.notifications, messages: this.unread.messages });
+  }
+
+  private watchBrowser(): void {
+    const wake = (): void => this.wake();
+    const shown = (): void => void (document.visibilityState === "visible" && wake());
+    const watch = (target: EventTarget | undefined, name: string, listener: () => void): void => {
+      target?.addEventListener(name, listener);
+      this.unlisten.push(() => target?.removeEventListener(name, listener));
+    };
+    watch(globalThis.window, "online", wake);
+    watch(globalThis.window, "pageshow", wake);
+    watch(globalThis.document, "visibilitychange", shown);
+  }
+
+  private dropSocket(): void {
+    if (!this.socket) return;
+    this.socket = undefined;
+    this.outbox.offline();
+    for (const chat of this.conversations.values()) chat.offline();
+  }
+
+  private set(state: State): void {
+    if (state === this.state) return;
+    this.state = state;
+    this.emit("state", state);
+  }
+
+  private end(error: EncerError | undefined): void {
+    this.dropSocket();
+    this.running = undefined;
+    for (const stop of this.unlisten.splice(0)) stop();
+    if (this.state === "ended") return;
+    this.error = error;
+    this.outbox.end(error ?? closed());
+    this.set("ended");
+    if (error) this.emit("error", error);
+  }
+}
+
+const closed = (): Closed => new Closed("The client is closed.");

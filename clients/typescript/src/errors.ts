@@ -1,0 +1,196 @@
+// Errors: one class per kind of failure, chosen by the `code` of the server's answer or by the client itself.
+
+export interface Detail {
+  field: string;
+  message: string;
+}
+
+export interface ErrorFields {
+  code?: string;
+  details?: Detail[];
+  retryAfter?: number | undefined; // seconds
+  status?: number | undefined;
+}
+
+/** `message` is a sentence for people; `code` is for programs; `details` lists invalid fields. */
+export class EncerError extends Error {
+  static readonly code: string = "INTERNAL";
+  readonly code: string;
+  readonly details: Detail[];
+  readonly retryAfter: number | undefined;
+  readonly status: number | undefined;
+
+  constructor(sentence: string, fields: ErrorFields = {}) {
+    super(sentence);
+    this.code = fields.code ?? (new.target as typeof EncerError).code;
+    this.details = fields.details ?? [];
+    this.retryAfter = fields.retryAfter;
+    this.status = fields.status;
+  }
+
+  override get name(): string {
+    return `EncerError ${this.code}`;
+  }
+}
+
+/** There are no tokens, or the server does not accept them. Sign in again. */
+export class NotSignedIn extends EncerError {
+  static override readonly code: string = "NOT_AUTHENTICATED";
+}
+export class WrongCredentials extends NotSignedIn {
+  static override readonly code = "INVALID_CREDENTIALS";
+}
+/** The user was logged out, suspended or deleted. */
+export class SessionEnded extends NotSignedIn {
+  static override readonly code = "SESSION_ENDED";
+}
+export class AccountSuspended extends EncerError {
+  static override readonly code = "ACCOUNT_SUSPENDED";
+}
+export class NotAllowed extends EncerError {
+  static override readonly code = "FORBIDDEN";
+}
+export class NotFound extends EncerError {
+  static override readonly code = "NOT_FOUND";
+}
+/** The request is malformed or a field is invalid; `details` says which. */
+export class Invalid extends EncerError {
+  static override readonly code: string = "VALIDATION_ERROR";
+}
+/** The message, frame or file is over the limit. */
+export class TooLarge extends Invalid {
+  static override readonly code = "BODY_TOO_LARGE";
+}
+export class Conflict extends EncerError {
+  static override readonly code = "CONFLICT";
+}
+/** Wait `retryAfter` seconds. */
+export class RateLimited extends EncerError {
+  static override readonly code = "RATE_LIMITED";
+}
+/** Too many joined conversations or open sockets. */
+export class TooMany extends EncerError {
+  static override readonly code = "TOO_MANY";
+}
+/** The server cannot do this now. The same request may succeed later. */
+export class Unavailable extends EncerError {
+  static override readonly code = "NOT_READY";
+}
+
+/** The server does not answer. */
+export class Unreachable extends EncerError {
+  static override readonly code = "UNREACHABLE";
+}
+/** The server's certificate is not valid. Browsers do not tell; there it is `Unreachable`. */
+export class CertificateRefused extends EncerError {
+  static override readonly code = "CERTIFICATE_REFUSED";
+}
+/** The base URL does not lead to a Beautiful Encer server. */
+export class WrongServer extends EncerError {
+  static override readonly code = "WRONG_SERVER";
+}
+/** The server's version does not fit this client. */
+export class WrongVersion extends EncerError {
+  static override readonly code = "WRONG_VERSION";
+}
+/** The server does not accept calls and sockets of this web origin. */
+export class OriginRefused extends EncerError {
+  static override readonly code = "ORIGIN_REFUSED";
+}
+/** Too many messages wait to be sent. */
+export class OutboxFull extends EncerError {
+  static override readonly code = "OUTBOX_FULL";
+}
+/** A message was not confirmed in time. Sending it again with the same clientMessageId stores it once. */
+export class SendTimeout extends EncerError {
+  static override readonly code = "SEND_TIMEOUT";
+}
+/** The program cancelled the call by its AbortSignal. */
+export class Aborted extends EncerError {
+  static override readonly code = "ABORTED";
+}
+/** The client or its socket is closed. */
+export class Closed extends EncerError {
+  static override readonly code = "CLOSED";
+}
+
+type Kind = new (sentence: string, fields?: ErrorFields) => EncerError;
+
+function kindOf(code: string): Kind {
+  switch (code) {
+    case "NOT_AUTHENTICATED":
+    case "TOKEN_EXPIRED":
+    case "INVALID_TOKEN":
+      return NotSignedIn;
+    case "INVALID_CREDENTIALS":
+      return WrongCredentials;
+    case "SESSION_ENDED":
+      return SessionEnded;
+    case "ACCOUNT_SUSPENDED":
+      return AccountSuspended;
+    case "FORBIDDEN":
+    case "WRONG_PASSWORD":
+    case "EMAIL_NOT_VERIFIED":
+    case "TERMS_NOT_ACCEPTED":
+      return NotAllowed;
+    case "NOT_FOUND":
+      return NotFound;
+    case "BODY_TOO_LARGE":
+    case "HEADERS_TOO_LARGE":
+    case "URI_TOO_LONG":
+      return TooLarge;
+    case "VALIDATION_ERROR":
+    case "BAD_REQUEST":
+    case "INVALID_JSON":
+    case "INVALID_OTP":
+    case "INVALID_FILE":
+    case "URL_REFUSED":
+    case "INVALID_FRAME":
+    case "UNKNOWN_EVENT":
+    case "UNSUPPORTED_MEDIA_TYPE":
+    case "METHOD_NOT_ALLOWED":
+      return Invalid;
+    case "CONFLICT":
+    case "EMAIL_TAKEN":
+    case "HANDLE_TAKEN":
+    case "CODE_NOT_FOUND":
+    case "PROFILE_PRIVATE":
+    case "PROFILE_RESTRICTED":
+    case "NEEDS_RECONNECT":
+      return Conflict;
+    case "RATE_LIMITED":
+      return RateLimited;
+    case "TOO_MANY":
+      return TooMany;
+    case "INTERNAL":
+    case "NOT_READY":
+    case "BUSY":
+    case "REQUEST_TIMEOUT":
+    case "UPSTREAM_FAILED":
+    case "UPSTREAM_TIMEOUT":
+    case "NOT_CONFIGURED":
+    case "STORAGE_FULL":
+      return Unavailable;
+    case "CLOSED":
+      return Closed;
+    default:
+      return EncerError;
+  }
+}
+
+/** Return the error that an answer of the server describes: `{error, message, code, details?, retryAfter?}`. */
+export function errorOf(body: unknown, status?: number): EncerError {
+  const told = body as { error?: string; message?: string; code?: unknown; details?: Detail[]; retryAfter?: number };
+  if (typeof told?.code !== "string")
+    return new WrongServer("The server's answer is not one of Beautiful Encer. Check the base URL.", { status });
+  const sentences = [told.error, told.message].filter(Boolean).map((text) => String(text).replace(/\.+$/, ""));
+  const fields: ErrorFields = { code: told.code, details: told.details ?? [], retryAfter: told.retryAfter, status };
+  return new (kindOf(told.code))(`${[...new Set(sentences)].join(". ")}.`, fields);
+}
+
+/** Whether the same request may succeed later. */
+export const mayPass = (error: unknown): error is EncerError =>
+  error instanceof Unreachable || error instanceof Unavailable || error instanceof RateLimited;
+
+export const notHere = (base: string, status?: number): WrongServer =>
+  new WrongServer(`There is no Beautiful Encer server at ${base}. Check the base URL.`, { status });

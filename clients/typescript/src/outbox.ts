@@ -1,0 +1,196 @@
+// Messages that wait to be sent: bounded, in order per conversation, each stored once.
+
+import { sleep } from "./emitter.js";
+import {
+  Aborted,
+  Closed,
+  EncerError,
+  NotSignedIn,
+  OutboxFull,
+  RateLimited,
+  SendTimeout,
+  TooLarge,
+  Unavailable,
+} from "./errors.js";
+import type { Socket } from "./socket.js";
+import type { Message } from "./types.js";
+
+export const ITEMS = 200; // that wait; more mean that the network is away for long, and the program must decide
+const WAIT = 3_600_000; // that a message waits at most
+const MAX_CONTENT = 5_000;
+const TRIES = 10; // after answers such as NOT_READY
+const LONGEST_WAIT = 60_000; // for a rate limit
+
+/** A message that waits, as the persistence hook stores it. */
+export interface Unsent {
+  conversationId: string;
+  clientMessageId: string;
+  content: string;
+  messageType: string;
+  fileUrl?: string | undefined;
+}
+
+/** The persistence hook: gets all waiting messages at each change, and returns them at the start. */
+export interface OutboxStore {
+  load(): Unsent[] | Promise<Unsent[]>;
+  save(items: Unsent[]): void | Promise<void>;
+}
+
+/** An outbox that outlives the page. Use one key per tab or user. */
+export class BrowserOutbox implements OutboxStore {
+  constructor(private key = "encer.outbox", private storage: Storage = localStorage) {}
+  load(): Unsent[] {
+    return JSON.parse(this.storage.getItem(this.key) ?? "[]") as Unsent[];
+  }
+  save(items: Unsent[]): void {
+    this.storage.setItem(this.key, JSON.stringify(items));
+  }
+}
+
+export interface OutboxEvents {
+  sent: Message;
+  failed: { message: Unsent; error: EncerError };
+}
+
+interface Item {
+  unsent: Unsent;
+  stored: Promise<Message>;
+  resolve(message: Message): void;
+  reject(error: EncerError): void;
+  deadline: number;
+  timer: ReturnType<typeof setTimeout>;
+  tries: number;
+}
+
+export class Outbox {
+  private items = new Map<string, Item>(); // by clientMessageId, oldest first
+  private socket: Socket | undefined;
+  private draining = new Map<string, Socket>(); // by conversation
+  private loaded: Promise<void> | undefined;
+
+  constructor(
+    private emit: <Name extends keyof OutboxEvents>(name: Name, data: OutboxEvents[Name]) => void,
+    private store?: OutboxStore,
+    private wait = WAIT,
+  ) {}
+
+  /** Take over what an earlier run of the program did not send. */
+  load(): Promise<void> {
+    return (this.loaded ??= (async () => {
+      for (const unsent of ((await this.store?.load()) ?? []).slice(0, ITEMS))
+        if (!this.items.has(unsent.clientMessageId)) this.add(unsent);
+    })());
+  }
+
+  /** Queue a message; resolves with the message as it was stored. Aborting takes it out of the queue. */
+  async send(unsent: Unsent, signal?: AbortSignal): Promise<Message> {
+    check(unsent);
+    if (this.store) await this.load();
+    if (signal?.aborted) throw aborted();
+    const waiting = this.items.get(unsent.clientMessageId);
+    if (waiting) return waiting.stored;
+    if (this.items.size >= ITEMS)
+      throw new OutboxFull(`${ITEMS} messages wait to be sent. Wait until some of them are sent.`);
+    const item = this.add(unsent);
+    const abort = (): void => this.fail(item, aborted(), false);
+    signal?.addEventListener("abort", abort, { once: true });
+    this.save();
+    void this.drain(unsent.conversationId);
+    return item.stored.finally(() => signal?.removeEventListener("abort", abort));
+  }
+
+  /** Send what waits over this socket. */
+  async live(socket: Socket): Promise<void> {
+    this.socket = socket;
+    await this.load();
+    for (const id of new Set([...this.items.values()].map(({ unsent }) => unsent.conversationId))) void this.drain(id);
+  }
+
+  offline(): void {
+    this.socket = undefined;
+    this.draining.clear();
+  }
+
+  /** Fail all waits. The stored list stays, so that a later run sends them. */
+  end(error: EncerError): void {
+    this.offline();
+    for (const item of this.items.values()) {
+      clearTimeout(item.timer);
+      item.reject(error);
+    }
+    this.items.clear();
+    this.loaded = undefined;
+  }
+
+  private add(unsent: Unsent): Item {
+    const item = { unsent, tries: 0, deadline: Date.now() + this.wait } as Item;
+    item.stored = new Promise((resolve, reject) => Object.assign(item, { resolve, reject }));
+    item.stored.catch(() => undefined); // it may go unobserved
+    const late = `The message was not confirmed within ${this.wait / 1000} s. Send it again.`;
+    item.timer = setTimeout(() => this.fail(item, new SendTimeout(late)), this.wait);
+    this.items.set(unsent.clientMessageId, item);
+    return item;
+  }
+
+  /** One at a time, so that a message that must be sent again cannot overtake the next one. */
+  private async drain(conversationId: string): Promise<void> {
+    const { socket } = this;
+    if (!socket || this.draining.get(conversationId) === socket) return;
+    this.draining.set(conversationId, socket);
+    try {
+      for (;;) {
+        const item = [...this.items.values()].find(({ unsent }) => unsent.conversationId === conversationId);
+        if (!item || socket !== this.socket) break;
+        await this.sendOne(socket, item);
+      }
+    } catch {
+      // The socket closed. The message is sent again over the next one.
+    } finally {
+      if (this.draining.get(conversationId) === socket) this.draining.delete(conversationId);
+    }
+  }
+
+  private async sendOne(socket: Socket, item: Item): Promise<void> {
+    try {
+      const { message } = await socket.ask("send_message", item.unsent);
+      this.forget(item);
+      item.resolve(message);
+      this.emit("sent", message);
+    } catch (error) {
+      if (error instanceof NotSignedIn || error instanceof Closed || !(error instanceof EncerError)) throw error;
+      if (!(error instanceof RateLimited || error instanceof Unavailable) || ++item.tries >= TRIES)
+        return this.fail(item, error);
+      await sleep(Math.min((error.retryAfter ?? 0.5 * item.tries) * 1000, LONGEST_WAIT), socket.signal);
+    }
+  }
+
+  private fail(item: Item, error: EncerError, tell = true): void {
+    if (this.items.get(item.unsent.clientMessageId) !== item) return;
+    this.forget(item);
+    item.reject(error);
+    if (tell) this.emit("failed", { message: item.unsent, error });
+  }
+
+  private forget(item: Item): void {
+    clearTimeout(item.timer);
+    this.items.delete(item.unsent.clientMessageId);
+    this.save();
+  }
+
+  private save(): void {
+    void this.store?.save([...this.items.values()].map(({ unsent }) => unsent));
+  }
+}
+
+const aborted = (): Aborted => new Aborted("The message was taken back. It may have been stored if it was on its way.");
+
+/** Refuse what the server would refuse, before it waits for a connection. */
+function check({ content, clientMessageId, fileUrl }: Unsent): void {
+  if ([...content].length > MAX_CONTENT)
+    throw new TooLarge(`The message has more than ${MAX_CONTENT} characters. Send a shorter one, or several.`, {
+      code: "VALIDATION_ERROR",
+      details: [{ field: "content", message: `at most ${MAX_CONTENT} characters` }],
+    });
+  if (clientMessageId.length > 64 || (fileUrl?.length ?? 0) > 2000)
+    throw new TooLarge("The client message id has more than 64 characters, or the file's URL more than 2,000.");
+}

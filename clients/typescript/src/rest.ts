@@ -1,0 +1,215 @@
+// REST calls: sign-in, retries of calls that may be repeated, typed errors, uploads with progress.
+
+import { sleep } from "./emitter.js";
+import {
+  Aborted,
+  CertificateRefused,
+  type EncerError,
+  errorOf,
+  mayPass,
+  NotSignedIn,
+  notHere,
+  OriginRefused,
+  Unavailable,
+  Unreachable,
+  WrongServer,
+  WrongVersion,
+} from "./errors.js";
+import { Session, type TokenStore } from "./tokens.js";
+import type { Attachment } from "./types.js";
+
+export const SERVER_MAJOR = 0; // of the version that /health tells
+const ANSWER = 10_000;
+const REFRESH = 3_000;
+const UPLOAD = 90_000; // the server may take 75 s for a large picture
+const TRIES = 4; // of a call that may be repeated
+const FIRST_PAUSE = 300;
+const LONGEST_WAIT = 30_000; // for a Retry-After; a longer one is the caller's to decide
+
+export interface CallOptions {
+  body?: unknown;
+  params?: Record<string, string | number | boolean>;
+  signal?: AbortSignal | undefined;
+}
+
+export interface UploadOptions {
+  name?: string;
+  onProgress?: (sent: number) => void;
+  signal?: AbortSignal;
+}
+
+interface Request {
+  json?: unknown;
+  form?: FormData;
+  token?: string;
+  timeout?: number;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((sent: number) => void) | undefined;
+}
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export type Json = any;
+
+export class Rest {
+  readonly session: Session;
+
+  constructor(readonly base: string, store: TokenStore) {
+    let url: URL | undefined;
+    try {
+      url = new URL(base);
+    } catch {}
+    if (!url || !/^https?:$/.test(url.protocol))
+      throw new WrongServer(`"${base}" is not a base URL. Write it as https://api.example.com.`);
+    this.base = base.replace(/\/+$/, "");
+    this.session = new Session(store, this.base, (refreshToken) => this.refresh(refreshToken));
+  }
+
+  /** Return the JSON of an answer of `/api/v1`. Calls that may be repeated are tried up to four times. */
+  async call(method: string, path: string, { body, params, signal }: CallOptions = {}): Promise<Json> {
+    const query = params ? `?${new URLSearchParams(params as Record<string, string>)}` : "";
+    for (let tries = method === "POST" ? 1 : TRIES; ; ) {
+      try {
+        return await this.signed(method, path + query, { json: body, signal });
+      } catch (error) {
+        const pause = mayPass(error) ? ((error.retryAfter ?? 0) * 1000 || FIRST_PAUSE * 2 ** (TRIES - tries)) : 0;
+        if (!pause || --tries <= 0 || pause > LONGEST_WAIT) throw error;
+        await sleep(pause * (1 + Math.random() / 2), signal);
+      }
+    }
+  }
+
+  async upload(conversationId: string, file: Blob, options: UploadOptions): Promise<Attachment> {
+    const form = new FormData();
+    form.append("file", file, options.name ?? (file as File).name ?? "file");
+    const more = { form, timeout: UPLOAD, signal: options.signal, onProgress: options.onProgress };
+    return (await this.signed("POST", `/chat/conversations/${conversationId}/attachments`, more)).data as Attachment;
+  }
+
+  async signIn(email: string, password: string): Promise<Json> {
+    const { data } = await this.send("POST", "/api/v1/auth/login", { json: { email, password } });
+    await this.session.keep(data);
+    return data.user;
+  }
+
+  /** Return the server's version. Throws WrongServer, WrongVersion or OriginRefused. */
+  async checkServer(): Promise<string> {
+    const health = await this.send("GET", "/health").catch(async (error: unknown) => {
+      throw error instanceof Unreachable && (await this.answersOthers()) ? this.refusedOrigin() : error;
+    });
+    if (health?.status !== "ok" || typeof health.version !== "string") throw notHere(this.base);
+    if (health.version.split(".")[0] !== String(SERVER_MAJOR))
+      throw new WrongVersion(
+        `The server has version ${health.version}; this client works with ${SERVER_MAJOR}.x. Update the client.`,
+      );
+    return health.version;
+  }
+
+  refusedOrigin(): OriginRefused {
+    return new OriginRefused("The server does not accept sockets of this origin. Add it to its FRONTEND_URL.");
+  }
+
+  /** A browser hides an answer that another origin may not read, and says the same of no answer. */
+  private async answersOthers(): Promise<boolean> {
+    if (!globalThis.document) return false;
+    const options = { mode: "no-cors", signal: AbortSignal.timeout(ANSWER) } as const;
+    return fetch(`${this.base}/health`, options).then(() => true, () => false);
+  }
+
+  private async signed(method: string, path: string, request: Request): Promise<Json> {
+    const token = await this.session.token();
+    try {
+      return await this.send(method, `/api/v1${path}`, { ...request, token });
+    } catch (error) {
+      if (!(error instanceof NotSignedIn)) throw error; // otherwise nothing was done
+      return this.send(method, `/api/v1${path}`, { ...request, token: await this.session.token(token) });
+    }
+  }
+
+  /** Repeated at once if no answer comes: the server accepts the same token for ten seconds more. */
+  private async refresh(refreshToken: string): Promise<Json> {
+    for (let tries = TRIES; ; ) {
+      try {
+        return (await this.send("POST", "/api/v1/auth/refresh", { json: { refreshToken }, timeout: REFRESH })).data;
+      } catch (error) {
+        if (!(error instanceof Unreachable || error instanceof Unavailable) || --tries <= 0) throw error;
+        await sleep(FIRST_PAUSE);
+      }
+    }
+  }
+
+  async send(method: string, path: string, request: Request = {}): Promise<Json> {
+    const { json, form, token, signal, onProgress, timeout = ANSWER } = request;
+    const headers: Record<string, string> = json === undefined ? {} : { "Content-Type": "application/json" };
+    if (token) headers.Authorization = `Bearer ${token}`;
+    const body = form ?? (json === undefined ? null : JSON.stringify(json));
+    const limit = AbortSignal.timeout(timeout);
+    const options = { method, headers, body, signal: signal ? AbortSignal.any([signal, limit]) : limit };
+    let response: Response;
+    try {
+      response = await (form && onProgress
+        ? sendWithProgress(this.base + path, options, form, onProgress)
+        : fetch(this.base + path, options));
+      const text = await response.text();
+      return this.read(response, text);
+    } catch (error) {
+      if (signal?.aborted) throw new Aborted("The call was cancelled.");
+      throw explain(error, this.base);
+    }
+  }
+
+  private read(response: Response, text: string): Json {
+    let body: Json;
+    try {
+      body = JSON.parse(text);
+    } catch {}
+    if (response.ok && body !== undefined) return body;
+    if (response.ok) throw notHere(this.base);
+    const { status } = response;
+    const after = Number(response.headers.get("Retry-After"));
+    if (!body?.code && status >= 502 && status <= 504)
+      throw new Unavailable("The server is not ready. Try again in a moment.", { status, retryAfter: after || undefined });
+    throw errorOf(body?.code && after ? { retryAfter: after, ...body } : body, status);
+  }
+}
+
+/** Return the typed error of a failed connection: the certificate, or the network. */
+export function explain(error: unknown, base: string): EncerError {
+  if (error && typeof error === "object" && "details" in error) return error as EncerError;
+  const cause = (error as { cause?: { code?: string; message?: string } })?.cause;
+  if (/CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/.test(cause?.code ?? ""))
+    return new CertificateRefused(`The certificate of ${base} is not accepted: ${cause?.message}. Check the base URL.`);
+  return new Unreachable(`${base} does not answer. Check the network and the base URL.`);
+}
+
+/** As fetch. Browsers tell the progress of XMLHttpRequest alone; Node reads a stream as it sends it. */
+async function sendWithProgress(
+  url: string,
+  options: RequestInit & { headers: Record<string, string>; signal: AbortSignal },
+  form: FormData,
+  onProgress: (sent: number) => void,
+): Promise<Response> {
+  if (!globalThis.XMLHttpRequest) {
+    const whole = new Response(form);
+    let sent = 0;
+    const counted = whole.body!.pipeThrough(
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform(chunk, controller) {
+          controller.enqueue(chunk);
+          onProgress((sent += chunk.byteLength));
+        },
+      }),
+    );
+    const headers = { ...options.headers, "Content-Type": whole.headers.get("Content-Type")! };
+    return fetch(url, { ...options, headers, body: counted, duplex: "half" } as RequestInit);
+  }
+  return new Promise((resolve, reject) => {
+    const call = new XMLHttpRequest();
+    call.open("POST", url);
+    for (const [name, value] of Object.entries(options.headers)) call.setRequestHeader(name, value);
+    call.upload.onprogress = (event) => onProgress(event.loaded);
+    call.onload = () => resolve(new Response(call.responseText, { status: call.status }));
+    call.onerror = call.onabort = () => reject(new TypeError("failed"));
+    options.signal.addEventListener("abort", () => call.abort(), { once: true });
+    call.send(form);
+  });
+}

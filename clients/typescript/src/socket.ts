@@ -1,0 +1,150 @@
+// One signed-in WebSocket: frames with answers, pings, a bound on what is sent and awaited.
+
+import { sleep } from "./emitter.js";
+import { Closed, errorOf, TooLarge, Unreachable, WrongServer } from "./errors.js";
+import type { Json } from "./rest.js";
+
+export const OPEN = 5_000; // for the handshake and `ready`
+const ANSWER = 10_000; // for a command; the server needs milliseconds
+const PONG = 5_000;
+const MAX_FRAME = 64 * 1024; // bytes that the server accepts
+const PENDING = 500; // commands that wait for their answer: 100 conversations, with several each
+
+/** Delays frames so that the server does not take them for a flood: it allows 20 a second after a burst of 80. */
+export class Pace {
+  private left: number;
+  private at = performance.now();
+
+  constructor(private rate = 16, private burst = 50) {
+    this.left = burst;
+  }
+
+  /** Take one; return the milliseconds to wait before it may be sent. */
+  wait(): number {
+    const now = performance.now();
+    this.left = Math.min(this.burst, this.left + ((now - this.at) / 1000) * this.rate) - 1;
+    this.at = now;
+    return Math.max(0, (-this.left / this.rate) * 1000);
+  }
+}
+
+interface Answer {
+  resolve(data: Json): void;
+  reject(error: unknown): void;
+  then: ((data: Json) => void) | undefined;
+  timer?: ReturnType<typeof setTimeout>;
+}
+
+export class Socket {
+  private numbers = 0;
+  private answers = new Map<number, Answer>();
+  private ended = new AbortController(); // ends the waits of a socket that is gone
+  readonly signal = this.ended.signal;
+  /** Resolves with the close code; undefined if it was dropped here or no server closed it. */
+  readonly closed: Promise<number | undefined>;
+  onEvent: (name: string, data: Json) => void = () => undefined;
+
+  private constructor(private ws: WebSocket, private pace: Pace) {
+    this.closed = new Promise((resolve) => {
+      ws.onclose = ({ code }) => {
+        resolve(this.signal.aborted || code === 1006 ? undefined : code);
+        this.end();
+      };
+      this.signal.addEventListener("abort", () => resolve(undefined));
+    });
+    ws.onmessage = ({ data }) => this.receive(data as string);
+  }
+
+  /** Resolves with the socket and the data of `ready`, or with the close code of a refusal. */
+  static open(base: string, token: string, pace: Pace, on: (socket: Socket, ready: Json) => void): Promise<Socket> {
+    return new Promise((resolve, reject) => {
+      const ws = new WebSocket(`ws${base.slice(4)}/ws`, ["encer.v1", `bearer.${token}`]);
+      const socket = new Socket(ws, pace);
+      const unreachable = (): void => reject(new Unreachable(`${base} opens no socket. Check the network.`));
+      const timer = setTimeout(() => {
+        socket.drop();
+        unreachable();
+      }, OPEN);
+      socket.onEvent = (name, data) => {
+        clearTimeout(timer);
+        if (name !== "ready") return reject(new WrongServer("The server sends frames that are not of this protocol."));
+        on(socket, data);
+        resolve(socket);
+      };
+      let opened = false;
+      ws.onopen = () => (opened = true);
+      void socket.closed.then((code) => {
+        clearTimeout(timer);
+        if (opened && code !== undefined) resolve(socket);
+        else unreachable();
+      });
+    });
+  }
+
+  private receive(text: string): void {
+    let frame: { event: string; data: Json; id?: number };
+    try {
+      frame = JSON.parse(text);
+    } catch {
+      return this.drop();
+    }
+    if (frame.id === undefined) return this.onEvent(frame.event, frame.data);
+    const answer = this.answers.get(frame.id);
+    this.answers.delete(frame.id);
+    clearTimeout(answer?.timer);
+    if (frame.event === "error") answer?.reject(errorOf(frame.data));
+    else {
+      answer?.then?.(frame.data); // before the next frame is read
+      answer?.resolve(frame.data);
+    }
+  }
+
+  /** Send a command and return the data of its answer; `then` gets it before later events are handled.
+   * Rejects with the server's error, or Closed. A socket that does not answer in time is dead, so it is dropped. */
+  async ask(event: string, data: Json = {}, then?: (data: Json) => void, timeout = ANSWER): Promise<Json> {
+    if (this.signal.aborted || this.answers.size >= PENDING) throw gone();
+    const id = ++this.numbers;
+    const answered = new Promise<Json>((resolve, reject) => this.answers.set(id, { resolve, reject, then }));
+    answered.catch(() => undefined);
+    await this.tell(event, data, id);
+    const answer = this.answers.get(id);
+    if (answer) answer.timer = setTimeout(() => this.drop(), timeout);
+    return answered;
+  }
+
+  /** Send a frame. */
+  async tell(event: string, data: Json = {}, id?: number): Promise<void> {
+    const frame = JSON.stringify({ event, data, id });
+    if (new Blob([frame]).size > MAX_FRAME) {
+      this.answers.delete(id ?? 0);
+      throw new TooLarge("The frame is larger than 64 KiB. Send a shorter message.");
+    }
+    const wait = this.pace.wait();
+    if (wait) await sleep(wait, this.signal);
+    if (this.signal.aborted) throw gone();
+    this.ws.send(frame);
+  }
+
+  /** Make sure that the server still answers; drop the socket otherwise. */
+  ping(): Promise<Json> {
+    return this.ask("ping", {}, undefined, PONG);
+  }
+
+  /** Close without waiting for the other side, which may be gone. */
+  drop(): void {
+    this.end();
+    this.ws.close();
+  }
+
+  private end(): void {
+    this.ws.onmessage = null;
+    this.ended.abort(gone());
+    for (const answer of this.answers.values()) {
+      clearTimeout(answer.timer);
+      answer.reject(gone());
+    }
+    this.answers.clear();
+  }
+}
+
+const gone = (): Closed => new Closed("The socket was closed before the answer came.");

@@ -1,0 +1,99 @@
+// Access and refresh tokens: where they are stored, and when they are renewed.
+
+import { NotSignedIn } from "./errors.js";
+
+export interface Tokens {
+  accessToken: string;
+  refreshToken: string;
+}
+
+export interface TokenStore {
+  load(): Tokens | null | Promise<Tokens | null>;
+  save(tokens: Tokens | null): void | Promise<void>;
+}
+
+/** Tokens that end with the page or program. */
+export class MemoryTokens implements TokenStore {
+  constructor(private tokens: Tokens | null = null) {}
+  load(): Tokens | null {
+    return this.tokens;
+  }
+  save(tokens: Tokens | null): void {
+    this.tokens = tokens;
+  }
+}
+
+/** Tokens that all tabs of an origin share. Every script of the origin can read them. */
+export class BrowserTokens implements TokenStore {
+  constructor(private key = "encer.tokens", private storage: Storage = localStorage) {}
+  load(): Tokens | null {
+    return JSON.parse(this.storage.getItem(this.key) ?? "null") as Tokens | null;
+  }
+  save(tokens: Tokens | null): void {
+    if (tokens) this.storage.setItem(this.key, JSON.stringify(tokens));
+    else this.storage.removeItem(this.key);
+  }
+}
+
+const MARGIN = 30; // seconds; a token is renewed so long before it expires, or at two thirds of a shorter life
+const TOKEN = /^[\w.~+-]+$/;
+
+interface Pair extends Tokens {
+  expiresIn: number;
+}
+
+function claimsOf(token: string): { exp?: number; iat?: number } {
+  try {
+    return JSON.parse(atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/"))) as { exp?: number };
+  } catch {
+    return {};
+  }
+}
+
+/** The tokens of one user. Concurrent callers share one refresh, in the browser those of all tabs. */
+export class Session {
+  private turn: Promise<unknown> = Promise.resolve();
+  // Of the newest token: when it expires by this machine's steady clock. Its wall clock may be wrong.
+  private newest: [token: string, expires: number] = ["", 0];
+
+  constructor(readonly store: TokenStore, private base: string, private refresh: (token: string) => Promise<Pair>) {}
+
+  /** Return an access token that stays valid for a while; a new one if `refused` is the present one. */
+  token(refused?: string): Promise<string> {
+    const work = this.turn.then(() => this.alone(() => this.find(refused)));
+    this.turn = work.catch(() => undefined);
+    return work;
+  }
+
+  private alone<T>(work: () => Promise<T>): Promise<T> {
+    const locks = globalThis.navigator?.locks;
+    return locks ? (locks.request(`encer ${this.base}`, work) as Promise<T>) : work();
+  }
+
+  private async find(refused?: string): Promise<string> {
+    const tokens = await this.store.load();
+    if (!tokens) throw new NotSignedIn("You are not signed in. Please sign in first.");
+    if (!TOKEN.test(tokens.accessToken)) throw new NotSignedIn("The stored token is malformed. Please sign in again.");
+    if (tokens.accessToken !== refused && this.secondsToRenewal(tokens.accessToken) > 0) return tokens.accessToken;
+    try {
+      await this.keep(await this.refresh(tokens.refreshToken));
+    } catch (error) {
+      if (error instanceof NotSignedIn && (await this.store.load())?.refreshToken === tokens.refreshToken)
+        await this.store.save(null);
+      throw error;
+    }
+    return this.newest[0];
+  }
+
+  /** Store the tokens of a sign-in or refresh. */
+  async keep({ accessToken, refreshToken, expiresIn }: Pair): Promise<void> {
+    this.newest = [accessToken, performance.now() / 1000 + expiresIn];
+    await this.store.save({ accessToken, refreshToken });
+  }
+
+  secondsToRenewal(token: string): number {
+    const { exp = 0, iat = 0 } = claimsOf(token);
+    const left = token === this.newest[0] ? this.newest[1] - performance.now() / 1000 : exp - Date.now() / 1000;
+    return left - Math.min(MARGIN, (exp - iat) / 3);
+  }
+}

@@ -1,0 +1,48 @@
+// Typing: repeated while keys are pressed, ended after a pause; and the others' typing, ended without news.
+
+const REPEAT = 3_000; // the server ends typing after six seconds
+const PAUSE = 5_000; // after the last key
+const NEWS = 7_000; // without a repetition, the other one's typing has ended
+const TYPISTS = 100; // of one conversation; it has two participants today
+
+export class Typing {
+  private toldAt = -REPEAT;
+  private ending: ReturnType<typeof setTimeout> | undefined;
+  private others = new Map<string, ReturnType<typeof setTimeout>>();
+
+  constructor(private tell: (event: string) => boolean, private emit: (userId: string, typing: boolean) => void) {}
+
+  key(): void {
+    const now = performance.now();
+    if (now - this.toldAt >= REPEAT && this.tell("typing_start")) this.toldAt = now;
+    clearTimeout(this.ending);
+    this.ending = setTimeout(() => this.stop(), PAUSE);
+  }
+
+  stop(): void {
+    if (this.ending === undefined) return;
+    this.sent();
+    this.tell("typing_stop");
+  }
+
+  /** A message ends its sender's typing on the server too. */
+  sent(): void {
+    clearTimeout(this.ending);
+    this.ending = undefined;
+    this.toldAt = -REPEAT;
+  }
+
+  receive(userId: string, typing: boolean): void {
+    const timer = this.others.get(userId);
+    clearTimeout(timer);
+    this.others.delete(userId);
+    if (typing && this.others.size < TYPISTS)
+      this.others.set(userId, setTimeout(() => this.receive(userId, false), NEWS));
+    if (typing !== (timer !== undefined)) this.emit(userId, typing);
+  }
+
+  offline(): void {
+    this.sent();
+    for (const userId of [...this.others.keys()]) this.receive(userId, false);
+  }
+}

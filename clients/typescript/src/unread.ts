@@ -1,0 +1,50 @@
+// Unread counts: of notifications, of all messages, and of each conversation.
+
+import type { Json } from "./rest.js";
+
+const CONVERSATIONS = 1_000; // whose counts are kept; the oldest are dropped first
+
+export class Unread {
+  notifications = 0;
+  private counts = new Map<string, number>();
+  private unlisted = 0; // messages that `ready` counts in conversations that are not known yet
+
+  /** `changed(conversationId, count)` is called at each change of a conversation; "" means the totals. */
+  constructor(private changed: (conversationId: string, count: number) => void) {}
+
+  get messages(): number {
+    return Math.max(this.unlisted, [...this.counts.values()].reduce((sum, count) => sum + count, 0));
+  }
+
+  ready(data: Json): void {
+    this.notifications = data.unreadNotifications;
+    this.unlisted = data.unreadMessages;
+    this.changed("", this.notifications);
+  }
+
+  /** Take the counts of all conversations. */
+  listed(counts: Map<string, number>): void {
+    this.unlisted = 0;
+    for (const id of [...this.counts.keys()]) if (!counts.has(id)) this.set(id, 0);
+    for (const [id, count] of counts) this.set(id, count);
+  }
+
+  set(conversationId: string, count: number): void {
+    const before = this.counts.get(conversationId) ?? 0;
+    this.counts.delete(conversationId);
+    this.counts.set(conversationId, count);
+    if (this.counts.size > CONVERSATIONS) this.counts.delete(this.counts.keys().next().value!);
+    if (count !== before) this.changed(conversationId, count);
+  }
+
+  /** Take the counts of a notification event. Return whether the conversations must be listed again. */
+  notification({ unreadCount, notification }: Json): boolean {
+    this.notifications = unreadCount;
+    this.changed("", unreadCount);
+    if (!notification) return this.messages > 0; // read or deleted: its conversation is not named
+    const { type, conversationId, isRead, metadata } = notification;
+    if (type === "NEW_MESSAGE" && conversationId && !isRead)
+      this.set(conversationId, JSON.parse(metadata || "{}").count ?? 0);
+    return false;
+  }
+}

@@ -1,0 +1,28 @@
+"""Both clients keep the promise through cuts, restarts, long absences and expiring tokens; `make drills` does more."""
+
+import asyncio
+from pathlib import Path
+
+from clients.conformance.runner import Runner, load
+from tests.helpers.programs import needs_program
+from tests.helpers.scratch import scratch_folder
+
+SECONDS = 240.0  # an idle machine needs less than thirty
+
+
+@needs_program("nginx", package="nginx")
+async def test_python_and_typescript_lose_and_double_nothing_together():
+    with scratch_folder("encer-conformance-") as folder:
+        async with asyncio.timeout(SECONDS):
+            result = await Runner(Path(folder), load("short"), seed=1).run()
+    assert result.clean, (result.findings, result.errors)
+    assert result.counts["messages"] >= 90
+    assert all(result.counts[name] for name in ("cuts", "restarts", "swallows", "delays", "sleeps", "edits", "deletes"))
+
+
+def test_the_long_scenario_is_as_long_as_promised():
+    long = load("long")
+    struck = [fault["do"] for fault in long["faults"]]
+    assert long["messages"] >= 2_000 and struck.count("cut") >= 20
+    assert struck.count("restart") + struck.count("kill") >= 5
+    assert any(fault["do"] == "sleep" and fault.get("messages", 0) >= 600 for fault in long["faults"])

@@ -1,0 +1,5 @@
+// Reads an OpenAPI document on stdin and writes its TypeScript types.
+import { readFileSync } from "node:fs";
+import openapiTS, { astToString } from "openapi-typescript";
+
+process.stdout.write(astToString(await openapiTS(JSON.parse(readFileSync(0, "utf8")))));
