@@ -1,1 +1,0 @@
--- Empty: profile_views is part of an earlier migration.

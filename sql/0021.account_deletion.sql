@@ -1,1 +1,0 @@
--- Empty: account_deletion is part of an earlier migration.

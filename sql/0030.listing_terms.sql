@@ -1,1 +1,0 @@
--- Empty: listing_terms is part of an earlier migration.
