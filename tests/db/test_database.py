@@ -1,7 +1,6 @@
 """PostgreSQL away or frozen: 503 with Retry-After, sockets stay, and it is taken up again without a restart."""
 
 import asyncio
-import json
 import time
 from contextlib import AsyncExitStack
 from unittest.mock import Mock
@@ -16,8 +15,7 @@ from realtime.events import Resync
 from realtime.gate import DeliveryGate
 from server import Instance
 from tests.drills.proxy import TcpProxy
-from tests.helpers.clients import Api
-from tests.realtime.test_redis import refuse
+from tests.helpers.clients import Api, ask_readiness
 
 ANSWER_SECONDS = 3.0  # with the waits below; 9 s with those of production, less than nginx waits
 HEAL_SECONDS = 3.0
@@ -44,12 +42,7 @@ def shaky(io_loop, settings, servers, proxy, instance, monkeypatch) -> Instance:
     io_loop.run_sync(shaky.stop)
 
 
-async def health(api: Api) -> tuple[int, str]:
-    answer = await api.http.fetch(f"{api.base}/health/ready", raise_error=False)
-    return answer.code, json.loads(answer.body)["status"]
-
-
-@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+@pytest.mark.parametrize("fail", [TcpProxy.hold, TcpProxy.refuse], ids=["frozen", "away"])
 async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
     api = Api(shaky)
     hanako, sakura = await people.influencer(), await people.salon()
@@ -60,7 +53,7 @@ async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
     fail(proxy)
     began = time.monotonic()
     sent = [api.post(path, {"content": "lost?", "clientMessageId": f"c{n}"}, hanako) for n in range(15)]
-    *answers, ready = await asyncio.gather(*sent, health(api))
+    *answers, ready = await asyncio.gather(*sent, ask_readiness(api))
     assert time.monotonic() - began < ANSWER_SECONDS
     for answer in answers:
         assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "NOT_READY", "2")
@@ -77,10 +70,10 @@ async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
             assert time.monotonic() - healed < HEAL_SECONDS
     assert answer.status in (200, 201)
     assert (await here.expect("message_sent"))["content"] == "meanwhile"
-    assert await health(api) == (200, "ok")
+    assert await ask_readiness(api) == (200, "ok")
 
 
-@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+@pytest.mark.parametrize("fail", [TcpProxy.hold, TcpProxy.refuse], ids=["frozen", "away"])
 async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, people, fail, monkeypatch):
     monkeypatch.setattr("db.pool.CONNECT_SECONDS", 0.2)
     monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.05)

@@ -31,6 +31,11 @@ class TcpProxy:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
+    def refuse(self) -> None:
+        """Close all connections and accept no new one, as a server that is down."""
+        self.refusing = True
+        self.cut()
+
     def cut(self) -> None:
         """Reset every connection, and accept new ones."""
         for link in list(self.links):

@@ -1,5 +1,6 @@
 """Imports go one way: settings ← db ← services ← realtime ← handlers, jobs ← server (docs/architecture.md)."""
 
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -95,3 +96,11 @@ def test_a_leaf_loads_no_vendor(module: str):
     program = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert VENDOR_SDKS & set(loaded.stdout.split()) == set()
+
+
+def test_no_test_imports_another_test():
+    """What tests share is in tests/helpers, tests/vendors and tests/drills."""
+    tests = [path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(tests) > 100
+    shared = {(str(file), name) for file in tests for name in imports(file) if re.match(r"tests(\.\w+)*\.test_", name)}
+    assert shared == set()

@@ -12,8 +12,8 @@ from services.files.image_proxy import ImageProxy
 from services.slots import Slots, SlotsEach
 from settings import Limit
 from tests.helpers.clients import Api
+from tests.helpers.image_host import HOST, IMAGES, JPEG, URL, Host, answer
 from tests.helpers.tls import Authority
-from tests.services.files.test_image_proxy import HOST, IMAGES, JPEG, URL, Host, answer
 
 LOOPBACK = ip_address("127.0.0.1")
 

@@ -219,3 +219,9 @@ class SocketClient:
 
     async def close(self) -> None:
         await self.ws.close()
+
+
+async def ask_readiness(api: Api) -> tuple[int, str]:
+    """Return the status code and the word of /health/ready."""
+    answer = await api.http.fetch(f"{api.base}/health/ready", raise_error=False)
+    return answer.code, json.loads(answer.body)["status"]

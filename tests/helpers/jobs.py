@@ -14,6 +14,7 @@ from jobs.run import Run
 from server import Instance
 
 DAILY = "0 3 * * *"
+NUMBERS = "select n from generate_series(1, 9) n where ($1::int is null or n > $1) order by n limit $2"  # sample items
 NOW = datetime(2026, 5, 4, 3, 0, 20, tzinfo=UTC)  # 20 seconds after the tick
 TICK = datetime(2026, 5, 4, 3, 0, tzinfo=UTC)
 NEVER = 3600.0  # seconds until the loop would check; tests call it instead

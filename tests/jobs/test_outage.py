@@ -9,10 +9,8 @@ import pytest
 from db.pool import Database
 from jobs.loop import JobLoop, ScheduledJob
 from tests.drills.proxy import TcpProxy
-from tests.helpers.jobs import DAILY, NEVER, NOW, finished, make_loop
-from tests.realtime.test_redis import refuse
+from tests.helpers.jobs import DAILY, NEVER, NOW, NUMBERS, finished, make_loop
 
-NUMBERS = "select n from generate_series(1, 9) n where ($1::int is null or n > $1) order by n limit $2"
 RUN = "select status, attempt, counts::text as counts, error from job_runs"
 
 
@@ -59,7 +57,7 @@ def loop_on(instance, database, job) -> JobLoop:
     return JobLoop(context, [ScheduledJob("sample", DAILY, job)], "UTC", check_seconds=NEVER, now=lambda: NOW)
 
 
-@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+@pytest.mark.parametrize("fail", [TcpProxy.hold, TcpProxy.refuse], ids=["frozen", "away"])
 async def test_a_run_that_loses_the_database_is_left_to_another(instance, db, proxy, shaky, fail, monkeypatch):
     monkeypatch.setattr("jobs.loop.FINISH_ATTEMPTS", 1)
     job = Counting(lambda: fail(proxy))
@@ -85,7 +83,7 @@ async def test_a_run_that_loses_the_database_for_a_moment_says_so_when_it_is_bac
     instance, db, proxy, shaky, monkeypatch
 ):
     monkeypatch.setattr("jobs.loop.FINISH_RETRY_SECONDS", 0.05)
-    job = Counting(lambda: refuse(proxy))
+    job = Counting(lambda: proxy.refuse())
     loop = loop_on(instance, shaky, job)
     await loop.check()
     async with asyncio.timeout(10):

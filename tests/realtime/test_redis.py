@@ -49,12 +49,7 @@ async def ready_says(api: Api, status: str) -> None:
             await asyncio.sleep(0.02)
 
 
-def refuse(proxy: TcpProxy) -> None:
-    proxy.refusing = True
-    proxy.cut()
-
-
-@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+@pytest.mark.parametrize("fail", [TcpProxy.hold, TcpProxy.refuse], ids=["frozen", "away"])
 async def test_redis_fails(shaky, proxy, other_api, people, fail):
     api = Api(shaky)
     hanako, sakura = await people.influencer(), await people.salon()
@@ -90,7 +85,7 @@ async def test_redis_fails(shaky, proxy, other_api, people, fail):
     assert time.monotonic() - healed < CONVERGE_SECONDS
     assert (await there.heard()).count("message_sent") == 10
     async with asyncio.timeout(CONVERGE_SECONDS):
-        while fail is refuse and "resync" not in await here.heard():  # a frozen Redis delivers the events later
+        while fail is TcpProxy.refuse and "resync" not in await here.heard():
             pass
 
 
@@ -102,7 +97,7 @@ async def test_an_overflow_of_the_queue_to_redis_makes_the_others_catch_up(
     conversation_id = await people.connect(hanako, sakura)
     there = await other_api.socket(sakura)
     await there.join(conversation_id)
-    refuse(proxy)
+    proxy.refuse()
     api = Api(shaky)
     for number in range(12):
         body = {"content": f"{number} " + "long " * 500}
@@ -115,7 +110,7 @@ async def test_an_overflow_of_the_queue_to_redis_makes_the_others_catch_up(
     assert (await there.heard()).count("message_sent") == 12
 
 
-@pytest.mark.parametrize("fail", [TcpProxy.hold, refuse], ids=["frozen", "away"])
+@pytest.mark.parametrize("fail", [TcpProxy.hold, TcpProxy.refuse], ids=["frozen", "away"])
 async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, people, fail, monkeypatch):
     monkeypatch.setattr("services.security.rate_limit.REST_SECONDS", 0.1)
     api, hanako = Api(shaky), await people.influencer()

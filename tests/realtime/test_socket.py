@@ -11,9 +11,9 @@ from db.pool import DatabaseUnavailable
 from db.queries.sessions import end_sessions
 from realtime.sockets.socket import TORNADO_SETTINGS
 from settings import Limit
-from tests.handlers.auth.test_auth import forge
 from tests.helpers.clients import SocketClient
 from tests.helpers.factories import Person
+from tests.helpers.tokens import forge
 
 
 @pytest.fixture

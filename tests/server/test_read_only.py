@@ -20,13 +20,11 @@ from db.packaged.servers import ServerUrls
 from jobs.loop import JobLoop, ScheduledJob
 from server import Instance
 from services.mail.queue import queue_mail
-from tests.db.test_database import health
-from tests.helpers.clients import Api
+from tests.helpers.clients import Api, ask_readiness
 from tests.helpers.factories import People, Person
-from tests.helpers.jobs import DAILY, NEVER, NOW, finished
+from tests.helpers.jobs import DAILY, NEVER, NOW, NUMBERS, finished
 from tests.helpers.processes import ROOT
 from tests.helpers.programs import needs_small_disk
-from tests.jobs.test_outage import NUMBERS
 
 HEAL_SECONDS = 15
 END_SESSIONS = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
@@ -165,7 +163,7 @@ async def send(api: Api, conversation_id: str, sender: Person, content: str) -> 
 
 async def until_ready_says(api: Api, expected: tuple[int, str]) -> None:
     async with asyncio.timeout(HEAL_SECONDS):
-        while await health(api) != expected:
+        while await ask_readiness(api) != expected:
             await asyncio.sleep(0.02)
 
 
@@ -192,7 +190,7 @@ async def test_a_fail_over_to_a_read_only_server(failed_over: Stage):
     with capture_logs() as logs:
         failed_over.stop_writes()
         await until_read(api, hanako)
-        assert await health(api) == (503, "not_ready")
+        assert await ask_readiness(api) == (503, "not_ready")
         assert {await send(api, conversation_id, hanako, "lost?") for _ in range(20)} == {503}
         refused = await here.ask("send_message", {"conversationId": conversation_id, "content": "lost?"})
         assert refused["data"]["code"] == "NOT_READY"

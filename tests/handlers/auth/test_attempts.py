@@ -14,9 +14,9 @@ from services.security import rate_limit
 from services.security.rate_limit import CROWDED, GRANTED, REFUSED, Claim, RateLimits
 from services.security.turns import Turns
 from settings import Limit
-from tests.handlers.auth.test_auth import forge
 from tests.helpers.clients import Answer, Api
 from tests.helpers.factories import PASSWORD, Person
+from tests.helpers.tokens import forge
 
 OFFICE = 60  # people who sign in at once from one address
 

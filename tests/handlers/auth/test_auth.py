@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-import jwt
 import pytest
 
 from settings import Limit
 from tests.helpers.clients import Answer, Api
 from tests.helpers.factories import PASSWORD, Person
+from tests.helpers.tokens import forge
 
 NEWCOMER = {
     "name": " 花子 🌸 ",
@@ -226,17 +226,6 @@ async def test_sessions_are_bounded_and_a_login_is_never_refused(api, people, db
     assert alive == 20
     newest = Person(person.id, person.name, person.email, person.role, tokens[-1], "")
     assert (await api.get("/chat/contacts", newest)).status == 200
-
-
-def forge(instance, person: Person, **changes) -> str:
-    secret = changes.pop("secret", instance.settings.jwt_access_secret.get_secret_value())
-    algorithm = changes.pop("algorithm", "HS256")
-    now = datetime.now(UTC)
-    claims = {
-        "userId": person.id, "role": person.role, "sid": str(person.session_id), "typ": "access",
-        "iat": now, "exp": now + timedelta(minutes=5), **changes,
-    }  # fmt: skip
-    return jwt.encode({key: value for key, value in claims.items() if value is not None}, secret, algorithm=algorithm)
 
 
 @pytest.mark.parametrize(

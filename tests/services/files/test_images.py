@@ -1,7 +1,6 @@
 """Pictures and attachments: honest ones come out clean, hostile ones do not come out."""
 
 import asyncio
-import random
 import re
 import subprocess
 import sys
@@ -18,26 +17,10 @@ from db.errors import UnsupportedMediaType
 from services.files import image_worker, images
 from services.files.images import BadImage, accept_attachment, accept_picture, sniff
 from services.slots import Busy, Slots
+from tests.helpers.pictures import encode, halves, noise
 
 KINDS = ("JPEG", "PNG", "WEBP", "GIF")
 PDF = b"%PDF-1.7\n1 0 obj << >> endobj\ntrailer << >>\nstartxref\n9\n%%EOF\n"
-
-
-def encode(image: Image.Image, kind: str, **options) -> bytes:
-    out = BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
-def noise(width: int = 60, height: int = 40) -> Image.Image:
-    return Image.frombytes("RGB", (width, height), random.Random(7).randbytes(3 * width * height))
-
-
-def halves(width: int = 40, height: int = 20) -> Image.Image:
-    """Left red, right blue."""
-    image = Image.new("RGB", (width, height), "red")
-    image.paste("blue", (width // 2, 0, width, height))
-    return image
 
 
 def redraw(data: bytes, kind: str) -> Image.Image:

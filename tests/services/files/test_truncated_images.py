@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from services.files import image_worker, images
-from tests.services.files.test_images import encode, halves, noise
+from tests.helpers.pictures import encode, halves, noise
 
 
 def with_comment(progressive_jpeg: bytes) -> bytes:

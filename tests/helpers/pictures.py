@@ -1,0 +1,24 @@
+"""Pictures to upload, drawn and encoded."""
+
+import random
+from io import BytesIO
+from typing import Any
+
+from PIL import Image
+
+
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    out = BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def noise(width: int = 60, height: int = 40) -> Image.Image:
+    return Image.frombytes("RGB", (width, height), random.Random(7).randbytes(3 * width * height))
+
+
+def halves(width: int = 40, height: int = 20) -> Image.Image:
+    """Left red, right blue."""
+    image = Image.new("RGB", (width, height), "red")
+    image.paste("blue", (width // 2, 0, width, height))
+    return image
