@@ -85,6 +85,7 @@ async def test_redis_fails(shaky, proxy, other_api, people, fail):
     assert time.monotonic() - healed < CONVERGE_SECONDS
     assert (await there.heard()).count("message_sent") == 10
     async with asyncio.timeout(CONVERGE_SECONDS):
+        # A frozen Redis delivers the events later.
         while fail is TcpProxy.refuse and "resync" not in await here.heard():
             pass
 

@@ -13,7 +13,7 @@ import websockets
 from tornado.httpclient import AsyncHTTPClient
 
 import services.draining
-from handlers.health import Live
+from handlers.health import ShowLiveness
 from server import Instance
 from tests.helpers.clients import Api, SocketClient
 
@@ -29,14 +29,14 @@ def leaving(io_loop, settings, servers, instance) -> Instance:
 def gate(monkeypatch) -> asyncio.Event:
     """`/health/live` answers when it is opened: a request that runs as long as the test wants."""
     gate = asyncio.Event()
-    ready = Live.get
+    ready = ShowLiveness.get
 
-    async def wait(self: Live) -> None:
+    async def wait(self: ShowLiveness) -> None:
         await gate.wait()
         await ready(self)
 
     wait.endpoint = ready.endpoint  # type: ignore[attr-defined]
-    monkeypatch.setattr(Live, "get", wait)
+    monkeypatch.setattr(ShowLiveness, "get", wait)
     return gate
 
 
