@@ -116,15 +116,18 @@ class Data:
         def of(sql: str, *arguments: Callable[[Any], Any]) -> Statement:
             def ask(conn: asyncpg.Connection) -> Awaitable[Any]:
                 row = next(turns)
-                return conn.fetch(sql, *(argument(row) for argument in arguments))
+                value: Awaitable[Any] = conn.fetch(sql, *(argument(row) for argument in arguments))
+                return value
 
             return ask
 
         def conversation(row: Any) -> str:
-            return row["id"]
+            value: str = row["id"]
+            return value
 
         def low(row: Any) -> str:
-            return row["low_id"]
+            value: str = row["low_id"]
+            return value
 
         def fixed(value: Any) -> Callable[[Any], Any]:
             return lambda row: value

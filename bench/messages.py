@@ -118,7 +118,8 @@ class Bench:
         return int(await self.house.db.fetchval("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
 
     def redis_bytes(self) -> int:
-        return self.house.redis.info("stats")["total_net_input_bytes"]
+        value: int = self.house.redis.info("stats")["total_net_input_bytes"]
+        return value
 
     def tell(self) -> None:
         note = self.figures

@@ -42,7 +42,7 @@ async def publish(nodes: Sequence[aioredis.Redis], commands: list[list[tuple[Any
 async def listening(url: str, command: str, channels: list[str]) -> AsyncIterator[None]:
     """One connection of one instance."""
     redis = aioredis.Redis.from_url(url, protocol=2)
-    connection = redis.connection_pool.make_connection()
+    connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     await connection.connect()
     for channel in channels:
         await connection.send_command(command, channel)

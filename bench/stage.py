@@ -100,7 +100,8 @@ class Load:
             answer = json.loads(await self.process.stdout.readline())
         if answer["errors"] or answer["answered"] != count:
             raise SystemExit(f"{answer['errors']} of {count} requests failed; the last one: {answer['error']}")
-        return answer
+        value: dict[str, Any] = answer
+        return value
 
     async def stop(self) -> None:
         self.process.terminate()

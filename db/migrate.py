@@ -42,7 +42,7 @@ LIST_APPLIED = "select migration_id from _yoyo_migration"
 LIST_TABLES = "select tablename from pg_tables where schemaname = current_schema()"
 
 
-class Backend(PostgresqlPsycopgBackend):
+class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
     """yoyo's backend over an open transaction, in which yoyo's own become savepoints.
 
     yoyo commits the steps of a migration and its mark separately: a process that dies between the two leaves a

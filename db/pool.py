@@ -59,7 +59,7 @@ ASK_TO_WRITE = "select from _yoyo_migration where false for update"
 WRITE = "create temp table written on commit drop as select 1"
 
 
-class PooledConnection(asyncpg.Connection):
+class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
     """Between two users of a connection asyncpg resets its session, which is a second round trip after each statement.
     Nothing of ours outlives its transaction (tests/guards/test_sql.py holds every statement to that)."""
 
@@ -78,7 +78,8 @@ async def set_codecs(conn: asyncpg.Connection) -> None:
 
 
 def pack_id(id: Any) -> bytes:
-    return UUID(str(id)).bytes
+    value: bytes = UUID(str(id)).bytes
+    return value
 
 
 def unpack_id(packed: bytes) -> str:
@@ -88,7 +89,8 @@ def unpack_id(packed: bytes) -> str:
 def is_dead(conn: Any) -> bool:
     """Whether this connection of a pool, while it is in use, has died."""
     try:
-        return conn.is_closed()
+        value: bool = conn.is_closed()
+        return value
     except asyncpg.InterfaceError:  # the pool has taken it back, as it does with dead ones
         return True
 
@@ -100,7 +102,8 @@ class Queries:
         raise NotImplementedError
 
     async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
-        return await self._ask("fetch", sql, *args)
+        value: list[Any] = await self._ask("fetch", sql, *args)
+        return value
 
     async def fetchrow(self, sql: str, *args: Any) -> asyncpg.Record | None:
         return await self._ask("fetchrow", sql, *args)
@@ -109,7 +112,8 @@ class Queries:
         return await self._ask("fetchval", sql, *args)
 
     async def execute(self, sql: str, *args: Any) -> str:
-        return await self._ask("execute", sql, *args)
+        value: str = await self._ask("execute", sql, *args)
+        return value
 
 
 class Transaction(Queries):

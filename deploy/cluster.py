@@ -100,7 +100,8 @@ class Instance:
     def ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=2) as answer:
-                return answer.status == 200
+                value: bool = answer.status == 200
+                return value
         except (OSError, urllib.error.URLError):
             return False
 

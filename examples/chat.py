@@ -74,7 +74,8 @@ class Person:
             while True:
                 frame = json.loads(await self.socket.recv())
                 if frame["event"] == event:
-                    return frame["data"]
+                    value: dict[str, Any] = frame["data"]
+                    return value
 
 
 async def main(here: str, there: str, mails: Path) -> None:

@@ -102,7 +102,8 @@ class Demo:
 
     async def sign_in(self, email: str) -> str:
         login = await self.call("POST", "/auth/login", {"email": email, "password": PASSWORD})
-        return login.body["accessToken"]
+        value: str = login.body["accessToken"]
+        return value
 
     async def run(self) -> None:
         title("Two influencers sign up; the codes come by mail")
@@ -204,7 +205,8 @@ class Demo:
                 response = await self.fetch(f"{self.base}/api/v1/admin/jobs", token=admin)
                 job = next(job for job in json.loads(response.body)["data"] if job["name"] == name)
                 if not job["running"]:
-                    return job["lastRuns"][0]
+                    value: dict[str, Any] = job["lastRuns"][0]
+                    return value
                 await asyncio.sleep(0.1)
 
     async def mail_to(self, address: str, word: str) -> str:

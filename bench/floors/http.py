@@ -23,7 +23,7 @@ from handlers.profile.profile import GET_PROFILE
 HEALTH = {"status": "ok", "message": "The floor is running", "version": "1.0.0", "timestamp": "2026", "uptime": 1.5}
 
 
-class Connection(asyncpg.Connection):
+class Connection(asyncpg.Connection):  # type: ignore[misc]
     def get_reset_query(self) -> str:
         return ""  # a second round trip for each statement, which the server does not pay either
 

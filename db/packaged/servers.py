@@ -233,7 +233,8 @@ def redis_binary() -> str:
     except ModuleNotFoundError:
         raise ServersError(NO_REDIS) from None
 
-    return get_redis_server()
+    value: str = get_redis_server()
+    return value
 
 
 def launch_redis(config: Path) -> None:

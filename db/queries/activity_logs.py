@@ -48,4 +48,5 @@ async def log_activity(
     added = await tx.fetchval(ADD_ACTIVITY, *actor, action, description, target_id, about, *target)
     if added is None:
         raise LookupError(f"there is no admin {actor.admin_id}")
-    return added
+    value: str = added
+    return value

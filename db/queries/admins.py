@@ -20,12 +20,14 @@ ADD_ADMIN = """
 
 
 async def has_admin(queries: Queries) -> bool:
-    return await queries.fetchval(HAS_ADMIN)
+    value: bool = await queries.fetchval(HAS_ADMIN)
+    return value
 
 
 async def add_admin(queries: Queries, name: str, email: str, password_hash: str) -> str | None:
     """The new admin's id; None if the address is taken."""
-    return await queries.fetchval(ADD_ADMIN, name, email, password_hash)
+    value: str | None = await queries.fetchval(ADD_ADMIN, name, email, password_hash)
+    return value
 
 
 async def add_first_admin(

@@ -154,7 +154,8 @@ CLOSE_CONVERSATIONS = """
 
 async def open_conversation(queries: Queries, one: str, other: str) -> str:
     """The conversation of two who are connected, made or opened again; in the transaction that connects them."""
-    return await queries.fetchval(OPEN_CONVERSATION, one, other)
+    value: str = await queries.fetchval(OPEN_CONVERSATION, one, other)
+    return value
 
 
 async def close_conversations(queries: Queries, user_id: str, other: str | None = None) -> list[str]:

@@ -64,7 +64,8 @@ async def lock_attempts(tx: Transaction, email: str, purpose: Purpose) -> None:
 
 async def count_attempt(tx: Transaction, email: str, purpose: Purpose) -> int:
     """Count a wrong code; return how many attempts are left."""
-    return await tx.fetchval(COUNT_ATTEMPT, email, purpose)
+    value: int = await tx.fetchval(COUNT_ATTEMPT, email, purpose)
+    return value
 
 
 async def put_reset_code(queries: Queries, user_id: str, digest: bytes) -> None:
@@ -74,4 +75,5 @@ async def put_reset_code(queries: Queries, user_id: str, digest: bytes) -> None:
 
 async def try_reset_code(tx: Transaction, email: str, digest: bytes, *, use: bool) -> str | None:
     """Return the id of the account whose code this is, and use the code up if `use`; count a wrong one."""
-    return await tx.fetchval(TRY_RESET_CODE, email, digest, use)
+    value: str | None = await tx.fetchval(TRY_RESET_CODE, email, digest, use)
+    return value

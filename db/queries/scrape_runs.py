@@ -139,7 +139,8 @@ class ScrapeRuns:
         return bool(await self.db.fetchval(NOTE_VENDOR_RUN, run.id, run.attempt, vendor_run_id))
 
     async def succeed(self, run: StoredRun, profile: str) -> datetime | None:
-        return await self.db.fetchval(SUCCEED, run.id, run.attempt, profile)
+        value: datetime | None = await self.db.fetchval(SUCCEED, run.id, run.attempt, profile)
+        return value
 
     async def fail(self, run: StoredRun, failure: str) -> None:
         await self.db.execute(FAIL, run.id, run.attempt, failure)

@@ -95,7 +95,8 @@ async def open_session(tx: Transaction, user_id: str, seconds: float, ip: str, u
     """A new session, generation 1; a user keeps at most SESSIONS_PER_USER."""
     await tx.execute(LOCK_USER, user_id)
     await tx.execute(MAKE_ROOM, user_id, SESSIONS_PER_USER - 1)
-    return await tx.fetchval(OPEN_SESSION, user_id, seconds, ip, user_agent)
+    value: str = await tx.fetchval(OPEN_SESSION, user_id, seconds, ip, user_agent)
+    return value
 
 
 async def remember_network(tx: Transaction, user_id: str, network_hash: bytes) -> None:
@@ -105,7 +106,8 @@ async def remember_network(tx: Transaction, user_id: str, network_hash: bytes) -
 
 async def knows_network(queries: Queries, email: str, network_hashes: Sequence[bytes]) -> bool:
     """Return whether this account was signed in to from the network; the hashes are those of all keys."""
-    return await queries.fetchval(KNOWS_NETWORK, email, network_hashes)
+    value: bool = await queries.fetchval(KNOWS_NETWORK, email, network_hashes)
+    return value
 
 
 async def end_sessions(queries: Queries, user_id: str, reason: EndReason, keep: str | None = None) -> None:

@@ -156,7 +156,8 @@ async def find_by_password(tx: Transaction, user_id: str, password_hash: str) ->
 
 async def has_living_code(queries: Queries, user_id: str, password_hash: str) -> bool:
     """Whether the code of a sign-up with this password can still be entered."""
-    return await queries.fetchval(HAS_LIVING_CODE, user_id, password_hash)
+    value: bool = await queries.fetchval(HAS_LIVING_CODE, user_id, password_hash)
+    return value
 
 
 async def renew_code(tx: Transaction, sign_up_id: str, digest: bytes) -> None:
@@ -174,7 +175,8 @@ async def confirm_by_code(tx: Transaction, email: str, digest: bytes, token: str
         return None
     await tx.execute(PUT_PROFILE, confirmed["id"], confirmed["role"], confirmed["phone_no"])
     await delete_sign_ups(tx, confirmed["id"])
-    return confirmed["role"]
+    value: str | None = confirmed["role"]
+    return value
 
 
 async def count_wrong_code(tx: Transaction, email: str) -> dict[str, int]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from handlers.http.endpoint import Body, Endpoint, NumberedPaging, Query
+from db.schemas.fields import Body
+from handlers.http.endpoint import Endpoint, NumberedPaging, Query
 from handlers.http.router import PARAMETER, Route, Table
 from settings import VERSION
 

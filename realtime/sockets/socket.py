@@ -31,7 +31,7 @@ from realtime.sockets.protocol import Protocol
 from realtime.wiring import Realtime
 from services.logs import read_request_id
 from services.metrics import REFUSALS, SOCKETS, SOCKETS_CLOSED, SOCKETS_OPENED, close_code_label
-from services.security.rate_limit import LocalCounters
+from services.security.local_limits import LocalCounters
 
 log = structlog.get_logger()
 

@@ -211,7 +211,8 @@ class ApifyActors:
             if run is None:
                 raise ActorFailed(VENDOR, f"run {run_id} is unknown")
             if run.status == "SUCCEEDED":
-                return run.default_dataset_id
+                value: str = run.default_dataset_id
+                return value
             if run.status == "TIMED-OUT":
                 raise ActorTimedOut(VENDOR, f"run {run_id}: {run.status_message}")
             if run.status in ("FAILED", "ABORTED"):

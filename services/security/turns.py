@@ -73,7 +73,8 @@ class Turns:
             raise
         if self._withdraw(piece):  # the estimate was too low, or urgent work went first
             raise TooBusy
-        return await result
+        value: Result = await result
+        return value
 
     @property
     def waiting(self) -> int:

@@ -214,7 +214,8 @@ class Client:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self.ws.send(json.dumps({"event": event, "data": data or {}, "id": number}))
-                return await future
+                value: dict[str, Any] = await future
+                return value
         finally:
             self.waiting.pop(number, None)
 
@@ -225,7 +226,8 @@ class Client:
         answer = await self.ask(event, data)
         if answer["event"] == "error":
             raise OSError(answer["data"]["code"])
-        return answer["data"]
+        value: dict[str, Any] = answer["data"]
+        return value
 
     async def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         request = HTTPRequest(
@@ -233,7 +235,8 @@ class Client:
             None if body is None else json.dumps(body), request_timeout=ANSWER_SECONDS, connect_timeout=ANSWER_SECONDS,
             allow_nonstandard_methods=True,
         )  # fmt: skip
-        return json.loads((await self.http.fetch(request)).body)
+        value: dict[str, Any] = json.loads((await self.http.fetch(request)).body)
+        return value
 
     def cut(self) -> None:
         if self.ws is not None:

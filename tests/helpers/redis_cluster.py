@@ -52,7 +52,8 @@ class Node:
 
     @property
     def id(self) -> str:
-        return self.ask("CLUSTER MYID").decode()
+        value: str = self.ask("CLUSTER MYID").decode()
+        return value
 
     def sees_all(self, nodes: int) -> bool:
         """Return whether this node sees all slots served and all nodes known."""
@@ -61,7 +62,8 @@ class Node:
         return seen == ["ok", str(SLOTS), str(nodes)]
 
     def is_linked(self) -> bool:
-        return self.redis.info("replication")["master_link_status"] == "up"
+        value: bool = self.redis.info("replication")["master_link_status"] == "up"
+        return value
 
     def listeners(self, channel: str) -> int:
         """Return how many instances are subscribed to this channel through this node."""
