@@ -239,7 +239,7 @@ async def test_an_empty_file_is_bad(accept):
 @pytest.mark.parametrize("tail", [b"", b"\0" * 100, b"=1;alert(document.cookie);//"])
 def test_a_beginning_alone_is_bad(head, tail):
     kind = images.KINDS[sniff(head)].pillow_name
-    with pytest.raises(image_worker.Refused):
+    with pytest.raises(image_worker.PictureRefused):
         image_worker.redraw(head + tail, kind)
 
 
@@ -250,7 +250,7 @@ def test_a_truncated_picture_is_bad(kind, animated):
     data = encode(noise(), kind, **options)
     image_worker.redraw(data, kind)
     for cut in {1, 2, 5, 12, 13, 50, len(data) // 3, len(data) // 2, len(data) - 40}:
-        with pytest.raises(image_worker.Refused):
+        with pytest.raises(image_worker.PictureRefused):
             image_worker.redraw(data[:-cut], kind)
 
 
@@ -258,7 +258,7 @@ def test_the_end_of_a_thumbnail_is_not_taken_for_the_end_of_the_picture():
     data = encode(halves(300, 300), "JPEG", exif=b"Exif\0\0" + encode(halves(), "JPEG"))
     assert data.count(b"\xff\xd9") == 2
     image_worker.redraw(data, "JPEG")
-    with pytest.raises(image_worker.Refused, match="end"):
+    with pytest.raises(image_worker.PictureRefused, match="end"):
         image_worker.redraw(data[:-2], "JPEG")
 
 
@@ -266,7 +266,7 @@ def test_the_end_of_a_thumbnail_is_not_taken_for_the_end_of_the_picture():
 @pytest.mark.parametrize("claimed", KINDS)
 def test_magic_and_content_must_agree(real, claimed):
     if real != claimed:
-        with pytest.raises(image_worker.Refused):
+        with pytest.raises(image_worker.PictureRefused):
             image_worker.redraw(encode(noise(), real), claimed)
 
 
@@ -282,13 +282,13 @@ def zipped() -> bytes:
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_with_something_else_behind_it_is_bad(kind, tail):
-    with pytest.raises(image_worker.Refused):
+    with pytest.raises(image_worker.PictureRefused):
         image_worker.redraw(encode(noise(), kind) + tail, kind)
 
 
 def test_a_picture_with_something_else_inside_it_is_bad():
     for comment in (b"<script>alert(1)</script>", b"%PDF-1.4 1 0 obj"):
-        with pytest.raises(image_worker.Refused, match="something else"):
+        with pytest.raises(image_worker.PictureRefused, match="something else"):
             image_worker.redraw(encode(noise(), "JPEG", comment=comment), "JPEG")
 
 
@@ -317,7 +317,7 @@ def with_size(data: bytes, kind: str, width: int, height: int) -> bytes:
 @pytest.mark.parametrize("size", [(40_000, 40_000), (8_000, 6_251)])
 def test_a_bomb_is_refused_before_it_is_decoded(kind, size, monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
-    with pytest.raises(image_worker.Refused, match=r"too large|50 million pixels"):
+    with pytest.raises(image_worker.PictureRefused, match=r"too large|50 million pixels"):
         image_worker.redraw(with_size(encode(noise(), kind), kind, *size), kind)
 
 
@@ -332,7 +332,7 @@ async def test_the_largest_picture_that_is_accepted_fits_the_worker():
 
 
 def test_a_webp_of_the_largest_size_is_refused():
-    with pytest.raises(image_worker.Refused, match="50 million"):
+    with pytest.raises(image_worker.PictureRefused, match="50 million"):
         image_worker.redraw(encode(Image.new("RGB", (16383, 4000)), "WEBP", method=0, lossless=True), "WEBP")
 
 
@@ -343,11 +343,11 @@ def test_frames_count_by_number_and_by_pixels(monkeypatch):
 
     monkeypatch.setattr(image_worker, "MAX_FRAMES", 20)
     assert redraw(animation(20), "GIF").n_frames == 20
-    with pytest.raises(image_worker.Refused, match="20 frames"):
+    with pytest.raises(image_worker.PictureRefused, match="20 frames"):
         image_worker.redraw(animation(21), "GIF")
     monkeypatch.setattr(image_worker, "MAX_PIXELS", 1000)
     assert redraw(animation(10), "GIF").n_frames == 10
-    with pytest.raises(image_worker.Refused):
+    with pytest.raises(image_worker.PictureRefused):
         image_worker.redraw(animation(11), "GIF")
 
 
@@ -355,7 +355,7 @@ def test_a_frame_that_is_larger_than_its_gif_is_bad():
     frames = [Image.new("L", (10, 10), 1), Image.new("L", (10, 10), 2)]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
     second = data.rfind(b",\0\0\0\0\x0a\0\x0a\0")
-    with pytest.raises(image_worker.Refused, match="frame"):
+    with pytest.raises(image_worker.PictureRefused, match="frame"):
         image_worker.redraw(data[: second + 5] + b"\xff\xff\x0a\0" + data[second + 9 :], "GIF")
 
 
@@ -470,7 +470,7 @@ def test_damage_gives_a_picture_or_a_refusal_and_nothing_else(data):
         sample[data.draw(st.integers(0, min(reach, len(sample)) - 1))] = data.draw(st.integers(0, 255))
     try:
         picture = image_worker.redraw(bytes(sample), kind)
-    except image_worker.Refused:
+    except image_worker.PictureRefused:
         return
     with Image.open(BytesIO(picture.data), formats=[kind]) as image:
         image.load()

@@ -66,7 +66,7 @@ def test_no_beginning_of_a_picture_is_whole(name):
     image_worker.redraw(data, kind)
     image_worker.check_whole(data + b"more", kind)
     for size in range(images.SNIFF_BYTES, len(data)):
-        with pytest.raises(image_worker.Refused, match="end is missing"):
+        with pytest.raises(image_worker.PictureRefused, match="end is missing"):
             image_worker.check_whole(data[:size], kind)
 
 
@@ -76,5 +76,5 @@ def test_a_moving_picture_does_not_lose_frames(name):
     kind = images.KINDS[images.sniff(data)].pillow_name
     ends = [match.end() for match in re.finditer(rb";\0*", data[:-1])]  # what looks like the end of a GIF
     for size in (*ends, len(data) - 1, len(data) // 2):
-        with pytest.raises(image_worker.Refused):
+        with pytest.raises(image_worker.PictureRefused):
             image_worker.redraw(data[:size], kind)
