@@ -1,1 +1,0 @@
--- Empty: reach is part of an earlier migration.

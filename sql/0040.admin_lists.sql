@@ -1,1 +1,0 @@
--- Empty: admin_lists is part of an earlier migration.

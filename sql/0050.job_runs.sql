@@ -1,1 +1,0 @@
--- Empty: job_runs is part of an earlier migration.
