@@ -54,11 +54,12 @@ test: dev  ## set everything up and run the whole suite
 
 check: lint test  ## what CI runs: linters, types, tests
 
-lint: dev  ## ruff and mypy
+lint: dev  ## ruff, mypy, and the rules for the API description
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy .
 	$(BIN)/python -m mypy --strict clients/python/encer
+	$(BIN)/python -m tools.lint_openapi
 
 clients: dev  ## build the clients, check and test them; a part of `make check` compares what is committed
 	@$(BIN)/python clients/build.py

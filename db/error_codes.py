@@ -1,8 +1,11 @@
 """Error codes: every `code` that a failed request or a refused frame can carry (contract §1)."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-ErrorCode = Literal[
+from pydantic import Field
+from typing_extensions import TypeAliasType
+
+Code = Literal[
     "ACCOUNT_SUSPENDED",
     "BAD_REQUEST",
     "BODY_TOO_LARGE",
@@ -51,4 +54,6 @@ ErrorCode = Literal[
     "WRONG_PASSWORD",
 ]
 
-ERROR_CODES: tuple[ErrorCode, ...] = get_args(ErrorCode)
+ERROR_CODES: tuple[Code, ...] = get_args(Code)
+# A named type, so that generated clients name it too.
+ErrorCode = TypeAliasType("ErrorCode", Annotated[Code, Field(description="What failed, for programs")])

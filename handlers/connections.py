@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -11,14 +11,18 @@ from db.errors import BadRequest, Conflict, DomainError, Forbidden, NotFound
 from db.pool import Transaction
 from db.queries.conversations import close_conversations, open_conversation
 from db.queries.notifications import notify
+from db.schemas import facts
+from db.schemas.facts import about
 from db.schemas.fields import Body, Id, Text
-from db.schemas.shapes import AskedRequest, ConnectionState, ListedRequest, RequestStatus, RequestUser, UserRef
+from db.schemas.shapes import AskedRequest, ConnectionState, ListedRequest, RequestUser, UserRef
+from db.schemas.words import RequestStatus, words_of
 from handlers.http.base import Handler
 from handlers.http.endpoint import MEMBER, NumberedPaging, endpoint
 from handlers.http.paging import Cursor, key_or_latest, page_of, window
 from realtime.events import ConversationClosed, NotificationDeleted, NotificationReceived
 
 ASK_AGAIN_DAYS = 7
+OPENED = {"conversationId": Annotated[UUID, facts.CONVERSATION_ID]}
 BY_CREATION = Cursor(datetime, Id)
 
 
@@ -36,8 +40,10 @@ ASKED = AskedRequest.sql(
 
 
 class NewRequest(Body):
-    receiver_id: Id
-    message: Annotated[str, Text(1000, min=0)] | None = None
+    """A request to connect."""
+
+    receiver_id: Id = facts.OTHER_ID
+    message: Annotated[str, Text(1000, min=0), facts.REQUEST_MESSAGE] | None = None
 
 
 # One row per unordered pair: whoever asks second finds the first one's row, also when both ask at once. The two
@@ -64,7 +70,10 @@ ASK = f"""
 
 
 class AskToConnect(Handler):
-    @endpoint(MEMBER, body=NewRequest, returns=AskedRequest, limit="limit_connection_request", statuses=(200, 201))
+    @endpoint(
+        MEMBER, body=NewRequest, returns=AskedRequest, limit="limit_connection_request", statuses=(200, 201),
+        errors=("NOT_FOUND", "CONFLICT"),
+    )  # fmt: skip
     async def post(self, new: NewRequest) -> None:
         """Ask somebody of the other role to connect."""
         if new.receiver_id == self.caller.id:
@@ -127,11 +136,13 @@ LIST_SENT, COUNT_SENT = list_requests("sender_id"), count_requests("sender_id")
 LIST_RECEIVED, COUNT_RECEIVED = list_requests("receiver_id"), count_requests("receiver_id")
 LIST_EITHER, COUNT_EITHER = list_requests(*SIDES), count_requests(*SIDES)
 
-STATUSES = get_args(RequestStatus)
+STATUSES = words_of(RequestStatus)
 
 
 class RequestQuery(NumberedPaging):
-    status: Literal["PENDING", "ACCEPTED", "REJECTED", "ALL"] = "PENDING"
+    status: Annotated[
+        Literal["PENDING", "ACCEPTED", "REJECTED", "ALL"], about("Only requests in this state", "PENDING")
+    ] = "PENDING"
 
     @property
     def statuses(self) -> tuple[str, ...]:
@@ -139,7 +150,7 @@ class RequestQuery(NumberedPaging):
 
 
 class WebClientQuery(NumberedPaging):
-    type: Literal["incoming", "outgoing", "accepted", "all"] = "all"
+    type: Annotated[Literal["incoming", "outgoing", "accepted", "all"], about("Which requests", "incoming")] = "all"
 
 
 class RequestListHandler(Handler):
@@ -172,7 +183,7 @@ class AcceptedRequests(RequestListHandler):
 
 
 class WebClientList(RequestListHandler):
-    @endpoint(MEMBER, query=WebClientQuery, returns=list[ListedRequest])
+    @endpoint(MEMBER, query=WebClientQuery, returns=list[ListedRequest], deprecated=True)
     async def get(self, query: WebClientQuery) -> None:
         """The web client's spelling of the three lists above, and of all requests together."""
         lists: dict[str, tuple[str, str, Sequence[str]]] = {
@@ -233,14 +244,19 @@ class AnswerRequest(Handler):
 
 
 class AcceptRequest(AnswerRequest):
-    @endpoint(MEMBER, returns=AskedRequest, beside={"conversationId": UUID})
+    @endpoint(
+        MEMBER,
+        returns=AskedRequest,
+        beside=OPENED,
+        errors=("CONFLICT",),
+    )
     async def patch(self, request_id: str) -> None:
         """Accept a request; the two can talk from now on."""
         await self.answer(request_id, "ACCEPTED", "CONNECTION_ACCEPTED", "Connection accepted", "accepted")
 
 
 class RejectRequest(AnswerRequest):
-    @endpoint(MEMBER, returns=AskedRequest)
+    @endpoint(MEMBER, returns=AskedRequest, errors=("CONFLICT",))
     async def patch(self, request_id: str) -> None:
         """Reject a request; its sender may ask again a week later."""
         await self.answer(request_id, "REJECTED", "CONNECTION_REJECTED", "Connection rejected", "rejected")
@@ -265,7 +281,7 @@ WITHDRAW = """
 
 
 class WithdrawRequest(Handler):
-    @endpoint(MEMBER)
+    @endpoint(MEMBER, errors=("CONFLICT",))
     async def delete(self, request_id: str) -> None:
         """Withdraw a request that is still open."""
         withdrawn = await self.db.fetchrow(WITHDRAW, self.caller.id, request_id)
@@ -290,7 +306,7 @@ END = """
 
 
 class EndConnection(Handler):
-    @endpoint(MEMBER)
+    @endpoint(MEMBER, errors=("CONFLICT",))
     async def delete(self, request_id: str) -> None:
         """End a connection; the conversation becomes read-only for both."""
         async with self.db.transaction() as tx:
@@ -324,11 +340,15 @@ class ConnectionStatus(Handler):
 
 
 class UserIds(Body):
-    user_ids: list[Id] = Field(min_length=1, max_length=100)
+    """Several users."""
+
+    user_ids: list[Id] = Field(
+        min_length=1, max_length=100, description="Ids of users", examples=[["c3a1b2d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d"]]
+    )
 
 
 class ConnectionStatuses(Handler):
-    @endpoint(MEMBER, body=UserIds, returns=dict[Id, ConnectionState])
+    @endpoint(MEMBER, body=UserIds, returns=dict[UUID, ConnectionState])
     async def post(self, body: UserIds) -> None:
         """The same for up to 100 users."""
         rows = await self.db.fetch(CONNECTION_STATES, self.caller.id, body.user_ids)

@@ -9,6 +9,7 @@ from db.error_codes import ERROR_CODES
 from db.queries.listings import COUNT_LISTINGS, ENGAGEMENT, FOLLOWERS, list_listings
 from db.queries.search import LATEST, WALK, WALK_NUMBERED
 from db.schemas.discovery import CategoryCount, DiscoveredInfluencer, DiscoveredSalon, RegionCount, Vocabularies
+from db.schemas.facts import about
 from db.schemas.fields import BlankAsNone, Category, CommaList, Digits, Id, Line, Region
 from db.schemas.shapes import ConnectionState, UserRef
 from db.schemas.vocabularies import CATEGORY_NAMES, REGION_NAMES
@@ -18,13 +19,22 @@ from handlers.http.paging import Cursor, page_of, window
 
 GRID = 12  # how many the web client shows at once, when it asks for a page and not how long it is
 Count = Annotated[int, Field(ge=0, le=2**63 - 1), Digits]
+SEARCH = about("A part of the name, the handle, the bio or the description", "nails")
 SHOWN_TO = {"SALON": ["INFLUENCER"], "INFLUENCER": ["SALON"], "ADMIN": ["INFLUENCER", "SALON"]}
 
 
 class Search(NumberedPaging):
-    search: Annotated[Annotated[str, Line(100)] | None, BlankAsNone] = None
-    categories: Annotated[list[Category], Field(max_length=50), CommaList] | None = None
-    region: Region | None = None
+    search: Annotated[Annotated[str, Line(100), SEARCH] | None, BlankAsNone] = None
+    categories: (
+        Annotated[
+            list[Category],
+            Field(max_length=50),
+            CommaList,
+            about("At least one of these categories", ["beauty", "travel"]),
+        ]
+        | None
+    ) = None
+    region: Annotated[Region, about("Only profiles of this region", "tokyo")] | None = None
 
     @model_validator(mode="after")
     def fill_the_grid(self) -> "Search":
@@ -38,9 +48,11 @@ class Search(NumberedPaging):
 
 
 class InfluencerSearch(Search):
-    min_followers: Count | None = None
-    max_followers: Count | None = None
-    sort: Literal["recent", "followers", "engagement"] = "recent"
+    min_followers: Annotated[Count, about("At least this many followers on a platform", 1000)] | None = None
+    max_followers: Annotated[Count, about("At most this many followers on a platform", 50000)] | None = None
+    sort: Annotated[
+        Literal["recent", "followers", "engagement"], about("The newest, or the largest values, first", "followers")
+    ] = "recent"
 
     @field_validator("max_followers")
     @classmethod

@@ -37,6 +37,9 @@ class NotAcceptable(DomainError):
     code: ErrorCode = "NOT_ACCEPTABLE"
 
 
+ERRORS: tuple[ErrorCode, ...] = ("NOT_FOUND", "NOT_ACCEPTABLE")  # not found: in production, unless DOCS_ENABLED
+
+
 @cache
 def read_files() -> dict[str, bytes]:
     """Return the files of the pages by name, the templates of the pages themselves left out."""
@@ -79,14 +82,14 @@ def accepts(header: str, media_type: str) -> bool:
 
 
 class OpenApi(DocsHandler):
-    @endpoint(PUBLIC, returns=dict[str, Any], bare=True)
+    @endpoint(PUBLIC, returns=dict[str, Any], bare=True, errors=ERRORS)
     async def get(self) -> None:
         """The REST API as OpenAPI 3.1."""
         self.describe(openapi(self.application.table, self.application.config.public_url))
 
 
 class AsyncApi(DocsHandler):
-    @endpoint(PUBLIC, returns=dict[str, Any], bare=True)
+    @endpoint(PUBLIC, returns=dict[str, Any], bare=True, errors=ERRORS)
     async def get(self) -> None:
         """The WebSocket as AsyncAPI 3.0."""
         self.describe(asyncapi(self.application.config))
@@ -97,7 +100,7 @@ class Page(DocsHandler):
     advice = "This is a page for people, in HTML. Programs read /openapi.json and /asyncapi.json"
     file = "reference.html"
 
-    @endpoint(PUBLIC, produces="text/html")
+    @endpoint(PUBLIC, produces="text/html", errors=ERRORS)
     async def get(self) -> None:
         """The reference of the REST API, to read and to try."""
         await self.show()
@@ -127,7 +130,7 @@ class Page(DocsHandler):
 class RealtimePage(Page):
     file = "realtime.html"
 
-    @endpoint(PUBLIC, produces="text/html")
+    @endpoint(PUBLIC, produces="text/html", errors=ERRORS)
     async def get(self) -> None:
         """The reference of the WebSocket, and a console for two people."""
         await self.show()
@@ -156,7 +159,7 @@ class Home(Handler):
         if self.application.config.production or not self.application.config.shows_docs:
             raise NotFound()
 
-    @endpoint(PUBLIC, statuses=(302,))
+    @endpoint(PUBLIC, statuses=(302,), errors=("NOT_FOUND",))
     async def get(self) -> None:
         """The start of the documentation, outside production."""
         self.redirect("docs")

@@ -7,6 +7,7 @@ from typing import Literal
 
 from db.migrate import migration_ids
 from db.pool import DatabaseUnavailable
+from db.schemas.facts import about
 from db.schemas.shapes import Shape, Time
 from handlers.http.base import Handler
 from handlers.http.endpoint import PUBLIC, endpoint
@@ -21,24 +22,34 @@ LIST_MIGRATIONS = "select migration_id from _yoyo_migration"
 
 
 class Alive(Shape):
-    status: Literal["ok"]
+    """The process runs."""
+
+    status: Literal["ok"] = about("The server answers", "ok")
 
 
 class HealthReport(Alive):
-    message: str
-    version: str
-    timestamp: Time
-    uptime: float
+    """The server answers."""
+
+    message: str = about("A sentence for people", "Beautiful Encer is running")
+    version: str = about("Version of the server", "0.1.0")
+    timestamp: Time = about("Time of the server", "2026-01-31T09:30:00.000Z")
+    uptime: float = about("Seconds since the start", 86400.5)
 
 
 class Checks(Shape):
-    database: bool
-    migrations: bool
-    redis: bool
+    """What the server needs."""
+
+    database: bool = about("Whether PostgreSQL answers and takes writes", True)
+    migrations: bool = about("Whether all migrations are applied", True)
+    redis: bool = about("Whether Redis answers", True)
 
 
 class Readiness(Shape):
-    status: Literal["ok", "degraded", "not_ready", "draining"]
+    """Whether the server can take requests."""
+
+    status: Literal["ok", "degraded", "not_ready", "draining"] = about(
+        "`degraded`: without Redis; `draining`: about to stop", "ok"
+    )
     checks: Checks
 
 

@@ -15,6 +15,7 @@ from db.queries.profiles import (
     SalonFields,
     change_profile,
 )
+from db.schemas import facts
 from db.schemas.fields import Body, Gender, Region
 from db.schemas.profiles import OnboardedInfluencer, OnboardedSalon
 from db.schemas.shapes import Influencer, Salon
@@ -35,17 +36,21 @@ class OnboardingForm(Body):
 
 
 class InfluencerForm(OnboardingForm, InfluencerFields):
+    """The first profile of an influencer."""
+
     bio: Bio
-    categories: Categories
+    categories: Categories = facts.CATEGORIES
     region: Region
     age: Age
     gender: Gender
 
 
 class SalonForm(OnboardingForm, SalonFields):
+    """The first profile of a salon."""
+
     business_name: BusinessName
     description: Description
-    preferred_categories: Categories
+    preferred_categories: Categories = facts.PREFERRED_CATEGORIES
 
 
 # Completion is a fact of its own, not derived from what the profile holds.
@@ -80,6 +85,7 @@ class InfluencerOnboarding(Onboarding):
         max_bytes=PICTURE_FORM_BYTES,
         returns=OnboardedInfluencer,
         top=("message", "influencer"),
+        errors=("NOT_FOUND",),
     )
     async def post(self, form: InfluencerForm) -> None:
         """Complete an influencer's profile; JSON or multipart with `profilePic`."""
@@ -96,6 +102,7 @@ class SalonOnboarding(Onboarding):
         max_bytes=PICTURE_FORM_BYTES,
         returns=OnboardedSalon,
         top=("message", "salon"),
+        errors=("NOT_FOUND",),
     )
     async def post(self, form: SalonForm) -> None:
         """Complete a salon's profile; JSON or multipart with `profilePic`."""

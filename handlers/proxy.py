@@ -14,13 +14,21 @@ POLICY = "default-src 'none'; sandbox"
 
 
 class ImageQuery(Query):
-    url: str = Field(min_length=1, max_length=MAX_URL_CHARS)
+    url: str = Field(
+        min_length=1, max_length=MAX_URL_CHARS, description="Address of a picture of Instagram or TikTok, https only",
+        examples=["https://scontent.cdninstagram.com/v/t51/1.jpg"],
+    )  # fmt: skip
 
 
 class ProxiedImage(Handler):
     relaying: asyncio.Task[None] | None = None
 
-    @endpoint(PUBLIC, query=ImageQuery, produces="image/*")
+    @endpoint(
+        PUBLIC,
+        query=ImageQuery,
+        produces="image/*",
+        errors=("URL_REFUSED", "UPSTREAM_FAILED", "UPSTREAM_TIMEOUT", "NOT_READY"),
+    )
     async def get(self, query: ImageQuery) -> None:
         """A picture of a social network, passed on as it arrives."""
         # A task of its own, which can be ended when the client hangs up; services/files/image_proxy.py bounds its time.

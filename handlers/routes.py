@@ -48,6 +48,13 @@ API_MODULES = (
     social_media,
     tiktok_oauth,
 )
+SOCKET = Endpoint(
+    PUBLIC,
+    counted=False,
+    statuses=(101,),
+    errors=("FORBIDDEN", "UPGRADE_REQUIRED", "NOT_READY"),
+    summary="Open the WebSocket",
+)
 ROOT_MODULES = (
     health,
     metrics,
@@ -84,7 +91,7 @@ def make_table() -> Table:
     declared = [(API + path, handler) for module in API_MODULES for path, handler in module.routes]
     declared += [route for module in ROOT_MODULES for route in module.routes]
     table = Table(declared, UnknownRoute)
-    table.add(Route("GET", "/ws", Socket, Endpoint(PUBLIC, counted=False, summary="The WebSocket")))
+    table.add(Route("GET", "/ws", Socket, SOCKET))
     for (method, path), (canonical_method, canonical_path) in ALIASES.items():
         table.add_alias(method, API + path, canonical_method, API + canonical_path)
     return table

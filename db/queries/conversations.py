@@ -9,10 +9,13 @@ from pydantic import model_validator
 from db.errors import Forbidden, Invalid, NotFound
 from db.pool import Queries
 from db.queries.notifications import NotificationChange
+from db.schemas import facts
+from db.schemas.facts import about
 from db.schemas.faults import fault
 from db.schemas.fields import Body, Line, Text
 from db.schemas.previews import preview
-from db.schemas.shapes import Message, MessageType, Notification
+from db.schemas.shapes import Message, Notification
+from db.schemas.words import MessageType
 
 CATCH_UP_MESSAGES = 500  # further behind than this, a client fetches the conversation anew
 FRAME_BYTES = 1_000  # of a message's frame beside its content, roughly
@@ -27,10 +30,10 @@ class Sent(NamedTuple):
 class NewMessage(Body):
     """What a client sends, by REST and by socket alike. Name and size of a file are those that the upload found."""
 
-    content: Annotated[str, Text(5000, min=0)] = ""
-    message_type: MessageType = "TEXT"
-    file_url: Annotated[str, Line(2000)] | None = None
-    client_message_id: Annotated[str, Line(64)] | None = None
+    content: Annotated[str, Text(5000, min=0), facts.CONTENT] = ""
+    message_type: Annotated[MessageType, about("`IMAGE` and `FILE` need `fileUrl`", "TEXT")] = "TEXT"
+    file_url: Annotated[str, Line(2000), facts.FILE_URL] | None = None
+    client_message_id: Annotated[str, Line(64), facts.CLIENT_MESSAGE_ID] | None = None
 
     @model_validator(mode="after")
     def check_not_empty(self) -> "NewMessage":

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, TypeAdapte
 
 from db.errors import NotFound
 from db.pool import Queries, Transaction
+from db.schemas import facts
 from db.schemas.decode import decode_json
 from db.schemas.fields import Body, Category, Digits, Gender, Line, PhoneNo, Region, Text
 
@@ -60,26 +61,26 @@ def check_year(year: int) -> int:
     return year
 
 
-Name = Annotated[str, Line(100)]
-Bio = Annotated[str, Text(2000)]
+Name = Annotated[str, Line(100), facts.NAME]
+Bio = Annotated[str, Text(2000), facts.BIO]
 Categories = Annotated[
     list[Category], Field(min_length=1, max_length=MAX_CATEGORIES), BeforeValidator(read_list), AfterValidator(distinct)
 ]
-Age = Annotated[int, Field(ge=13, le=120), Digits]
-BusinessName = Annotated[str, Line(120)]
-Description = Annotated[str, Text(5000)]
-Website = Annotated[str, Line(MAX_WEBSITE_CHARS), AfterValidator(check_website)]
-Year = Annotated[int, AfterValidator(check_year), Digits]
-TeamSize = Annotated[int, Field(ge=1, le=MAX_TEAM), Digits]
-Hours = Annotated[str, Text(500)]
+Age = Annotated[int, Field(ge=13, le=120), Digits, facts.AGE]
+BusinessName = Annotated[str, Line(120), facts.BUSINESS_NAME]
+Description = Annotated[str, Text(5000), facts.DESCRIPTION]
+Website = Annotated[str, Line(MAX_WEBSITE_CHARS), AfterValidator(check_website), facts.WEBSITE]
+Year = Annotated[int, AfterValidator(check_year), Digits, facts.ESTABLISHED_YEAR]
+TeamSize = Annotated[int, Field(ge=1, le=MAX_TEAM), Digits, facts.TEAM_SIZE]
+Hours = Annotated[str, Text(500), facts.OPERATING_HOURS]
 Handle = Annotated[str, Line(100)]
-Page = Annotated[str, Line(300), AfterValidator(check_page)]
+Page = Annotated[str, Line(300), AfterValidator(check_page), facts.FACEBOOK_PAGE]
 
 
 class InfluencerFields(Body):
     phone_no: PhoneNo | None = None
     bio: Bio | None = None
-    categories: Categories | None = None
+    categories: Annotated[Categories, facts.CATEGORIES] | None = None
     region: Region | None = None
     age: Age | None = None
     gender: Gender | None = None
@@ -89,14 +90,14 @@ class SalonFields(Body):
     phone_no: PhoneNo | None = None
     business_name: BusinessName | None = None
     description: Description | None = None
-    preferred_categories: Categories | None = None
+    preferred_categories: Annotated[Categories, facts.PREFERRED_CATEGORIES] | None = None
     region: Region | None = None
     website: Website | None = None
     established_year: Year | None = None
     team_size: TeamSize | None = None
     operating_hours: Hours | None = None
-    instagram_handle: Handle | None = None
-    tiktok_handle: Handle | None = None
+    instagram_handle: Annotated[Handle, facts.INSTAGRAM_HANDLE] | None = None
+    tiktok_handle: Annotated[Handle, facts.TIKTOK_HANDLE] | None = None
     facebook_page: Page | None = None
 
 

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import Field
 
+from db.schemas import facts
+from db.schemas.facts import about
 from db.schemas.shapes import CardUser, ConnectionRequest, Influencer, Salon, Shape, Sql, Time, User
 
 # The web client reads suspension from this field: it is true for accounts that are verified and active.
@@ -14,14 +16,20 @@ IN_GOOD_STANDING = Sql(
 
 
 class AdminInfluencer(Influencer):
-    email_verified: Annotated[bool, IN_GOOD_STANDING]
+    """The profile of an influencer; `emailVerified` is true for accounts that are verified and active."""
+
+    email_verified: Annotated[bool, IN_GOOD_STANDING] = facts.EMAIL_VERIFIED
 
 
 class AdminSalon(Salon):
-    email_verified: Annotated[bool, IN_GOOD_STANDING]
+    """The profile of a salon; `emailVerified` is true for accounts that are verified and active."""
+
+    email_verified: Annotated[bool, IN_GOOD_STANDING] = facts.EMAIL_VERIFIED
 
 
 class AdminUser(User):
+    """An account with its profile, for admins."""
+
     influencer: Annotated[
         AdminInfluencer | None, Sql(AdminInfluencer.row("influencers {i} where {i}.user_id = {t}.id"))
     ]
@@ -33,77 +41,101 @@ def card_of(side: str) -> Sql:
 
 
 class AdminConnection(ConnectionRequest):
+    """A connection request or connection, for admins."""
+
     sender: Annotated[CardUser, card_of("sender_id")]
     receiver: Annotated[CardUser, card_of("receiver_id")]
 
 
 class ActivityLog(Shape):
-    id: UUID
-    action: str
-    description: str
-    admin_id: UUID | None
-    admin_name: str | None
-    admin_email: str | None
-    target_user_id: UUID | None
-    target_user_name: str | None
-    target_user_email: str | None
-    ip_address: str | None
-    user_agent: str | None
-    metadata: Annotated[str | None, Sql("{t}.metadata::text"), Field(description="JSON text")]
-    created_at: Time
+    """What an admin did."""
+
+    id: UUID = about("Id of the entry", "3c2b1a0f-9e8d-4c7b-8a6f-5e4d3c2b1a0f")
+    action: str = about("What was done", "USER_SUSPENDED")
+    description: str = about("The same for people", "Suspended Hanako Yamada")
+    admin_id: UUID | None = about("Id of the admin who did it", "a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d")
+    admin_name: str | None = about("Name of the admin", "Ken Admin")
+    admin_email: str | None = about("E-mail of the admin", "admin@example.com")
+    target_user_id: UUID | None = about("Id of the user whom it concerns", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
+    target_user_name: str | None = about("Name of the user whom it concerns", "Hanako Yamada")
+    target_user_email: str | None = about("E-mail of the user whom it concerns", "hanako@example.com")
+    ip_address: str | None = facts.IP_ADDRESS
+    user_agent: str | None = facts.USER_AGENT
+    metadata: Annotated[str | None, Sql("{t}.metadata::text")] = facts.JSON_TEXT
+    created_at: Time = facts.CREATED_AT
 
 
 class UserCounts(Shape):
-    total: int
-    influencers: int
-    salons: int
-    verified: int
-    unverified: int
-    completed_onboarding: int
-    recent_signups: int = Field(description="In the last 30 days")
+    """Users by kind."""
+
+    total: int = about("All users", 820)
+    influencers: int = about("Influencers", 610)
+    salons: int = about("Salons", 210)
+    verified: int = about("Users with a verified e-mail", 790)
+    unverified: int = about("Users without a verified e-mail", 30)
+    completed_onboarding: int = about("Users with a complete profile", 700)
+    recent_signups: int = about("Sign-ups of the last 30 days", 64)
 
 
 class ConnectionCounts(Shape):
-    total: int
-    pending: int
-    accepted: int
-    recent: int = Field(description="Requests of the last 30 days")
+    """Connection requests by state."""
+
+    total: int = about("All connection requests", 1530)
+    pending: int = about("Open requests", 140)
+    accepted: int = about("Connections", 1210)
+    recent: int = about("Requests of the last 30 days", 88)
 
 
 class AccountCounts(Shape):
-    instagram: int
-    tiktok: int
-    total: int
+    """Connected accounts by platform."""
+
+    instagram: int = about("Connected Instagram accounts", 480)
+    tiktok: int = about("Connected TikTok accounts", 320)
+    total: int = about("All connected accounts", 800)
 
 
 class MessageCounts(Shape):
-    total: int
+    """Messages of all users."""
+
+    total: int = about("All messages", 45210)
 
 
 class Statistics(Shape):
+    """Numbers of the whole platform."""
+
     users: UserCounts
     connections: ConnectionCounts
     social_media: AccountCounts
     messages: MessageCounts
-    active_today: int
+    active_today: int = about("Users who were active today", 95)
 
 
 class GrowthDay(Shape):
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
-    influencers: int
-    salons: int
+    """Sign-ups of one day."""
+
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] = about("The day", "2026-01-31")
+    influencers: int = about("Influencers who signed up on it", 3)
+    salons: int = about("Salons that signed up on it", 1)
 
 
 class StatusCount(Shape):
-    status: Literal["Pending", "Accepted", "Rejected"]
-    count: int
+    """How many connection requests have a state."""
+
+    status: Literal["Pending", "Accepted", "Rejected"] = about("State of the requests", "Accepted")
+    count: int = about("How many requests have it", 1210)
 
 
 class Charts(Shape):
-    user_growth: Annotated[list[GrowthDay], Field(min_length=30, max_length=30)]
-    connection_stats: Annotated[list[StatusCount], Field(min_length=3, max_length=3)]
+    """Numbers to draw."""
+
+    user_growth: Annotated[list[GrowthDay], Field(min_length=30, max_length=30)] = Field(description="The last 30 days")
+    connection_stats: Annotated[list[StatusCount], Field(min_length=3, max_length=3)] = Field(
+        description="Requests by state"
+    )
 
 
 class Dashboard(Shape):
+    """Numbers of the whole platform."""
+
     stats: Statistics
     charts: Charts

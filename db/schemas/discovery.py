@@ -6,7 +6,10 @@ from uuid import UUID
 from pydantic import Field
 
 from db.error_codes import ErrorCode
-from db.schemas.shapes import ConnectionState, Gender, Shape, SocialAccount, Sql, Time, UserRef
+from db.schemas import facts
+from db.schemas.facts import about
+from db.schemas.shapes import ConnectionState, Shape, SocialAccount, Sql, Time, UserRef
+from db.schemas.words import Gender
 
 # Of influencer `{t}`, the ones with the most followers first.
 ACTIVE_ACCOUNTS = Sql(
@@ -16,53 +19,67 @@ ACTIVE_ACCOUNTS = Sql(
 
 
 class DiscoveredInfluencer(Shape):
-    id: UUID
-    bio: str | None
-    profile_pic: str | None
-    categories: list[str]
-    region: str | None
-    age: int | None
+    """The profile of an influencer, as salons discover it."""
+
+    id: UUID = about("Id of the profile, not of the user", "2b7f1d3c-5a69-4e8b-9c0d-3f1e2d4c5b6a")
+    bio: str | None = facts.BIO
+    profile_pic: str | None = facts.PROFILE_PIC
+    categories: list[str] = facts.CATEGORIES
+    region: str | None = facts.REGION
+    age: int | None = facts.AGE
     gender: Gender | None
-    created_at: Time
+    created_at: Time = facts.CREATED_AT
     user: UserRef
-    social_media_accounts: Annotated[list[SocialAccount], ACTIVE_ACCOUNTS]
+    social_media_accounts: Annotated[list[SocialAccount], ACTIVE_ACCOUNTS] = Field(
+        description="Connected accounts, one for each platform"
+    )
     connection: ConnectionState
 
 
 class DiscoveredSalon(Shape):
-    id: UUID
-    business_name: str | None
-    description: str | None
-    profile_pic: str | None
-    preferred_categories: list[str]
-    region: str | None
-    website: str | None
-    established_year: int | None
-    team_size: int | None
-    instagram_handle: str | None
-    tiktok_handle: str | None
-    facebook_page: str | None
-    created_at: Time
+    """The profile of a salon, as influencers discover it."""
+
+    id: UUID = about("Id of the profile, not of the user", "2b7f1d3c-5a69-4e8b-9c0d-3f1e2d4c5b6a")
+    business_name: str | None = facts.BUSINESS_NAME
+    description: str | None = facts.DESCRIPTION
+    profile_pic: str | None = facts.PROFILE_PIC
+    preferred_categories: list[str] = facts.PREFERRED_CATEGORIES
+    region: str | None = facts.REGION
+    website: str | None = facts.WEBSITE
+    established_year: int | None = facts.ESTABLISHED_YEAR
+    team_size: int | None = facts.TEAM_SIZE
+    instagram_handle: str | None = facts.INSTAGRAM_HANDLE
+    tiktok_handle: str | None = facts.TIKTOK_HANDLE
+    facebook_page: str | None = facts.FACEBOOK_PAGE
+    created_at: Time = facts.CREATED_AT
     user: UserRef
     connection: ConnectionState
 
 
 class RegionCount(Shape):
-    region: str
-    count: int
+    """How many profiles have a region."""
+
+    region: str = facts.REGION
+    count: int = about("How many profiles have it", 31)
 
 
 class CategoryCount(Shape):
-    category: str
-    count: int
+    """How many profiles have a category."""
+
+    category: str = about("The category", "beauty")
+    count: int = about("How many profiles have it", 58)
 
 
 class Word(Shape):
-    slug: str = Field(description="What requests and answers carry")
-    name: str = Field(description="In English, for people")
+    """A word of the API."""
+
+    slug: str = about("What requests and answers carry", "kanagawa")
+    name: str = about("In English, for people", "Kanagawa")
 
 
 class Vocabularies(Shape):
+    """Words that the API uses."""
+
     regions: list[Word] = Field(description="Japanese prefectures from north to south, then countries by name")
-    categories: list[Word]
+    categories: list[Word] = Field(description="Categories of influencers")
     error_codes: list[ErrorCode] = Field(description="Every `code` of an error, of requests and socket frames alike")

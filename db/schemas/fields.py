@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import email_validator
 from annotated_types import GroupedMetadata
@@ -13,14 +13,18 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     StringConstraints,
     ValidationInfo,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
 
-from db.schemas.shapes import Gender as GenderName
+from db.schemas import facts
+from db.schemas.facts import about
 from db.schemas.vocabularies import CATEGORIES, read_category, read_gender, read_region
+from db.schemas.words import Gender as GenderName
+from db.schemas.words import words_of
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 LONG_TEXT_CONTROLS = "\n\t"
@@ -130,8 +134,9 @@ def normalise_email(text: str, info: ValidationInfo) -> str:
 
 
 Email = Annotated[
-    str, StringConstraints(max_length=254), AfterValidator(without_controls), AfterValidator(normalise_email)
-]
+    str, StringConstraints(max_length=254), AfterValidator(without_controls), AfterValidator(normalise_email),
+    Field(json_schema_extra={"format": "email"}), facts.EMAIL,
+]  # fmt: skip
 # Ids are text in Python, as they are on the wire.
 Id = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
 BlankAsNone = BeforeValidator(blank_to_none)
@@ -139,8 +144,11 @@ CommaList = BeforeValidator(split_commas)
 
 # Of every number of a form or query, beside its bounds: `Annotated[int, Field(ge=1), Digits]`.
 Digits = BeforeValidator(with_plain_digits)
-Code = Annotated[str, Line(40), AfterValidator(without_joints), AfterValidator(with_plain_digits)]
-PhoneNo = Annotated[str, Line(30), AfterValidator(with_plain_digits)]
+Code = Annotated[
+    str, Line(40), AfterValidator(without_joints), AfterValidator(with_plain_digits),
+    about("The six digits of the mail; spaces and hyphens are skipped", "483920"),
+]  # fmt: skip
+PhoneNo = Annotated[str, Line(30), AfterValidator(with_plain_digits), facts.PHONE_NO]
 
 # Read leniently, kept as one word (db/schemas/vocabularies.py). Nothing that long is one of them.
 Word = Annotated[str, StringConstraints(max_length=60)]
@@ -149,11 +157,25 @@ Region = Annotated[
     Word,
     AfterValidator(read_region),
     WithJsonSchema(
-        {"type": "string", "maxLength": 60, "description": "A Japanese prefecture or an ISO 3166-1 alpha-2 code"}
+        {
+            "type": "string",
+            "maxLength": 60,
+            "description": "A prefecture or large city of Japan, or an ISO 3166-1 alpha-2 code, in any case",
+            "examples": facts.REGION.examples,
+        }
     ),
 ]
 Gender = Annotated[
-    Word, AfterValidator(read_gender), WithJsonSchema({"type": "string", "enum": list(get_args(GenderName))})
+    Word,
+    AfterValidator(read_gender),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "enum": list(words_of(GenderName)),
+            "description": facts.GENDER.description,
+            "examples": facts.GENDER.examples,
+        }
+    ),
 ]
 
 

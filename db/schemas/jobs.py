@@ -5,40 +5,48 @@ from uuid import UUID
 
 from pydantic import Field
 
+from db.schemas.facts import about
 from db.schemas.shapes import Shape, Sql, Time
 
 
 class JobRun(Shape):
-    id: UUID
-    job: str
-    scheduled_for: Time
-    status: Literal["RUNNING", "SUCCEEDED", "FAILED", "STOPPED"]
-    runner: Annotated[str, Field(description="host:process:instance")]
-    attempt: Annotated[int, Field(description="above 1: taken over from a runner that died or stopped")]
-    started_at: Time
-    finished_at: Time | None
+    """A run of a job."""
+
+    id: UUID = about("Id of the run", "9f8e7d6c-5b4a-4f3e-9d2c-0b1a2f3e4d5c")
+    job: str = about("Name of the job", "data_sync")
+    scheduled_for: Time = about("The tick of the schedule that it serves", "2026-02-01T03:00:00.000Z")
+    status: Literal["RUNNING", "SUCCEEDED", "FAILED", "STOPPED"] = about("How it goes or ended", "SUCCEEDED")
+    runner: str = about("`host:process:instance` that runs it", "web-1:4711:a1b2")
+    attempt: int = about("Above 1: taken over from a runner that died or stopped", 1)
+    started_at: Time = about("When it started", "2026-02-01T03:00:01.120Z")
+    finished_at: Time | None = about("When it ended", "2026-02-01T03:02:45.900Z")
     duration_ms: Annotated[
         int,
         Sql("(extract(epoch from coalesce({t}.finished_at, now()) - {t}.started_at) * 1000)::bigint"),
-        Field(description="so far, while it runs"),
-    ]
-    counts: Annotated[dict[str, int], Sql("coalesce({t}.counts, '{}')")]
-    error: str | None
-    started_by: Annotated[UUID | None, Field(description="the admin who asked for it; null: the schedule")]
+    ] = about("Milliseconds so far, while it runs", 164780)
+    counts: Annotated[dict[str, int], Sql("coalesce({t}.counts, '{}')")] = about(
+        "What it did, by kind", {"synced": 41, "failed": 1}
+    )
+    error: str | None = about("Why it failed", "DatabaseUnavailable")
+    started_by: UUID | None = about(
+        "The admin who asked for it; null: the schedule", "a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d"
+    )
 
 
 LAST_RUNS = 10
 
 
 class Job(Shape):
-    name: str
-    schedule: Annotated[str, Field(description="cron, in the time zone")]
-    timezone: str
-    enabled: Annotated[bool, Field(description="whether this instance runs it by itself (JOBS_ENABLED)")]
-    next_run_at: Time
+    """A job with its schedule."""
+
+    name: str = about("Name of the job", "data_sync")
+    schedule: str = about("Cron expression, in the time zone", "0 3 * * *")
+    timezone: str = about("Time zone of the schedule", "UTC")
+    enabled: bool = about("Whether the schedule starts it on this instance (`JOBS_ENABLED`)", True)
+    next_run_at: Time = about("When it runs next", "2026-02-02T03:00:00.000Z")
     running: Annotated[
         bool, Sql("exists (select from job_runs {r} where {r}.job = {t}.name and {r}.status = 'RUNNING')")
-    ]
+    ] = about("Whether a run is in progress", False)
     last_runs: Annotated[
         list[JobRun],
         Sql(
@@ -46,4 +54,4 @@ class Job(Shape):
             f" from (select * from job_runs {{q}} where {{q}}.job = {{t}}.name"
             f" order by {{q}}.started_at desc limit {LAST_RUNS}) {{r}}), '[]')"
         ),
-    ]
+    ] = Field(description="The last 10 runs, newest first")

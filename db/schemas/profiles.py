@@ -5,7 +5,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from db.schemas.shapes import Influencer, RequestStatus, Role, Salon, Shape, SocialAccount, Sql, Time
+from db.schemas import facts
+from db.schemas.facts import about
+from db.schemas.shapes import Influencer, Salon, Shape, SocialAccount, Sql, Time
+from db.schemas.words import RequestStatus, Role
 
 SOCIAL_ACCOUNTS = Sql(
     f"(select coalesce(json_agg({SocialAccount.sql('{a}')} order by {{a}}.platform), '[]')"
@@ -14,31 +17,39 @@ SOCIAL_ACCOUNTS = Sql(
 
 
 class OwnInfluencer(Influencer):
-    social_media_accounts: Annotated[list[SocialAccount], SOCIAL_ACCOUNTS]
+    """The profile of an influencer with the connected accounts."""
+
+    social_media_accounts: Annotated[list[SocialAccount], SOCIAL_ACCOUNTS] = Field(
+        description="Connected accounts, one for each platform"
+    )
 
 
 class ProfileStats(Shape):
     """How many requests were ever sent and received, whatever came of them, and how many connections there are."""
 
-    sent_requests: Annotated[int, Sql("(select count(*) from connection_requests {r} where {r}.sender_id = {t}.id)")]
+    sent_requests: Annotated[
+        int, Sql("(select count(*) from connection_requests {r} where {r}.sender_id = {t}.id)")
+    ] = about("How many connection requests the user ever sent", 12)
     received_requests: Annotated[
         int, Sql("(select count(*) from connection_requests {r} where {r}.receiver_id = {t}.id)")
-    ]
+    ] = about("How many connection requests the user ever received", 7)
     connections: Annotated[
         int,
         Sql(
             "(select count(*) from connection_requests {r}"
             " where {t}.id in ({r}.sender_id, {r}.receiver_id) and {r}.status = 'ACCEPTED')"
         ),
-    ]
+    ] = about("How many connections the user has", 9)
 
 
 class Profile(Shape):
-    id: UUID
-    name: str = Field(min_length=1)
-    email: Annotated[str, Sql("coalesce({t}.email, '')")]
+    """The caller's profile."""
+
+    id: UUID = facts.USER_ID
+    name: str = about("Name of the person", "Hanako Yamada", min_length=1)
+    email: Annotated[str, Sql("coalesce({t}.email, '')")] = facts.EMAIL
     role: Role
-    created_at: Time
+    created_at: Time = facts.CREATED_AT
     influencer: Annotated[OwnInfluencer | None, Sql(OwnInfluencer.row("influencers {i} where {i}.user_id = {t}.id"))]
     salon: Annotated[Salon | None, Sql(Salon.row("salons {s} where {s}.user_id = {t}.id"))]
     stats: Annotated[ProfileStats, Sql(ProfileStats.sql("{t}"))]
@@ -49,19 +60,23 @@ OWN_PHONE = Sql("case when {t}.user_id = {viewer} then {t}.phone_no end")
 
 
 class SeenInfluencer(OwnInfluencer):
-    phone_no: Annotated[str | None, OWN_PHONE]
+    """The profile of an influencer, as others see it."""
+
+    phone_no: Annotated[str | None, OWN_PHONE] = facts.PHONE_NO
 
 
 class SeenSalon(Salon):
-    phone_no: Annotated[str | None, OWN_PHONE]
+    """The profile of a salon, as others see it."""
+
+    phone_no: Annotated[str | None, OWN_PHONE] = facts.PHONE_NO
 
 
 class ConnectionWith(Shape):
     """How the reader and the user stand: the request between them, whatever its status."""
 
-    id: UUID
+    id: UUID = facts.REQUEST_ID
     status: RequestStatus
-    is_sender: Annotated[bool, Sql("{t}.sender_id = {viewer}")]
+    is_sender: Annotated[bool, Sql("{t}.sender_id = {viewer}")] = about("Whether the caller sent the request", True)
 
 
 BETWEEN = (
@@ -73,8 +88,8 @@ BETWEEN = (
 class SeenProfile(Shape):
     """`email` is '' unless the reader is that user, connected to them, or an admin."""
 
-    id: UUID
-    name: str = Field(min_length=1)
+    id: UUID = facts.USER_ID
+    name: str = about("Name of the person", "Hanako Yamada", min_length=1)
     email: Annotated[
         str,
         Sql(
@@ -83,9 +98,9 @@ class SeenProfile(Shape):
             f" or exists (select from connection_requests {{r}} where {BETWEEN} and {{r}}.status = 'ACCEPTED')"
             " then coalesce({t}.email, '') else '' end"
         ),
-    ]
+    ] = facts.SHOWN_EMAIL
     role: Role
-    created_at: Time
+    created_at: Time = facts.CREATED_AT
     influencer: Annotated[
         SeenInfluencer | None, Sql(SeenInfluencer.row("influencers {i} where {i}.user_id = {t}.id", viewer="{viewer}"))
     ]
@@ -96,21 +111,27 @@ class SeenProfile(Shape):
 
 
 class OnboardedInfluencer(Shape):
-    message: str
+    """The completed profile."""
+
+    message: str = about("A sentence for people", "Your profile is complete")
     influencer: Influencer
 
 
 class OnboardedSalon(Shape):
-    message: str
+    """The completed profile."""
+
+    message: str = about("A sentence for people", "Your profile is complete")
     salon: Salon
 
 
 class AccountSettings(Shape):
-    id: UUID
-    name: str = Field(min_length=1)
-    email: Annotated[str, Sql("coalesce({t}.email, '')")]
+    """The caller's account."""
+
+    id: UUID = facts.USER_ID
+    name: str = about("Name of the person", "Hanako Yamada", min_length=1)
+    email: Annotated[str, Sql("coalesce({t}.email, '')")] = facts.EMAIL
     role: Role
-    email_verified: Annotated[bool, Sql("{t}.email_verified_at is not null")]
-    terms_accepted: Annotated[bool, Sql("{t}.terms_accepted_at is not null")]
-    has_completed_onboarding: Annotated[bool, Sql("{t}.onboarded_at is not null")]
-    created_at: Time
+    email_verified: Annotated[bool, Sql("{t}.email_verified_at is not null")] = facts.EMAIL_VERIFIED
+    terms_accepted: Annotated[bool, Sql("{t}.terms_accepted_at is not null")] = facts.TERMS_ACCEPTED
+    has_completed_onboarding: Annotated[bool, Sql("{t}.onboarded_at is not null")] = facts.HAS_COMPLETED_ONBOARDING
+    created_at: Time = facts.CREATED_AT

@@ -8,22 +8,25 @@ that it never hides the caller's alias, whatever that is.
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-Role = Literal["INFLUENCER", "SALON", "ADMIN"]
-Gender = Literal["MALE", "FEMALE", "NON_BINARY", "PREFER_NOT_TO_SAY"]
-RequestStatus = Literal["PENDING", "ACCEPTED", "REJECTED"]
-MessageType = Literal["TEXT", "IMAGE", "FILE"]
-Platform = Literal["INSTAGRAM", "TIKTOK"]
-MediaType = Literal["IMAGE", "VIDEO", "CAROUSEL", "REEL", "STORY"]
-NotificationType = Literal[
-    "CONNECTION_REQUEST", "CONNECTION_ACCEPTED", "CONNECTION_REJECTED", "NEW_MESSAGE", "MESSAGE_REPLY", "PROFILE_VIEW",
-    "SYSTEM",
-]  # fmt: skip
+from db.schemas import facts
+from db.schemas.facts import about
+from db.schemas.words import (
+    AccountConnection,
+    ConnectionStatus,
+    Gender,
+    MessageType,
+    NotificationType,
+    Platform,
+    RequestStatus,
+    Role,
+    UserStatus,
+)
 
 DELETED_MESSAGE = "This message was deleted"
 DELETED_USER = "Deleted user"
@@ -83,43 +86,57 @@ def find_marks(annotation: Any) -> list[Sql]:
 
 
 class Picture(Shape):
-    profile_pic: str | None
+    """The picture of a profile."""
+
+    profile_pic: str | None = facts.PROFILE_PIC
 
 
 class SalonPicture(Shape):
-    profile_pic: str | None
-    business_name: str | None
+    """Picture and name of a salon."""
+
+    profile_pic: str | None = facts.PROFILE_PIC
+    business_name: str | None = facts.BUSINESS_NAME
 
 
 INFLUENCER_PICTURE = Sql(Picture.row("influencers {i} where {i}.user_id = {t}.id"))
 
 
 class UserRef(Shape):
-    id: UUID
-    name: str = Field(min_length=1)
+    """A user in short."""
+
+    id: UUID = facts.USER_ID
+    name: str = about("Name of the person", "Hanako Yamada", min_length=1)
     # '' unless the reader is that user, connected to them, or an admin: a query that may tell says so.
-    email: Annotated[str, Sql("''")]
+    email: Annotated[str, Sql("''")] = facts.SHOWN_EMAIL
     role: Role
 
 
 class CardUser(UserRef):
+    """A user with the picture of the profile."""
+
     influencer: Annotated[Picture | None, INFLUENCER_PICTURE]
     salon: Annotated[SalonPicture | None, Sql(SalonPicture.row("salons {s} where {s}.user_id = {t}.id"))]
 
 
 class RequestInfluencer(Shape):
-    profile_pic: str | None
-    bio: str | None
-    categories: list[str]
+    """What a connection request shows of an influencer."""
+
+    profile_pic: str | None = facts.PROFILE_PIC
+    bio: str | None = facts.BIO
+    categories: list[str] = facts.CATEGORIES
 
 
 class RequestSalon(Shape):
-    business_name: str | None
-    profile_pic: str | None
-    description: str | None
+    """What a connection request shows of a salon."""
+
+    business_name: str | None = facts.BUSINESS_NAME
+    profile_pic: str | None = facts.PROFILE_PIC
+    description: str | None = facts.DESCRIPTION
 
 
 class RequestUser(UserRef):
+    """A user of a connection request."""
+
     influencer: Annotated[
         RequestInfluencer | None, Sql(RequestInfluencer.row("influencers {i} where {i}.user_id = {t}.id"))
     ]
@@ -130,51 +147,57 @@ EMAIL_VERIFIED = Sql("(select {u}.email_verified_at is not null from users {u} w
 
 
 class Influencer(Shape):
-    id: UUID
-    phone_no: str | None
-    email_verified: Annotated[bool, EMAIL_VERIFIED]
-    bio: str | None
-    profile_pic: str | None
-    categories: list[str]
-    region: str | None
-    age: int | None
+    """The profile of an influencer."""
+
+    id: UUID = about("Id of the profile, not of the user", "2b7f1d3c-5a69-4e8b-9c0d-3f1e2d4c5b6a")
+    phone_no: str | None = facts.PHONE_NO
+    email_verified: Annotated[bool, EMAIL_VERIFIED] = facts.EMAIL_VERIFIED
+    bio: str | None = facts.BIO
+    profile_pic: str | None = facts.PROFILE_PIC
+    categories: list[str] = facts.CATEGORIES
+    region: str | None = facts.REGION
+    age: int | None = facts.AGE
     gender: Gender | None
-    created_at: Time
-    updated_at: Time
-    user_id: UUID
+    created_at: Time = facts.CREATED_AT
+    updated_at: Time = facts.UPDATED_AT
+    user_id: UUID = facts.USER_ID
 
 
 class Salon(Shape):
-    id: UUID
-    phone_no: str | None
-    email_verified: Annotated[bool, EMAIL_VERIFIED]
-    business_name: str | None
-    description: str | None
-    profile_pic: str | None
-    preferred_categories: list[str]
-    region: str | None
-    website: str | None
-    established_year: int | None
-    team_size: int | None
-    operating_hours: str | None
-    instagram_handle: str | None
-    tiktok_handle: str | None
-    facebook_page: str | None
-    created_at: Time
-    updated_at: Time
-    user_id: UUID
+    """The profile of a salon."""
+
+    id: UUID = about("Id of the profile, not of the user", "2b7f1d3c-5a69-4e8b-9c0d-3f1e2d4c5b6a")
+    phone_no: str | None = facts.PHONE_NO
+    email_verified: Annotated[bool, EMAIL_VERIFIED] = facts.EMAIL_VERIFIED
+    business_name: str | None = facts.BUSINESS_NAME
+    description: str | None = facts.DESCRIPTION
+    profile_pic: str | None = facts.PROFILE_PIC
+    preferred_categories: list[str] = facts.PREFERRED_CATEGORIES
+    region: str | None = facts.REGION
+    website: str | None = facts.WEBSITE
+    established_year: int | None = facts.ESTABLISHED_YEAR
+    team_size: int | None = facts.TEAM_SIZE
+    operating_hours: str | None = facts.OPERATING_HOURS
+    instagram_handle: str | None = facts.INSTAGRAM_HANDLE
+    tiktok_handle: str | None = facts.TIKTOK_HANDLE
+    facebook_page: str | None = facts.FACEBOOK_PAGE
+    created_at: Time = facts.CREATED_AT
+    updated_at: Time = facts.UPDATED_AT
+    user_id: UUID = facts.USER_ID
 
 
 class User(Shape):
-    id: UUID
-    name: str = Field(min_length=1)
-    email: Annotated[str, Sql("coalesce({t}.email, '')")]
+    """An account."""
+
+    id: UUID = facts.USER_ID
+    name: str = about("Name of the person", "Hanako Yamada", min_length=1)
+    email: Annotated[str, Sql("coalesce({t}.email, '')")] = facts.EMAIL
     role: Role
-    status: Literal["ACTIVE", "SUSPENDED"]
-    terms_accepted: Annotated[bool, Sql("{t}.terms_accepted_at is not null")]
-    terms_accepted_at: Time | None
-    created_at: Time
-    updated_at: Time
+    status: UserStatus
+    terms_accepted: Annotated[bool, Sql("{t}.terms_accepted_at is not null")] = facts.TERMS_ACCEPTED
+    terms_accepted_at: Time | None = facts.TERMS_ACCEPTED_AT
+    created_at: Time = facts.CREATED_AT
+    updated_at: Time = facts.UPDATED_AT
 
 
 class FullUser(User):
@@ -183,25 +206,31 @@ class FullUser(User):
 
 
 class SignedInUser(FullUser):
-    has_completed_onboarding: Annotated[bool, Sql("{t}.onboarded_at is not null")]
+    """The account that signed in."""
+
+    has_completed_onboarding: Annotated[bool, Sql("{t}.onboarded_at is not null")] = facts.HAS_COMPLETED_ONBOARDING
 
 
 class ConnectionRequest(Shape):
-    id: UUID
+    id: UUID = facts.REQUEST_ID
     status: RequestStatus
-    message: str | None
-    created_at: Time
-    updated_at: Time
-    sender_id: UUID
-    receiver_id: UUID
+    message: str | None = facts.REQUEST_MESSAGE
+    created_at: Time = facts.CREATED_AT
+    updated_at: Time = facts.UPDATED_AT
+    sender_id: UUID = about("Id of the user who asked", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
+    receiver_id: UUID = about("Id of the user who was asked", "c3a1b2d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
 
 
 class AskedRequest(ConnectionRequest):
+    """A connection request with both users."""
+
     sender: UserRef
     receiver: UserRef
 
 
 class ListedRequest(ConnectionRequest):
+    """A connection request with both users and their profiles."""
+
     sender: RequestUser
     receiver: RequestUser
 
@@ -214,43 +243,51 @@ CONNECTION_STATE = (
 
 
 class ConnectionState(Shape):
-    status: Annotated[Literal["none", "connected", "sent", "received"], Sql(CONNECTION_STATE)]
-    request_id: Annotated[UUID | None, Sql("{t}.id")]
+    """The connection status between the caller and a user."""
+
+    status: Annotated[ConnectionStatus, Sql(CONNECTION_STATE)]
+    request_id: Annotated[UUID | None, Sql("{t}.id")] = facts.REQUEST_ID
 
 
 class SenderUser(Shape):
-    id: UUID
-    name: str = Field(min_length=1)
+    """The sender of a message."""
+
+    id: UUID = facts.USER_ID
+    name: str = about("Name of the person", "Hanako Yamada", min_length=1)
     influencer: Annotated[Picture | None, INFLUENCER_PICTURE]
     salon: Annotated[Picture | None, Sql(Picture.row("salons {s} where {s}.user_id = {t}.id"))]
 
 
 class Message(Shape):
-    id: UUID
-    conversation_id: UUID
-    sender_id: UUID
-    seq: int
-    rev: int
-    client_message_id: str | None
-    content: str
+    """A message of a conversation."""
+
+    id: UUID = facts.MESSAGE_ID
+    conversation_id: UUID = facts.CONVERSATION_ID
+    sender_id: UUID = about("Id of the user who sent it", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
+    seq: int = facts.SEQ
+    rev: int = about("Number of the last change of the message in its conversation", 45)
+    client_message_id: str | None = facts.CLIENT_MESSAGE_ID
+    content: str = facts.CONTENT
     message_type: MessageType
-    file_url: str | None
-    file_name: str | None
-    file_size: int | None
-    is_edited: bool
-    is_deleted: Annotated[bool, Sql("{t}.deleted_at is not null")]
-    deleted_at: Time | None
-    created_at: Time
-    updated_at: Time
+    file_url: str | None = facts.FILE_URL
+    file_name: str | None = facts.FILE_NAME
+    file_size: int | None = facts.FILE_SIZE
+    is_edited: bool = facts.IS_EDITED
+    is_deleted: Annotated[bool, Sql("{t}.deleted_at is not null")] = about(
+        "Whether the message was deleted; `content` is then a placeholder", False
+    )
+    deleted_at: Time | None = facts.DELETED_AT
+    created_at: Time = facts.CREATED_AT
+    updated_at: Time = facts.UPDATED_AT
     sender: Annotated[SenderUser, Sql(SenderUser.row("users {u} where {u}.id = {t}.sender_id"))]
 
 
 class Attachment(Shape):
     """An uploaded file, ready for a message of its conversation."""
 
-    file_url: Annotated[str, Sql("{t}.url")]
-    file_name: str
-    file_size: int
+    file_url: Annotated[str, Sql("{t}.url")] = facts.FILE_URL
+    file_name: str = facts.FILE_NAME
+    file_size: int = facts.FILE_SIZE
     message_type: MessageType
 
 
@@ -269,29 +306,33 @@ UNREAD_COUNT = Sql(
 
 
 class Participant(Shape):
-    id: UUID
-    conversation_id: UUID
-    user_id: UUID
-    joined_at: Time
-    last_read_at: Time | None
-    last_read_seq: int
+    """A user in a conversation."""
+
+    id: UUID = about("Id of the participation", "8a7b6c5d-4e3f-4a2b-9c1d-0e9f8a7b6c5d")
+    conversation_id: UUID = facts.CONVERSATION_ID
+    user_id: UUID = facts.USER_ID
+    joined_at: Time = about("When the user joined the conversation", "2026-01-31T09:30:00.000Z")
+    last_read_at: Time | None = about("When the user last read", "2026-02-01T18:05:12.480Z")
+    last_read_seq: int = about("`seq` of the last message that the user has read", 41)
     user: Annotated[CardUser, Sql(PARTNER)]
 
 
 class Conversation(Shape):
-    id: UUID
-    created_at: Time
-    updated_at: Time
-    last_seq: int
-    last_message_at: Time | None
-    last_message: str | None
+    """A conversation of two users."""
+
+    id: UUID = facts.CONVERSATION_ID
+    created_at: Time = facts.CREATED_AT
+    updated_at: Time = facts.UPDATED_AT
+    last_seq: int = about("`seq` of the last message; 0 without one", 42)
+    last_message_at: Time | None = facts.LAST_MESSAGE_AT
+    last_message: str | None = facts.LAST_MESSAGE
     participants: Annotated[
         list[Participant],
         Sql(
             f"(select json_agg({Participant.sql('{p}', viewer='{viewer}')} order by {{p}}.user_id)"
             " from conversation_participants {p} where {p}.conversation_id = {t}.id)"
         ),
-    ]
+    ] = Field(description="Both users")
     other_user: Annotated[
         CardUser,
         Sql(
@@ -301,68 +342,87 @@ class Conversation(Shape):
             )
         ),
     ]
-    unread_count: Annotated[int, UNREAD_COUNT]
+    unread_count: Annotated[int, UNREAD_COUNT] = facts.UNREAD_COUNT
 
 
 class ListedConversation(Conversation):
+    """A conversation with its last message."""
+
     messages: Annotated[
         list[Message],
         Sql(
             f"(select coalesce(json_agg({Message.sql('{m}')}), '[]') from messages {{m}}"
             " where {m}.conversation_id = {t}.id and {m}.seq = {t}.last_seq)"
         ),
-    ]
-    is_connected: Annotated[bool, Sql("{t}.closed_at is null")]
+    ] = Field(description="The last message, or nothing")
+    is_connected: Annotated[bool, Sql("{t}.closed_at is null")] = about(
+        "Whether messages can be sent: the two are still connected", True
+    )
 
 
 class ContactConversation(Shape):
-    id: UUID
-    last_message_at: Time | None
-    last_message: str | None
-    unread_count: Annotated[int, UNREAD_COUNT]
+    """The conversation with a contact."""
+
+    id: UUID = facts.CONVERSATION_ID
+    last_message_at: Time | None = facts.LAST_MESSAGE_AT
+    last_message: str | None = facts.LAST_MESSAGE
+    unread_count: Annotated[int, UNREAD_COUNT] = facts.UNREAD_COUNT
 
 
 class Contact(Shape):
+    """A user whom the caller is connected to."""
+
     user: CardUser
     conversation: ContactConversation | None
 
 
 class Notification(Shape):
-    id: UUID
+    """A notification of the caller."""
+
+    id: UUID = about("Id of the notification", "5d4c3b2a-1f0e-4d9c-8b7a-6f5e4d3c2b1a")
     type: NotificationType
-    title: str
-    message: str
-    is_read: bool
-    connection_request_id: UUID | None
-    message_id: UUID | None
-    conversation_id: UUID | None
-    metadata: Annotated[str | None, Sql("{t}.metadata::text"), Field(description="JSON text")]
-    created_at: Time
-    updated_at: Annotated[Time, Sql("iso(greatest({t}.updated_at, {t}.changed_at))")]
-    user_id: UUID
+    title: str = about("A few words for people", "New message")
+    message: str = about("A sentence for people", "Salon Sakura: Would Friday at 11 suit you?")
+    is_read: bool = about("Whether the user has read it", False)
+    connection_request_id: UUID | None = about(
+        "The connection request that it is about", "4f6e2a10-8b3c-4d5e-9f70-a1b2c3d4e5f6"
+    )
+    message_id: UUID | None = about("The message that it is about", "0b9f4c61-2d3e-4a5b-8c7d-9e0f1a2b3c4d")
+    conversation_id: UUID | None = about("The conversation that it is about", "9e107d9d-372b-4c65-a1d3-5f0c8b7e6a42")
+    metadata: Annotated[str | None, Sql("{t}.metadata::text")] = facts.JSON_TEXT
+    created_at: Time = facts.CREATED_AT
+    updated_at: Annotated[Time, Sql("iso(greatest({t}.updated_at, {t}.changed_at))")] = facts.UPDATED_AT
+    user_id: UUID = facts.USER_ID
 
 
 class UnreadNotifications(Shape):
-    count: int
+    """How many notifications are unread."""
+
+    count: int = about("How many notifications are unread", 3)
 
 
 class SocialAccount(Shape):
     """Never a token, nor a verification code; both spellings of name and sync time that clients read."""
 
-    id: UUID
+    id: UUID = facts.ACCOUNT_ID
     platform: Platform
-    username: str
-    platform_username: Annotated[str, Sql("{t}.username")]
-    display_name: str | None
-    profile_picture: str | None
-    profile_url: str | None
-    followers_count: int
-    following_count: int
-    posts_count: int
-    engagement_rate: float
-    is_active: bool
-    is_verified: bool
-    connection: Literal["PUBLIC", "OAUTH"]
-    last_synced: Annotated[Time, Sql("iso({t}.last_synced_at)")]
-    last_synced_at: Time
-    metadata: dict[str, Any] | None
+    username: str = facts.USERNAME
+    platform_username: Annotated[str, Sql("{t}.username")] = facts.PLATFORM_USERNAME
+    display_name: str | None = facts.DISPLAY_NAME
+    profile_picture: str | None = facts.PROFILE_PICTURE
+    profile_url: str | None = facts.PROFILE_URL
+    followers_count: int = facts.FOLLOWERS_COUNT
+    following_count: int = facts.FOLLOWING_COUNT
+    posts_count: int = facts.POSTS_COUNT
+    engagement_rate: float = facts.ENGAGEMENT_RATE
+    is_active: bool = about("Whether the account is shown and updated", True)
+    is_verified: bool = about("Whether the user has proven that the account is theirs", True)
+    connection: AccountConnection
+    last_synced: Annotated[Time, Sql("iso({t}.last_synced_at)")] = about(
+        "The same as `lastSyncedAt`", "2026-01-31T03:00:00.000Z"
+    )
+    last_synced_at: Time = about("When the account was last read from the platform", "2026-01-31T03:00:00.000Z")
+    metadata: dict[str, Any] | None = about(
+        "More of the profile: `bio`, averages, `topHashtags`, recent posts or videos",
+        {"bio": "Beauty and travel", "averageLikes": 530.5, "topHashtags": ["beauty"]},
+    )

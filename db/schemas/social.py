@@ -5,36 +5,48 @@ from uuid import UUID
 
 from pydantic import Field
 
-from db.schemas.shapes import MediaType, Platform, Shape, SocialAccount, Sql, Time
+from db.schemas import facts
+from db.schemas.facts import about
+from db.schemas.shapes import Shape, SocialAccount, Sql, Time
+from db.schemas.words import MediaType, Platform
 
 SHOWN_POSTS = 50
+# Beside a reading of a profile, which may be an earlier one.
+AGE: dict[str, Any] = {
+    "cached": Annotated[bool, about("Whether an earlier reading is answered", True)],
+    "cacheAge": Annotated[int, about("Seconds since the reading", 5400)],
+}
 
 
 class SocialPost(Shape):
-    id: UUID
-    platform_post_id: str
+    """A post of a connected account."""
+
+    id: UUID = about("Id of the post", "6e5d4c3b-2a1f-4e0d-9c8b-7a6f5e4d3c2b")
+    platform_post_id: str = facts.PLATFORM_POST_ID
     media_type: MediaType
-    caption: str | None
-    url: str | None
-    media_url: str | None
-    likes_count: int
-    comments_count: int
-    shares_count: int
-    views_count: int
-    hashtags: list[str]
-    posted_at: Time | None
-    created_at: Time
-    updated_at: Time
+    caption: str | None = facts.CAPTION
+    url: str | None = facts.POST_URL
+    media_url: str | None = about("Address of the picture of the post", "https://scontent.cdninstagram.com/v/t51/2.jpg")
+    likes_count: int = facts.LIKES_COUNT
+    comments_count: int = facts.COMMENTS_COUNT
+    shares_count: int = facts.SHARES_COUNT
+    views_count: int = facts.VIEWS_COUNT
+    hashtags: list[str] = facts.HASHTAGS
+    posted_at: Time | None = facts.POSTED_AT
+    created_at: Time = facts.CREATED_AT
+    updated_at: Time = facts.UPDATED_AT
 
 
 class OwnAccount(SocialAccount):
     """What its owner alone may read."""
 
-    verification_code: Annotated[str | None, Field(description="to be put into the bio; null once it is verified")]
-    needs_reconnect: Annotated[bool, Field(description="TikTok no longer accepts the connection: connect again")]
+    verification_code: str | None = about("To be put into the bio; null once it is verified", "encer-7K2M9QXA")
+    needs_reconnect: bool = about("Whether TikTok no longer accepts the connection: connect again", False)
 
 
 class OwnAccountWithPosts(OwnAccount):
+    """A connected account with its posts, for its owner."""
+
     posts: Annotated[
         list[SocialPost],
         Sql(
@@ -42,35 +54,51 @@ class OwnAccountWithPosts(OwnAccount):
             " from (select * from social_media_posts {q} where {q}.account_id = {t}.id"
             f" order by {{q}}.posted_at desc nulls last, {{q}}.id limit {SHOWN_POSTS}) {{p}}), '[]')"
         ),
-    ]
+    ] = Field(description="The newest posts, at most 50")
 
 
 class PublicProfile(Shape):
     """Somebody's profile on a platform, whether they are here or not."""
 
     platform: Platform
-    username: str
-    platform_username: str
-    display_name: str | None
-    profile_picture: str | None
-    profile_url: str | None
-    followers_count: int
-    following_count: int
-    posts_count: int
-    engagement_rate: float
-    is_verified: Annotated[bool, Field(description="by the platform")]
-    metadata: dict[str, Any]
-    fetched_at: Time
+    username: str = facts.USERNAME
+    platform_username: str = facts.PLATFORM_USERNAME
+    display_name: str | None = facts.DISPLAY_NAME
+    profile_picture: str | None = facts.PROFILE_PICTURE
+    profile_url: str | None = facts.PROFILE_URL
+    followers_count: int = facts.FOLLOWERS_COUNT
+    following_count: int = facts.FOLLOWING_COUNT
+    posts_count: int = facts.POSTS_COUNT
+    engagement_rate: float = facts.ENGAGEMENT_RATE
+    is_verified: bool = about("Whether the platform has verified the profile", False)
+    metadata: dict[str, Any] = about(
+        "More of the profile: `bio`, averages, `topHashtags`, recent posts or videos",
+        {"bio": "Beauty and travel", "averageLikes": 530.5, "topHashtags": ["beauty"]},
+    )
+    fetched_at: Time = about("When the profile was read from the platform", "2026-01-31T03:00:00.000Z")
 
 
 class Video(Shape):
     """One of the newest videos of a TikTok profile."""
 
-    id: str
-    share_url: str | None
-    cover_image_url: str | None
-    video_description: str
-    likes_count: int
-    comments_count: int
-    shares_count: int
-    views_count: int
+    id: str = about("Id of the video on TikTok", "7312345678901234567")
+    share_url: str | None = about(
+        "Address of the video", "https://www.tiktok.com/@hanako.beauty/video/7312345678901234567"
+    )
+    cover_image_url: str | None = about(
+        "Address of a picture of the video", "https://p16-sign.tiktokcdn.com/obj/1.jpeg"
+    )
+    video_description: str = about("Text of the video", "New nails! #beauty")
+    likes_count: int = facts.LIKES_COUNT
+    comments_count: int = facts.COMMENTS_COUNT
+    shares_count: int = facts.SHARES_COUNT
+    views_count: int = facts.VIEWS_COUNT
+
+
+class TikTokSignIn(Shape):
+    """The start of a sign-in at TikTok."""
+
+    auth_url: str = Field(
+        description="Where to send the person; valid for 10 minutes",
+        examples=["https://www.tiktok.com/v2/auth/authorize/?client_key=aw1b2c3&state=…"],
+    )

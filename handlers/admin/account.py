@@ -1,13 +1,14 @@
 """An admin's own name, e-mail address and password."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
 from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from db.pool import Queries, Transaction
-from db.schemas.fields import Body, Email, Line
+from db.queries.profiles import Name
+from db.schemas.fields import Body, Email
 from db.schemas.shapes import User
 from handlers.admin.activity import AdminHandler
 from handlers.auth.passwords import NewPassword, PasswordHandler
@@ -19,7 +20,7 @@ SHOW_ADMIN = f"select {User.sql('u')} from users u where u.id = $1"
 class AdminAccountChanges(Body):
     """`''` counts as absent."""
 
-    name: Annotated[str, Line(100)] = Field(default_factory=str)
+    name: Name = Field(default_factory=str)
     email: Email = Field(default_factory=str)
 
     @model_validator(mode="before")
@@ -47,7 +48,7 @@ class OwnAdminAccount(AdminAccountHandler):
         """The admin's own account."""
         self.reply(await self.show(self.db))
 
-    @endpoint(ADMIN, body=AdminAccountChanges, returns=User)
+    @endpoint(ADMIN, body=AdminAccountChanges, returns=User, errors=("EMAIL_TAKEN",))
     async def put(self, changes: AdminAccountChanges) -> None:
         """Change one's own name or e-mail address."""
         given = changes.model_dump(include=changes.model_fields_set, by_alias=False)
@@ -63,7 +64,7 @@ class OwnAdminAccount(AdminAccountHandler):
 
 
 class OwnAdminPassword(PasswordHandler, AdminAccountHandler):
-    @endpoint(ADMIN, body=NewPassword)
+    @endpoint(ADMIN, body=NewPassword, errors=("WRONG_PASSWORD", "BUSY"))
     async def put(self, body: NewPassword) -> None:
         """Change one's own password; all other sessions end."""
         await self.change_password(body)

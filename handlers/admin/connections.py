@@ -8,8 +8,9 @@ from db.queries.conversations import close_conversations
 from db.queries.directory import has_text
 from db.queries.search import LATEST, WALK, WALK_NUMBERED, Sort, contains, find_page
 from db.schemas.admin import AdminConnection
+from db.schemas.facts import about
 from db.schemas.fields import BlankAsNone, Id, Line
-from db.schemas.shapes import RequestStatus
+from db.schemas.words import RequestStatus
 from handlers.admin.activity import AdminHandler
 from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, NumberedPaging, endpoint
@@ -21,8 +22,10 @@ FEW = 3_000  # people whose requests are looked up one person at a time; more co
 
 
 class ConnectionQuery(NumberedPaging):
-    status: RequestStatus | None = None
-    search: Annotated[Annotated[str, Line(100)] | None, BlankAsNone] = None
+    status: Annotated[RequestStatus, about("Only requests in this state", "PENDING")] | None = None
+    search: Annotated[
+        Annotated[str, Line(100), about("A part of the name or e-mail of either side", "sakura")] | None, BlankAsNone
+    ] = None
 
 
 # $1 status, $2 text; null: no matter.

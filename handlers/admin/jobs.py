@@ -34,7 +34,7 @@ SHOW_RUN = f"select {JobRun.sql('r')} from job_runs r where r.id = $1"
 
 
 class RunJob(AdminHandler):
-    @endpoint(ADMIN, returns=JobRun, statuses=(202,))
+    @endpoint(ADMIN, returns=JobRun, statuses=(202,), errors=("CONFLICT",))
     async def post(self, name: str) -> None:
         """Run a job now, on this instance; its counts show in the list of jobs. 409 while a run of it goes on."""
         jobs = self.application.jobs

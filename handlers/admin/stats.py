@@ -16,6 +16,7 @@ from db.schemas.admin import (
     StatusCount,
     UserCounts,
 )
+from db.schemas.facts import about
 from db.schemas.fields import BlankAsNone, Id, Line
 from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, NumberedPaging, endpoint
@@ -95,9 +96,13 @@ class DashboardStats(Handler):
         self.reply(await self.db.fetchval(SHOW_DASHBOARD))
 
 
+ActionName = Annotated[str, Line(50), about("Only entries of this action", "USER_SUSPENDED")]
+LogSearch = Annotated[str, Line(100), about("A part of the admin, the user or the description", "hanako")]
+
+
 class LogQuery(NumberedPaging):
-    action: Annotated[Annotated[str, Line(50)] | None, BlankAsNone] = None
-    search: Annotated[Annotated[str, Line(100)] | None, BlankAsNone] = None
+    action: Annotated[ActionName | None, BlankAsNone] = None
+    search: Annotated[LogSearch | None, BlankAsNone] = None
 
 
 # $1 action, $2 text; null: no matter.

@@ -11,12 +11,14 @@ from pydantic.alias_generators import to_camel
 from db.errors import Conflict, Invalid, NotFound
 from db.pool import Queries
 from db.queries.directory import COUNT_DIRECTORY, SORTS, list_directory
+from db.queries.profiles import Bio, BusinessName, Description, Name
 from db.queries.search import WALK, WALK_NUMBERED
 from db.queries.sessions import end_sessions
 from db.queries.sign_ups import delete_sign_ups
 from db.schemas.admin import AdminUser
+from db.schemas.facts import about
 from db.schemas.fields import BlankAsNone, Body, Email, Id, Line, PhoneNo, Region, Text
-from db.schemas.shapes import Role
+from db.schemas.words import Role, UserStatus
 from handlers.admin.activity import AdminHandler
 from handlers.auth.passwords import ChosenPassword
 from handlers.files import FileHandler
@@ -46,13 +48,17 @@ class UserList:
 LISTS = {(sort, order): UserList(sort, order) for sort in get_args(SortBy) for order in get_args(SortOrder)}
 
 
+UserSearch = Annotated[str, Line(100), about("A part of the name or e-mail", "hanako")]
+Verified = Annotated[bool, about("Only accounts that are verified and active, or only the others", True)]
+
+
 class UserQuery(NumberedPaging):
-    search: Annotated[Annotated[str, Line(100)] | None, BlankAsNone] = None
-    role: Role | None = None
-    status: Literal["ACTIVE", "SUSPENDED"] | None = None
-    verified: bool | None = None
-    sort_by: SortBy = "createdAt"
-    sort_order: SortOrder = "desc"
+    search: Annotated[UserSearch | None, BlankAsNone] = None
+    role: Annotated[Role, about("Only accounts of this kind", "SALON")] | None = None
+    status: Annotated[UserStatus, about("Only accounts with this status", "ACTIVE")] | None = None
+    verified: Verified | None = None
+    sort_by: Annotated[SortBy, about("What to sort by", "name")] = "createdAt"
+    sort_order: Annotated[SortOrder, about("Ascending or descending", "asc")] = "desc"
 
 
 class Details(Body):
@@ -61,10 +67,10 @@ class Details(Body):
     phone_no: Annotated[PhoneNo | None, BlankAsNone] = Field(
         None, validation_alias=AliasChoices("phoneNumber", "phoneNo")
     )
-    bio: Annotated[Annotated[str, Text(2000)] | None, BlankAsNone] = None
+    bio: Annotated[Bio | None, BlankAsNone] = None
     region: Annotated[Region | None, BlankAsNone] = None
-    business_name: Annotated[Annotated[str, Line(120)] | None, BlankAsNone] = None
-    description: Annotated[Annotated[str, Text(5000)] | None, BlankAsNone] = None
+    business_name: Annotated[BusinessName | None, BlankAsNone] = None
+    description: Annotated[Description | None, BlankAsNone] = None
 
     def given(self) -> dict[str, Any]:
         """Columns and values, of the fields that were sent."""
@@ -72,19 +78,28 @@ class Details(Body):
 
 
 class NewUser(Details):
-    name: Annotated[str, Line(100)]
+    """A new account, made by an admin: verified, with the terms accepted."""
+
+    name: Name
     email: Email
     password: ChosenPassword
-    role: Literal["INFLUENCER", "SALON"]
+    role: Literal["INFLUENCER", "SALON"] = about("Kind of the account", "SALON")
 
 
 class UserChanges(Details):
-    name: Annotated[str, Line(100)] = Field(default_factory=str)
+    """Changes of an account, made by an admin."""
+
+    name: Name = Field(default_factory=str)
     email: Email = Field(default_factory=str)
 
 
+Reason = Annotated[str, Text(1000), about("Why, for the activity log", "Spam in connection requests")]
+
+
 class Suspension(Body):
-    reason: Annotated[Annotated[str, Text(1000)] | None, BlankAsNone] = None
+    """Why an account is suspended."""
+
+    reason: Annotated[Reason | None, BlankAsNone] = None
 
 
 SHOW_USER = f"""
@@ -129,7 +144,7 @@ class Users(UserHandler):
         total = await self.db.fetchval(COUNT_DIRECTORY, *sought) if asked.page else None
         self.reply_page(page_of(rows, asked, listed.cursor, total))
 
-    @endpoint(ADMIN, body=NewUser, returns=AdminUser, statuses=(201,))
+    @endpoint(ADMIN, body=NewUser, returns=AdminUser, statuses=(201,), errors=("EMAIL_TAKEN", "BUSY"))
     async def post(self, new: NewUser) -> None:
         """Create an account that can sign in at once: verified, terms accepted."""
         fault = weakness(new.password, new.email)
@@ -174,7 +189,7 @@ class OneUser(UserHandler):
         """One influencer or salon."""
         self.reply(await self.show(self.db, user_id))
 
-    @endpoint(ADMIN, body=UserChanges, returns=AdminUser)
+    @endpoint(ADMIN, body=UserChanges, returns=AdminUser, errors=("EMAIL_TAKEN",))
     async def put(self, user_id: str, changes: UserChanges) -> None:
         """Change name, e-mail or profile; what is not sent stays, `''` and null clear."""
         given = changes.given()
@@ -215,7 +230,7 @@ SUSPEND_USER = """
 
 
 class SuspendUser(UserHandler):
-    @endpoint(ADMIN, body=Suspension, returns=AdminUser)
+    @endpoint(ADMIN, body=Suspension, returns=AdminUser, errors=("CONFLICT",))
     async def patch(self, user_id: str, suspension: Suspension) -> None:
         """Suspend an account: its sessions end and its sockets close, everywhere within a second."""
         async with self.db.transaction() as tx:
@@ -246,7 +261,7 @@ ACTIVATE_USER = """
 
 
 class UnsuspendUser(UserHandler):
-    @endpoint(ADMIN, returns=AdminUser)
+    @endpoint(ADMIN, returns=AdminUser, errors=("CONFLICT",))
     async def patch(self, user_id: str) -> None:
         """Let a suspended or unverified account in: it is active and verified from now on.
 

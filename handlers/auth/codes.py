@@ -14,10 +14,14 @@ from services.security.turns import TooBusy
 
 
 class ByEmail(Body):
+    """An e-mail."""
+
     email: Email
 
 
 class ByCode(ByEmail):
+    """An e-mail and the code that was mailed to it."""
+
     otp: Code
 
 

@@ -6,15 +6,20 @@ from typing import Annotated, Any
 from db.errors import Forbidden, Invalid, NotAuthenticated
 from db.pool import Transaction
 from db.queries.sessions import end_sessions
+from db.schemas import facts
+from db.schemas.facts import about
 from db.schemas.fields import Body, Line
 from handlers.auth.attempts import AttemptHandler
 from services.security.passwords import MAX_BYTES, weakness
 
-Password = Annotated[str, Line(200)]  # to be compared; one that is too long is a wrong one
-ChosenPassword = Annotated[str, Line(MAX_BYTES)]  # `weakness` checks the rest
+# To be compared; one that is too long is a wrong one.
+Password = Annotated[str, Line(200), about("The present password", "correct-horse-battery")]
+ChosenPassword = Annotated[str, Line(MAX_BYTES), facts.PASSWORD]  # `weakness` checks the rest
 
 
 class NewPassword(Body):
+    """The present and the new password."""
+
     current_password: Password
     new_password: ChosenPassword
 

@@ -1,6 +1,6 @@
 """Sign-in: login, refresh with rotation, and the ends of sessions."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -8,6 +8,7 @@ from db.errors import Forbidden, NotAuthenticated, RateLimited
 from db.queries.otps import start_attempts
 from db.queries.sessions import END_SESSION, end_sessions, open_session, remember_network
 from db.queries.sign_ups import find_by_password, has_living_code, renew_code
+from db.schemas.facts import about
 from db.schemas.fields import Body, Email
 from db.schemas.shapes import Shape, SignedInUser
 from handlers.auth.codes import CodeHandler
@@ -21,21 +22,36 @@ REUSE_GRACE_SECONDS = 10  # two tabs that refresh at once both go on
 
 
 class LogIn(Body):
+    """E-mail and password."""
+
     email: Email
     password: Password
 
 
+RefreshToken = Annotated[
+    str, Field(max_length=4096), about("For clients without cookies", "eyJhbGciOiJIUzI1NiJ9.eyJzaWQiOi….c2ln")
+]
+
+
 class Refresh(Body):
-    refresh_token: str | None = Field(None, max_length=4096)
+    """A refresh token, unless the cookie has it."""
+
+    refresh_token: RefreshToken | None = None
 
 
 class TokenPair(Shape):
-    access_token: str
-    refresh_token: str
-    expires_in: int = Field(description="Seconds that the access token is good for")
+    """An access token and the refresh token that renews it."""
+
+    access_token: str = about(
+        "Sign requests with it: `Authorization: Bearer …`", "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoi….c2ln"
+    )
+    refresh_token: str = about("Renews both tokens, once", "eyJhbGciOiJIUzI1NiJ9.eyJzaWQiOiIwZjllIn0.c2ln")
+    expires_in: int = about("Seconds until the access token expires", 900)
 
 
 class SignedIn(TokenPair):
+    """Tokens and the account."""
+
     user: SignedInUser
 
 
@@ -95,7 +111,10 @@ def wrong_token() -> NotAuthenticated:
 
 
 class Login(SignInHandler):
-    @endpoint(PUBLIC, body=LogIn, returns=SignedIn, top=("accessToken", "refreshToken", "expiresIn", "user"))
+    @endpoint(
+        PUBLIC, body=LogIn, returns=SignedIn, top=("accessToken", "refreshToken", "expiresIn", "user"),
+        errors=("INVALID_CREDENTIALS", "ACCOUNT_SUSPENDED", "EMAIL_NOT_VERIFIED", "TERMS_NOT_ACCEPTED", "BUSY"),
+    )  # fmt: skip
     async def post(self, body: LogIn) -> None:
         """Sign in with e-mail and password."""
         async with self.count_failures(body.email):
@@ -156,7 +175,10 @@ FIND_ROTATED = """
 
 
 class RefreshTokens(SignInHandler):
-    @endpoint(PUBLIC, body=Refresh, returns=TokenPair, top=("accessToken", "refreshToken", "expiresIn"))
+    @endpoint(
+        PUBLIC, body=Refresh, returns=TokenPair, top=("accessToken", "refreshToken", "expiresIn"), reads_cookie=True,
+        errors=("NOT_AUTHENTICATED", "TOKEN_EXPIRED", "INVALID_TOKEN"),
+    )  # fmt: skip
     async def post(self, body: Refresh) -> None:
         """A new pair of tokens for a refresh token, from the body or the cookie; each works once."""
         claims = await self.read_token(body)

@@ -9,10 +9,14 @@ from pydantic import AliasChoices, Field
 from db.errors import EmailTaken, Invalid
 from db.pool import Transaction
 from db.queries.otps import OTP_MINUTES, count_attempt, lock_attempts, put_reset_code, start_attempts, try_reset_code
+from db.queries.profiles import Name
 from db.queries.sessions import end_sessions
 from db.queries.sign_ups import NewSignUp, add_sign_up, confirm_by_code, count_wrong_code, find_sign_up, renew_code
+from db.schemas import facts
+from db.schemas.facts import about
 from db.schemas.fields import BlankAsNone, Body, Email, Line, PhoneNo
-from db.schemas.shapes import Role, Shape
+from db.schemas.shapes import Shape
+from db.schemas.words import Role
 from handlers.auth.codes import ByCode, ByEmail, CodeHandler
 from handlers.auth.passwords import ChosenPassword
 from handlers.http.endpoint import PUBLIC, endpoint
@@ -21,47 +25,68 @@ from services.security.passwords import weakness
 
 
 class SignUpForm(Body):
-    name: Annotated[str, Line(100)]
+    """A new account."""
+
+    name: Name
     email: Email
     password: ChosenPassword
     phone_no: Annotated[PhoneNo | None, BlankAsNone] = None
-    terms_accepted: Literal[True] = Field(validation_alias=AliasChoices("termsAccepted", "acceptTerms"))
+    terms_accepted: Literal[True] = Field(
+        validation_alias=AliasChoices("termsAccepted", "acceptTerms"),
+        description="The terms of service are accepted; also read from `acceptTerms`",
+        examples=[True],
+    )
 
 
 # Which sign-up is meant: the `signUpToken` that its answer contained.
 SignUpToken = Annotated[
     Annotated[str, Line(100)] | None,
     BlankAsNone,
-    Field(description="From the answer to the sign-up; that sign-up alone is meant"),
+    about("From the answer to the sign-up; that sign-up alone is meant", "d4c3b2a1-0f9e-4d8c-9b7a-6f5e4d3c2b1a"),
 ]
 
 
 class SignUpCode(ByCode):
+    """The code that verifies an e-mail."""
+
     sign_up_token: SignUpToken = None
 
 
 class ResendCode(ByEmail):
+    """Which code to mail again."""
+
     sign_up_token: SignUpToken = None
 
 
 class ResetPassword(ByCode):
+    """A new password, with the code that was mailed."""
+
     new_password: ChosenPassword
 
 
 class SignedUp(Shape):
-    user_id: UUID
-    email: str
-    sign_up_token: str = Field(description="May be sent with verify-otp and resend-otp, which then mean this sign-up")
+    """The new account, which is to be verified."""
+
+    user_id: UUID = facts.USER_ID
+    email: str = facts.EMAIL
+    sign_up_token: str = about(
+        "May be sent with `verifyEmail` and `resendVerificationCode`, which then mean this sign-up",
+        "d4c3b2a1-0f9e-4d8c-9b7a-6f5e4d3c2b1a",
+    )
 
 
 class Verified(Shape):
-    message: str
+    """The verified account."""
+
+    message: str = about("A sentence for people", "Your e-mail address is verified. You can sign in now.")
     role: Role
 
 
 class Mailed(Shape):
-    message: str
-    email: str
+    """Where a code was sent."""
+
+    message: str = about("A sentence for people", "If this address awaits a code, a new one is on its way.")
+    email: str = facts.EMAIL
 
 
 class SignUpAs(CodeHandler):
@@ -93,7 +118,9 @@ class SignUpAs(CodeHandler):
 class SignUpInfluencer(SignUpAs):
     role = "INFLUENCER"
 
-    @endpoint(PUBLIC, body=SignUpForm, returns=SignedUp, top=("userId",), statuses=(201,))
+    @endpoint(
+        PUBLIC, body=SignUpForm, returns=SignedUp, top=("userId",), statuses=(201,), errors=("EMAIL_TAKEN", "BUSY")
+    )
     async def post(self, new: SignUpForm) -> None:
         """Sign up as an influencer; a code is mailed."""
         await self.sign_up(new)
@@ -102,14 +129,16 @@ class SignUpInfluencer(SignUpAs):
 class SignUpSalon(SignUpAs):
     role = "SALON"
 
-    @endpoint(PUBLIC, body=SignUpForm, returns=SignedUp, top=("userId",), statuses=(201,))
+    @endpoint(
+        PUBLIC, body=SignUpForm, returns=SignedUp, top=("userId",), statuses=(201,), errors=("EMAIL_TAKEN", "BUSY")
+    )
     async def post(self, new: SignUpForm) -> None:
         """Sign up as a salon; a code is mailed."""
         await self.sign_up(new)
 
 
 class VerifyOtp(CodeHandler):
-    @endpoint(PUBLIC, body=SignUpCode, returns=Verified, top=("message", "role"))
+    @endpoint(PUBLIC, body=SignUpCode, returns=Verified, top=("message", "role"), errors=("INVALID_OTP",))
     async def post(self, body: SignUpCode) -> None:
         """Prove an e-mail address with the mailed code; it confirms the sign-up that it was mailed for.
 
@@ -185,7 +214,7 @@ class ResetHandler(CodeHandler):
 
 
 class VerifyForgotOtp(ResetHandler):
-    @endpoint(PUBLIC, body=ByCode, returns=Mailed, top=("message", "email"))
+    @endpoint(PUBLIC, body=ByCode, returns=Mailed, top=("message", "email"), errors=("INVALID_OTP",))
     async def post(self, body: ByCode) -> None:
         """Check a reset code; it stays usable once, for the reset itself."""
         async with self.count_failures(body.email):
@@ -200,7 +229,7 @@ SET_PASSWORD = "update users set password_hash = $2, updated_at = now() where id
 
 
 class ResetForgottenPassword(ResetHandler):
-    @endpoint(PUBLIC, body=ResetPassword)
+    @endpoint(PUBLIC, body=ResetPassword, errors=("INVALID_OTP", "BUSY"))
     async def post(self, body: ResetPassword) -> None:
         """Set a new password with a reset code; all sessions end."""
         fault = weakness(body.new_password, body.email)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from db.errors import Forbidden, NotFound
 from db.queries.conversations import open_conversation
 from db.queries.search import contains
+from db.schemas.facts import about
 from db.schemas.fields import BlankAsNone, Id, Line
 from db.schemas.shapes import (
     CardUser,
@@ -23,8 +24,8 @@ BY_ACTIVITY = Cursor(datetime, Id)
 
 class ContactQuery(Paging):
     limit: PageSize = 100
-    search: Annotated[Annotated[str, Line(100)] | None, BlankAsNone] = None
-    role: Literal["INFLUENCER", "SALON"] | None = None
+    search: Annotated[Annotated[str, Line(100), about("A part of the name", "sakura")] | None, BlankAsNone] = None
+    role: Annotated[Literal["INFLUENCER", "SALON"], about("Only contacts of this kind", "SALON")] | None = None
 
 
 LIST_CONTACTS = f"""

@@ -8,6 +8,8 @@ from db.errors import Conflict, Forbidden, NotFound
 from db.pool import Transaction
 from db.queries.conversations import NewMessage, send_message
 from db.queries.unread import follow_deletion, mark_read, update_text
+from db.schemas import facts
+from db.schemas.facts import about
 from db.schemas.fields import Body, Text
 from db.schemas.previews import preview
 from db.schemas.shapes import (
@@ -33,9 +35,9 @@ from realtime.events import (
 
 class MessageQuery(NumberedPaging):
     limit: PageSize = 50
-    before: Seq | None = None
-    after: Seq | None = None
-    peek: bool = False
+    before: Annotated[Seq, about("Only messages with a smaller `seq`", 42)] | None = None
+    after: Annotated[Seq, about("Only messages with a larger `seq`, from the smallest on", 42)] | None = None
+    peek: Annotated[bool, about("Whether to leave the messages unread", True)] = False
 
     @property
     def newest(self) -> bool:
@@ -162,11 +164,13 @@ DELETE_MESSAGE = f"""
 
 
 class Edit(Body):
-    content: Annotated[str, Text(5000)]
+    """The new text of a message."""
+
+    content: Annotated[str, Text(5000)] = facts.CONTENT
 
 
 class OneMessage(FileHandler):
-    @endpoint(MEMBER, body=Edit, returns=Message)
+    @endpoint(MEMBER, body=Edit, returns=Message, errors=("CONFLICT",))
     async def patch(self, message_id: str, edit: Edit) -> None:
         """Change the text of one's own message."""
         async with self.db.transaction() as tx:
@@ -217,7 +221,9 @@ FIND_MESSAGE = """
 
 
 class Unread(Shape):
-    unread_count: int
+    """What is left unread."""
+
+    unread_count: int = facts.UNREAD_COUNT
 
 
 class ReadMessage(Handler):

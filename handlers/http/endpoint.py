@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from db.error_codes import ErrorCode
+from db.schemas.facts import about
 from db.schemas.fields import Body, Digits
 
 JSON_BYTES = 256 * 1024  # the longest text field is 5,000 characters; this leaves room for escapes
@@ -38,7 +40,7 @@ class Query(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")
 
 
-PageSize = Annotated[int, Field(ge=1, le=100), Digits]
+PageSize = Annotated[int, Field(ge=1, le=100), Digits, about("Entries on a page", 20)]
 Seq = Annotated[int, Field(ge=0, lt=2**53), Digits]
 
 
@@ -46,13 +48,23 @@ class Paging(Query):
     """`limit` and `cursor` of every list (contract §1)."""
 
     limit: PageSize = 20
-    cursor: str | None = Field(None, max_length=400)
+    cursor: (
+        Annotated[str, Field(max_length=400), about("`nextCursor` of the page before", "WyIyMDI2LTAxLTMxIl0")] | None
+    ) = None
 
 
 class NumberedPaging(Paging):
     """Lists that also take `page` for the web client."""
 
-    page: Annotated[int, Field(ge=1), Digits] | None = None
+    page: (
+        Annotated[
+            int,
+            Field(ge=1),
+            Digits,
+            about("Number of the page, instead of `cursor`; page times limit is at most 10,000", 1),
+        ]
+        | None
+    ) = None
 
 
 @dataclass(frozen=True)
@@ -72,8 +84,22 @@ class Endpoint:
     produces: str = "application/json"  # what a success is; failures are always JSON
     counted: bool = True  # whether the general rate limit counts it
     statuses: tuple[int, ...] = (200,)
+    errors: tuple[ErrorCode, ...] = ()  # beside those that follow from the rest (handlers/http/description/errors.py)
+    fails: bool = True  # whether a failure is an error; else it is told by a success
+    reads_cookie: bool = False  # whether the refresh cookie signs in
+    deprecated: bool = False  # kept for the web client
     summary: str = ""
 
+    @property
+    def takes_json(self) -> bool:
+        """Whether the body may be JSON; one that consists of files is always a form."""
+        return self.body is not None and (not self.files or bool(self.body.model_fields))
+
+
+# Of reading a profile of Instagram or TikTok.
+SCRAPE_ERRORS: tuple[ErrorCode, ...] = (
+    "NOT_FOUND", "PROFILE_PRIVATE", "PROFILE_RESTRICTED", "UPSTREAM_FAILED", "NOT_CONFIGURED", "UPSTREAM_TIMEOUT",
+)  # fmt: skip
 
 Method = Callable[..., Awaitable[None]]
 

@@ -1,168 +1,103 @@
 """OpenAPI 3.1 of what the table of routes declares."""
 
-import inspect
+from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from db.schemas.fields import Body
-from handlers.http.endpoint import Endpoint, NumberedPaging, Query
-from handlers.http.router import PARAMETER, Route, Table
+from handlers.http.description.errors import RETRY_AFTER, error_schemas
+from handlers.http.description.operations import Schemas, describe_operation, tag_of
+from handlers.http.description.parameters import describe_path
+from handlers.http.router import Route, Table
 from settings import VERSION
 
 Json = dict[str, Any]
-REF = "#/components/schemas/{model}"
 
 ABOUT = """
-Errors are JSON for every status: `{error, message, code, requestId, details?}`; `error` and `message` each help a
-person by themselves, `code` is for programs. A list takes `limit` and `cursor` and answers `pageInfo`; those with
-`page` also answer `pagination`. Times are UTC with milliseconds; ids are UUIDs; unknown fields of a body are ignored;
-in PATCH and PUT an absent field is unchanged and `null` clears. A list in a query is written as `name=a,b`, as a
-repeated `name` or as a repeated `name[]`. HEAD is answered like GET without a body; where GET changes something, HEAD
-checks sign-in, role and input alone, and answers 200.
+Errors are JSON for every status: `{error, message, code, requestId, details?}`. `error` and `message` each help a
+person; `code` is for programs. A list takes `limit` and `cursor` and answers `pageInfo`; lists with `page` also answer
+`pagination`. Times are UTC with milliseconds. Ids are UUIDs. Unknown fields of a body are ignored. In PATCH and PUT an
+absent field is unchanged and `null` clears it. A list in a query is written as `name=a,b`, as a repeated `name` or as a
+repeated `name[]`. HEAD is answered as GET without a body; where GET changes data, HEAD checks sign-in, role and input
+only, and answers 200. The realtime part is described in `/asyncapi.json`.
 """
 
-ERROR: Json = {
-    "type": "object",
-    "required": ["error", "message", "code", "requestId"],
-    "properties": {
-        "error": {"type": "string", "description": "A brief name, helpful by itself"},
-        "message": {"type": "string", "description": "A sentence for a person"},
-        "code": {"type": "string", "description": "For programs; GET /api/v1/discovery/vocabularies lists all codes"},
-        "requestId": {"type": "string"},
-        "details": {
-            "type": "array",
-            "items": {"type": "object", "properties": {"field": {"type": "string"}, "message": {"type": "string"}}},
-        },
-        "retryAfter": {"type": "integer", "description": "Seconds, with 429"},
-        "attemptsLeft": {
-            "type": "integer",
-            "description": "Of a one-time code, with INVALID_OTP; the same for addresses without an account",
-        },
-        "email": {"type": "string", "description": "Which address awaits its code, with EMAIL_NOT_VERIFIED"},
-        "verificationCode": {"type": "string", "description": "What the bio has to show, with CODE_NOT_FOUND"},
-        "reason": {"type": "string", "description": "For programs: what exactly a vendor failed at"},
+# In the order in which a client meets them.
+TAGS: dict[str, str] = {
+    "auth": "Sign up, verify an e-mail, sign in, renew tokens, reset a password",
+    "onboarding": "Complete the first profile of an influencer or a salon",
+    "profile": "The caller's profile, account and data, and the profiles of others",
+    "social-media": "Instagram and TikTok accounts of an influencer",
+    "discovery": "Find influencers and salons; words that the API uses",
+    "connections": "Requests to connect, and connections between an influencer and a salon",
+    "chat": "Contacts, conversations, messages and attachments",
+    "notifications": "The caller's notifications",
+    "files": "Uploaded files, and pictures of other platforms",
+    "realtime": "The WebSocket; `/asyncapi.json` describes its events and commands",
+    "admin": "For admins: users, connections, jobs, statistics and the activity log",
+    "server": "Health, metrics and descriptions of the API",
+}
+
+SECURITY: Json = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The `accessToken` of `login` or `refreshTokens`",
+    },
+    "refreshCookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "refreshToken",
+        "description": "Set by `login` and `refreshTokens`, for browsers; others send `refreshToken` in the body",
     },
 }
 
 
-class Schemas:
-    """Schemas by reference: each model is described once, under `components`."""
-
-    def __init__(self) -> None:
-        self.defs: Json = {"Error": ERROR}
-
-    def of(self, type: Any) -> Json:
-        schema = TypeAdapter(type).json_schema(ref_template=REF)
-        self.defs.update(schema.pop("$defs", {}))
-        if "title" in schema and "properties" in schema:
-            self.defs[schema["title"]] = schema
-            return {"$ref": REF.format(model=schema["title"])}
-        return schema
-
-
+@cache
 def openapi(table: Table, public_url: str) -> Json:
-    schemas = Schemas()
+    """Return the description of all routes; making it takes a moment, so it is made once."""
+    routes = sorted(table.routes, key=lambda route: list(TAGS).index(tag_of(route.path)))
+    schemas = Schemas(routes)
     paths: Json = {}
-    for route in sorted(table.routes, key=lambda route: route.path):
-        if route.alias_of is None:
-            path = PARAMETER.sub(r"{\1}", route.path)
-            paths.setdefault(path, {})[route.method.lower()] = operation(route, schemas, spellings(table, route))
+    for route in routes:
+        operation = describe_operation(route, schemas, aliases_of(table, route))
+        paths.setdefault(describe_path(route.path), {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Beautiful Encer", "version": VERSION, "description": ABOUT},
-        "servers": [{"url": public_url}],
+        "info": {
+            "title": "Beautiful Encer",
+            "version": VERSION,
+            "summary": "Connects influencers with beauty salons",
+            "description": ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": public_url, "description": "This server"}],
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": schemas.defs,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "schemas": keep_used({**error_schemas(), **schemas.defs}, paths),
+            "headers": {"RetryAfter": {"description": "Seconds to wait", "schema": RETRY_AFTER}},
+            "securitySchemes": SECURITY,
         },
     }
 
 
-def spellings(table: Table, route: Route) -> list[str]:
-    return [f"{other.method} {other.path}" for other in table.routes if other.alias_of is route]
+def aliases_of(table: Table, route: Route) -> list[Route]:
+    return [other for other in table.routes if other.alias_of is route]
 
 
-def operation(route: Route, schemas: Schemas, aliases: list[str]) -> Json:
-    declared = route.endpoint
-    doc = inspect.getdoc(getattr(route.handler, route.method.lower())) or ""
-    notes = [doc, f"Access: {declared.access.name}."]
-    if aliases:
-        notes.append(f"The web client's spelling: {', '.join(f'`{alias}`' for alias in aliases)}.")
-    success = {"description": "Success", **answer(declared, schemas)}
-    described: Json = {
-        "tags": [route.path.split("/")[3] if route.path.startswith("/api/v1/") else "server"],
-        "summary": declared.summary,
-        "description": "\n\n".join(note for note in notes if note),
-        "parameters": [*path_parameters(route.path), *query_parameters(declared.query, schemas)],
-        "responses": {str(status): success for status in declared.statuses},
-    }
-    described["responses"]["default"] = {
-        "description": "An error",
-        "content": {"application/json": {"schema": {"$ref": REF.format(model="Error")}}},
-    }
-    if declared.access.roles is not None:
-        described["security"] = [{"bearer": []}]
-    if declared.body or declared.files:
-        described["requestBody"] = {"content": request_content(declared, schemas)}
-    return described
+def keep_used(schemas: Json, paths: Json) -> Json:
+    """Return the schemas that the paths refer to, directly or not: a query is described by parameters instead."""
+    used: set[str] = set()
+    found = find_references(paths)
+    while found:
+        used |= found
+        found = {name for each in found for name in find_references(schemas[each])} - used
+    return {name: schemas[name] for name in sorted(used)}
 
 
-def path_parameters(path: str) -> list[Json]:
-    return [
-        {"name": name, "in": "path", "required": True,
-         "schema": {"type": "string"} if kind == "str" else {"type": "string", "format": "uuid"}}
-        for name, kind in PARAMETER.findall(path)
-    ]  # fmt: skip
-
-
-def query_parameters(query: type[Query] | None, schemas: Schemas) -> list[Json]:
-    if query is None:
-        return []
-    schema = query.model_json_schema(ref_template=REF)
-    schemas.defs.update(schema.pop("$defs", {}))
-    required = schema.get("required", [])
-    return [
-        {"name": name, "in": "query", "required": name in required, "schema": about}
-        for name, about in schema.get("properties", {}).items()
-    ]
-
-
-def request_content(declared: Endpoint, schemas: Schemas) -> Json:
-    fields = schemas.of(declared.body or Body)
-    if not declared.files:
-        return {"application/json": {"schema": fields}}
-    files = {name: {"type": "string", "format": "binary"} for name in declared.files}
-    with_files = {"allOf": [fields, {"type": "object", "properties": files}]}
-    content: Json = {"multipart/form-data": {"schema": with_files}}
-    return {**content, "application/json": {"schema": fields}} if declared.body else content
-
-
-def answer(declared: Endpoint, schemas: Schemas) -> Json:
-    if declared.produces != Endpoint.produces:
-        return {"content": {declared.produces: {"schema": {"type": "string", "format": "binary"}}}}
-    if declared.bare:
-        return {"content": {declared.produces: {"schema": schemas.of(declared.returns)}}}
-    data = {"type": "null"} if declared.returns is None else schemas.of(declared.returns)
-    properties: Json = {"success": {"const": True}, "data": data, "message": {"type": "string"}}
-    for name in declared.top:
-        properties[name] = {"description": "As in `data`"}
-    if declared.data_as:
-        properties[declared.data_as] = {"description": "The same as `data`"}
-    for name, type in declared.beside.items():
-        properties[name] = schemas.of(type)
-    if declared.query and "cursor" in declared.query.model_fields:
-        properties["pageInfo"] = {
-            "type": "object",
-            "properties": {"nextCursor": {"type": ["string", "null"]}, "hasMore": {"type": "boolean"}},
-        }
-    if declared.query and issubclass(declared.query, NumberedPaging):
-        counts = {name: {"type": "integer"} for name in ("page", "limit", "total", "totalPages")}
-        properties["pagination"] = {
-            "type": "object",
-            "description": "If `page` was asked for",
-            "properties": {**counts, "hasMore": {"type": "boolean"}},
-        }
-    schema = {"type": "object", "required": ["success", "data"], "properties": properties}
-    return {"content": {"application/json": {"schema": schema}}}
+def find_references(part: Any) -> set[str]:
+    if isinstance(part, dict):
+        own = part.get("$ref")
+        inner = {name for each in part.values() for name in find_references(each)}
+        return inner | {own.rpartition("/")[2]} if isinstance(own, str) and "/schemas/" in own else inner
+    return {name for each in part for name in find_references(each)} if isinstance(part, list) else set()

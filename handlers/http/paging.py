@@ -13,6 +13,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, Validati
 
 from db.errors import Invalid
 from db.schemas.faults import fault
+from db.schemas.shapes import Shape
 from handlers.http.endpoint import NumberedPaging, Paging
 
 MAX_NUMBERED_ROWS = 10_000  # pages are counted through from the start: no deeper than this
@@ -43,6 +44,25 @@ WITHIN_RANGE: dict[Any, Any] = {
     datetime: Annotated[AwareDatetime, AfterValidator(to_utc)],
     int: Annotated[int, Field(ge=-(2**63), lt=2**63)],
 }
+
+
+class PageInfo(Shape):
+    """Where a page of a list ends."""
+
+    next_cursor: str | None = Field(
+        description="Send it as `cursor` for the next page; null on the last one", examples=["WyIyMDI2LTAxLTMxIl0"]
+    )
+    has_more: bool = Field(description="Whether there is a next page", examples=[True])
+
+
+class Pagination(Shape):
+    """Pages by number; answered where the request has `page`."""
+
+    page: int = Field(description="The number of this page, from 1", examples=[1])
+    limit: int = Field(description="Entries on a page", examples=[20])
+    total: int = Field(description="Entries on all pages", examples=[134])
+    total_pages: int = Field(description="Number of pages", examples=[7])
+    has_more: bool = Field(description="Whether there is a next page", examples=[True])
 
 
 class Cursor:

@@ -19,18 +19,20 @@ class OwnSettings(Handler):
 
 
 class ChangePassword(PasswordHandler):
-    @endpoint(USER, body=NewPassword)
+    @endpoint(USER, body=NewPassword, errors=("WRONG_PASSWORD", "BUSY"))
     async def post(self, body: NewPassword) -> None:
         """Set a new password; every other session ends."""
         await self.change_password(body)
 
 
 class OwnPassword(Body):
+    """The caller's password."""
+
     password: Password
 
 
 class DeleteAccount(PasswordHandler, FileHandler):
-    @endpoint(MEMBER, body=OwnPassword)
+    @endpoint(MEMBER, body=OwnPassword, errors=("WRONG_PASSWORD", "BUSY"))
     async def delete(self, body: OwnPassword) -> None:
         """Delete the caller's account; what others said with it stays theirs."""
         await self.check_password(body.password)

@@ -1,13 +1,14 @@
 """Profiles: one's own, its changes and its picture, and those of others."""
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import field_validator, model_validator
 
 from db.errors import NotFound
 from db.queries.notifications import NotificationChange
 from db.queries.profiles import InfluencerFields, Name, SalonFields, change_profile, rename
+from db.schemas.facts import about
 from db.schemas.profiles import Profile, SeenProfile
 from db.schemas.shapes import Notification, Picture
 from handlers.files import PICTURE_FORM_BYTES, FileHandler, FileOnly
@@ -41,7 +42,7 @@ class ProfileChanges(InfluencerFields, SalonFields):
     """Fields of both roles; those of the other one are ignored. Absent, '' and [] mean unchanged, null clears."""
 
     name: Name | None = None
-    profile_pic: None = None  # null removes the picture; a new one is uploaded
+    profile_pic: Annotated[None, about("null removes the picture; a new one comes as a file", None)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -65,7 +66,14 @@ class ProfileChanges(InfluencerFields, SalonFields):
 
 
 class UpdateProfile(FileHandler):
-    @endpoint(USER, body=ProfileChanges, files=("profilePic",), max_bytes=PICTURE_FORM_BYTES, returns=Profile)
+    @endpoint(
+        USER,
+        body=ProfileChanges,
+        files=("profilePic",),
+        max_bytes=PICTURE_FORM_BYTES,
+        returns=Profile,
+        errors=("FORBIDDEN", "NOT_FOUND"),
+    )
     async def put(self, changes: ProfileChanges) -> None:
         """Change fields of the caller's profile; JSON or multipart with `profilePic`."""
         columns = changes.model_dump(exclude_unset=True)
@@ -91,6 +99,7 @@ class UploadPicture(FileHandler):
         max_bytes=PICTURE_FORM_BYTES,
         limit="limit_upload",
         returns=Picture,
+        errors=("NOT_FOUND",),
     )
     async def post(self, _: FileOnly) -> None:
         """Replace the caller's picture: multipart `profilePic`, at most 5 MiB."""

@@ -24,10 +24,12 @@ from db.queries.social_accounts import (
     sync_account,
 )
 from db.queries.tiktok_tokens import queue_revocations
+from db.schemas import facts
+from db.schemas.facts import about
 from db.schemas.fields import Body, Id, Line
-from db.schemas.social import OwnAccount, OwnAccountWithPosts
+from db.schemas.social import AGE, OwnAccount, OwnAccountWithPosts
 from handlers.http.base import Handler
-from handlers.http.endpoint import INFLUENCER, Paging, endpoint
+from handlers.http.endpoint import INFLUENCER, SCRAPE_ERRORS, Paging, endpoint
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, VendorTimeout
 from services.social.ownership import new_code, shows_code
@@ -37,25 +39,32 @@ from services.tiktok.revocations import revoke_now
 
 # A profile that somebody has just had fetched is as good as a new one, and free.
 SHARED_SECONDS = 3600.0
-CODE = {"verificationCode": str}
-AGE = {"cached": bool, "cacheAge": int}
+PROVEN = {"isVerified": Annotated[bool, about("Whether the account is proven now", True)]}
+CODE = {"verificationCode": Annotated[str, about("To be put into the bio", "encer-7K2M9QXA")]}
+SYNC_ERRORS = ("HANDLE_TAKEN", "CONFLICT", "NEEDS_RECONNECT", *SCRAPE_ERRORS)
 SYNC_LIMIT = "You can refresh your accounts by hand three times an hour; they are refreshed automatically every day"
 
 
 def handle_of(platform: Platform) -> Any:
-    return Annotated[str, Line(100), AfterValidator(partial(read_username, platform))]
+    return Annotated[str, Line(100), AfterValidator(partial(read_username, platform)), facts.USERNAME]
 
 
 class InstagramHandle(Body):
+    """A username on Instagram."""
+
     username: handle_of("INSTAGRAM")  # type: ignore[valid-type]
 
 
 class TikTokHandle(Body):
+    """A username on TikTok."""
+
     username: handle_of("TIKTOK")  # type: ignore[valid-type]
 
 
 class AccountId(Body):
-    account_id: Id
+    """One of the caller's connected accounts."""
+
+    account_id: Id = facts.ACCOUNT_ID
 
 
 LIST_ACCOUNTS = f"""
@@ -142,8 +151,9 @@ class ConnectInstagram(ConnectHandler):
     platform = "INSTAGRAM"
 
     @endpoint(
-        INFLUENCER, body=InstagramHandle, returns=OwnAccount, data_as="account", beside=CODE, limit="limit_connect"
-    )
+        INFLUENCER, body=InstagramHandle, returns=OwnAccount, data_as="account", beside=CODE, limit="limit_connect",
+        errors=("HANDLE_TAKEN", *SCRAPE_ERRORS),
+    )  # fmt: skip
     async def post(self, body: InstagramHandle) -> None:
         """Connect a public Instagram profile; `verificationCode` put into its bio proves that it is one's own."""
         await self.connect(body.username)
@@ -152,7 +162,10 @@ class ConnectInstagram(ConnectHandler):
 class ConnectTikTok(ConnectHandler):
     platform = "TIKTOK"
 
-    @endpoint(INFLUENCER, body=TikTokHandle, returns=OwnAccount, data_as="account", beside=CODE, limit="limit_connect")
+    @endpoint(
+        INFLUENCER, body=TikTokHandle, returns=OwnAccount, data_as="account", beside=CODE, limit="limit_connect",
+        errors=("HANDLE_TAKEN", *SCRAPE_ERRORS),
+    )  # fmt: skip
     async def post(self, body: TikTokHandle) -> None:
         """Connect a public TikTok profile; `verificationCode` put into its bio proves that it is one's own."""
         await self.connect(body.username)
@@ -199,7 +212,7 @@ class SyncHandler(SocialHandler):
 class SyncInstagram(SyncHandler):
     platform = "INSTAGRAM"
 
-    @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE)
+    @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE, errors=SYNC_ERRORS)
     async def post(self, body: AccountId) -> None:
         """Fetch the numbers of an Instagram account anew, unless they are younger than 7 days."""
         self.services.scrapes.ensure_configured()
@@ -209,7 +222,7 @@ class SyncInstagram(SyncHandler):
 class SyncTikTok(SyncHandler):
     platform = "TIKTOK"
 
-    @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE)
+    @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE, errors=SYNC_ERRORS)
     async def post(self, body: AccountId) -> None:
         """Fetch the numbers of a TikTok account anew, unless they are younger than 7 days."""
         if not self.services.tiktok.oauth.configured:
@@ -218,7 +231,13 @@ class SyncTikTok(SyncHandler):
 
 
 class VerifyAccount(SocialHandler):
-    @endpoint(INFLUENCER, returns=OwnAccount, data_as="account", beside={"isVerified": bool})
+    @endpoint(
+        INFLUENCER,
+        returns=OwnAccount,
+        data_as="account",
+        beside=PROVEN,
+        errors=("CODE_NOT_FOUND", "HANDLE_TAKEN", "CONFLICT", *SCRAPE_ERRORS),
+    )
     async def post(self, account_id: str) -> None:
         """Fetch the profile now and look for the code in its bio; 409 CODE_NOT_FOUND if it is not there."""
         self.services.scrapes.ensure_configured()

@@ -4,9 +4,9 @@ from typing import Any
 
 from db.errors import Invalid
 from db.schemas.faults import fault
-from db.schemas.social import PublicProfile, Video
+from db.schemas.social import AGE, PublicProfile, Video
 from handlers.http.base import Handler
-from handlers.http.endpoint import USER, Paging, endpoint
+from handlers.http.endpoint import SCRAPE_ERRORS, USER, Paging, endpoint
 from handlers.http.paging import Cursor, window
 from services.social.profiles import COUNTS, Platform, iso, read_username
 from services.social.scrapes import Fetched
@@ -14,8 +14,10 @@ from services.social.scrapes import Fetched
 KNOWN_SECONDS = 7 * 86400.0
 UNKNOWN_SECONDS = 600.0  # that there is no such profile, or a private one, may change by the minute
 
-AGE = {"cached": bool, "cacheAge": int}
 BY_PLACE = Cursor(int)  # in a list that is fetched whole
+
+
+LOOKUP_ERRORS = ("VALIDATION_ERROR", *SCRAPE_ERRORS)
 
 
 class LookUpHandler(Handler):
@@ -57,21 +59,21 @@ def describe(found: Fetched) -> dict[str, Any]:
 
 
 class LookUpInstagram(LookUpHandler):
-    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True)
+    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True, errors=LOOKUP_ERRORS)
     async def get(self, username: str) -> None:
         """A public Instagram profile; `cacheAge` in seconds."""
         await self.show("INSTAGRAM", username)
 
 
 class LookUpTikTok(LookUpHandler):
-    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True)
+    @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True, errors=LOOKUP_ERRORS)
     async def get(self, username: str) -> None:
         """A public TikTok profile; `cacheAge` in seconds."""
         await self.show("TIKTOK", username)
 
 
 class ListTikTokVideos(LookUpHandler):
-    @endpoint(USER, query=Paging, returns=list[Video], data_as="videos", beside=AGE, acts=True)
+    @endpoint(USER, query=Paging, returns=list[Video], data_as="videos", beside=AGE, acts=True, errors=LOOKUP_ERRORS)
     async def get(self, username: str, query: Paging) -> None:
         """The newest videos of a public TikTok profile."""
         asked = window(query, BY_PLACE)

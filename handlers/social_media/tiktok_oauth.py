@@ -20,6 +20,7 @@ from db.queries.social_accounts import (
     lock_rivals,
 )
 from db.queries.tiktok_tokens import queue_revocations
+from db.schemas.social import TikTokSignIn
 from handlers.http.base import Handler
 from handlers.http.endpoint import INFLUENCER, PUBLIC, endpoint
 from realtime.events import NotificationReceived
@@ -52,7 +53,7 @@ BEGIN = """
 
 
 class BeginOAuth(Handler):
-    @endpoint(INFLUENCER, returns=dict[str, str], top=("authUrl",), acts=True)
+    @endpoint(INFLUENCER, returns=TikTokSignIn, top=("authUrl",), acts=True, errors=("NOT_CONFIGURED",))
     async def get(self) -> None:
         """Where to send the person, to let TikTok ask whether we may read their numbers; good for ten minutes."""
         oauth, state_id = self.services.tiktok.oauth, str(uuid4())
@@ -99,7 +100,7 @@ class SignInRefused(Exception):
 class OAuthCallback(Handler):
     """Whatever happens, the person lands on a page of the web client that says so."""
 
-    @endpoint(PUBLIC, statuses=(302,), acts=True)
+    @endpoint(PUBLIC, statuses=(302,), acts=True, fails=False)
     async def get(self) -> None:
         """TikTok sends people back to this; always a redirect to the web client. A reload leads where the first did."""
         given = self.read_parameters()

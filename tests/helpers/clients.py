@@ -12,7 +12,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from db.error_codes import ERROR_CODES
 from db.schemas.shapes import Shape
-from handlers.http.openapi import ERROR
+from handlers.http.description.errors import MEANINGS, error_codes, error_name, error_schemas
 from handlers.http.router import Route
 from realtime.events import EVENTS
 from realtime.sockets.commands import COMMANDS
@@ -21,6 +21,9 @@ from tests.helpers.factories import Person
 
 EVENT_SECONDS = 5.0
 ROOT_PATHS = ("/ws", "/health", "/metrics", "/media", "/docs", "/openapi", "/asyncapi")
+ERRORS = error_schemas()
+# What any request can be answered, also one that no client of the API description sends.
+ANYWHERE = (405, 413, 415, 431, 500)
 NO_NEWS = ("ack", "pong", "ready", "user_online", "user_offline")
 
 
@@ -91,8 +94,8 @@ class Api:
             body = answer.body
             assert {"error", "message", "code", "requestId"} <= body.keys(), body
             assert isinstance(body["error"], str) and isinstance(body["message"], str), body
-            assert body.keys() <= ERROR["properties"].keys(), body
             assert body["code"] in ERROR_CODES, body
+            self.check_error(method, path, answer.status, body)
             return
         routes, _ = self.instance.app.table.root.find(path.strip("/").split("/"), [])
         route: Route | None = routes.get(method)
@@ -121,6 +124,18 @@ class Api:
             assert data is None, f"{route.path} does not declare what it returns"
         else:
             TypeAdapter(declared.returns).validate_json(json.dumps(data), strict=True)
+
+    def check_error(self, method: str, path: str, status: int, body: dict[str, Any]) -> None:
+        """An error has the fields of its code, and is one of those that the API description lists for the route."""
+        known = ERRORS.get(error_name(body["code"]), ERRORS["Error"])
+        assert set(known["required"]) <= body.keys() <= known["properties"].keys(), body
+        routes, _ = self.instance.app.table.root.find(path.strip("/").split("/"), [])
+        route: Route | None = routes.get(method)
+        if route is None or status in ANYWHERE:
+            return
+        assert MEANINGS[body["code"]].status == status, (status, body)
+        listed = error_codes(route.endpoint, route.path).get(status, [])
+        assert body["code"] in listed, f"{method} {route.path} does not declare {status} {body['code']}"
 
     async def get(self, path: str, user: Person | None = None, **kwargs: Any) -> Answer:
         return await self.call("GET", path, None, user, **kwargs)

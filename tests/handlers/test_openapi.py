@@ -1,0 +1,245 @@
+"""/openapi.json is valid, lists every route, and says what the server does."""
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+from pydantic import TypeAdapter
+
+from db.schemas.json_schema import ClientSchema
+from handlers.http.description.errors import MEANINGS
+from handlers.http.description.parameters import describe_path
+from handlers.http.endpoint import PUBLIC
+from handlers.http.openapi import TAGS, openapi
+from handlers.http.router import Route
+from handlers.routes import make_table
+
+Json = dict[str, Any]
+TABLE = make_table()
+DESCRIBED = openapi(TABLE, "https://api.example.com")
+SCHEMAS: Json = DESCRIBED["components"]["schemas"]
+FILE_FORMS = ("uploadPicture", "uploadAttachment")
+
+
+def operation_of(route: Route) -> Json:
+    return DESCRIBED["paths"][describe_path(route.path)][route.method.lower()]
+
+
+def find(name: str) -> Json:
+    return next(each for path in DESCRIBED["paths"].values() for each in path.values() if each["operationId"] == name)
+
+
+def follow(schema: Json) -> Json:
+    return SCHEMAS[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def answer_of(name: str, status: int = 200) -> Json:
+    [content] = find(name)["responses"][str(status)]["content"].values()
+    return follow(content["schema"])
+
+
+def codes_of(response: Json) -> set[str]:
+    schema = response["content"]["application/json"]["schema"]
+    return {follow(each)["properties"]["code"]["const"] for each in schema.get("oneOf", [schema])}
+
+
+def test_it_is_valid():
+    validate(DESCRIBED)
+
+
+async def test_it_is_served(api):
+    described = (await api.get("/openapi.json")).body
+    assert described["paths"] == DESCRIBED["paths"]
+    assert described["servers"] == [{"url": "http://media.example.com", "description": "This server"}]
+
+
+@pytest.mark.parametrize("route", TABLE.routes, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_is_listed(route: Route):
+    operation = operation_of(route)
+    assert operation["summary"]
+    assert operation["tags"][0] in TAGS
+    assert operation.get("deprecated", False) == bool(route.alias_of or route.endpoint.deprecated)
+    ways = operation["security"]
+    assert ways == (
+        [{"bearer": []}] if route.endpoint.access is not PUBLIC else [{"refreshCookie": []}, {}][: len(ways)]
+    )
+    for parameter in operation["parameters"]:
+        assert "anyOf" not in parameter["schema"], parameter  # a query has no null
+        assert parameter["schema"].get("default", "") is not None, parameter
+
+
+def test_tags_begin_with_what_a_client_calls_first():
+    assert [tag["name"] for tag in DESCRIBED["tags"]] == list(TAGS)
+    assert list(TAGS)[:3] == ["auth", "onboarding", "profile"]
+    first = [next(iter(path.values()))["tags"][0] for path in DESCRIBED["paths"].values()]
+    assert first == sorted(first, key=list(TAGS).index)
+
+
+def test_names_are_made_for_people():
+    assert [name for name in SCHEMAS if "_" in name] == []  # as pydantic names two models with the same name
+    used = {name for name in SCHEMAS if not name.endswith(("Error", "Response", "Form"))}
+    assert {"Message", "NewMessage", "Role", "PageInfo", "NotificationType", "ErrorCode"} <= used
+
+
+def nulls(schema: Any) -> list[Json]:
+    if isinstance(schema, list):
+        return [found for each in schema for found in nulls(each)]
+    if not isinstance(schema, dict):
+        return []
+    own = [schema] if "default" in schema and schema["default"] is None else []
+    return own + [found for each in schema.values() for found in nulls(each)]
+
+
+def test_nothing_has_null_as_default():
+    assert nulls(DESCRIBED) == []
+
+
+def test_bodies_are_required_where_a_field_is():
+    needed = {
+        operation["operationId"]: operation["requestBody"]["required"]
+        for path in DESCRIBED["paths"].values()
+        for operation in path.values()
+        if "requestBody" in operation
+    }
+    assert len(needed) > 25
+    assert {name for name, required in needed.items() if not required} == {
+        "refreshTokens", "updateProfile", "updateProfileAlias", "updateUser", "suspendUser", "updateAdminProfile",
+        "sendMessage",
+    }  # fmt: skip
+
+
+def test_null_is_offered_where_it_clears_a_field():
+    changes = follow(find("updateProfile")["requestBody"]["content"]["application/json"]["schema"])
+    assert {"type": "null"} in changes["properties"]["bio"]["anyOf"]
+    form = follow(find("updateProfile")["requestBody"]["content"]["multipart/form-data"]["schema"])
+    assert form["properties"]["bio"]["type"] == "string"
+    assert form["properties"]["profilePic"]["format"] == "binary"
+    sign_up = follow(find("signUpSalon")["requestBody"]["content"]["application/json"]["schema"])
+    assert sign_up["properties"]["phoneNo"]["type"] == "string"
+    assert "phoneNo" not in sign_up["required"]
+
+
+@pytest.mark.parametrize("name", FILE_FORMS)
+def test_uploads_offer_forms_alone(name: str):
+    content = find(name)["requestBody"]["content"]
+    assert content.keys() == {"multipart/form-data"}
+    form = follow(content["multipart/form-data"]["schema"])
+    assert form["required"] == list(form["properties"])
+
+
+async def test_an_upload_refuses_json(api, people):
+    one = await people.influencer()
+    assert (await api.post("/profile/upload-picture", {"profilePic": "…"}, one)).status == 415
+
+
+def test_the_socket_and_redirects_are_no_json():
+    assert "content" not in find("openSocket")["responses"]["101"]
+    assert "426" in find("openSocket")["responses"]
+    callback = find("finishTikTokSignIn")["responses"]["302"]
+    assert (callback["headers"].keys(), callback.get("content")) == ({"Location"}, None)
+
+
+def test_fields_at_the_top_have_the_type_that_they_have_in_data():
+    login = answer_of("login")
+    signed_in = follow(login["properties"]["data"])
+    assert login["properties"]["user"] == signed_in["properties"]["user"]
+    assert {"accessToken", "refreshToken", "expiresIn", "user"} <= set(login["required"])
+    accounts = answer_of("listSocialAccounts")["properties"]
+    assert accounts["accounts"]["items"] == accounts["data"]["items"]
+
+
+def test_answers_are_described_as_they_are():
+    """What of it tests/helpers/clients.py does not hold every answer to."""
+    salons = answer_of("listSalons")
+    assert salons["required"] == ["success", "data", "pageInfo"]
+    assert salons["properties"].keys() >= {"pageInfo", "pagination", "data"}
+    assert answer_of("syncInstagram")["properties"]["cacheAge"]["type"] == "integer"
+    assert answer_of("deleteNotification")["properties"]["data"]["type"] == "null"
+    assert set(answer_of("getHealth")["required"]) == {"status", "message", "version", "timestamp", "uptime"}
+
+
+def test_errors_are_listed_by_status_and_code():
+    """tests/helpers/clients.py holds every error of the other tests to this list."""
+    login = find("login")["responses"]
+    assert codes_of(login["401"]) == {"INVALID_CREDENTIALS"}
+    assert codes_of(login["403"]) == {"ACCOUNT_SUSPENDED", "EMAIL_NOT_VERIFIED", "TERMS_NOT_ACCEPTED"}
+    assert codes_of(login["503"]) == {"NOT_READY", "BUSY"}
+    assert "Retry-After" in login["429"]["headers"]
+    sent = find("sendMessage")["responses"]
+    assert codes_of(sent["401"]) == {"NOT_AUTHENTICATED", "TOKEN_EXPIRED", "INVALID_TOKEN"}
+    assert {"400", "401", "403", "404", "413", "415", "429", "503", "default"} <= sent.keys()
+    assert "email" in SCHEMAS["EmailNotVerifiedError"]["required"]
+    answered = {
+        code
+        for path in DESCRIBED["paths"].values()
+        for operation in path.values()
+        for status, response in operation["responses"].items()
+        if status[0] in "45" and operation["operationId"] != "getReadiness"
+        for code in codes_of(response)
+    }
+    assert answered == set(MEANINGS)
+
+
+def fields_of() -> dict[str, Json]:
+    """Every parameter, and every field of every schema, by where it stands."""
+    fields = {
+        f"{name}.{field}": each
+        for name, schema in SCHEMAS.items()
+        for field, each in schema.get("properties", {}).items()
+    }
+    for path in DESCRIBED["paths"].values():
+        for operation in path.values():
+            for parameter in operation["parameters"]:
+                about = {"description": parameter.get("description"), **parameter["schema"]}
+                if "example" in parameter:
+                    about["examples"] = [parameter["example"]]
+                fields[f"{operation['operationId']}({parameter['name']})"] = about
+    return fields
+
+
+FIELDS = fields_of()
+
+
+def is_described(schema: Json) -> bool:
+    """A field of a type with a name may leave the description to that type."""
+    named = [each for each in (schema, *schema.get("anyOf", [])) if "$ref" in each]
+    return bool(schema.get("description")) or any(
+        SCHEMAS[each["$ref"].rpartition("/")[2]].get("description") for each in named
+    )
+
+
+def consists_of_fields(schema: Json) -> bool:
+    """What has fields, files or words of its own needs no example: generators of samples build it from theirs."""
+    parts = [each for each in (schema, schema.get("items"), *schema.get("anyOf", [])) if each]
+    return any("$ref" in each or each.get("format") == "binary" or "propertyNames" in each for each in parts)
+
+
+@pytest.mark.parametrize("name", ["description", "example"])
+def test_every_field_has(name: str):
+    lacks = {
+        "description": lambda schema: not is_described(schema),
+        "example": lambda schema: not schema.get("examples") and not consists_of_fields(schema),
+    }[name]
+    assert len(FIELDS) > 900
+    assert [field for field, schema in FIELDS.items() if lacks(schema)] == []
+
+
+def test_every_example_fits_its_field():
+    components = {"components": DESCRIBED["components"]}
+    for field, schema in FIELDS.items():
+        validator = Draft202012Validator({**schema, **components}, format_checker=Draft202012Validator.FORMAT_CHECKER)
+        for example in schema.get("examples", ()):
+            assert [error.message for error in validator.iter_errors(example)] == [], field
+
+
+def test_examples_are_accepted_by_the_models():
+    """The server accepts a body that is made of examples."""
+    for route in TABLE.routes:
+        if route.endpoint.body and route.endpoint.takes_json:
+            schema = TypeAdapter(route.endpoint.body).json_schema(schema_generator=ClientSchema)
+            fields = schema.get("properties", {})
+            body = {name: each["examples"][0] for name, each in fields.items() if "examples" in each}
+            assert set(schema.get("required", [])) <= body.keys(), route
+            route.endpoint.body.model_validate_json(json.dumps(body), strict=True)
