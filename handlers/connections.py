@@ -27,7 +27,7 @@ BY_CREATION = Cursor(datetime, Id)
 
 
 def user_of_request(shape: type[UserRef], user: str) -> str:
-    """One side of request `r`; addresses are for oneself and for whom one is connected to."""
+    """Return SQL of one side of request `r`. Only the user and connected users see an e-mail address."""
     email = f"case when {user}.id = $1 or r.status = 'ACCEPTED' then coalesce({user}.email, '') else '' end"
     return shape.sql(user, email=email)
 
@@ -75,7 +75,7 @@ class AskToConnect(Handler):
         errors=("NOT_FOUND", "CONFLICT"),
     )  # fmt: skip
     async def post(self, new: NewRequest) -> None:
-        """Ask somebody of the other role to connect."""
+        """Send a connection request to a user of the other role."""
         if new.receiver_id == self.caller.id:
             raise BadRequest("You cannot connect with yourself")
         async with self.db.transaction() as tx:
@@ -164,28 +164,28 @@ class RequestListHandler(Handler):
 class SentRequests(RequestListHandler):
     @endpoint(MEMBER, query=RequestQuery, returns=list[ListedRequest])
     async def get(self, query: RequestQuery) -> None:
-        """Requests that the caller sent; open ones unless `status` says otherwise."""
+        """List requests that the caller has sent, pending ones by default."""
         await self.list(LIST_SENT, COUNT_SENT, query.statuses, query)
 
 
 class ReceivedRequests(RequestListHandler):
     @endpoint(MEMBER, query=RequestQuery, returns=list[ListedRequest])
     async def get(self, query: RequestQuery) -> None:
-        """Requests that the caller received; open ones unless `status` says otherwise."""
+        """List requests that the caller has received, pending ones by default."""
         await self.list(LIST_RECEIVED, COUNT_RECEIVED, query.statuses, query)
 
 
 class AcceptedRequests(RequestListHandler):
     @endpoint(MEMBER, query=NumberedPaging, returns=list[ListedRequest])
     async def get(self, query: NumberedPaging) -> None:
-        """Whom the caller is connected to."""
+        """List the caller's connections, newest first."""
         await self.list(LIST_EITHER, COUNT_EITHER, ["ACCEPTED"], query)
 
 
 class WebClientList(RequestListHandler):
     @endpoint(MEMBER, query=WebClientQuery, returns=list[ListedRequest], deprecated=True)
     async def get(self, query: WebClientQuery) -> None:
-        """The web client's spelling of the three lists above, and of all requests together."""
+        """List requests by `type`, as the web client asks for them."""
         lists: dict[str, tuple[str, str, Sequence[str]]] = {
             "incoming": (LIST_RECEIVED, COUNT_RECEIVED, ["PENDING"]),
             "outgoing": (LIST_SENT, COUNT_SENT, ["PENDING"]),
@@ -212,7 +212,7 @@ FIND_REQUEST = """
 
 class AnswerRequest(Handler):
     async def answer(self, request_id: str, status: str, type: str, title: str, verb: str) -> None:
-        """Accepting opens the conversation; both ways of answering tell the sender."""
+        """Store the answer, open the conversation if it is a yes, and notify the sender."""
         conversation_id = None
         async with self.db.transaction() as tx:
             answered = await tx.fetchrow(ANSWER, self.caller.id, request_id, status)
@@ -251,18 +251,18 @@ class AcceptRequest(AnswerRequest):
         errors=("CONFLICT",),
     )
     async def patch(self, request_id: str) -> None:
-        """Accept a request; the two can talk from now on."""
+        """Accept a request and open the conversation of the two users."""
         await self.answer(request_id, "ACCEPTED", "CONNECTION_ACCEPTED", "Connection accepted", "accepted")
 
 
 class RejectRequest(AnswerRequest):
     @endpoint(MEMBER, returns=AskedRequest, errors=("CONFLICT",))
     async def patch(self, request_id: str) -> None:
-        """Reject a request; its sender may ask again a week later."""
+        """Reject a request; its sender may send another one after a week."""
         await self.answer(request_id, "REJECTED", "CONNECTION_REJECTED", "Connection rejected", "rejected")
 
 
-# What told the receiver of it goes with it.
+# Also deletes the receiver's notification of the request.
 WITHDRAW = """
     with notices as (
         delete from notifications n using connection_requests r
@@ -283,7 +283,7 @@ WITHDRAW = """
 class WithdrawRequest(Handler):
     @endpoint(MEMBER, errors=("CONFLICT",))
     async def delete(self, request_id: str) -> None:
-        """Withdraw a request that is still open."""
+        """Withdraw a pending request."""
         withdrawn = await self.db.fetchrow(WITHDRAW, self.caller.id, request_id)
         if withdrawn is None:
             found = await self.db.fetchrow(FIND_REQUEST, self.caller.id, request_id)
@@ -314,13 +314,13 @@ class EndConnection(Handler):
             if other_id is None:
                 if await tx.fetchrow(FIND_REQUEST, self.caller.id, request_id) is None:
                     raise NotFound("Connection")
-                raise Conflict("This request is no connection yet")
+                raise Conflict("This request has not been accepted yet; please withdraw or reject it instead")
             for conversation_id in await close_conversations(tx, self.caller.id, other_id):
                 tx.after_commit(self.publish, ConversationClosed(conversation_id, "disconnected"))
         self.reply(message="Connection ended")
 
 
-# Rejected and ended ones read `none`.
+# The status of rejected and ended connections is `none`.
 CONNECTION_STATES = f"""
     select asked.id, {ConnectionState.sql("r")} as body
     from unnest($2::uuid[]) asked(id) left join lateral (
@@ -334,7 +334,7 @@ CONNECTION_STATES = f"""
 class ConnectionStatus(Handler):
     @endpoint(MEMBER, returns=ConnectionState)
     async def get(self, user_id: str) -> None:
-        """How the caller and a user stand to each other."""
+        """Return the connection status between the caller and a user."""
         (row,) = await self.db.fetch(CONNECTION_STATES, self.caller.id, [user_id])
         self.reply(row["body"])
 
@@ -350,7 +350,7 @@ class UserIds(Body):
 class ConnectionStatuses(Handler):
     @endpoint(MEMBER, body=UserIds, returns=dict[UUID, ConnectionState])
     async def post(self, body: UserIds) -> None:
-        """The same for up to 100 users."""
+        """Return the connection status between the caller and each of up to 100 users."""
         rows = await self.db.fetch(CONNECTION_STATES, self.caller.id, body.user_ids)
         self.reply({row["id"]: row["body"] for row in rows})
 

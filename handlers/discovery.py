@@ -1,4 +1,4 @@
-"""Salons look for influencers, influencers for salons: search, filters, sorts, and how many there are of a kind."""
+"""Discovery: salons search for influencers and influencers for salons, with filters, sort orders and counts."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, INFLUENCER, PUBLIC, SALON, USER, NumberedPaging, endpoint
 from handlers.http.paging import Cursor, page_of, window
 
-GRID = 12  # how many the web client shows at once, when it asks for a page and not how long it is
+GRID = 12  # page size of the web client, which sends `page` without `limit`
 Count = Annotated[int, Field(ge=0, le=2**63 - 1), Digits]
 SEARCH = about("A part of the name, the handle, the bio or the description", "nails")
 SHOWN_TO = {"SALON": ["INFLUENCER"], "INFLUENCER": ["SALON"], "ADMIN": ["INFLUENCER", "SALON"]}
@@ -43,7 +43,7 @@ class Search(NumberedPaging):
         return self
 
     def sought(self, role: str, *followers: int | None) -> tuple[Any, ...]:
-        """The first parameters of the statements of db/queries/listings.py."""
+        """Return the first parameters of the statements in db/queries/listings.py."""
         return role, self.search, self.categories or None, self.region, *(followers or (None, None))
 
 
@@ -63,7 +63,7 @@ class InfluencerSearch(Search):
         return most
 
 
-# Addresses are for whom one is connected to, and for admins ($12).
+# Only admins ($12) and connected users see e-mail addresses.
 OTHER = {
     "user": UserRef.sql("u", email="case when $12 or r.status = 'ACCEPTED' then coalesce(u.email, '') else '' end"),
     "connection": ConnectionState.sql("r"),
@@ -75,13 +75,13 @@ LIST_RECENT = list_listings("recent", LATEST, "influencers", INFLUENCER_BODY, WA
 LIST_FOLLOWERS = list_listings("followers", FOLLOWERS, "influencers", INFLUENCER_BODY, WALK)
 LIST_ENGAGEMENT = list_listings("engagement", ENGAGEMENT, "influencers", INFLUENCER_BODY, WALK)
 LIST_SALONS = list_listings("salons", LATEST, "salons", SALON_BODY, WALK)
-# The same further into the list by page numbers.
+# The same for later pages by number.
 LIST_RECENT_DEEP = list_listings("recent", LATEST, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
 LIST_FOLLOWERS_DEEP = list_listings("followers", FOLLOWERS, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
 LIST_ENGAGEMENT_DEEP = list_listings("engagement", ENGAGEMENT, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
 LIST_SALONS_DEEP = list_listings("salons", LATEST, "salons", SALON_BODY, WALK_NUMBERED)
 
-# Of each order: its statements near the start and further in, and the cursors that continue in it.
+# Each order has a statement for early pages, one for later pages, and its own cursors.
 ORDERS = {
     "recent": (LIST_RECENT, LIST_RECENT_DEEP, Cursor(Literal["recent"], datetime, Id)),
     "followers": (LIST_FOLLOWERS, LIST_FOLLOWERS_DEEP, Cursor(Literal["followers"], Count, Id)),
@@ -113,7 +113,7 @@ class Influencers(DiscoveryHandler):
 class Salons(DiscoveryHandler):
     @endpoint(INFLUENCER | ADMIN, query=Search, returns=list[DiscoveredSalon])
     async def get(self, query: Search) -> None:
-        """Find salons by text, categories and region; the newest first."""
+        """Find salons by text, categories and region, newest first."""
         await self.list("salons", query.sought("SALON"), query)
 
 
@@ -127,12 +127,12 @@ COUNT_REGIONS = f"""
 class Regions(Handler):
     @endpoint(USER, returns=list[RegionCount])
     async def get(self) -> None:
-        """In which regions there are how many of those whom the caller can discover; the most first."""
+        """Count discoverable profiles per region, largest count first."""
         rows = await self.db.fetch(COUNT_REGIONS, SHOWN_TO[self.caller.role])
         self.reply([row[0] for row in rows])
 
 
-# Few sets of categories are many people's: those are counted, and only then taken apart.
+# Many profiles share few sets of categories, so the sets are counted before they are split.
 COUNT_CATEGORIES = f"""
     select {CategoryCount.sql("f")} from (
         select category, sum(n)::bigint as count from (
@@ -146,7 +146,7 @@ COUNT_CATEGORIES = f"""
 class Categories(Handler):
     @endpoint(USER, returns=list[CategoryCount])
     async def get(self) -> None:
-        """How many of those whom the caller can discover are of each category; the most first."""
+        """Count discoverable profiles per category, largest count first."""
         rows = await self.db.fetch(COUNT_CATEGORIES, SHOWN_TO[self.caller.role])
         self.reply([row[0] for row in rows])
 

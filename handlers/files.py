@@ -1,4 +1,4 @@
-"""What the rooms share that take files, or do away with what had some: accept, store, forget."""
+"""Files in handlers: read from a form, stored before a transaction, deleted when nothing refers to them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 FORM_BYTES = 256 * 1024  # for the fields and boundaries around a file
 PICTURE_FORM_BYTES = PICTURE_MAX_BYTES + FORM_BYTES
-FORGET_SECONDS = 5.0  # as long a reply waits for files to be deleted; what takes longer goes on by itself
+FORGET_SECONDS = 5.0  # a reply waits this long for the deletion of files, which then continues in the background
 
 PICTURE_FOLDERS: dict[str, Folder] = {"INFLUENCER": "influencer-profiles", "SALON": "salon-profiles"}
 
@@ -35,7 +35,7 @@ IS_KEPT = """
         or exists (select from attachments where url = $2)
 """
 
-removals: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references to tasks
+removals: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references to tasks
 
 
 class FileOnly(Body):
@@ -44,7 +44,7 @@ class FileOnly(Body):
 
 class FileHandler(Handler):
     def file(self, name: str, max_bytes: int) -> UploadedFile | None:
-        """The one file of this field, if it came."""
+        """Return the first file of this form field, if there is one."""
         found = self.body.files.get(name)
         if not found:
             return None
@@ -61,7 +61,7 @@ class FileHandler(Handler):
         return file
 
     async def optional_picture(self, name: str) -> AcceptedFile | None:
-        """The picture that may come with a form; it counts as an upload only if it does."""
+        """Return the picture of a form, if there is one; only then does the request count as an upload."""
         file = self.file(name, PICTURE_MAX_BYTES)
         if file is None:
             return None
@@ -72,7 +72,7 @@ class FileHandler(Handler):
 
     @asynccontextmanager
     async def stored_picture(self, file: AcceptedFile | None) -> AsyncIterator[str | None]:
-        """The URL of the caller's new picture, if there is one."""
+        """Store the caller's new picture, if there is one, and yield its URL."""
         if file is None:
             yield None
         else:
@@ -81,7 +81,7 @@ class FileHandler(Handler):
 
     @asynccontextmanager
     async def stored(self, folder: Folder, file: AcceptedFile) -> AsyncIterator[str]:
-        """Store the file first, so that no transaction waits for it; it goes again if what follows fails."""
+        """Store a file before the transaction, so that none waits for it; delete it if the transaction fails."""
         url = await self.services.media.save(folder, file.data, file.content_type, file.extension)
         try:
             yield url
@@ -93,7 +93,7 @@ class FileHandler(Handler):
             raise
 
     async def forget_unless_kept(self, url: str) -> None:
-        """PostgreSQL went away, maybe after it had committed: a file too many is better than a picture without one."""
+        """Delete a file unless it is in use: PostgreSQL may have committed before it failed. If unsure, keep it."""
         try:
             kept = await self.db.fetchval(IS_KEPT, self.caller.id, url)
         except DatabaseUnavailable:
@@ -103,7 +103,7 @@ class FileHandler(Handler):
             await self.forget(url)
 
     async def forget(self, *urls: str | None) -> None:
-        """Delete files that nothing refers to any longer; one that cannot be is logged, and bothers nobody."""
+        """Delete files that nothing refers to. A failure is logged and does not fail the request."""
         task = asyncio.create_task(self.delete_files([url for url in urls if url]))
         removals.add(task)
         task.add_done_callback(removals.discard)
@@ -117,7 +117,7 @@ class FileHandler(Handler):
                 log.warning("a file was left behind", url=url, error=repr(error))
 
     async def delete_account(self, tx: Transaction, user_id: str) -> DeletedUser | None:
-        """Delete an account and, once that has committed, tell everybody whom it concerns. None: there is none."""
+        """Delete an account, and publish its consequences after the commit. Return None if there is no such account."""
         gone = await delete_user(tx, user_id)
         if gone is None:
             return None

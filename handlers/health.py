@@ -56,7 +56,7 @@ class Readiness(Shape):
 class ShowHealth(Handler):
     @endpoint(PUBLIC, counted=False, returns=HealthReport, bare=True)
     async def get(self) -> None:
-        """The server answers."""
+        """Return the version and the uptime of the server."""
         self.send(
             {
                 "status": "ok",
@@ -71,18 +71,18 @@ class ShowHealth(Handler):
 class ShowLiveness(Handler):
     @endpoint(PUBLIC, counted=False, returns=Alive, bare=True)
     async def get(self) -> None:
-        """The process runs; nothing else is asked."""
+        """Return 200 as long as the process runs; a liveness probe."""
         self.send({"status": "ok"})
 
 
 class ShowReadiness(Handler):
     @endpoint(PUBLIC, counted=False, returns=Readiness, bare=True, statuses=(200, 503))
     async def get(self) -> None:
-        """Whether to send requests here: not while the database is away or takes no writes.
+        """Return 200 if this instance can serve requests, else 503; a readiness probe.
 
         Without Redis the answer is `degraded`, and 200: nothing is lost, it only arrives later."""
-        database, migrations = await self.look_at_database()
-        redis = self.application.redis_is_heard()
+        database, migrations = await self.check_database()
+        redis = self.application.redis_is_connected()
         ready = database and migrations and not self.application.draining
         status = (
             "draining" if self.application.draining else "not_ready" if not ready else "ok" if redis else "degraded"
@@ -90,7 +90,7 @@ class ShowReadiness(Handler):
         checks = {"database": database, "migrations": migrations, "redis": redis}
         self.send({"status": status, "checks": checks}, 200 if ready else 503)
 
-    async def look_at_database(self) -> tuple[bool, bool]:
+    async def check_database(self) -> tuple[bool, bool]:
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await self.db.check_writes()

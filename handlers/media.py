@@ -1,4 +1,4 @@
-"""Files that are kept on the server's own disk. A name never means another file, so clients may keep it for good."""
+"""Files on the server's own disk. A name always means the same file, so clients may cache it without limit."""
 
 import asyncio
 import os
@@ -11,13 +11,13 @@ from handlers.http.endpoint import PUBLIC, endpoint
 from services.files.media import MEDIA_TYPES, MediaStore
 
 CHUNK_BYTES = 128 * 1024
-SEND_SECONDS = 300.0  # the largest file over a slow line; whoever takes longer is cut off
+SEND_SECONDS = 300.0  # enough for the largest file over a slow line; a slower download is cut off
 
 
 class Media(Handler):
     @endpoint(PUBLIC, produces="*/*", statuses=(200, 304))
     async def get(self, folder: str, name: str) -> None:
-        """A picture or PDF by the name that its upload answered."""
+        """Download an uploaded picture or PDF."""
         file = await asyncio.to_thread(open_file, self.services.media, f"{folder}/{name}")
         if file is None:
             raise NotFound("File")
@@ -45,7 +45,7 @@ class Media(Handler):
             self.set_header("Content-Disposition", "attachment")
 
     async def send_file(self, file: BinaryIO) -> None:
-        """One chunk at a time: a slow reader holds that much and no more."""
+        """Send one chunk at a time, so that a slow reader holds no more memory than that."""
         while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
             self.write(chunk)
             await self.flush()

@@ -69,7 +69,7 @@ class InstanceState:
         yield gauge("ready", "1 if this instance takes requests", ready)
         yield gauge("draining", "1 while this instance stops", app.draining)
         yield gauge("postgresql_up", "1 unless PostgreSQL is away or takes no writes", not app.db.away)
-        yield gauge("redis_up", "1 if this instance hears the other instances through Redis", app.redis_is_heard())
+        yield gauge("redis_up", "1 if this instance hears the other instances through Redis", app.redis_is_connected())
 
     def queues(self) -> Iterator[Metric]:
         realtime, passwords = self.app.realtime, self.app.services.passwords
@@ -94,7 +94,7 @@ class Metrics(Handler):
 
     @endpoint(PUBLIC, counted=False, produces="text/plain")
     async def get(self) -> None:
-        """Prometheus text; keep it from the public at the proxy."""
+        """Return metrics as Prometheus text; the proxy must not expose it to the public."""
         state = InstanceState(self.application, await self.read_stored())
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(state))

@@ -1,4 +1,4 @@
-"""A user's own notifications. Whatever changes here, all sockets of the user are told, with the count that is left."""
+"""The caller's notifications. Each change is published to all sockets of the user, with the new unread count."""
 
 from datetime import datetime
 
@@ -17,8 +17,8 @@ COUNT_UNREAD = "select count(*) from notifications where user_id = $1 and not is
 
 class NotificationHandler(Handler):
     async def count_unread(self) -> int:
-        """Asked after a change has committed, never in its statement: of two changes at once each would miss the
-        other, and the last count that the sockets hear would stay wrong."""
+        """Return the unread count. Call it after the commit: inside the statement, two concurrent changes would each
+        miss the other, and the last published count would be wrong."""
         count: int = await self.db.fetchval(COUNT_UNREAD, self.caller.id)
         return count
 
@@ -38,7 +38,7 @@ LIST_NOTIFICATIONS = f"""
 class Notifications(NotificationHandler):
     @endpoint(USER, query=NotificationQuery, returns=list[Notification])
     async def get(self, query: NotificationQuery) -> None:
-        """The caller's notifications, latest news first."""
+        """List the caller's notifications, most recently updated first."""
         asked = window(query, BY_UPDATE)
         rows = await self.db.fetch(LIST_NOTIFICATIONS, self.caller.id, *asked.key, asked.fetch)
         self.reply_page(page_of(rows, asked, BY_UPDATE))
@@ -47,11 +47,11 @@ class Notifications(NotificationHandler):
 class UnreadCount(NotificationHandler):
     @endpoint(USER, returns=UnreadNotifications)
     async def get(self) -> None:
-        """How many notifications the caller has not read."""
+        """Count the caller's unread notifications."""
         self.reply({"count": await self.count_unread()})
 
 
-# Reading is no news: `updated_at`, by which the list is sorted, stays, so that nothing moves under the reader's eyes.
+# `updated_at` stays, because the list is sorted by it and reading must not reorder it.
 READ_NOTIFICATION = f"""
     with changed as (
         update notifications set is_read = true where id = $1 and user_id = $2 and not is_read returning id
@@ -64,7 +64,7 @@ READ_NOTIFICATION = f"""
 class ReadNotification(NotificationHandler):
     @endpoint(USER, returns=Notification)
     async def patch(self, notification_id: str) -> None:
-        """Mark one notification as read; once more changes nothing."""
+        """Mark one notification as read; repeating it changes nothing."""
         read = await self.db.fetchrow(READ_NOTIFICATION, notification_id, self.caller.id)
         if read is None:
             raise NotFound("Notification")
@@ -82,7 +82,7 @@ READ_ALL = """
 class ReadAllNotifications(NotificationHandler):
     @endpoint(USER, returns=UnreadNotifications)
     async def patch(self) -> None:
-        """Mark all notifications as read; answers what has come in since."""
+        """Mark all notifications as read; returns the count of those that arrived meanwhile."""
         changed = await self.db.fetchval(READ_ALL, self.caller.id)
         unread = await self.count_unread()
         if changed:

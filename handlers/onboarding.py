@@ -1,4 +1,4 @@
-"""Onboarding: the first profile of an influencer or a salon, with or without a picture. All or nothing."""
+"""Onboarding: store the first profile of an influencer or a salon, with or without a picture, in one transaction."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class OnboardingForm(Body):
     @model_validator(mode="before")
     @classmethod
     def drop_blanks(cls, given: Any) -> Any:
-        """A form sends '' for what was not filled in; browsers send it for every field."""
+        """Drop empty strings: browsers send one for each field that is not filled in."""
         if not isinstance(given, dict):
             return given
         return {key: value for key, value in given.items() if not (isinstance(value, str) and not value.strip())}
@@ -53,7 +53,7 @@ class SalonForm(OnboardingForm, SalonFields):
     preferred_categories: Categories = facts.PREFERRED_CATEGORIES
 
 
-# Completion is a fact of its own, not derived from what the profile holds.
+# Completion is stored, not derived from the fields of the profile.
 COMPLETE = "update users set onboarded_at = coalesce(onboarded_at, now()), updated_at = now() where id = $1"
 
 GET_INFLUENCER = f"select {Influencer.sql('i')} from influencers i where i.user_id = $1"
@@ -63,7 +63,7 @@ GET_SALON = f"select {Salon.sql('s')} from salons s where s.user_id = $1"
 
 class Onboarding(FileHandler):
     async def complete(self, form: Body, get_profile: str) -> orjson.Fragment:
-        """Store the picture, then the profile and the fact; neither without the other."""
+        """Store the picture, then the profile and its completion in one transaction."""
         picture = await self.optional_picture("profilePic")
         changes = form.model_dump(exclude_unset=True)
         async with self.stored_picture(picture) as url:
@@ -88,7 +88,7 @@ class InfluencerOnboarding(Onboarding):
         errors=("NOT_FOUND",),
     )
     async def post(self, form: InfluencerForm) -> None:
-        """Complete an influencer's profile; JSON or multipart with `profilePic`."""
+        """Complete an influencer's profile, as JSON or as a form with `profilePic`."""
         profile = await self.complete(form, GET_INFLUENCER)
         answer: dict[str, Any] = {"message": COMPLETED, "influencer": profile}
         self.reply(answer, **answer)
@@ -105,7 +105,7 @@ class SalonOnboarding(Onboarding):
         errors=("NOT_FOUND",),
     )
     async def post(self, form: SalonForm) -> None:
-        """Complete a salon's profile; JSON or multipart with `profilePic`."""
+        """Complete a salon's profile, as JSON or as a form with `profilePic`."""
         profile = await self.complete(form, GET_SALON)
         answer: dict[str, Any] = {"message": COMPLETED, "salon": profile}
         self.reply(answer, **answer)

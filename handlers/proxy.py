@@ -1,4 +1,4 @@
-"""Pictures of Instagram and TikTok, for pages that may not load them from there."""
+"""Proxy for pictures of Instagram and TikTok, which browsers may not load from there."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from handlers.http.endpoint import PUBLIC, Query, endpoint
 from services.files.image_proxy import MAX_URL_CHARS, RemoteImage
 
 CACHE_SECONDS = 86_400
-# Whatever a host sends: nothing in it runs, should a browser open it as a page.
+# A browser that opens the picture as a page must run nothing in it, whatever the host has sent.
 POLICY = "default-src 'none'; sandbox"
 
 
@@ -30,7 +30,7 @@ class ProxiedImage(Handler):
         errors=("URL_REFUSED", "UPSTREAM_FAILED", "UPSTREAM_TIMEOUT", "NOT_READY"),
     )
     async def get(self, query: ImageQuery) -> None:
-        """A picture of a social network, passed on as it arrives."""
+        """Relay a picture of a social network."""
         # A task of its own, which can be ended when the client hangs up; services/files/image_proxy.py bounds its time.
         self.relaying = asyncio.create_task(self.relay(query.url))
         await asyncio.wait({self.relaying})

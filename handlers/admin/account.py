@@ -18,7 +18,7 @@ SHOW_ADMIN = f"select {User.sql('u')} from users u where u.id = $1"
 
 
 class AdminAccountChanges(Body):
-    """`''` counts as absent."""
+    """The empty string counts as absent."""
 
     name: Name = Field(default_factory=str)
     email: Email = Field(default_factory=str)
@@ -45,12 +45,12 @@ class AdminAccountHandler(AdminHandler):
 class OwnAdminAccount(AdminAccountHandler):
     @endpoint(ADMIN, returns=User)
     async def get(self) -> None:
-        """The admin's own account."""
+        """Return the admin's own account."""
         self.reply(await self.show(self.db))
 
     @endpoint(ADMIN, body=AdminAccountChanges, returns=User, errors=("EMAIL_TAKEN",))
     async def put(self, changes: AdminAccountChanges) -> None:
-        """Change one's own name or e-mail address."""
+        """Change the admin's own name or e-mail address."""
         given = changes.model_dump(include=changes.model_fields_set, by_alias=False)
         async with self.db.transaction() as tx:
             if given:
@@ -66,7 +66,7 @@ class OwnAdminAccount(AdminAccountHandler):
 class OwnAdminPassword(PasswordHandler, AdminAccountHandler):
     @endpoint(ADMIN, body=NewPassword, errors=("WRONG_PASSWORD", "BUSY"))
     async def put(self, body: NewPassword) -> None:
-        """Change one's own password; all other sessions end."""
+        """Change the admin's own password; all other sessions end."""
         await self.change_password(body)
 
     async def note_change(self, tx: Transaction) -> None:

@@ -1,4 +1,4 @@
-"""Admins and the connections of others."""
+"""Connections and requests of all users, for admins."""
 
 from datetime import datetime
 from typing import Annotated
@@ -18,7 +18,7 @@ from handlers.http.paging import Cursor, page_of, window
 from realtime.events import ConversationClosed, NotificationDeleted
 
 SIDES = ("sender_id", "receiver_id")
-FEW = 3_000  # people whose requests are looked up one person at a time; more cost as much as a look at all requests
+FEW = 3_000  # up to this many people, requests are read person by person; for more, a scan of all requests is as fast
 
 
 class ConnectionQuery(NumberedPaging):
@@ -28,12 +28,13 @@ class ConnectionQuery(NumberedPaging):
     ] = None
 
 
-# $1 status, $2 text; null: no matter.
+# $1 is the status, $2 the text; null matches everything.
 HAS_STATUS = "($1::text is null or r.status = $1)"
 
 
 def requests_of(side: str) -> str:
-    """Of each of `people`. A lateral subquery keeps to the index: the planner cannot know that there are few people."""
+    """Return SQL for the requests of `people`. A lateral subquery uses the index; the planner cannot know how few
+    people there are."""
     return f"""
         select r.id, r.created_at from people p cross join lateral (
             select id, created_at from connection_requests r where r.{side} = p.user_id and {HAS_STATUS} offset 0
@@ -42,7 +43,7 @@ def requests_of(side: str) -> str:
     """
 
 
-# The requests of all people who are found: looked up for each of a few people, else by one look at every request.
+# The requests of all matching people: read person by person if there are few, else by one scan of all requests.
 FOUND = f"""
     people as materialized (
         select d.user_id from directory d where {has_text("d", "$2")}
@@ -111,7 +112,7 @@ BY_CREATION = Cursor(datetime, Id)
 class ListConnections(Handler):
     @endpoint(ADMIN, query=ConnectionQuery, returns=list[AdminConnection])
     async def get(self, query: ConnectionQuery) -> None:
-        """Requests and connections of all, newest first; `search` looks in names, e-mails and business names."""
+        """List all requests and connections, newest first; `search` matches names, e-mails and business names."""
         asked = window(query, BY_CREATION)
         sought = query.status, query.search
         listed, found = (LIST_STATUS, LIST_STATUS_FOUND) if query.status else (LIST_ALL, LIST_ALL_FOUND)
@@ -120,7 +121,7 @@ class ListConnections(Handler):
         self.reply_page(page_of(rows, asked, BY_CREATION, total))
 
 
-# An open request takes along what told its receiver of it.
+# The receiver's notification of a pending request is deleted with the request.
 DELETE_CONNECTION = """
     with request as (
         delete from connection_requests where id = $1 returning *
@@ -140,7 +141,7 @@ DELETE_CONNECTION = """
 class DeleteConnection(AdminHandler):
     @endpoint(ADMIN)
     async def delete(self, request_id: str) -> None:
-        """Delete a connection or request; the conversation of the two becomes read-only."""
+        """Delete a connection or request; the conversation of the two users becomes read-only."""
         async with self.db.transaction() as tx:
             gone = await tx.fetchrow(DELETE_CONNECTION, request_id)
             if gone is None:

@@ -1,4 +1,4 @@
-"""Admins and the jobs: when they run, how the last runs went, and running one now."""
+"""Jobs as admins see them: schedules, the latest runs, and starting a run."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from handlers.admin.activity import AdminHandler
 from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, endpoint
 
-# A handful of jobs, fixed with the program: no pages.
+# The program defines the jobs and there are few, so the list has no pages.
 LIST_JOBS = f"""
     select {Job.sql("j", timezone="$4::text", enabled="$5::boolean")}
     from unnest($1::text[], $2::text[], $3::timestamptz[]) with ordinality j(name, schedule, next_run_at, position)
@@ -20,7 +20,7 @@ LIST_JOBS = f"""
 class ListJobs(Handler):
     @endpoint(ADMIN, returns=list[Job])
     async def get(self) -> None:
-        """Every job with its schedule, its next tick and its last runs, newest first."""
+        """List the jobs with schedule, next run and latest runs, newest run first."""
         jobs = self.application.jobs
         schedules, now = list(jobs.schedules.values()), datetime.now(UTC)
         ticks = [schedule.next(now) for schedule in schedules]
@@ -36,7 +36,7 @@ SHOW_RUN = f"select {JobRun.sql('r')} from job_runs r where r.id = $1"
 class RunJob(AdminHandler):
     @endpoint(ADMIN, returns=JobRun, statuses=(202,), errors=("CONFLICT",))
     async def post(self, name: str) -> None:
-        """Run a job now, on this instance; its counts show in the list of jobs. 409 while a run of it goes on."""
+        """Run a job now on this instance; the list of jobs shows its counts. 409 while the job already runs."""
         jobs = self.application.jobs
         if name not in jobs.schedules:
             raise NotFound("Job")
@@ -44,7 +44,7 @@ class RunJob(AdminHandler):
             claimed = await claim_by_hand(tx, name, jobs.runner, self.caller.id)
             await self.log(tx, "JOB_STARTED", f"Started the job {name}", job=name, runId=claimed.id)
             started = await tx.fetchval(SHOW_RUN, claimed.id)
-            # Should the process die before this, the run is taken over when its lease has ended.
+            # If the process dies before this, another instance runs the job after the lease has expired.
             tx.after_commit(jobs.launch, claimed)
         self.reply(started, message=f"The job {name} has started", status=202)
 

@@ -1,4 +1,4 @@
-"""What admins look at: the dashboard and the log of their acts."""
+"""The dashboard and the activity log of admins."""
 
 from datetime import datetime
 from typing import Annotated
@@ -25,7 +25,7 @@ from handlers.http.paging import Cursor, page_of, window
 CHART_DAYS = 30
 RECENT_DAYS = 30
 
-# Admins and deleted accounts are no users here. Days begin at midnight UTC.
+# Admins and deleted accounts are not counted. Days begin at midnight UTC.
 SHOW_DASHBOARD = f"""
     with people as not materialized (
         select * from users where role <> 'ADMIN' and status <> 'DELETED'
@@ -92,7 +92,7 @@ SHOW_DASHBOARD = f"""
 class DashboardStats(Handler):
     @endpoint(ADMIN, returns=Dashboard)
     async def get(self) -> None:
-        """Counts, and what the dashboard's charts show."""
+        """Return the counts and the charts of the dashboard."""
         self.reply(await self.db.fetchval(SHOW_DASHBOARD))
 
 
@@ -149,7 +149,7 @@ BY_CREATION = Cursor(datetime, Id)
 class ActivityLogs(Handler):
     @endpoint(ADMIN, query=LogQuery, returns=list[ActivityLog])
     async def get(self, query: LogQuery) -> None:
-        """What admins did, latest first; `search` looks in admin, target and description."""
+        """List activities of admins, newest first; `search` matches admin, target and description."""
         asked, sought = window(query, BY_CREATION), (query.action, query.search)
         statement = LIST_ACTIVITIES_DEEP if asked.offset else LIST_ACTIVITIES
         rows = await self.db.fetch(statement, *sought, *asked.key, asked.fetch, asked.offset)

@@ -1,4 +1,4 @@
-"""Admins and the people of the platform. Other admins, and accounts that are deleted, do not exist here (404)."""
+"""Influencers and salons as admins see and change them. Admins and deleted accounts answer 404 here."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
@@ -31,7 +31,7 @@ SortOrder = Literal["asc", "desc"]
 
 
 class UserList:
-    """One way to sort users: its statements near the start and further in, and its cursors, which fit no other."""
+    """A sort order of users: its statements for early and for later pages, and its own cursors."""
 
     def __init__(self, sort_by: SortBy, order: SortOrder) -> None:
         self.name, sort = f"{sort_by} {order}", SORTS[sort_by, order]
@@ -62,7 +62,7 @@ class UserQuery(NumberedPaging):
 
 
 class Details(Body):
-    """What an admin may write of a profile; a role's profile takes what it has a column for. `''` clears."""
+    """Profile fields that an admin may set. A profile stores those that its role has; `''` clears."""
 
     phone_no: Annotated[PhoneNo | None, BlankAsNone] = Field(
         None, validation_alias=AliasChoices("phoneNumber", "phoneNo")
@@ -73,7 +73,7 @@ class Details(Body):
     description: Annotated[Description | None, BlankAsNone] = None
 
     def given(self) -> dict[str, Any]:
-        """Columns and values, of the fields that were sent."""
+        """Return columns and values of the fields that were sent."""
         return self.model_dump(include=self.model_fields_set, by_alias=False)
 
 
@@ -137,7 +137,7 @@ ADD_USER = """
 class Users(UserHandler):
     @endpoint(ADMIN, query=UserQuery, returns=list[AdminUser])
     async def get(self, query: UserQuery) -> None:
-        """Influencers and salons; `search` looks in name, e-mail and business name."""
+        """List influencers and salons; `search` matches name, e-mail and business name."""
         listed = LISTS[query.sort_by, query.sort_order]
         asked, sought = window(query, listed.cursor), (query.search, query.role, query.status, query.verified)
         rows = await listed.fetch(self.db, asked, *sought)
@@ -146,7 +146,7 @@ class Users(UserHandler):
 
     @endpoint(ADMIN, body=NewUser, returns=AdminUser, statuses=(201,), errors=("EMAIL_TAKEN", "BUSY"))
     async def post(self, new: NewUser) -> None:
-        """Create an account that can sign in at once: verified, terms accepted."""
+        """Create a verified account that can sign in at once."""
         fault = weakness(new.password, new.email)
         if fault:
             raise Invalid([{"field": "password", "message": fault}])
@@ -163,7 +163,7 @@ def as_json(columns: dict[str, Any]) -> str:
     return orjson.dumps(columns).decode()
 
 
-# A field that was not sent keeps its value, one that was cleared becomes null.
+# An absent field keeps its value; a cleared one becomes null.
 CHANGE_USER = """
     with changed as (
         update users u set (name, email, updated_at) =
@@ -186,12 +186,12 @@ CHANGE_USER = """
 class OneUser(UserHandler):
     @endpoint(ADMIN, returns=AdminUser)
     async def get(self, user_id: str) -> None:
-        """One influencer or salon."""
+        """Return one influencer or salon."""
         self.reply(await self.show(self.db, user_id))
 
     @endpoint(ADMIN, body=UserChanges, returns=AdminUser, errors=("EMAIL_TAKEN",))
     async def put(self, user_id: str, changes: UserChanges) -> None:
-        """Change name, e-mail or profile; what is not sent stays, `''` and null clear."""
+        """Change name, e-mail or profile; absent fields keep their values, `''` and null clear."""
         given = changes.given()
         async with self.db.transaction() as tx:
             if given:
@@ -205,7 +205,7 @@ class OneUser(UserHandler):
 
     @endpoint(ADMIN)
     async def delete(self, user_id: str) -> None:
-        """Delete an account; what others said with it stays theirs."""
+        """Delete an account; its conversations stay readable for the other participants."""
         async with self.db.transaction() as tx:
             await self.show(tx, user_id)
             gone = await self.delete_account(tx, user_id)
@@ -232,12 +232,12 @@ SUSPEND_USER = """
 class SuspendUser(UserHandler):
     @endpoint(ADMIN, body=Suspension, returns=AdminUser, errors=("CONFLICT",))
     async def patch(self, user_id: str, suspension: Suspension) -> None:
-        """Suspend an account: its sessions end and its sockets close, everywhere within a second."""
+        """Suspend an account; its sessions end and its sockets close within a second."""
         async with self.db.transaction() as tx:
             suspended = await tx.fetchrow(SUSPEND_USER, user_id)
             if suspended is None:
                 await self.show(tx, user_id)
-                raise Conflict("This account is suspended already")
+                raise Conflict("This account is already suspended")
             await end_sessions(tx, user_id, "SUSPENDED")
             about = {"reason": suspension.reason} if suspension.reason else {}
             description = describe("Suspended", suspended, suspension.reason)
@@ -263,17 +263,17 @@ ACTIVATE_USER = """
 class UnsuspendUser(UserHandler):
     @endpoint(ADMIN, returns=AdminUser, errors=("CONFLICT",))
     async def patch(self, user_id: str) -> None:
-        """Let a suspended or unverified account in: it is active and verified from now on.
+        """Activate and verify a suspended or unverified account.
 
-        Of an unverified account this confirms the newest sign-up; the others are deleted.
+        For an unverified account this confirms the newest sign-up and deletes the others.
         """
         async with self.db.transaction() as tx:
             activated = await tx.fetchrow(ACTIVATE_USER, user_id)
             if activated is None:
                 await self.show(tx, user_id)
-                raise Conflict("This account is active already")
+                raise Conflict("This account is already active")
             await delete_sign_ups(tx, user_id)  # the account shows the newest one already
-            # A login that overtook the suspension may have left a session, which must not wake up now.
+            # A login at the moment of the suspension may have left a session, which must not become valid again.
             await end_sessions(tx, user_id, "SUSPENDED")
             await self.log(tx, "USER_ACTIVATED", describe("Activated", activated), target_id=user_id)
             user = await self.show(tx, user_id)

@@ -14,7 +14,7 @@ FAILURES = ("INVALID_CREDENTIALS", "INVALID_OTP", "INVALID_TOKEN", "WRONG_PASSWO
 class AttemptHandler(Handler):
     @asynccontextmanager
     async def count_failures(self, email: str | None = None) -> AsyncIterator[None]:
-        """Count the attempt if it fails: per network, and for an e-mail per network and in all."""
+        """Count the attempt if it fails: per network, per e-mail and network, and per e-mail."""
         claims = [Claim(f"auth:{self.network}", "limit_auth_ip", self.limit("limit_auth_ip"))]
         if email:
             claims.append(Claim(f"auth:{self.network}", f"limit_auth:{email}", self.limit("limit_auth")))

@@ -1,4 +1,4 @@
-"""What the public routes of sign-up and sign-in share: codes by mail."""
+"""Codes by mail, which sign-up, sign-in and password reset share."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,7 +32,7 @@ class CodeHandler(AttemptHandler):
 
     @asynccontextmanager
     async def count_sign_up(self, email: str) -> AsyncIterator[None]:
-        """Count a sign-up per network, and its mail; what the server was too busy for does not count."""
+        """Count a sign-up per network, and its mail. It does not count if the server was too busy to serve it."""
         sign_up = [self.network_claim("limit_sign_up")]
         await self.count(sign_up, "Too many sign-ups came from your network; please try again later")
         await self.count_code_mail(email)
@@ -55,13 +55,13 @@ class CodeHandler(AttemptHandler):
         return code, self.services.otps.digest(email, purpose, code)
 
     async def mail_sign_up_code(self, tx: Transaction, email: str, sign_up: SignUp, code: str) -> None:
-        """Queue the mail with the code of a sign-up; it says whose sign-up that is."""
+        """Queue the mail with the code of a sign-up; it names the sign-up's name, role and device."""
         signed_up_at = sign_up.created_at.strftime("%Y-%m-%d %H:%M UTC")
         about = {"name": sign_up.name, "role": sign_up.role.lower(), "device": sign_up.device}
         await self.mail(tx, email, "verify", code=code, minutes=str(OTP_MINUTES), signed_up_at=signed_up_at, **about)
 
     def reply_message(self, message: str, **fields: object) -> None:
-        """A sentence and its fields, in `data` and at the top level."""
+        """Reply with a sentence and fields, both in `data` and at the top level."""
         self.reply({"message": message, **fields}, message=message, **fields)  # type: ignore[arg-type]
 
     def wrong_code(self, attempts_left: int) -> BadRequest:

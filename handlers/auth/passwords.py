@@ -1,4 +1,4 @@
-"""One's own password, asked for and changed: the same for everybody who has one."""
+"""Check and change the caller's own password, for users and admins."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from db.schemas.fields import Body, Line
 from handlers.auth.attempts import AttemptHandler
 from services.security.passwords import MAX_BYTES, weakness
 
-# To be compared; one that is too long is a wrong one.
+# Compared only, so one that is too long is just wrong.
 Password = Annotated[str, Line(200), about("The present password", "correct-horse-battery")]
 ChosenPassword = Annotated[str, Line(MAX_BYTES), facts.PASSWORD]  # `weakness` checks the rest
 
@@ -31,7 +31,7 @@ class WrongPassword(Forbidden):
 
 FIND_PASSWORD = "select name, email, password_hash from users where id = $1 and status = 'ACTIVE'"  # noqa: S105
 
-# Of two changes at once the second finds another password than the one it was checked against.
+# If two changes run at once, the second one changes nothing: the hash is no longer the one that it checked.
 CHANGE_PASSWORD = """
     update users set password_hash = $2, updated_at = now() where id = $1 and password_hash = $3 returning id
 """  # noqa: S105
@@ -50,7 +50,7 @@ class PasswordHandler(AttemptHandler):
         return account
 
     async def change_password(self, body: NewPassword) -> None:
-        """Set a new password: every other session ends, and a mail tells."""
+        """Set a new password, end every other session, and send a mail about it."""
         account = await self.check_password(body.current_password)
         fault = weakness(body.new_password, account["email"])
         if fault:
@@ -67,4 +67,4 @@ class PasswordHandler(AttemptHandler):
         self.reply(message="Your password is changed")
 
     async def note_change(self, tx: Transaction) -> None:
-        """What else belongs into the transaction."""
+        """Add to the transaction of a change, in subclasses."""

@@ -1,4 +1,4 @@
-"""Sign-in: login, refresh with rotation, and the ends of sessions."""
+"""Sign in, refresh tokens by rotation, and sign out."""
 
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from services.security.tokens import RefreshClaims, TokenError, TokenForged
 
 REFRESH_COOKIE = "refreshToken"
 REFRESH_PATH = "/api/v1/auth"
-REUSE_GRACE_SECONDS = 10  # two tabs that refresh at once both go on
+REUSE_GRACE_SECONDS = 10  # so that two tabs that refresh at the same time both succeed
 
 
 class LogIn(Body):
@@ -98,7 +98,7 @@ FIND_LOGIN = f"""
 """
 
 
-# Comparing takes its time: a password that was replaced meanwhile must not outlive the end of all sessions.
+# The comparison takes time, so this checks under a lock that the password was not replaced meanwhile.
 LOCK_LOGIN = "select id from users where id = $1 and password_hash = $2 and status = 'ACTIVE' for update"
 
 
@@ -139,12 +139,12 @@ class Login(SignInHandler):
         self.reply(answer, **answer)
 
     async def remind_of_code(self, user_id: str, password_hash: str, email: str) -> None:
-        """Mail a new code for the sign-up with this password if none is alive, as often as codes may be mailed."""
+        """Mail a new code for the sign-up with this password if it has no valid one, within the limit of mails."""
         if await has_living_code(self.db, user_id, password_hash):
             return
         try:
             await self.count_code_mail(email)
-        except RateLimited:  # what is told is that the address is not verified, with a mail or without
+        except RateLimited:  # the response says that the address is not verified, with or without a mail
             return
         code, digest = self.new_code(email, "VERIFY")
         async with self.db.transaction() as tx:
@@ -155,7 +155,7 @@ class Login(SignInHandler):
                 await self.mail_sign_up_code(tx, email, sign_up, code)
 
 
-# Whoever comes second with the same token finds another generation once it has the row's lock.
+# A second request with the same token waits for the row lock and then finds another generation.
 ROTATE = """
     update sessions s
     set generation = s.generation + 1, rotated_at = clock_timestamp(),
@@ -180,7 +180,7 @@ class RefreshTokens(SignInHandler):
         errors=("NOT_AUTHENTICATED", "TOKEN_EXPIRED", "INVALID_TOKEN"),
     )  # fmt: skip
     async def post(self, body: Refresh) -> None:
-        """A new pair of tokens for a refresh token, from the body or the cookie; each works once."""
+        """Exchange a refresh token, from the body or the cookie, for a new pair of tokens; each works once."""
         claims = await self.read_token(body)
         seconds = self.services.tokens.refresh_seconds
         session = await self.db.fetchrow(ROTATE, *claims, seconds, self.session_max_seconds)
@@ -195,8 +195,8 @@ class RefreshTokens(SignInHandler):
         self.reply(answer, **answer)
 
     async def read_token(self, body: Refresh) -> RefreshClaims:
-        """Return what the refresh token says. Only a forged one counts as a failed attempt: pages of signed-out users
-        send none or a stale one, and other sites can make them do so."""
+        """Return the claims of the refresh token. Only a forged one counts as a failed attempt: pages of
+        signed-out users send none or a stale one, and other sites can make them do so."""
         try:
             return self.services.tokens.read_refresh(body.refresh_token or self.cookie_token())
         except TokenForged:
@@ -206,14 +206,14 @@ class RefreshTokens(SignInHandler):
             raise wrong_token() from None
 
     def cookie_token(self) -> str:
-        """The cookie counts only for pages of ours: another site must not spend it."""
+        """Return the cookie for requests of our own pages only, so that another site cannot use it up."""
         origin = self.request.headers.get("Origin")
         if origin and origin.rstrip("/") not in self.application.config.origins:
             raise TokenError
         return self.get_cookie(REFRESH_COOKIE) or ""
 
     async def revoke(self, session_id: str | None) -> None:
-        """A token that was used before is in two hands: the whole family ends."""
+        """A reused refresh token means theft, so the whole session is revoked."""
         if session_id:
             await self.db.execute(END_SESSION, session_id, "REUSED")
             await self.application.sessions.settle()
@@ -222,7 +222,7 @@ class RefreshTokens(SignInHandler):
 class Logout(SignInHandler):
     @endpoint(USER)
     async def post(self) -> None:
-        """End this session; its sockets close on every instance."""
+        """Sign out: end this session and close its sockets on every instance."""
         await self.db.execute(END_SESSION, self.caller.session_id, "LOGGED_OUT")
         await self.application.sessions.settle()
         self.clear_cookie(REFRESH_COOKIE, path=self.cookie_path)
@@ -232,7 +232,7 @@ class Logout(SignInHandler):
 class LogoutAll(SignInHandler):
     @endpoint(USER)
     async def post(self) -> None:
-        """End all sessions of the caller, this one included."""
+        """Sign out everywhere: end all sessions of the caller, including this one."""
         await end_sessions(self.db, self.caller.id, "LOGGED_OUT")
         await self.application.sessions.settle()
         self.clear_cookie(REFRESH_COOKIE, path=self.cookie_path)

@@ -122,7 +122,7 @@ class SignUpInfluencer(SignUpAs):
         PUBLIC, body=SignUpForm, returns=SignedUp, top=("userId",), statuses=(201,), errors=("EMAIL_TAKEN", "BUSY")
     )
     async def post(self, new: SignUpForm) -> None:
-        """Sign up as an influencer; a code is mailed."""
+        """Sign up as an influencer; the server mails a code."""
         await self.sign_up(new)
 
 
@@ -133,14 +133,14 @@ class SignUpSalon(SignUpAs):
         PUBLIC, body=SignUpForm, returns=SignedUp, top=("userId",), statuses=(201,), errors=("EMAIL_TAKEN", "BUSY")
     )
     async def post(self, new: SignUpForm) -> None:
-        """Sign up as a salon; a code is mailed."""
+        """Sign up as a salon; the server mails a code."""
         await self.sign_up(new)
 
 
 class VerifyOtp(CodeHandler):
     @endpoint(PUBLIC, body=SignUpCode, returns=Verified, top=("message", "role"), errors=("INVALID_OTP",))
     async def post(self, body: SignUpCode) -> None:
-        """Prove an e-mail address with the mailed code; it confirms the sign-up that it was mailed for.
+        """Verify an e-mail address with the mailed code; this confirms the sign-up that the code belongs to.
 
         The name, role and password of that sign-up count from then on, other sign-ups with the address are deleted.
         With `signUpToken` only the code of that sign-up counts.
@@ -166,9 +166,9 @@ class VerifyOtp(CodeHandler):
 class ResendOtp(CodeHandler):
     @endpoint(PUBLIC, body=ResendCode, returns=Mailed, top=("message", "email"))
     async def post(self, body: ResendCode) -> None:
-        """Mail a new code where one is due; the answer is the same for every address.
+        """Mail a new code if the address waits for one; the response is the same for every address.
 
-        It is the code of the newest sign-up with the address, or of the one that `signUpToken` means.
+        The code belongs to the newest sign-up with the address, or to the one of `signUpToken`.
         """
         await self.count_code_mail(body.email)
         code, digest = self.new_code(body.email, "VERIFY")
@@ -192,7 +192,7 @@ class ForgotPassword(CodeHandler):
 
     @endpoint(PUBLIC, body=ByEmail, returns=Mailed, top=("message", "email"))
     async def post(self, body: ByEmail) -> None:
-        """Mail a code to reset the password with; the answer is the same for every address."""
+        """Mail a code to reset the password; the response is the same for every address."""
         await self.count_code_mail(body.email)
         code, digest = self.new_code(body.email, "RESET")
         async with self.db.transaction() as tx:
@@ -216,7 +216,7 @@ class ResetHandler(CodeHandler):
 class VerifyForgotOtp(ResetHandler):
     @endpoint(PUBLIC, body=ByCode, returns=Mailed, top=("message", "email"), errors=("INVALID_OTP",))
     async def post(self, body: ByCode) -> None:
-        """Check a reset code; it stays usable once, for the reset itself."""
+        """Check a reset code; it can still be used once, for the reset."""
         async with self.count_failures(body.email):
             async with self.db.transaction() as tx:
                 user_id, attempts_left = await self.try_code(tx, body, use=False)

@@ -1,4 +1,4 @@
-"""Files of chat messages: stored by this route before a message may carry them."""
+"""Files of chat messages: a client uploads a file here before it sends a message with it."""
 
 from pathlib import PurePosixPath
 
@@ -14,7 +14,7 @@ FIND_CONVERSATION = """
     select closed_at is not null as closed from conversations where id = $1 and $2 in (low_id, high_id)
 """
 
-# The right to do it may have ended while the file was looked at.
+# The right to upload may have ended while the file was checked.
 ADD_ATTACHMENT = f"""
     with added as (
         insert into attachments (url, conversation_id, uploader_id, file_name, file_size, message_type)
@@ -37,7 +37,7 @@ class Attachments(FileHandler):
         returns=Attachment,
     )
     async def post(self, conversation_id: str, _: FileOnly) -> None:
-        """Upload a picture or PDF (multipart `file`, at most 10 MB) for a message in this conversation."""
+        """Upload a picture or PDF of at most 10 MB, as form file `file`, for a message in this conversation."""
         await self.check_open(self.db, conversation_id)
         file = self.required_file("file", ATTACHMENT_MAX_BYTES)
         accepted = await accept_attachment(file.data)
@@ -65,7 +65,7 @@ class Attachments(FileHandler):
 
 
 def true_name(name: str, extension: str) -> str:
-    """The client's name, but ending as what the file is: no picture is handed on as a program."""
+    """Return the client's file name with the extension of its content, so that a picture cannot pass as a program."""
     suffix = PurePosixPath(name).suffix.lower().replace(".jpeg", ".jpg")
     return name if suffix == f".{extension}" else f"{name[: MAX_FILENAME_CHARS - len(extension) - 1]}.{extension}"
 

@@ -57,7 +57,7 @@ LIST_CONTACTS = f"""
 class Contacts(Handler):
     @endpoint(MEMBER, query=ContactQuery, returns=list[Contact])
     async def get(self, query: ContactQuery) -> None:
-        """Whom the caller is connected to, latest activity first."""
+        """List the caller's contacts, most recently active first."""
         asked = window(query, BY_ACTIVITY)
         rows = await self.db.fetch(LIST_CONTACTS, self.caller.id, query.role, query.search, *asked.key, asked.fetch)
         self.reply_page(page_of(rows, asked, BY_ACTIVITY))
@@ -75,7 +75,7 @@ LIST_CONVERSATIONS = f"""
 class Conversations(Handler):
     @endpoint(MEMBER, query=Paging, returns=list[ListedConversation])
     async def get(self, query: Paging) -> None:
-        """The caller's conversations, read-only ones included, latest activity first."""
+        """List the caller's conversations, including read-only ones, most recently active first."""
         asked = window(query, BY_ACTIVITY)
         rows = await self.db.fetch(LIST_CONVERSATIONS, self.caller.id, *asked.key, asked.fetch)
         self.reply_page(page_of(rows, asked, BY_ACTIVITY))
@@ -88,7 +88,7 @@ FIND_CONVERSATION = f"""
 
 FIND_USER = "select id from users where id = $1 and status <> 'DELETED'"
 
-# Held until the conversation stands: who ends the connection meanwhile closes it afterwards.
+# Locks the connection until the conversation is stored, so that ending the connection also closes it.
 HOLD_CONNECTION = """
     select id from connection_requests
     where least(sender_id, receiver_id) = least($1::uuid, $2::uuid)
@@ -100,7 +100,7 @@ HOLD_CONNECTION = """
 class ConversationWith(Handler):
     @endpoint(MEMBER, returns=Conversation, acts=True)
     async def get(self, other_id: str) -> None:
-        """The conversation with a user one is connected to."""
+        """Return the conversation with a connected user; it is created if it does not exist."""
         conversation = await self.db.fetchval(FIND_CONVERSATION, self.caller.id, other_id)
         if conversation is None:
             if await self.db.fetchval(FIND_USER, other_id) is None:

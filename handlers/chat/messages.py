@@ -41,11 +41,11 @@ class MessageQuery(NumberedPaging):
 
     @property
     def newest(self) -> bool:
-        """Whether the page asked for ends with the newest message."""
+        """Return whether the requested page ends with the newest message."""
         return self.cursor is None and self.before is None and self.after is None and self.page in (None, 1)
 
 
-# A participant gets at least one row, if need be an empty one; a stranger none.
+# A participant gets at least one row, which is empty if there is no message; a stranger gets none.
 LIST_MESSAGES = f"""
     select m.body, m.direction, m.seq from conversations c left join lateral (
         select {Message.sql("m")} as body, 'before' as direction, m.seq from messages m
@@ -74,7 +74,7 @@ BY_SEQ = Cursor(Literal["before", "after"], Seq)
 class Messages(Handler):
     @endpoint(MEMBER, query=MessageQuery, returns=list[Message], acts=True)
     async def get(self, conversation_id: str, query: MessageQuery) -> None:
-        """Messages from old to new. The newest page marks what it shows as read, unless `peek=true`."""
+        """List messages from old to new; the newest page marks them as read unless `peek=true`."""
         asked = window(query, BY_SEQ)
         direction, seq = asked.key
         if query.after is not None or query.before is not None:
@@ -91,12 +91,12 @@ class Messages(Handler):
         if direction != "after":
             page.data.reverse()
         if query.newest and not query.peek and rows:
-            await tell_read(self, conversation_id, rows[0]["seq"])
+            await mark_and_publish(self, conversation_id, rows[0]["seq"])
         self.reply_page(page)
 
     @endpoint(MEMBER, body=NewMessage, returns=Message, limit="limit_message", statuses=(200, 201))
     async def post(self, conversation_id: str, new: NewMessage) -> None:
-        """Send a message; the same clientMessageId again answers the first one."""
+        """Send a message; repeating a clientMessageId returns the first one."""
         sent = await send_message(self.db, conversation_id, self.caller.id, new)
         if sent.notice:
             self.publish(MessageSent(conversation_id, sent.rev, sent.message, self.caller.id))
@@ -104,8 +104,8 @@ class Messages(Handler):
         self.reply(sent.message, status=201 if sent.notice else 200)
 
 
-async def tell_read(handler: Handler, conversation_id: str, seq: int) -> int:
-    """Move the caller's read mark and tell who looks on; answers what is still unread."""
+async def mark_and_publish(handler: Handler, conversation_id: str, seq: int) -> int:
+    """Move the caller's read mark, publish the change, and return the unread count of the conversation."""
     mark = await mark_read(handler.db, conversation_id, handler.caller.id, seq)
     if mark.moved:
         handler.publish(MessageRead(conversation_id, handler.caller.id, mark.seq, mark.read_at))
@@ -116,7 +116,7 @@ async def tell_read(handler: Handler, conversation_id: str, seq: int) -> int:
     return mark.unread_count
 
 
-# Takes the conversation's lock, so that the next statement sees the message as it stays while its rev is handed out.
+# Locks the conversation, so that the message does not change before the next statement takes a rev for it.
 LOCK_MESSAGE = """
     select m.conversation_id, m.sender_id = $2 as mine, c.closed_at is not null as closed,
         case when c.low_id = $2 then c.high_id else c.low_id end as reader_id
@@ -125,7 +125,7 @@ LOCK_MESSAGE = """
     for update of c
 """
 
-# The preview showed the old text, so it follows the message.
+# The preview of the conversation shows the newest message, so it changes too.
 EDIT_MESSAGE = f"""
     with message as (
         update messages m set content = $2, is_edited = true, rev = c.last_rev + 1, updated_at = clock_timestamp()
@@ -172,7 +172,7 @@ class Edit(Body):
 class OneMessage(FileHandler):
     @endpoint(MEMBER, body=Edit, returns=Message, errors=("CONFLICT",))
     async def patch(self, message_id: str, edit: Edit) -> None:
-        """Change the text of one's own message."""
+        """Edit the text of the caller's own message."""
         async with self.db.transaction() as tx:
             found = await self.lock(tx, message_id)
             shown = preview(edit.content)
@@ -186,7 +186,7 @@ class OneMessage(FileHandler):
 
     @endpoint(MEMBER)
     async def delete(self, message_id: str) -> None:
-        """Delete one's own message: its text and file are gone, its place stays."""
+        """Delete the caller's own message; text and file are deleted, a placeholder stays."""
         async with self.db.transaction() as tx:
             found = await self.lock(tx, message_id)
             deleted = await tx.fetchrow(DELETE_MESSAGE, message_id)
@@ -203,7 +203,8 @@ class OneMessage(FileHandler):
         self.reply(message="Message deleted")
 
     async def lock(self, tx: Transaction, message_id: str) -> asyncpg.Record:
-        """Lock the conversation of a message of the caller's, and return it with the one who reads that message."""
+        """Lock the conversation of a message and return it with the message's reader. Raises Forbidden unless the
+        caller sent the message."""
         found = await tx.fetchrow(LOCK_MESSAGE, message_id, self.caller.id)
         if found is None:
             raise NotFound("Message")
@@ -229,11 +230,11 @@ class Unread(Shape):
 class ReadMessage(Handler):
     @endpoint(MEMBER, returns=Unread)
     async def patch(self, message_id: str) -> None:
-        """Everything up to this message is read."""
+        """Mark all messages up to and including this one as read."""
         found = await self.db.fetchrow(FIND_MESSAGE, message_id, self.caller.id)
         if found is None:
             raise NotFound("Message")
-        unread = await tell_read(self, found["conversation_id"], found["seq"])
+        unread = await mark_and_publish(self, found["conversation_id"], found["seq"])
         self.reply({"unreadCount": unread})
 
 

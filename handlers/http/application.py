@@ -1,4 +1,4 @@
-"""The Tornado application: what every handler works with, client addresses, and one log line a request."""
+"""The Tornado application: the parts that handlers use, client addresses, and one log line per request."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ QUIET_PATHS = ("/health", "/metrics")
 class Jobs(Protocol):
     """What the jobs of this instance offer to admins (jobs/loop.py)."""
 
-    scheduled: bool  # whether this instance runs them by itself
+    scheduled: bool  # whether this instance runs jobs on their schedules
     runner: str
 
     @property
@@ -44,7 +44,7 @@ class App(Application):
         **tornado_settings: Any,
     ) -> None:
         super().__init__([], log_function=log_request, **tornado_settings)
-        self.config = resources.settings  # Tornado's own `settings` is another thing
+        self.config = resources.settings  # not `settings`, which is a dictionary of Tornado's
         self.db = resources.db
         self.sessions = resources.sessions
         self.services = resources.services
@@ -55,7 +55,9 @@ class App(Application):
         self.table = table
         self.proxies = [read_network(network) for network in self.config.trusted_proxies]
         self.draining = False
-        self.running: WeakSet[RequestHandler] = WeakSet()  # requests; weakly, for those whose client has gone never end
+        self.running: WeakSet[RequestHandler] = (
+            WeakSet()
+        )  # requests; weak, because one whose client has disconnected may never finish
         table.application = self
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
@@ -65,7 +67,7 @@ class App(Application):
         """Return the client's address behind trusted proxies (services/security/addresses.py)."""
         return client_address(request.remote_ip, request.headers.get("X-Forwarded-For", ""), self.proxies)
 
-    def redis_is_heard(self) -> bool:
+    def redis_is_connected(self) -> bool:
         return self.realtime.relay.healthy
 
 
@@ -73,7 +75,7 @@ def log_request(handler: RequestHandler) -> None:
     request, route = handler.request, getattr(handler.request, "route", None)
     seconds, status = request.request_time(), handler.get_status()
     path = route.path if route else "(unknown)"
-    # Anybody can make up methods, and each label would be kept for ever.
+    # Clients can invent methods, and Prometheus keeps each label for ever.
     method = request.method if request.method in handler.SUPPORTED_METHODS else "(other)"
     answered, duration = request_metrics(method or "", path, status)
     answered.inc()

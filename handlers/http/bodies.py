@@ -15,8 +15,8 @@ from handlers.http.endpoint import JSON_BYTES, Endpoint
 from handlers.http.errors import BodyTooLarge, InvalidJson
 from services.files.multipart import Form, FormTooLarge, Malformed, MultipartReader, UploadedFile
 
-# Of a body that is refused, so much is read and dropped first: most clients read no answer before they have sent all,
-# and find the connection reset instead of a 401 or 413. Tornado's own bound, which says no JSON, is above all of ours.
+# Read and discard at most this much of a rejected body, because most clients read no response before they have sent
+# everything, and would find the connection reset instead of a 401 or 413.
 DRAINED_BYTES = 16 * 1024 * 1024
 MAX_LENGTH_DIGITS = 18
 
@@ -36,7 +36,7 @@ class RequestBody:
     # -- before it arrives -------------------------------------------------------------------------------------------
 
     def expect(self, declared: Endpoint) -> None:
-        """Refuse what is too large by its own word or compressed, or a form where none is taken."""
+        """Refuse a body that is announced as too large, is compressed, or is a form where the route takes none."""
         if "Content-Encoding" in self.headers:
             raise UnsupportedMediaType("Please send the body without Content-Encoding")
         is_form = self.content_type.lower().startswith("multipart/form-data")
@@ -52,28 +52,28 @@ class RequestBody:
                 raise BadRequest(str(error)) from None
 
     def announced(self) -> int:
-        """How long it is said to be; 0 for none, and for chunks."""
+        """Return the announced length; 0 for no body and for a chunked one."""
         length = self.headers.get("Content-Length", "0")
         if not (length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS):
             raise BadRequest("The request is malformed", headers={"Connection": "close"})
         return int(length)
 
     def is_worth_draining(self) -> bool:
-        """Whether a refusal waits until all of it has been read: told before, Tornado closes the connection. Who asks
-        beforehand (Expect), or sends more than anybody reads, is told at once."""
+        """Return whether an error waits until the body has been read; sent earlier, it makes Tornado close the
+        connection. A client that asks first (Expect) or announces too much receives the error at once."""
         try:
             return "Expect" not in self.headers and self.announced() <= DRAINED_BYTES
         except BadRequest:
             return False
 
     def drain(self) -> None:
-        """Keep nothing of what arrives from now on."""
+        """Discard what arrives from now on."""
         self.max_bytes = 0
 
     # -- while it arrives --------------------------------------------------------------------------------------------
 
     def feed(self, chunk: bytes) -> None:
-        """Keep what fits. Faults are told by `check` and `read`: Tornado drops what is raised meanwhile."""
+        """Keep what fits. `check` and `read` raise the faults, because Tornado drops what is raised here."""
         self.size += len(chunk)
         if self.size > self.max_bytes:
             self.content.clear()

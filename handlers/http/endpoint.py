@@ -1,4 +1,4 @@
-"""`@endpoint`: what a method needs and answers, said on the method; serving, guards and API description read it."""
+"""`@endpoint` declares what a method needs and returns. Serving, guards and the API description read it."""
 
 import functools
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ JSON_BYTES = 256 * 1024  # the longest text field is 5,000 characters; this leav
 
 @dataclass(frozen=True)
 class Access:
-    """Who may call: anybody (`roles` is None), or active accounts of these roles."""
+    """Who may call: everyone (`roles` is None), or active accounts of these roles."""
 
     name: str
     roles: frozenset[str] | None = None

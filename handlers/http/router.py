@@ -1,7 +1,7 @@
 """The hand-rolled router: one table of routes, and a tree of path segments in which fixed ones go before `{id}`.
 
-Serving, `make routes`, the access guard and the API description all read the same table. `{name}` takes a UUID,
-anything else there is a 404; `{name:str}` takes any single segment.
+Serving, `make routes`, the access guard and the API description all read the same table. `{name}` matches a
+UUID, and another value is a 404; `{name:str}` matches any single segment.
 """
 
 import re
@@ -54,7 +54,7 @@ class Node:
             self.fixed.setdefault(segments[0], Node()).add(segments[1:], route)
 
     def find(self, segments: list[str], values: list[str]) -> tuple[dict[str, Route], list[str]]:
-        """The routes at a path by method, and the values of its parameters."""
+        """Return the routes of a path by method, and the values of its parameters."""
         if not segments:
             return {m: route for m, route in self.routes.items() if route.accepts(values)}, values
         if segments[0] in self.fixed:

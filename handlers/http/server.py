@@ -32,7 +32,7 @@ log = structlog.get_logger()
 BARE_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 BARE_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 
-MAX_HEADERS = 256  # Tornado parses one in about 10 µs, and serves nobody else meanwhile; browsers send about 20
+MAX_HEADERS = 256  # Tornado needs about 10 µs for each and blocks the loop meanwhile; browsers send about 20
 
 # After a refusal the client may still be sending. Closed at once, the kernel resets the connection, and the client
 # loses the answer (RFC 9112 §9.6). These are bounds for clients that never stop.
@@ -106,7 +106,7 @@ class ClientStream(IOStream):
         super().close(exc_info)
 
     def find_fault(self, exc_info: Any) -> DomainError | None:
-        """Return why the request cannot be served; None if there is no request, or if its handler is at work."""
+        """Return why the request cannot be served; None if there is no request, or if its handler runs."""
         if self.malformed:
             return BadRequest("The request is malformed")
         if isinstance(exc_info, UnsatisfiableReadError):

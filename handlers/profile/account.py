@@ -1,4 +1,4 @@
-"""One's own account: settings, password, and its end."""
+"""The caller's own account: settings, password, deletion."""
 
 from db.errors import NotAuthenticated
 from db.schemas.fields import Body
@@ -14,14 +14,14 @@ GET_SETTINGS = f"select {AccountSettings.sql('u')} from users u where u.id = $1"
 class OwnSettings(Handler):
     @endpoint(USER, returns=AccountSettings)
     async def get(self) -> None:
-        """The caller's account, apart from what the profile says."""
+        """Return the caller's account settings; the profile has a route of its own."""
         self.reply(await self.db.fetchval(GET_SETTINGS, self.caller.id))
 
 
 class ChangePassword(PasswordHandler):
     @endpoint(USER, body=NewPassword, errors=("WRONG_PASSWORD", "BUSY"))
     async def post(self, body: NewPassword) -> None:
-        """Set a new password; every other session ends."""
+        """Change the caller's password; every other session ends."""
         await self.change_password(body)
 
 
@@ -34,7 +34,7 @@ class OwnPassword(Body):
 class DeleteAccount(PasswordHandler, FileHandler):
     @endpoint(MEMBER, body=OwnPassword, errors=("WRONG_PASSWORD", "BUSY"))
     async def delete(self, body: OwnPassword) -> None:
-        """Delete the caller's account; what others said with it stays theirs."""
+        """Delete the caller's account; its conversations stay readable for the other participants."""
         await self.check_password(body.password)
         async with self.db.transaction() as tx:
             if await self.delete_account(tx, self.caller.id) is None:

@@ -1,4 +1,4 @@
-"""All of one's own data as one JSON document, in pieces: no memory and no database connection waits for a reader."""
+"""All data of the caller as one JSON document, sent in pages so that a slow reader holds no database connection."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from handlers.http.base import Handler
 from handlers.http.endpoint import USER, endpoint
 
 PAGE_ROWS = 500
-EXPORT_SECONDS = 300.0  # the longest history over a slow line; whoever takes longer is cut off
+EXPORT_SECONDS = 300.0  # enough for the longest history over a slow line; a slower download is cut off
 
 EXPORT_ACCOUNT = f"select {ExportedAccount.sql('u')} from users u where u.id = $1 and u.status <> 'DELETED'"
 
@@ -54,7 +54,7 @@ EXPORT_CONVERSATIONS = f"""
     order by p.conversation_id limit {PAGE_ROWS}
 """
 
-# One conversation after the other, each from its first message on.
+# Conversation by conversation, each from its first message.
 EXPORT_MESSAGES = f"""
     select {ExportedMessage.sql("m")} as body, m.conversation_id, m.seq
     from conversation_participants p cross join lateral (
@@ -94,7 +94,7 @@ SECTIONS = {
 class ExportData(Handler):
     @endpoint(USER, returns=Export)
     async def get(self) -> None:
-        """Everything that is stored about the caller, but secrets."""
+        """Download all stored data of the caller, without secrets."""
         account = await self.db.fetchval(EXPORT_ACCOUNT, self.caller.id)
         if account is None:
             raise NotAuthenticated
@@ -112,7 +112,7 @@ class ExportData(Handler):
         self.finish(b"}}")
 
     async def pass_on(self, piece: bytes) -> None:
-        """Send it, and wait until the reader has taken it."""
+        """Send a piece and wait until the client has received it."""
         self.write(piece)
         await self.flush()
 

@@ -1,4 +1,4 @@
-"""Profiles: one's own, its changes and its picture, and those of others."""
+"""Profiles: read and change the caller's own, upload its picture, view another user's."""
 
 import re
 from typing import Annotated, Any
@@ -23,12 +23,12 @@ GET_PROFILE = f"select {Profile.sql('u')} from users u where u.id = $1"
 class OwnProfile(Handler):
     @endpoint(USER, returns=Profile)
     async def get(self) -> None:
-        """The caller's profile, with social accounts and counts."""
+        """Return the caller's profile, with social accounts and counts."""
         self.reply(await self.db.fetchval(GET_PROFILE, self.caller.id))
 
 
 def is_blank(value: Any) -> bool:
-    """What the web client sends for a field that it did not load."""
+    """Return whether a value is what the web client sends for a field that it did not load."""
     if isinstance(value, list):
         return all(is_blank(part) for part in value)
     return isinstance(value, str) and not value.strip()
@@ -39,7 +39,7 @@ EMPTY_LIST = re.compile(r"\s*\[\s*\]\s*")  # as a form writes it
 
 
 class ProfileChanges(InfluencerFields, SalonFields):
-    """Fields of both roles; those of the other one are ignored. Absent, '' and [] mean unchanged, null clears."""
+    """Fields of both roles; those of the other role are ignored. Absent, '' and [] mean unchanged; null clears."""
 
     name: Name | None = None
     profile_pic: Annotated[None, about("null removes the picture; a new one comes as a file", None)] = None
@@ -75,7 +75,7 @@ class UpdateProfile(FileHandler):
         errors=("FORBIDDEN", "NOT_FOUND"),
     )
     async def put(self, changes: ProfileChanges) -> None:
-        """Change fields of the caller's profile; JSON or multipart with `profilePic`."""
+        """Change fields of the caller's profile, as JSON or as a form with `profilePic`."""
         columns = changes.model_dump(exclude_unset=True)
         name = columns.pop("name", None)
         picture = await self.optional_picture("profilePic")
@@ -102,7 +102,7 @@ class UploadPicture(FileHandler):
         errors=("NOT_FOUND",),
     )
     async def post(self, _: FileOnly) -> None:
-        """Replace the caller's picture: multipart `profilePic`, at most 5 MiB."""
+        """Replace the caller's picture with the form file `profilePic` of at most 5 MiB."""
         picture = await accept_picture(self.required_file("profilePic", PICTURE_MAX_BYTES).data)
         async with self.stored_picture(picture) as url, self.db.transaction() as tx:
             unused = await change_profile(tx, self.caller.id, self.caller.role, {"profile_pic": url})
@@ -110,7 +110,7 @@ class UploadPicture(FileHandler):
         self.reply({"profilePic": url}, message="Your picture is updated")
 
 
-# The profile, and at most once per viewer and day a notice to whom it belongs, if that one is of the other role.
+# Also notifies the owner of the profile if the viewer has the other role, at most once per viewer and day.
 VIEW_PROFILE = f"""
     with viewed as (
         select * from users u
@@ -144,7 +144,7 @@ VIEW_PROFILE = f"""
 class ProfileOf(Handler):
     @endpoint(USER, returns=SeenProfile, acts=True)
     async def get(self, user_id: str) -> None:
-        """What others see of a user, and how the caller stands with them."""
+        """Return a user's public profile, with the connection status between the caller and the user."""
         row = await self.db.fetchrow(VIEW_PROFILE, self.caller.id, user_id)
         if row is None:
             raise NotFound("User")

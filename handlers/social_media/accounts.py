@@ -1,4 +1,4 @@
-"""An influencer's Instagram and TikTok accounts: connecting, syncing, proving whose they are, disconnecting."""
+"""An influencer's Instagram and TikTok accounts: connect, synchronise, verify ownership, disconnect."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ from services.social.profiles import Platform, SocialProfile, read_username
 from services.social.scrapes import Fetched
 from services.tiktok.revocations import revoke_now
 
-# A profile that somebody has just had fetched is as good as a new one, and free.
+# A profile that another caller fetched within this time is used again, because each scrape costs money.
 SHARED_SECONDS = 3600.0
 PROVEN = {"isVerified": Annotated[bool, about("Whether the account is proven now", True)]}
 CODE = {"verificationCode": Annotated[str, about("To be put into the bio", "encer-7K2M9QXA")]}
@@ -76,7 +76,7 @@ LIST_ACCOUNTS = f"""
 class Accounts(Handler):
     @endpoint(INFLUENCER, query=Paging, returns=list[OwnAccount], data_as="accounts")
     async def get(self, query: Paging) -> None:
-        """One's connected accounts: one a platform at most."""
+        """List the caller's connected accounts, at most one per platform."""
         accounts = [row[0] for row in await self.db.fetch(LIST_ACCOUNTS, self.caller.id)]
         self.reply(accounts, accounts=accounts, pageInfo={"nextCursor": None, "hasMore": False})
 
@@ -111,7 +111,7 @@ FIND_RIVAL = """
 
 class ConnectHandler(SocialHandler):
     async def connect(self, username: str) -> None:
-        """Fetch the profile and store it; nobody pays for a handle that somebody else has proven."""
+        """Fetch the profile and store it. A handle that another user has proven is refused before the paid scrape."""
         self.services.scrapes.ensure_configured()
         if await self.db.fetchval(FIND_RIVAL, self.caller.id, self.platform, username):
             raise HandleTaken
@@ -155,7 +155,7 @@ class ConnectInstagram(ConnectHandler):
         errors=("HANDLE_TAKEN", *SCRAPE_ERRORS),
     )  # fmt: skip
     async def post(self, body: InstagramHandle) -> None:
-        """Connect a public Instagram profile; `verificationCode` put into its bio proves that it is one's own."""
+        """Connect a public Instagram profile; `verificationCode` in its bio proves ownership."""
         await self.connect(body.username)
 
 
@@ -167,7 +167,7 @@ class ConnectTikTok(ConnectHandler):
         errors=("HANDLE_TAKEN", *SCRAPE_ERRORS),
     )  # fmt: skip
     async def post(self, body: TikTokHandle) -> None:
-        """Connect a public TikTok profile; `verificationCode` put into its bio proves that it is one's own."""
+        """Connect a public TikTok profile; `verificationCode` in its bio proves ownership."""
         await self.connect(body.username)
 
 
@@ -183,7 +183,7 @@ class SyncHandler(SocialHandler):
                 account=account["body"],
                 cached=True,
                 cacheAge=account["age"],
-                message=f"The numbers are fresh; they are fetched anew after {SYNC_DAYS} days",
+                message=f"The numbers are up to date; they are fetched again after {SYNC_DAYS} days",
             )
             return
         profile, fetched_at = await self.fetch(account)
@@ -214,7 +214,7 @@ class SyncInstagram(SyncHandler):
 
     @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE, errors=SYNC_ERRORS)
     async def post(self, body: AccountId) -> None:
-        """Fetch the numbers of an Instagram account anew, unless they are younger than 7 days."""
+        """Fetch the numbers of an Instagram account again if they are older than 7 days."""
         self.services.scrapes.ensure_configured()
         await self.sync(body.account_id)
 
@@ -224,7 +224,7 @@ class SyncTikTok(SyncHandler):
 
     @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE, errors=SYNC_ERRORS)
     async def post(self, body: AccountId) -> None:
-        """Fetch the numbers of a TikTok account anew, unless they are younger than 7 days."""
+        """Fetch the numbers of a TikTok account again if they are older than 7 days."""
         if not self.services.tiktok.oauth.configured:
             self.services.scrapes.ensure_configured()
         await self.sync(body.account_id)
@@ -239,7 +239,7 @@ class VerifyAccount(SocialHandler):
         errors=("CODE_NOT_FOUND", "HANDLE_TAKEN", "CONFLICT", *SCRAPE_ERRORS),
     )
     async def post(self, account_id: str) -> None:
-        """Fetch the profile now and look for the code in its bio; 409 CODE_NOT_FOUND if it is not there."""
+        """Fetch the profile now and search its bio for the code; 409 CODE_NOT_FOUND if it is missing."""
         self.services.scrapes.ensure_configured()
         account = await self.load(account_id, None)
         if not account["is_active"]:
@@ -251,17 +251,17 @@ class VerifyAccount(SocialHandler):
         self.reply(body, account=body, isVerified=True, message=f"@{account['username']} is yours")
 
     async def prove(self, account: asyncpg.Record) -> Any:
-        """Looks at the profile as it is now; the numbers that come along are stored, code or no code."""
+        """Fetch the profile as it is now, store its numbers, and raise CODE_NOT_FOUND if its bio lacks the code."""
         platform, username = account["platform"], account["username"]
         code = await self.db.fetchval(ISSUE_CODE, account["id"], new_code())
         try:
             async with asyncio.timeout(self.services.scrapes.timeout):
-                found = await self.look(platform, username)
+                found = await self.scrape(platform, username)
                 if found.started_at < account["asked_at"] and not shows_code(found.profile.biography, code):
-                    # It was shared with somebody who asked earlier: the code may have been put there since.
-                    found = await self.look(platform, username)
+                    # Another caller started this scrape earlier, and the code may have been added to the bio since.
+                    found = await self.scrape(platform, username)
         except TimeoutError:
-            raise VendorTimeout("apify", "two looks in the time of one") from None
+            raise VendorTimeout("apify", "two scrapes took longer than one may") from None
         proven = shows_code(found.profile.biography, code)
         async with self.db.transaction() as tx:
             if proven:
@@ -281,7 +281,7 @@ class VerifyAccount(SocialHandler):
             )
         return body
 
-    async def look(self, platform: Platform, username: str) -> Fetched:
+    async def scrape(self, platform: Platform, username: str) -> Fetched:
         return await self.services.scrapes.fetch(platform, username, requested_by=self.caller.id)
 
 
@@ -316,12 +316,12 @@ class InstagramAccount(AccountHandler):
 
     @endpoint(INFLUENCER, returns=OwnAccountWithPosts, data_as="account", beside=AGE)
     async def get(self, account_id: str) -> None:
-        """One's Instagram account with its newest posts, as last fetched; `cacheAge` in seconds."""
+        """Return the caller's Instagram account with its newest posts, as last fetched; `cacheAge` is in seconds."""
         await self.show(account_id)
 
     @endpoint(INFLUENCER)
     async def delete(self, account_id: str) -> None:
-        """Disconnect one's Instagram account: it goes, its posts with it."""
+        """Disconnect the caller's Instagram account and delete its posts."""
         await self.disconnect(self.platform, account_id)
 
 
@@ -330,19 +330,19 @@ class TikTokAccount(AccountHandler):
 
     @endpoint(INFLUENCER, returns=OwnAccountWithPosts, data_as="account", beside=AGE)
     async def get(self, account_id: str) -> None:
-        """One's TikTok account with its newest posts, as last fetched; `cacheAge` in seconds."""
+        """Return the caller's TikTok account with its newest posts, as last fetched; `cacheAge` is in seconds."""
         await self.show(account_id)
 
     @endpoint(INFLUENCER)
     async def delete(self, account_id: str) -> None:
-        """Disconnect one's TikTok account: it goes, its posts with it, and its tokens are revoked."""
+        """Disconnect the caller's TikTok account, delete its posts and revoke its tokens."""
         await self.disconnect(self.platform, account_id)
 
 
 class AccountOfPlatform(AccountHandler):
     @endpoint(INFLUENCER)
     async def delete(self, platform: str) -> None:
-        """Disconnect one's account of a platform, by its name."""
+        """Disconnect the caller's account of the platform with this name."""
         if platform.upper() not in get_args(Platform):
             raise NotFound("Platform")
         await self.disconnect(platform.upper())

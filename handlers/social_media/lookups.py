@@ -1,4 +1,4 @@
-"""Public profiles of anybody on Instagram and TikTok: fetched once, then everybody's for a week."""
+"""Look-ups of public Instagram and TikTok profiles. A result serves all callers for a week."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from services.social.profiles import COUNTS, Platform, iso, read_username
 from services.social.scrapes import Fetched
 
 KNOWN_SECONDS = 7 * 86400.0
-UNKNOWN_SECONDS = 600.0  # that there is no such profile, or a private one, may change by the minute
+UNKNOWN_SECONDS = 600.0  # a missing or private profile may become visible soon
 
-BY_PLACE = Cursor(int)  # in a list that is fetched whole
+BY_INDEX = Cursor(int)  # the scrape returns all videos at once
 
 
 LOOKUP_ERRORS = ("VALIDATION_ERROR", *SCRAPE_ERRORS)
@@ -22,7 +22,7 @@ LOOKUP_ERRORS = ("VALIDATION_ERROR", *SCRAPE_ERRORS)
 
 class LookUpHandler(Handler):
     async def look_up(self, platform: Platform, text: str) -> Fetched:
-        """From memory if it is there; only what has to be paid for counts against the caller's limit."""
+        """Return a stored result, or scrape the profile. Only a scrape counts against the caller's limit."""
         scrapes = self.services.scrapes
         scrapes.ensure_configured()
         try:
@@ -49,9 +49,9 @@ def age_of(found: Fetched) -> dict[str, Any]:
 
 def describe(found: Fetched) -> dict[str, Any]:
     profile = found.profile
-    told = profile.model_dump(include=set(PublicProfile.model_fields))
+    fields = profile.model_dump(include=set(PublicProfile.model_fields))
     return PublicProfile(
-        **told | {name: told[name] or 0 for name in COUNTS},
+        **fields | {name: fields[name] or 0 for name in COUNTS},
         platform_username=profile.username,
         is_verified=profile.is_verified_by_platform,
         fetched_at=iso(found.finished_at) or "",
@@ -61,28 +61,28 @@ def describe(found: Fetched) -> dict[str, Any]:
 class LookUpInstagram(LookUpHandler):
     @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True, errors=LOOKUP_ERRORS)
     async def get(self, username: str) -> None:
-        """A public Instagram profile; `cacheAge` in seconds."""
+        """Return a public Instagram profile; `cacheAge` is in seconds."""
         await self.show("INSTAGRAM", username)
 
 
 class LookUpTikTok(LookUpHandler):
     @endpoint(USER, returns=PublicProfile, data_as="profile", beside=AGE, acts=True, errors=LOOKUP_ERRORS)
     async def get(self, username: str) -> None:
-        """A public TikTok profile; `cacheAge` in seconds."""
+        """Return a public TikTok profile; `cacheAge` is in seconds."""
         await self.show("TIKTOK", username)
 
 
 class ListTikTokVideos(LookUpHandler):
     @endpoint(USER, query=Paging, returns=list[Video], data_as="videos", beside=AGE, acts=True, errors=LOOKUP_ERRORS)
     async def get(self, username: str, query: Paging) -> None:
-        """The newest videos of a public TikTok profile."""
-        asked = window(query, BY_PLACE)
+        """List the newest videos of a public TikTok profile."""
+        asked = window(query, BY_INDEX)
         found = await self.look_up("TIKTOK", username)
         videos = found.profile.metadata.get("recentVideos", [])
         start = max(0, asked.key[0] or 0)
         end = start + asked.limit
         more = end < len(videos)
-        page_info = {"nextCursor": BY_PLACE.encode((end,)) if more else None, "hasMore": more}
+        page_info = {"nextCursor": BY_INDEX.encode((end,)) if more else None, "hasMore": more}
         self.reply(videos[start:end], videos=videos[start:end], pageInfo=page_info, **age_of(found))
 
 

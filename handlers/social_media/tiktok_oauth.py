@@ -34,9 +34,9 @@ from services.tiktok.revocations import revoke_now
 log = structlog.get_logger()
 
 OPEN_STATES = 5  # of a user; a sixth sign-in that has begun ends the oldest, used up or not
-EXCHANGE_SECONDS = 45.0  # a token, a profile and two pages of videos; somebody looks at an empty page meanwhile
+EXCHANGE_SECONDS = 45.0  # a token, a profile and two pages of videos, while the browser waits
 LOST_SECONDS = 60  # after so long the first of several requests has ended or died
-LOOK_SECONDS = 0.5  # between looks for its outcome
+POLL_SECONDS = 0.5  # between two queries for its outcome
 PAGE = "/social-media"  # of the web client
 MAX_PARAMETER = 4096
 
@@ -55,7 +55,7 @@ BEGIN = """
 class BeginOAuth(Handler):
     @endpoint(INFLUENCER, returns=TikTokSignIn, top=("authUrl",), acts=True, errors=("NOT_CONFIGURED",))
     async def get(self) -> None:
-        """Where to send the person, to let TikTok ask whether we may read their numbers; good for ten minutes."""
+        """Return the address at TikTok where the user gives consent; it expires after ten minutes."""
         oauth, state_id = self.services.tiktok.oauth, str(uuid4())
         pkce = new_pkce_pair(oauth.redirect_uri)
         state = self.services.oauth_states.sign(OAuthState(state_id, self.caller.id, self.caller.session_id))
@@ -67,7 +67,7 @@ class BeginOAuth(Handler):
         self.reply({"authUrl": auth_url}, message="Please continue at TikTok", authUrl=auth_url)
 
 
-# The first answer uses a state up, whatever becomes of it.
+# The first callback uses the state, whether the sign-in succeeds or fails.
 TAKE_STATE = """
     with unused as (
         select id, verifier from oauth_states
@@ -82,7 +82,7 @@ TAKE_STATE = """
 
 END_STATE = "update oauth_states set outcome = $2 where id = $1 and outcome is null"
 
-# Null while the first request goes on; the outcome of one whose instance has died is never known.
+# Null while the first request runs. If its instance has died, the outcome stays unknown.
 SHOW_OUTCOME = f"""
     select coalesce(outcome, case when answered_at < now() - interval '{LOST_SECONDS} seconds' then 'unavailable' end)
         as outcome
@@ -94,15 +94,15 @@ CONNECTED = "connected"
 
 
 class SignInRefused(Exception):
-    """The sign-in ends here; says why, in a word for the web client."""
+    """The sign-in has failed. The argument is the reason, one word for the web client."""
 
 
 class OAuthCallback(Handler):
-    """Whatever happens, the person lands on a page of the web client that says so."""
+    """Every outcome, errors included, redirects to a page of the web client."""
 
     @endpoint(PUBLIC, statuses=(302,), acts=True, fails=False)
     async def get(self) -> None:
-        """TikTok sends people back to this; always a redirect to the web client. A reload leads where the first did."""
+        """Finish a sign-in at TikTok and redirect to the web client; a reload is redirected like the first request."""
         given = self.read_parameters()
         try:
             state = self.read_state(given.get("state", ""))
@@ -120,7 +120,7 @@ class OAuthCallback(Handler):
             raise SignInRefused("invalid_state") from None
 
     async def answer(self, state: OAuthState, given: dict[str, str]) -> str:
-        """Sign in once for a state, and return the outcome, which repeated requests with the same code get too."""
+        """Sign in once per state and return the outcome; repeated requests with the same code receive it too."""
         answer_hash = sha256((given.get("code") or given.get("error", "")).encode()).digest()
         verifier = await self.db.fetchval(TAKE_STATE, *state, answer_hash)
         if verifier is None:
@@ -141,7 +141,7 @@ class OAuthCallback(Handler):
         return outcome
 
     async def first_outcome(self, state: OAuthState, answer_hash: bytes) -> str:
-        """Wait for the request that has used the state up, on any instance. Raises SignInRefused for another code."""
+        """Wait for the request that used the state, on any instance. Raises SignInRefused for another code."""
         while True:
             row = await self.db.fetchrow(SHOW_OUTCOME, *state, answer_hash)
             if row is None:
@@ -149,7 +149,7 @@ class OAuthCallback(Handler):
             outcome: str | None = row["outcome"]
             if outcome:
                 return outcome
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def sign_in(
         self, state: OAuthState, verifier: bytes, given: dict[str, str], deadline: asyncio.Timeout
@@ -166,7 +166,7 @@ class OAuthCallback(Handler):
             if tokens.missing_scopes:
                 raise SignInRefused("missing_permissions")
             profile = await tiktok.read(tokens)
-            deadline.reschedule(None)  # what is stored is not given back; the waits of the database have their bounds
+            deadline.reschedule(None)  # tokens must not expire half-stored; the database has its own time-outs
             await self.store(state, profile, tokens)
         except BaseException:
             await tiktok.discard(tokens)
@@ -193,7 +193,7 @@ class OAuthCallback(Handler):
                 tx.after_commit(self.publish, NotificationReceived(*notice))
 
     def read_parameters(self) -> dict[str, str]:
-        """What came with the address, however odd."""
+        """Return the query parameters; malformed and overlong ones are left out."""
         try:
             given = parse_qs(self.request.query, errors="replace", max_num_fields=50)
         except ValueError:
@@ -206,7 +206,7 @@ class OAuthCallback(Handler):
         self.redirect(f"{self.application.config.frontend_url[0].rstrip('/')}{PAGE}?{urlencode(query)}")
 
     def fail(self, error: DomainError) -> None:
-        """What is refused before the method, and defects of ours: a redirect too."""
+        """Redirect for errors before the method and for defects, too."""
         self.send_back(error.code.lower())
 
 
