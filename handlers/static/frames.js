@@ -12,7 +12,7 @@ export class FrameLog {
       h("option", { value: "" }, "Both directions"), h("option", { value: "sent" }, "Sent"), h("option", { value: "received" }, "Received"));
     this.count = h("span", { class: "muted" }, "0 frames");
     this.element = h("section", { class: "frames", "aria-label": `Frames of ${name}` },
-      h("div", { class: "row" }, h("h4", {}, "Frames"), this.count),
+      h("div", { class: "row" }, h("h3", {}, "Frames"), this.count),
       h("div", { class: "row" },
         field("Filter", this.words), field("Direction", this.direction),
         h("button", { type: "button", onclick: () => this.clear() }, "Clear")),

@@ -13,15 +13,16 @@ export class Pane {
   constructor(name, offered) {
     this.name = name;
     this.offered = offered;
-    this.title = h("h3", {}, name);
+    this.title = h("h2", {}, name);
     this.status = h("span", { class: "state", role: "status", "aria-label": `State of ${name}` });
     this.badge = h("span", { class: "badge" });
+    this.out = h("button", { type: "button", hidden: true, onclick: () => this.signOut() }, "Sign out");
     this.note = h("p", { class: "note", role: "alert" });
     this.log = new FrameLog(name);
     this.talk = new Talk(name);
     this.body = h("div", { class: "pane-body" });
     this.element = h("section", { class: "card pane", "aria-label": name },
-      h("header", {}, this.title, this.badge, this.status), this.note, this.body);
+      h("header", {}, this.title, this.badge, this.status, this.out), this.note, this.body);
     this.showSignIn();
   }
 
@@ -35,6 +36,10 @@ export class Pane {
     this.status.textContent = "Signed out";
     this.status.dataset.state = "closed";
     this.note.textContent = sentence;
+    this.out.hidden = true;
+    this.joined = undefined;
+    this.session = null;
+    this.button = null;
     this.body.replaceChildren(signInForm({ onSession: (session) => this.showConsole(session), offered: this.offered }));
     this.body.className = "pane-body";
   }
@@ -44,6 +49,8 @@ export class Pane {
     this.title.textContent = session.user.name;
     this.note.textContent = "";
     this.button = {};
+    this.out.hidden = false;
+    this.talk.clear("Connect, choose a conversation and join it.");
     const press = (key, label, act, attributes = {}) =>
       (this.button[key] = h("button", { type: "button", onclick: () => this.run(act), ...attributes }, label));
     this.conversations = h("select", {});
@@ -57,8 +64,7 @@ export class Pane {
         press("resume", "Resume", () => this.socket.connect()),
         press("elsewhere", "Log out elsewhere", () => session.call("POST", "auth/logout-all"), {
           title: "Ends all sessions by REST, as another device would. The server closes the socket with 4403.",
-        }),
-        press("out", "Sign out", () => this.signOut())),
+        })),
       h("div", { class: "row" }, field("Conversation", this.conversations),
         press("join", "Join", () => this.join()), press("leave", "Leave", () => this.leave())),
       this.talk.element,
@@ -95,7 +101,7 @@ export class Pane {
     const ready = state === "ready";
     const joined = ready && this.joined !== undefined;
     const enabled = {
-      connect: state === "closed" || state === "waiting", cut: ready, resume: state === "cut", elsewhere: true, out: true,
+      connect: state === "closed" || state === "waiting", cut: ready, resume: state === "cut", elsewhere: true,
       join: ready && !joined, leave: joined, send: joined, read: joined,
     };
     for (const [name, button] of Object.entries(this.button)) button.disabled = !enabled[name];
@@ -175,11 +181,9 @@ export class Pane {
   }
 
   async signOut() {
-    this.socket.close();
-    await this.session.call("POST", "auth/logout").catch(() => {}); // it had ended already
-    this.joined = undefined;
-    this.talk.clear("Sign in, choose a conversation and join it.");
+    const { session } = this;
     this.showSignIn();
+    await session.call("POST", "auth/logout").catch(() => {}); // it had ended already
   }
 
   // -- what the server says ---------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ export function renderReference(document_) {
   const channel = document_.channels.socket;
   const messages = Object.entries(channel.messages);
   const commands = messages.filter(([key]) => key.startsWith("client."));
-  const answers = messages.filter(([key]) => key.startsWith("ack.") || key === "error" || key === "pong");
+  const answers = messages.filter(([key]) => key === "error" || key === "pong"); // acks stand with their commands
   const events = messages.filter(([key]) => !key.includes(".") && key !== "error" && key !== "pong");
   const schemas = document_.components.schemas;
   const groups = [["Commands", commands], ["Answers", answers], ["Events", events]];
@@ -17,28 +17,34 @@ export function renderReference(document_) {
         h("h3", {}, "More"), h("ul", {}, [["close-codes", "close codes"], ["reasons", "reasons"], ["limits", "limits"]].map(([id, name]) => h("li", {}, h("a", { href: `#${id}` }, name))))),
       h("div", { class: "entries" },
         h("div", { class: "card entry" }, markdown(document_.info.description.split("## ")[0])),
-        groups.flatMap(([title, entries]) => entries.map(([key, message]) => entry(key, title, message, schemas))),
+        commands.map(([key, message]) => entry(key, "client → server", message, schemas, channel.messages[`ack.${short(key)}`])),
+        [...answers, ...events].map(([key, message]) => entry(key, "server → client", message, schemas)),
         lists(channel))),
   ];
 }
 
 function short(key) {
-  return key.startsWith("ack.") ? `ack of ${key.slice(4)}` : key.replace("client.", "");
+  return key.replace("client.", "");
 }
 
 function resolve(schema, schemas) {
   return schema.$ref ? schemas[schema.$ref.split("/").at(-1)] : schema;
 }
 
-function entry(key, group, message, schemas) {
-  const payload = resolve(message.payload, schemas);
-  const data = resolve(payload.properties.data, schemas);
-  const way = group === "Commands" ? "client → server" : "server → client";
+function entry(key, way, message, schemas, ack) {
   return h("article", { class: "card entry", id: key },
     h("header", {}, h("h3", {}, short(key)), h("span", { class: "way" }, way)),
     markdown(message.description),
-    fields(short(key), data, schemas),
-    h("pre", { tabindex: "0", role: "region", "aria-label": `Example of ${short(key)}` }, JSON.stringify(message.examples[0].payload, null, 2)));
+    frame(short(key), message, schemas),
+    ack ? [h("h4", {}, "Its ack"), frame(`the ack of ${short(key)}`, ack, schemas)] : null);
+}
+
+function frame(name, message, schemas) {
+  const data = resolve(resolve(message.payload, schemas).properties.data, schemas);
+  return [
+    fields(name, data, schemas),
+    h("pre", { tabindex: "0", role: "region", "aria-label": `Example of ${name}` }, JSON.stringify(message.examples[0].payload, null, 2)),
+  ];
 }
 
 function fields(name, data, schemas) {
@@ -47,7 +53,7 @@ function fields(name, data, schemas) {
     h("code", {}, field), typeOf(schema, schemas), object.required?.includes(field) ? "always" : "optional",
     inline(schema.description ?? resolve(schema, schemas)?.description ?? ""),
   ]);
-  return rows.length ? table(`Fields of ${name}`, ["field", "type", "present", "meaning"], rows) : h("p", { class: "muted" }, "No fields.");
+  return rows.length ? table(`Fields of ${name}`, ["field", "type", "present", "meaning"], rows) : h("p", { class: "muted" }, "Without data.");
 }
 
 function typeOf(schema, schemas) {
@@ -67,5 +73,5 @@ function lists(channel) {
     ["reasons", "Reasons", ["event", "reason", "meaning"], reasons],
     ["limits", "Limits", ["what", "limit"], channel["x-limits"].map(({ what, limit }) => [inline(what), inline(limit)])],
   ];
-  return sections.map(([id, title, head, rows]) => h("section", { class: "card entry", id, "aria-label": title }, h("h3", {}, title), table(title, head, rows)));
+  return sections.map(([id, title, head, rows]) => h("article", { class: "card entry", id }, h("h3", {}, title), table(title, head, rows)));
 }

@@ -39,6 +39,17 @@ async function addToken(request) {
   return request;
 }
 
+// What screen readers and keyboards miss in Swagger UI: names of fields and of buttons with a picture alone, and boxes that scroll.
+function mend() {
+  for (const button of ui.querySelectorAll("button:not([aria-label])")) {
+    if (!button.textContent.trim()) button.setAttribute("aria-label", button.title || "Copy or download");
+  }
+  for (const input of ui.querySelectorAll(":is(input, select, textarea):not([aria-label], [id])")) {
+    input.setAttribute("aria-label", input.closest("tr")?.querySelector(".parameter__name")?.textContent || input.placeholder || "Value");
+  }
+  for (const box of ui.querySelectorAll("pre:not([tabindex])")) box.tabIndex = 0;
+}
+
 showForm();
 const response = await fetch(new URL("openapi.json", ROOT), { headers: { Accept: "application/json" } });
 if (response.ok) {
@@ -50,10 +61,11 @@ if (response.ok) {
     docExpansion: "none",
     defaultModelsExpandDepth: -1,
     filter: true,
-    deepLinking: true,
+    syntaxHighlight: false,
     requestInterceptor: addToken,
     validatorUrl: null,
   });
+  new MutationObserver(mend).observe(ui, { childList: true, subtree: true });
 } else {
   ui.replaceChildren(h("p", { class: "note" }, `The description cannot be read: the server answered ${response.status}. Reload the page.`));
 }

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 export class Talk {
   constructor(name) {
     this.element = h("div", { class: "talk", role: "log", tabindex: "0", "aria-label": `Conversation of ${name}` });
-    this.clear("Sign in, choose a conversation and join it.");
+    this.clear("");
   }
 
   clear(hint) {

@@ -1,0 +1,170 @@
+"""The pages in a real browser: two people talk in the console, every request can be tried, nobody is kept out."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Locator, Page
+
+from db.packaged.servers import free_port
+from server import Instance
+from tests.helpers.browser import PersonPane, find_browser, open_browser, open_page, serious_findings
+from tests.helpers.factories import PASSWORD, People
+from tests.helpers.programs import needs_program
+
+pytestmark = [] if find_browser() else needs_program("chromium", package="chromium")
+
+
+@pytest.fixture(scope="module")
+def site(io_loop, settings, servers) -> Iterator[Instance]:
+    """A server whose PUBLIC_URL is where the browser finds it."""
+    port = free_port()
+    update = {"port": port, "public_url": f"http://127.0.0.1:{port}"}
+    config = settings.model_copy(update=update)
+    for name in ("own_origins", "public_path"):
+        config.__dict__.pop(name, None)  # copied with the settings, where a test has read them
+    instance = Instance(config, servers)
+    io_loop.run_sync(instance.start)
+    yield instance
+    io_loop.run_sync(instance.stop)
+
+
+@asynccontextmanager
+async def visit(site: Instance, **options) -> AsyncIterator[Page]:
+    """A page that complains of nothing and loads nothing from elsewhere."""
+    complaints: list[str] = []
+    async with open_browser() as browser, open_page(browser, **options) as page:
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if "Security Policy" in said.text else None)
+        page.on("request", lambda asked: complaints.append(asked.url) if is_foreign(asked.url, site) else None)
+        yield page
+    assert complaints == []
+
+
+def is_foreign(url: str, site: Instance) -> bool:
+    return urlsplit(url).scheme in ("http", "https", "ws", "wss") and urlsplit(url).port != site.port
+
+
+@pytest.fixture
+def people(site, instance) -> People:
+    """Made through the site; `instance` empties the tables afterwards."""
+    return People(site)
+
+
+def address(site: Instance, path: str) -> str:
+    return f"{site.settings.public_url}{path}"
+
+
+async def two_people(page: Page, site: Instance, people: People) -> tuple[PersonPane, PersonPane]:
+    """Sign two connected people in, each in a pane."""
+    hanako, salon = await people.influencer("Hanako"), await people.salon("Mai")
+    await people.connect(hanako, salon)
+    await page.goto(address(site, "/docs/realtime"))
+    panes = PersonPane(page, 0), PersonPane(page, 1)
+    for pane, person in zip(panes, (hanako, salon), strict=True):
+        await pane.sign_in(person.email, PASSWORD)
+    return panes
+
+
+async def test_two_people_talk_and_one_resumes_after_a_cut(site, people):
+    async with visit(site) as page:
+        one, two = await two_people(page, site, people)
+        for pane in (one, two):
+            await pane.enter()
+        await talk(one, two)
+        await one.root.get_by_label("Filter").fill("mess -read")
+        assert await one.frames().all_inner_texts() == ["send_message", "message_sent", "ack"]
+        await one.root.get_by_label("Direction").select_option("sent")
+        assert await one.frames().all_inner_texts() == ["send_message"]
+        await one.root.locator(".frames li:not([hidden]) summary").click()
+        await one.sees('"clientMessageId"')
+        await cut_and_resume(one, two)
+        await two.press("Log out elsewhere")
+        await two.sees("4403: This session has ended")
+        await one.state("ready")
+        assert await serious_findings(page) == []
+
+
+async def talk(one: PersonPane, two: PersonPane) -> None:
+    await one.type("Is Friday possible?")
+    await two.sees("Hanako is typing…")
+    await one.press("Send")
+    await two.bubble("Is Friday possible?")
+    await two.press("Mark read")
+    await one.sees("Read by Mai")
+
+
+async def cut_and_resume(one: PersonPane, two: PersonPane) -> None:
+    await two.press("Cut the line")
+    await two.state("cut")
+    await one.send("Or Saturday?")
+    await one.bubble("Or Saturday?")
+    await two.press("Resume")
+    await two.bubble("Or Saturday?")
+    assert await two.root.locator(".bubble").count() == 2
+
+
+async def test_what_goes_wrong_is_a_sentence_that_says_what_to_do(site, people, monkeypatch):
+    async with visit(site) as page:
+        one, two = await two_people(page, site, people)
+        await one.press("Connect")
+        await one.state("ready")
+        await site.db.execute("update sessions set ended_at = now(), end_reason = 'LOGGED_OUT'")
+        await one.sees("4403: This session has ended: signed out elsewhere, suspended or deleted.")
+        await page.evaluate("() => { const real = Date.now; Date.now = () => real() + 3_600_000; }")  # tokens are old
+        await two.press("Connect")
+        await two.sees("Your session has ended. Sign in again to go on.")
+
+        monkeypatch.setitem(site.settings.__dict__, "own_origins", frozenset())
+        monkeypatch.setattr(site.settings, "public_url", "https://api.example.com")
+        await page.goto(f"http://127.0.0.1:{site.port}/docs/realtime")
+        hanako = await people.influencer("Hanako")
+        await one.sign_in(hanako.email, PASSWORD)
+        await one.press("Connect")
+        await one.sees("Open https://api.example.com/docs/realtime instead, or add the origin to FRONTEND_URL.")
+
+
+async def test_every_request_can_be_tried_after_one_sign_in(site, people):
+    hanako = await people.influencer("Hanako")
+    async with visit(site) as page:
+        await page.goto(address(site, "/"))
+        assert page.url == address(site, "/docs")
+        await page.get_by_label("E-mail").fill(hanako.email)
+        await page.get_by_label("Password").fill("wrong password")
+        await page.get_by_role("button", name="Sign in", exact=True).click()
+        await page.get_by_role("alert").get_by_text("password").wait_for()
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_label("Password").press("Enter")
+        await page.get_by_text("Signed in as Hanako").wait_for()
+        await page.locator(".opblock-tag", has_text="profile").first.click()
+        await try_out(page, "GET", "/api/v1/profile/me")
+        picture = {"name": "me.png", "mimeType": "image/png", "buffer": await page.screenshot()}
+        block = await try_out(page, "POST", "/api/v1/profile/upload-picture", picture)
+        await block.locator(".live-responses-table").get_by_text("/media/influencer-profiles/").first.wait_for()
+        assert await serious_findings(page) == []
+
+
+async def try_out(page: Page, method: str, path: str, file: Any = None) -> Locator:
+    """Open an operation, execute it, and wait for its response of 200."""
+    block = page.locator(f".opblock-{method.lower()}", has=page.locator(f'[data-path="{path}"]'))
+    await block.locator(".opblock-summary-control").click()
+    await block.get_by_role("button", name="Try it out").click()
+    if file:
+        await block.locator("input[type=file]").set_input_files(file)
+    await block.get_by_role("button", name="Execute").click()
+    await block.locator(".live-responses-table .response-col_status", has_text="200").wait_for()
+    return block
+
+
+async def test_a_phone_and_a_keyboard_are_enough(site, people):
+    async with visit(site, viewport={"width": 360, "height": 740}, color_scheme="dark") as page:
+        for path, ready in (("/docs", "#ui .opblock-tag"), ("/docs/realtime", "#close-codes")):
+            await page.goto(address(site, path))
+            await page.locator(ready).first.wait_for()
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 360, path
+            await page.keyboard.press("Tab")
+            assert await page.evaluate("document.activeElement.className") == "skip"
+        assert await page.locator(".entry").count() > 25
+        assert await serious_findings(page) == []

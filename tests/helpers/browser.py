@@ -1,0 +1,105 @@
+"""A real browser and the steps that people take on the pages, for tests and for `make pictures`."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from playwright.async_api import Browser, Locator, Page, async_playwright
+
+from tests.helpers.programs import find_program
+from tools.node.packages import install_packages
+
+# The first one is Debian's and Ubuntu's package, which .ci/run installs.
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+# Chromium's sandbox refuses root, and a browser at a test needs nothing from outside.
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+STEP_MS = 20_000  # a busy machine takes seconds to draw a page
+
+
+def find_browser() -> str | None:
+    return next((found for name in NAMES if (found := find_program(name))), None)
+
+
+@asynccontextmanager
+async def open_browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=find_browser(), args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def open_page(browser: Browser, **options: Any) -> AsyncIterator[Page]:
+    """A page in a context of its own: no cookie or storage of another one."""
+    context = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+    context.set_default_timeout(STEP_MS)
+    try:
+        yield await context.new_page()
+    finally:
+        await context.close()
+
+
+class PersonPane:
+    """One of the two panes of the console."""
+
+    def __init__(self, page: Page, place: int) -> None:
+        self.page = page
+        self.root = page.locator(".pane.card").nth(place)
+
+    def button(self, name: str) -> Locator:
+        return self.root.get_by_role("button", name=name, exact=True)
+
+    async def press(self, name: str) -> None:
+        await self.button(name).click()
+
+    async def sign_in(self, email: str, password: str) -> None:
+        await self.root.get_by_label("E-mail").fill(email)
+        await self.root.get_by_label("Password").fill(password)
+        await self.root.get_by_label("Password").press("Enter")
+        await self.button("Connect").wait_for()
+
+    async def enter(self) -> None:
+        """Connect and join the conversation with the person of the other pane."""
+        await self.press("Connect")
+        await self.state("ready")
+        await self.press("Join")
+        await self.button("Leave").click(trial=True)  # waits until it is enabled: the ack has come
+
+    async def state(self, name: str) -> None:
+        await self.root.locator(f".state[data-state={name}]").wait_for()
+
+    async def type(self, text: str) -> None:
+        await self.root.get_by_label("Message", exact=True).press_sequentially(text)
+
+    async def send(self, text: str) -> None:
+        await self.root.get_by_label("Message", exact=True).fill(text)
+        await self.press("Send")
+
+    async def sees(self, text: str) -> None:
+        await self.root.get_by_text(text).first.wait_for()
+
+    async def bubble(self, text: str) -> None:
+        await self.root.locator(".bubble", has_text=text).wait_for()
+
+    def frames(self) -> Locator:
+        return self.root.locator(".frames li:not([hidden]) .name")
+
+
+async def serious_findings(page: Page) -> list[str]:
+    """What axe-core finds on the page that keeps people out: its impacts “serious” and “critical”."""
+    source = (install_packages() / "axe-core" / "axe.min.js").read_text()
+    options = json.dumps({"resultTypes": ["violations"]})
+    found = await page.evaluate(
+        f"(async () => {{ {source}; return (await axe.run(document, {options})).violations; }})()"
+    )
+    return [
+        json.dumps({"rule": each["id"], "where": [node["html"][:200] for node in each["nodes"][:3]]})
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
