@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: clients help venv runtime dev lock run test check lint routes migrate seed example demo-vendors clean cluster drills bench bench-scale
+.PHONY: clients help venv runtime dev lock run test check lint routes migrate seed example demo-vendors clean cluster drills bench bench-scale pictures
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench: dev  ## measure every case in turns with its floor, and compare with the 
 
 bench-scale: dev  ## what sockets, messages, events and statements cost, for docs/scale.md; seven minutes
 	@$(BIN)/python -m bench.scale
+
+pictures: dev  ## draw the pictures of the pages for README and docs; needs Chromium
+	@$(BIN)/python -m tools.pictures
 
 routes: runtime  ## the table of routes: method, path, access, handler, file and line
 	@$(BIN)/python -m handlers

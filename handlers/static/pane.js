@@ -116,6 +116,8 @@ export class Pane {
     this.conversations.replaceChildren(...data.map(({ id, otherUser, unreadCount }) =>
       h("option", { value: id }, `${otherUser.name}${unreadCount ? ` (${unreadCount} unread)` : ""}`)));
     this.people = new Map(data.map(({ id, otherUser }) => [id, otherUser]));
+    this.reads = new Map(data.map(({ id, otherUser, participants }) =>
+      [id, participants.find(({ userId }) => userId === otherUser.id)?.lastReadSeq ?? 0]));
     this.choosePeer();
     this.peer?.choosePeer();
     if (!data.length) this.note.textContent = "This person has no conversation yet. Connect two people by REST first, or run make seed.";
@@ -134,6 +136,7 @@ export class Pane {
     const path = `chat/conversations/${id}/messages?limit=${HISTORY}&peek=true`; // peek: reading here marks nothing read
     const { data } = await this.session.call("GET", path);
     this.talk.start(data, this.session.user.id, this.people.get(id).name);
+    this.talk.read(this.reads.get(id)); // a join replays messages, not read marks
     this.joined = id;
     await this.socket.join(id, Math.max(0, ...data.map(({ rev }) => rev)));
     this.showState(this.socket);

@@ -1,5 +1,6 @@
 """The pages in a real browser: two people talk in the console, every request can be tried, nobody is kept out."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +12,9 @@ from playwright.async_api import Locator, Page
 from db.packaged.servers import free_port
 from server import Instance
 from tests.helpers.browser import PersonPane, find_browser, open_browser, open_page, serious_findings
+from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD, People
+from tests.helpers.processes import ROOT
 from tests.helpers.programs import needs_program
 
 pytestmark = [] if find_browser() else needs_program("chromium", package="chromium")
@@ -168,3 +171,45 @@ async def test_a_phone_and_a_keyboard_are_enough(site, people):
             assert await page.evaluate("document.activeElement.className") == "skip"
         assert await page.locator(".entry").count() > 25
         assert await serious_findings(page) == []
+
+
+EXAMPLE = re.search(r"^```js\n(.*?)^```", (ROOT / "docs" / "realtime.md").read_text(), re.DOTALL | re.MULTILINE)
+START_EXAMPLE = """async ({ session, conversationId }) => {
+    const { openChat } = await import("/example.js");
+    window.seen = [];
+    window.chat = openChat({
+        session, conversationId,
+        onMessages: (messages) => { window.seen = messages.map(({ content }) => content); },
+        onState: (state) => { window.state = state; },
+    });
+}"""
+
+
+async def test_the_example_of_the_documentation_runs_as_printed(site, people):
+    assert EXAMPLE and EXAMPLE[1].count("\n") <= 62
+    code = EXAMPLE[1].replace('"http://127.0.0.1:3000"', f'"{site.settings.public_url}"')
+    hanako, salon = await people.influencer("Hanako"), await people.salon("Mai")
+    conversation_id, api = await people.connect(hanako, salon), Api(site)
+    session = (await api.post("/auth/login", {"email": hanako.email, "password": PASSWORD})).data
+
+    async def write(text: str) -> None:
+        sent = await api.post(f"/chat/conversations/{conversation_id}/messages", {"content": text}, salon)
+        assert sent.status == 201
+
+    async with visit(site) as page:
+        await page.route("**/example.js", lambda route: route.fulfill(body=code, content_type="text/javascript"))
+        await page.goto(address(site, "/health/live"))  # a light page of an allowed origin
+        await page.evaluate(START_EXAMPLE, {"session": session, "conversationId": conversation_id})
+        await page.wait_for_function("state === 'connected'")
+        await write("one")
+        await page.wait_for_function("seen.join() === 'one'")
+        await page.evaluate("chat.send('two')")
+        await page.wait_for_function("seen.join() === 'one,two'")
+        for number, close_code in ((3, 1001), (4, 4401)):
+            await page.wait_for_function("state === 'connected'")
+            for client in list(site.realtime.sockets.clients):
+                client.close(close_code, "test")
+            await write(str(number))
+            await page.wait_for_function(f"seen.at(-1) === '{number}'")
+        await page.wait_for_function("seen.join() === 'one,two,3,4'")
+        assert await site.db.fetchval("select max(generation) from sessions where user_id = $1", hanako.id) >= 1

@@ -95,9 +95,8 @@ async def serious_findings(page: Page) -> list[str]:
     """What axe-core finds on the page that keeps people out: its impacts “serious” and “critical”."""
     source = (install_packages() / "axe-core" / "axe.min.js").read_text()
     options = json.dumps({"resultTypes": ["violations"]})
-    found = await page.evaluate(
-        f"(async () => {{ {source}; return (await axe.run(document, {options})).violations; }})()"
-    )
+    run = f"(await axe.run(document, {options})).violations"
+    found = await page.evaluate(f"(async () => {{ {source}; return {run}; }})()")
     return [
         json.dumps({"rule": each["id"], "where": [node["html"][:200] for node in each["nodes"][:3]]})
         for each in found
