@@ -58,8 +58,8 @@ lint: dev  ## ruff, mypy, and the rules for the API description
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy .
-	$(BIN)/python -m mypy --strict clients/python/encer
 	$(BIN)/python -m tools.lint_openapi
+	$(BIN)/python clients/build.py --compare
 
 clients: dev  ## build the clients, check and test them; a part of `make check` compares what is committed
 	@$(BIN)/python clients/build.py
@@ -75,6 +75,7 @@ FAULTS   ?= 32
 drills: dev  ## minutes of killing, freezing and cutting under load; then every promise is checked
 	$(BIN)/python -m tests.drills.rolling
 	$(BIN)/python -m clients.conformance long
+	$(BIN)/python -m clients.conformance strangers
 	$(BIN)/python -m tests.drills.run --seed $(SEED) --messages $(MESSAGES) --faults $(FAULTS) $(if $(KEEP),--keep)
 
 bench: dev  ## measure every case in turns with its floor, and compare with the targets of docs/performance.md

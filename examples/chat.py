@@ -2,32 +2,27 @@
 
 `python examples/chat.py URL URL [MAILS]`
 
-A client author's view: HTTP by the standard library, sockets by the plain `websockets` package. MAILS is the folder
-into which the server in development writes its mails (DATA_DIR/mail): the codes are read from there.
+They use the Python client (clients/python). MAILS is the folder into which the server in development writes its mails
+(DATA_DIR/mail): the codes are read from there.
 """
 
 import asyncio
 import email
 import email.policy
-import json
 import re
 import secrets
 import sys
-import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import websockets
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "clients" / "python"))
+
+from encer import Conversation, Encer, Message
 
 MAIL_SECONDS = 10
-
-
-def call(base: str, method: str, path: str, body: Any = None, token: str = "") -> Any:
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{base}/api/v1{path}", data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)
+EVENT_SECONDS = 10
+PASSWORD = "tea and biscuits"
 
 
 async def mailed_code(folder: Path, address: str) -> str:
@@ -45,45 +40,48 @@ async def mailed_code(folder: Path, address: str) -> str:
 
 class Person:
     def __init__(self, base: str, role: str, name: str) -> None:
+        self.encer = Encer(base)
         self.base, self.role, self.name = base, role, name
         self.address = f"{role}-{secrets.token_hex(4)}@example.com"
-        self.token = self.id = ""
+        self.id = ""
+        self.events: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(100)
 
     async def sign_up(self, mails: Path) -> None:
-        about = {"name": self.name, "email": self.address, "password": "tea and biscuits", "termsAccepted": True}
-        call(self.base, "POST", f"/auth/signup/{self.role}", about)
+        about = {"name": self.name, "email": self.address, "password": PASSWORD, "termsAccepted": True}
+        await self.encer.rest.send("POST", f"/auth/signup/{self.role}", json=about)
         code = await mailed_code(mails, self.address)
-        call(self.base, "POST", "/auth/verify-otp", {"email": self.address, "otp": code})
-        login = call(self.base, "POST", "/auth/login", {"email": self.address, "password": about["password"]})
-        self.token, self.id = login["accessToken"], login["user"]["id"]
+        await self.encer.rest.send("POST", "/auth/verify-otp", json={"email": self.address, "otp": code})
+        self.id = (await self.encer.sign_in(self.address, PASSWORD))["id"]
         print(f"{self.name} signed up and in at {self.base}")
 
     async def join(self, conversation_id: str) -> None:
-        url = self.base.replace("http", "ws", 1) + "/ws"
-        headers = {"Authorization": f"Bearer {self.token}"}
-        self.socket = await websockets.connect(url, additional_headers=headers)
-        await self.hear("ready")
-        await self.tell("join_conversation", {"conversationId": conversation_id, "after": 0}, id="join")
-        await self.hear("ack")
+        self.chat: Conversation = self.encer.conversation(conversation_id)
+        for name in ("joined", "message", "read", "typing"):
+            self.chat.on(name, partial(self.note, name))
+        await self.hear("joined")
 
-    async def tell(self, event: str, data: dict[str, Any], **more: Any) -> None:
-        await self.socket.send(json.dumps({"event": event, "data": data, **more}))
+    def note(self, name: str, data: Any) -> None:
+        self.events.put_nowait((name, data))
 
-    async def hear(self, event: str) -> dict[str, Any]:
-        async with asyncio.timeout(10):
+    async def hear(self, event: str) -> Any:
+        """Return the data of the next event of this name."""
+        async with asyncio.timeout(EVENT_SECONDS):
             while True:
-                frame = json.loads(await self.socket.recv())
-                if frame["event"] == event:
-                    value: dict[str, Any] = frame["data"]
-                    return value
+                name, data = await self.events.get()
+                if name == event:
+                    return data
+
+    async def hear_read(self, message: Message) -> None:
+        while (await self.hear("read"))["seq"] < message["seq"]:
+            pass
 
 
 async def main(here: str, there: str, mails: Path) -> None:
     hanako, sakura = Person(here, "influencer", "Hanako"), Person(there, "salon", "Salon Sakura")
     await hanako.sign_up(mails)
     await sakura.sign_up(mails)
-    request = call(sakura.base, "POST", "/connections/request", {"receiverId": hanako.id}, sakura.token)["data"]
-    accepted = call(hanako.base, "PATCH", f"/connections/requests/{request['id']}/accept", {}, hanako.token)
+    request = (await sakura.encer.call("POST", "/connections/request", {"receiverId": hanako.id}))["data"]
+    accepted = await hanako.encer.call("PATCH", f"/connections/requests/{request['id']}/accept", {})
     conversation_id = accepted["conversationId"]
     print(f"{sakura.name} asked, {hanako.name} accepted: they are connected\n")
 
@@ -95,19 +93,19 @@ async def main(here: str, there: str, mails: Path) -> None:
         (sakura, hanako, "Shall we say the 12th?"),
         (hanako, sakura, "The 12th it is."),
     ]
-    for number, (speaker, listener, text) in enumerate(script):
-        await speaker.tell("typing_start", {"conversationId": conversation_id})
-        await listener.hear("user_typing")
-        message = {"conversationId": conversation_id, "content": text, "clientMessageId": f"line-{number}"}
-        await speaker.tell("send_message", message, id=number)
-        heard = await listener.hear("message_sent")
+    for speaker, listener, text in script:
+        speaker.chat.typing()
+        await listener.hear("typing")
+        stored = await speaker.chat.send(text)
+        heard = await listener.hear("message")
+        while heard["id"] != stored["id"]:  # one's own lines are events too
+            heard = await listener.hear("message")
         print(f"{heard['sender']['name']:>14}: {heard['content']}")
-        seen = {"conversationId": conversation_id, "seq": heard["seq"]}
-        await listener.tell("mark_read", seen, id=f"read-{number}")
-        await speaker.hear("message_read")
+        listener.chat.read()
+        await speaker.hear_read(stored)
     print(f"\n{hanako.name} was on {here}, {sakura.name} on {there}; every line was heard and read on the other one.")
-    await hanako.socket.close()
-    await sakura.socket.close()
+    await hanako.encer.close()
+    await sakura.encer.close()
 
 
 if __name__ == "__main__":

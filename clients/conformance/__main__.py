@@ -1,10 +1,11 @@
-"""Runs the conformance scenarios: `.venv/bin/python -m clients.conformance [short|long] [--seed N]`."""
+"""Runs the conformance scenarios: `.venv/bin/python -m clients.conformance [short|long|strangers] [--seed N]`."""
 
 import argparse
 import asyncio
 import sys
 from pathlib import Path
 
+from clients.conformance import strangers
 from clients.conformance.runner import Result, Runner, load
 from deploy.cluster import find_nginx
 from tests.helpers.scratch import scratch_folder
@@ -23,14 +24,25 @@ def show(result: Result) -> None:
         print(f"    {line}")
 
 
+def meet_strangers() -> int:
+    with scratch_folder("encer-conformance-") as folder:
+        restart = strangers.chat_through_a_rolling_restart(Path(folder))
+        wrong = asyncio.run(asyncio.wait_for(restart, DEADLINE_SECONDS))
+    print(f"The READMEs' programs, {2 * strangers.LINES} lines through a rolling restart: {len(wrong)} differences")
+    print("\n".join(wrong)[:4000])
+    return 1 if wrong else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenario", nargs="?", default="short", choices=("short", "long"))
+    parser.add_argument("scenario", nargs="?", default="short", choices=("short", "long", "strangers"))
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if find_nginx() is None:
         print("The conformance suite needs nginx: apt-get install nginx")
         return 1
+    if options.scenario == "strangers":
+        return meet_strangers()
     with scratch_folder("encer-conformance-") as folder:
         runner = Runner(Path(folder), load(options.scenario), options.seed)
         result = asyncio.run(asyncio.wait_for(runner.run(), DEADLINE_SECONDS))

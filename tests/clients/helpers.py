@@ -1,6 +1,8 @@
-"""A client of `clients/python` for a person of a test, and what it saw."""
+"""A client of `clients/python` for a person of a test, what it saw, and servers that are not ours."""
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -50,3 +52,39 @@ class Seen:
 async def client(base: str, tokens: Any, **options: Any) -> AsyncIterator[Encer]:
     async with Encer(base, tokens=tokens, **options) as encer:
         yield encer
+
+
+SUSPEND = "update users set status = 'SUSPENDED' where id = $1"
+LIVES_LONG = base64.urlsafe_b64encode(json.dumps({"iat": 0, "exp": 4_000_000_000}).encode()).decode().rstrip("=")
+
+
+@asynccontextmanager
+async def answering(*answers: tuple[str, str], tls=None):
+    """A server that is not ours: it gives these answers (status line, body) in turn, the last one again and again."""
+    asked: list[bytes] = []
+
+    async def answer(reader, writer):
+        while (head := await reader.readuntil(b"\r\n\r\n")) and not reader.at_eof():
+            status, body = answers[min(len(asked), len(answers) - 1)]
+            asked.append(head)
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            if b"Upgrade: websocket" in head:
+                break
+        writer.close()
+
+    async def quietly(reader, writer):
+        try:
+            await answer(reader, writer)
+        except (OSError, asyncio.IncompleteReadError):
+            writer.close()
+
+    server = await asyncio.start_server(quietly, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield f"http{'s' if tls else ''}://127.0.0.1:{port}", asked
+    finally:
+        server.close()
+
+
+def health(version: str) -> tuple[str, str]:
+    return "200 OK", json.dumps({"status": "ok", "version": version})

@@ -1,10 +1,8 @@
 """What can be wrong for the Python client: each is a typed error with a sentence, and nothing is retried for ever."""
 
 import asyncio
-import base64
 import json
 import random
-from contextlib import asynccontextmanager
 from typing import get_type_hints
 
 import pytest
@@ -36,45 +34,11 @@ from encer.rest import SERVER_MAJOR
 from encer.types import Attachment, Deletion, Message, Read, Ready
 from realtime.events import EVENTS
 from settings import VERSION
-from tests.clients.helpers import SECONDS, tokens_of
+from tests.clients.helpers import LIVES_LONG, SECONDS, SUSPEND, answering, health, tokens_of
 from tests.helpers.factories import PASSWORD
 from tests.helpers.tls import Authority
 
-SUSPEND = "update users set status = 'SUSPENDED' where id = $1"
-LIVES_LONG = base64.urlsafe_b64encode(json.dumps({"iat": 0, "exp": 4_000_000_000}).encode()).decode().rstrip("=")
 SOME_TOKENS = MemoryTokens({"accessToken": f"a.{LIVES_LONG}.c", "refreshToken": "none"})
-
-
-@asynccontextmanager
-async def answering(*answers: tuple[str, str], tls=None):
-    """A server that is not ours: it gives these answers (status line, body) in turn, the last one again and again."""
-    asked: list[bytes] = []
-
-    async def answer(reader, writer):
-        while (head := await reader.readuntil(b"\r\n\r\n")) and not reader.at_eof():
-            status, body = answers[min(len(asked), len(answers) - 1)]
-            asked.append(head)
-            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
-            if b"Upgrade: websocket" in head:
-                break
-        writer.close()
-
-    async def quietly(reader, writer):
-        try:
-            await answer(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            writer.close()
-
-    server = await asyncio.start_server(quietly, "127.0.0.1", 0, ssl=tls)
-    port = server.sockets[0].getsockname()[1]
-    try:
-        yield f"http{'s' if tls else ''}://127.0.0.1:{port}", asked
-    finally:
-        server.close()
-
-
-def health(version: str) -> tuple[str, str]:
-    return "200 OK", json.dumps({"status": "ok", "version": version})
 
 
 async def end_of(base: str, tokens=SOME_TOKENS, **options) -> EncerError:

@@ -151,7 +151,7 @@ CLASSES: dict[str, type[EncerError]] = {
     "NOT_FOUND": NotFound,
     **dict.fromkeys(
         ("VALIDATION_ERROR", "BAD_REQUEST", "INVALID_JSON", "INVALID_OTP", "INVALID_FILE", "URL_REFUSED",
-         "INVALID_FRAME", "UNKNOWN_EVENT", "UNSUPPORTED_MEDIA_TYPE", "METHOD_NOT_ALLOWED"),
+         "INVALID_FRAME", "UNKNOWN_EVENT", "UNSUPPORTED_MEDIA_TYPE", "METHOD_NOT_ALLOWED", "NOT_ACCEPTABLE"),
         Invalid,
     ),
     **dict.fromkeys(("BODY_TOO_LARGE", "HEADERS_TOO_LARGE", "URI_TOO_LONG"), TooLarge),

@@ -149,6 +149,7 @@ function kindOf(code: string): Kind {
     case "UNKNOWN_EVENT":
     case "UNSUPPORTED_MEDIA_TYPE":
     case "METHOD_NOT_ALLOWED":
+    case "NOT_ACCEPTABLE":
       return Invalid;
     case "CONFLICT":
     case "EMAIL_TAKEN":

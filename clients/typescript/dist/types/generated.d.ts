@@ -6,9 +6,10 @@ export interface components {
             fileUrl: string;
             fileName: string;
             fileSize: number;
-            /** @enum {string} */
-            messageType: "TEXT" | "IMAGE" | "FILE";
+            messageType: components["schemas"]["MessageType"];
         };
+        /** @enum {string} */
+        Gender: "MALE" | "FEMALE" | "NON_BINARY" | "PREFER_NOT_TO_SAY";
         Influencer: {
             /** Format: uuid */
             id: string;
@@ -19,7 +20,7 @@ export interface components {
             categories: string[];
             region: string | null;
             age: number | null;
-            gender: ("MALE" | "FEMALE" | "NON_BINARY" | "PREFER_NOT_TO_SAY") | null;
+            gender: components["schemas"]["Gender"] | null;
             /** Format: date-time */
             createdAt: string;
             /** Format: date-time */
@@ -38,8 +39,7 @@ export interface components {
             rev: number;
             clientMessageId: string | null;
             content: string;
-            /** @enum {string} */
-            messageType: "TEXT" | "IMAGE" | "FILE";
+            messageType: components["schemas"]["MessageType"];
             fileUrl: string | null;
             fileName: string | null;
             fileSize: number | null;
@@ -69,11 +69,12 @@ export interface components {
             /** Format: date-time */
             readAt: string;
         };
+        /** @enum {string} */
+        MessageType: "TEXT" | "IMAGE" | "FILE";
         Notification: {
             /** Format: uuid */
             id: string;
-            /** @enum {string} */
-            type: "CONNECTION_REQUEST" | "CONNECTION_ACCEPTED" | "CONNECTION_REJECTED" | "NEW_MESSAGE" | "MESSAGE_REPLY" | "PROFILE_VIEW" | "SYSTEM";
+            type: components["schemas"]["NotificationType"];
             title: string;
             message: string;
             isRead: boolean;
@@ -98,6 +99,8 @@ export interface components {
             notification: components["schemas"]["Notification"];
             unreadCount: number;
         };
+        /** @enum {string} */
+        NotificationType: "CONNECTION_REQUEST" | "CONNECTION_ACCEPTED" | "CONNECTION_REJECTED" | "NEW_MESSAGE" | "MESSAGE_REPLY" | "PROFILE_VIEW" | "SYSTEM";
         Picture: {
             profilePic: string | null;
         };
@@ -110,6 +113,8 @@ export interface components {
             unreadNotifications: number;
             unreadMessages: number;
         };
+        /** @enum {string} */
+        Role: "INFLUENCER" | "SALON" | "ADMIN";
         Salon: {
             /** Format: uuid */
             id: string;
@@ -146,10 +151,8 @@ export interface components {
             id: string;
             name: string;
             email: string;
-            /** @enum {string} */
-            role: "INFLUENCER" | "SALON" | "ADMIN";
-            /** @enum {string} */
-            status: "ACTIVE" | "SUSPENDED";
+            role: components["schemas"]["Role"];
+            status: components["schemas"]["UserStatus"];
             termsAccepted: boolean;
             termsAcceptedAt: string | null;
             /** Format: date-time */
@@ -165,6 +168,8 @@ export interface components {
             userId: string;
             lastSeenAt: string | null;
         };
+        /** @enum {string} */
+        UserStatus: "ACTIVE" | "SUSPENDED";
     };
     responses: never;
     parameters: never;

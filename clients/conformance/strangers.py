@@ -1,0 +1,136 @@
+"""The programs of both READMEs, as a person copies them, chat with each other."""
+
+import asyncio
+import contextlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import bcrypt
+
+from tests.drills.stage import Stage
+from tools.node.packages import NODE
+
+CLIENTS = Path(__file__).resolve().parents[1]
+PASSWORD = "correct horse 9"
+SET_PASSWORD = "update users set password_hash = $2 where id = $1 returning email"
+LINES, PAUSE_SECONDS = 300, 0.1  # longer than the restart of three instances takes
+LINE_SECONDS = 120.0  # a line may wait through the restart of an instance
+
+
+def example(language: str) -> str:
+    """Return the first program of a README."""
+    text = (CLIENTS / language / "README.md").read_text()
+    programs: list[str] = re.findall(r"```(?:python|js)\n(.*?)```", text, re.DOTALL)
+    return programs[0]
+
+
+class Stranger:
+    """A copied program in a folder of its own, with the client installed from its folder."""
+
+    def __init__(self, language: str, folder: Path) -> None:
+        self.language = language
+        self.folder = folder
+        folder.mkdir()
+        self.environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        if language == "python":
+            file = folder / "chat.py"
+            self.command = (sys.executable, str(file))
+            self.environment["PYTHONPATH"] = str(CLIENTS / "python")  # what `pip install` copies
+        else:
+            file = folder / "chat.mjs"
+            self.command = (str(NODE), str(file))
+            (folder / "node_modules").mkdir()
+            (folder / "node_modules" / "encer").symlink_to(CLIENTS / "typescript")  # what `npm install` does
+        file.write_text(example(language))
+        self.said = ""
+
+    async def start(self, base: str, email: str, password: str) -> None:
+        pipe = asyncio.subprocess.PIPE
+        self.process = await asyncio.create_subprocess_exec(
+            *self.command, base, email, password, cwd=self.folder, env=self.environment, stdin=pipe, stdout=pipe,
+            stderr=pipe,
+        )  # fmt: skip
+        assert self.process.stderr
+        while b"live" not in await self._line(self.process.stderr):
+            pass
+        self.draining = asyncio.create_task(self.process.stderr.read())
+
+    def type(self, line: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(f"{line}\n".encode())
+
+    async def read_until(self, line: str) -> list[str]:
+        """Return the lines up to this one."""
+        assert self.process.stdout
+        lines: list[str] = []
+        while not lines or not lines[-1].endswith(line):
+            lines.append((await self._line(self.process.stdout)).decode().rstrip("\n"))
+        return lines
+
+    async def stop(self) -> int:
+        """End the input, as Ctrl-D does."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        async with asyncio.timeout(LINE_SECONDS):
+            return await self.process.wait()
+
+    async def _line(self, stream: asyncio.StreamReader) -> bytes:
+        async with asyncio.timeout(LINE_SECONDS):
+            line = await stream.readline()
+        if not line:
+            raise EOFError(f"the {self.language} program of the README ended: {await self.process.communicate()}")
+        return line
+
+
+async def chat(strangers: tuple[Stranger, Stranger], lines: int, pause: float = 0.0) -> list[str]:
+    """Both type this many lines. Return what is wrong: lost, doubled or differently ordered lines."""
+
+    async def type_all(stranger: Stranger) -> None:
+        for number in range(lines):
+            stranger.type(f"{stranger.language} {number}")
+            await asyncio.sleep(pause)
+
+    await asyncio.gather(*map(type_all, strangers))
+    for stranger in strangers:
+        stranger.type(f"{stranger.language} ends")
+    wrong, seen = [], []
+    for stranger in strangers:
+        # Each program shows all lines of both, in one order; the ends may be last or last but one.
+        shown: list[str] = []
+        missing = {"python ends", "typescript ends"}
+        while missing:
+            shown += await stranger.read_until(" ends")
+            missing -= {end for end in missing if shown[-1].endswith(end)}
+        seen.append([line.partition(": ")[2] for line in shown])
+    expected = sorted(f"{s.language} {what}" for s in strangers for what in [*range(lines), "ends"])
+    for stranger, shown in zip(strangers, seen, strict=True):
+        if sorted(shown) != expected:
+            wrong.append(f"the {stranger.language} program shows {shown}")
+    if seen[0] != seen[1]:
+        wrong.append("the two programs show different orders")
+    return wrong
+
+
+async def chat_through_a_rolling_restart(folder: Path) -> list[str]:
+    """Start a cluster and both programs, and restart all instances while they chat. Return what is wrong."""
+    stage = Stage(folder)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(stage.strike)
+        await stage.set()
+        assert stage.cluster and stage.reviving
+        stage.reviving.cancel()  # roll() starts what it has stopped
+        strangers = Stranger("python", folder / "one"), Stranger("typescript", folder / "two")
+        conn = await stage.connect()
+        for stranger, member in zip(strangers, await stage.people(1), strict=True):
+            hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+            email = await conn.fetchval(SET_PASSWORD, member.user_id, hashed)
+            await stranger.start(f"http://127.0.0.1:{stage.port}", email, PASSWORD)
+        await conn.close()
+        rolling = asyncio.create_task(asyncio.to_thread(stage.cluster.roll))
+        wrong = await chat(strangers, LINES, PAUSE_SECONDS)
+        await rolling
+        for stranger in strangers:
+            await stranger.stop()
+        return wrong

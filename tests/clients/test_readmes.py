@@ -1,0 +1,28 @@
+"""The programs of the READMEs run as printed, and chat with each other."""
+
+from clients.conformance.strangers import CLIENTS, Stranger, chat, example
+from tests.helpers.factories import PASSWORD
+
+
+async def test_the_programs_of_both_readmes_chat(api, people, tmp_path):
+    hanako, sakura = await people.influencer(), await people.salon()
+    await people.connect(hanako, sakura)
+    strangers = Stranger("python", tmp_path / "one"), Stranger("typescript", tmp_path / "two")
+    for stranger, person in zip(strangers, (hanako, sakura), strict=True):
+        await stranger.start(api.base, person.email, PASSWORD)
+    assert await chat(strangers, lines=5) == []
+    assert [await stranger.stop() for stranger in strangers] == [0, 0]
+
+
+def test_a_working_chat_takes_twenty_lines():
+    for language in ("python", "typescript"):
+        assert len([line for line in example(language).splitlines() if line.strip()]) <= 20
+
+
+def test_both_readmes_show_the_same_events_and_guarantees():
+    def sections(language: str) -> str:
+        text = (CLIENTS / language / "README.md").read_text()
+        events = text.split("## Events")[1].split("\nListeners")[0].split("## What is guaranteed")[0].strip()
+        return events + text.split("## What is guaranteed")[1].replace("retry_after", "retryAfter")
+
+    assert sections("python") == sections("typescript")
