@@ -19,6 +19,7 @@ from uuid import uuid4
 from db.outage import Outage
 from services.metrics import REFUSALS
 from services.redis_client import FAILURES
+from services.security.leases import Leases
 from services.security.local_limits import LocalAttempts, LocalCounters
 from services.security.rate_limit_scripts import RESERVE, SETTLE, TAKE
 from settings import Limit
@@ -90,6 +91,7 @@ class RateLimits:
         self.local_attempts = LocalAttempts(self.local)
         self.rest_until = 0.0
         self.outage = Outage("rate limits count on this instance alone", "rate limits count over all instances again")
+        self.leases = Leases()
         self.waiting = 0  # attempts that wait for others in flight
 
     async def take(self, claims: Sequence[Claim]) -> list[Verdict]:
@@ -97,10 +99,15 @@ class RateLimits:
 
         All claims must have one owner."""
         counted = in_force(claims)
-        if not counted:
-            return []
-        allowed, counters = await self._count(counted, 1)
-        verdicts = to_verdicts(counted, counters, bool(allowed))
+        leased = {key: lease for key, limit in counted if (lease := self.leases.use(key, limit))}
+        asked = [(key, limit) for key, limit in counted if key not in leased]
+        allowed, counters = await self._take(asked) if asked else (True, [])
+        answers = dict(zip((key for key, _ in asked), counters, strict=True))
+        if not allowed:  # then none is counted
+            for lease in leased.values():
+                lease.left += 1
+        answers |= {key: lease.answer for key, lease in leased.items()}
+        verdicts = to_verdicts(counted, [answers[key] for key, _ in counted], allowed)
         if not allowed:
             count_refusals(claims, verdicts)
         return verdicts
@@ -109,7 +116,7 @@ class RateLimits:
         """Undo one hit, because what it was counted for did not happen."""
         counted = in_force(claims)
         if counted:
-            await self._count(counted, -1)
+            await self._count(counted, [-1] * len(counted))
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation:
         """Reserve a place for an attempt that may fail; wait up to WAIT_SECONDS while those in flight hold all places.
@@ -151,9 +158,24 @@ class RateLimits:
                 return state, verdicts
         return GRANTED, verdicts
 
-    async def _count(self, counted: Sequence[Counted], hits: int) -> tuple[bool, list[Any]]:
-        answer = await self._ask(TAKE, [key for key, _ in counted], [hits, *parameters(counted)])
-        return answer or self.local.count(counted, hits)
+    async def _take(self, counted: Sequence[Counted]) -> tuple[bool, list[Any]]:
+        """Take a hit of each limit in Redis, and with the general one a lease."""
+        hits = [self.leases.ask(key, limit) for key, limit in counted]
+        try:
+            allowed, counters = await self._count(counted, hits)
+        finally:
+            self.leases.asked.difference_update(key for (key, _), size in zip(counted, hits, strict=True) if size > 1)
+        answers = []
+        for (key, limit), (remaining, reset, wait, *taken) in zip(counted, counters, strict=True):
+            left = taken[0] - 1 if taken and allowed else 0
+            if left:
+                self.leases.keep(key, limit, left, remaining, reset)
+            answers.append((remaining + left, reset, wait))
+        return bool(allowed), answers
+
+    async def _count(self, counted: Sequence[Counted], hits: Sequence[int]) -> tuple[bool, list[Any]]:
+        answer = await self._ask(TAKE, [key for key, _ in counted], [*parameters(counted), *hits])
+        return answer or self.local.count(counted, min(hits[0], 1))
 
     async def _ask(self, script: str, keys: Sequence[str], arguments: Sequence[float | str]) -> Any:
         """Run a script in Redis. Returns None while Redis is away."""

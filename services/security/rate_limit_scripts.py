@@ -1,7 +1,7 @@
 """The Redis side of services/security/rate_limit.py: each script is one atomic round trip.
 
-KEYS name one counter per limit, and for attempts also the sorted set of those in flight. ARGV ends with period, hits
-and burst (0: window) of each limit. Each limit is answered by {remaining, milliseconds until the counter is full again,
+KEYS name one counter per limit, and for attempts also the sorted set of those in flight. ARGV has period, hits and
+burst (0: window) of each limit. Each limit is answered by {remaining, milliseconds until the counter is full again,
 milliseconds until the next hit is allowed}.
 """
 
@@ -41,14 +41,21 @@ local function keep(key, counter)
 end
 """
 
-# ARGV[1]: hits to take; -1 gives one back. All limits pass or none is counted. Answers {allowed, limits}.
+# ARGV ends with the hits to take from each limit; -1 gives one back, and if several do not fit, one is taken. All
+# limits pass or none is counted. Answers {allowed, limits}; each limit's answer ends with the hits that were taken.
 TAKE = (
     MEASURE
     + """
 local answer, counters, allowed = {}, {}, 1
 for i, key in ipairs(KEYS) do
-    counters[i] = measure(key, 3 * i - 1, tonumber(ARGV[1]))
+    local hits = tonumber(ARGV[3 * #KEYS + i])
+    counters[i] = measure(key, 3 * i - 2, hits)
+    if counters[i].remaining < 0 and hits > 1 then
+        hits = 1
+        counters[i] = measure(key, 3 * i - 2, hits)
+    end
     answer[i] = counters[i].answer
+    answer[i][4] = hits
     if counters[i].remaining < 0 then allowed = 0 end
 end
 if allowed == 1 then
