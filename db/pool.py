@@ -69,6 +69,24 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
         return ""
 
 
+class Pool(asyncpg.pool.Pool):
+    """asyncpg puts each release into a task of its own, so that a cancelled caller returns its connection. Ours needs
+    no task: a release waits only if a statement was cancelled. If the caller is cancelled meanwhile, the connection is
+    closed and its place in the pool is free (tests/db/test_pool.py)."""
+
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  asyncpg's
+        if connection._con is not None:  # None: it was released before
+            connection._con._on_release()
+            await connection._holder.release(timeout)
+
+
+# What `asyncpg.create_pool` gives its pool.
+POOL_DEFAULTS: dict[str, Any] = {
+    "record_class": asyncpg.Record, "init_size": None, "max_queries": 50_000, "loop": None, "setup": None,
+    "reset": None,
+}  # fmt: skip
+
+
 async def set_codecs(conn: asyncpg.Connection) -> None:
     """JSON that a statement builds arrives as a Fragment, which orjson writes into an answer or a frame as it is.
     Ids are text in Python, as they are on the wire, but binary to PostgreSQL, which would parse each: 2,000 of them in
@@ -154,13 +172,15 @@ class Database(Queries):
         database = cls(url, strict)
         try:
             await database.connector.look_for_pooler()
-            database.pool = await asyncpg.create_pool(
+            database.pool = await Pool(
                 connect=database.connector,
                 command_timeout=COMMAND_SECONDS,
                 min_size=1,
                 max_size=min(size, database.connector.address.number("connection_limit") or size),
                 init=set_codecs,
                 connection_class=PooledConnection,
+                max_inactive_connection_lifetime=0,  # a timer for each use; keep-alive finds connections that are dead
+                **POOL_DEFAULTS,
             )
         except UNAVAILABLE as error:
             raise DatabaseUnavailable(type(error).__name__) from error
@@ -189,7 +209,7 @@ class Database(Queries):
                     raise
                 raise self._unavailable(error) from error
             finally:
-                await self.pool.release(conn)
+                await self.pool.release(conn, timeout=ACQUIRE_SECONDS)
         except UNAVAILABLE as error:
             raise self._unavailable(error) from error
         except asyncpg.InterfaceError as error:
@@ -200,7 +220,8 @@ class Database(Queries):
     async def _acquire(self) -> Any:
         began, self.waiting = time.monotonic(), self.waiting + 1
         try:
-            return await self.pool.acquire(timeout=ACQUIRE_SECONDS)
+            async with asyncio.timeout(ACQUIRE_SECONDS):  # asyncpg's own time-out makes a task
+                return await self.pool.acquire()
         finally:
             self.waiting -= 1
             POOL_WAIT_SECONDS.observe(time.monotonic() - began)

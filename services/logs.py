@@ -3,17 +3,19 @@
 With LOG_FORMAT=json every line on stdout and stderr is one JSON object, from start to exit.
 """
 
+import json
 import logging
 import os
 import re
 import sys
 import threading
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
+import orjson
 import structlog
 from dotenv import dotenv_values
 
@@ -28,7 +30,10 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 
 def read_request_id(given: str) -> str:
     """Return the id that the client or a proxy has given if it is well-formed, else a new one."""
-    return given if REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+    return given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+
+
+current_request_id: ContextVar[str | None] = ContextVar("current_request_id", default=None)  # on each line it logs
 
 
 class Format:
@@ -56,7 +61,7 @@ def configure_logs(log_format: str, log_level: str) -> None:
     """Set format and level for structlog, the standard library's logging, warnings and uncaught exceptions."""
     Format.json = log_format == "json"
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, STAMP, *rendering()],
+        processors=[add_request_id, structlog.processors.add_log_level, STAMP, *rendering()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(log_level)),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
@@ -77,10 +82,23 @@ def configure_logs(log_format: str, log_level: str) -> None:
 
 def rendering() -> list[Any]:
     if Format.json:
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(to_json)]
     # A plain traceback: one with the values of variables would show secrets.
     plain = structlog.dev.plain_traceback
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+
+def add_request_id(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if (request_id := current_request_id.get()) is not None:
+        line.setdefault("request_id", request_id)
+    return line
+
+
+def to_json(line: Any, *, default: Callable[[Any], Any]) -> str:
+    try:
+        return orjson.dumps(line, default=default).decode()
+    except TypeError:  # a number beyond 64 bits, or text that is no valid Unicode
+        return json.dumps(line, default=default)
 
 
 def log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None = None) -> None:

@@ -7,9 +7,7 @@ half that answers. The base handler knows no noun of the product.
 from collections.abc import Sequence
 from functools import cached_property
 
-import structlog
 from pydantic import BaseModel
-from tornado.web import stream_request_body
 
 from db.errors import Forbidden, NotAuthenticated
 from db.pool import Database, Transaction
@@ -22,6 +20,7 @@ from handlers.http.inputs import read_inputs
 from handlers.http.limits import find_refusal, limit_headers
 from handlers.http.responses import Responder
 from realtime.events import Event
+from services.logs import current_request_id
 from services.mail.queue import queue_mail
 from services.resources import Services
 from services.security.addresses import network_of
@@ -31,9 +30,10 @@ from settings import Limit
 UNBOUNDED = 2**62  # for Tornado, which closes the connection without a response; handlers/http/bodies.py has the bounds
 
 
-@stream_request_body
 class Handler(Responder):
-    """A request. `caller` is set by `prepare` on routes that need a sign-in, and absent on public ones."""
+    """A request. `caller` is set by `prepare` on routes that need a sign-in, and absent on public ones.
+
+    The router streams a body to `data_received`; a request without a body is handled at once."""
 
     caller: Caller
 
@@ -73,8 +73,7 @@ class Handler(Responder):
 
     async def prepare(self) -> None:
         """Check who calls before the body is read. An error waits for the end of the body, if that is not too far."""
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        current_request_id.set(self.request_id)
         self.request.connection.set_max_body_size(UNBOUNDED)  # type: ignore[union-attr]
         if self.request.method == "OPTIONS":
             return
@@ -167,4 +166,4 @@ class Handler(Responder):
 
     def on_finish(self) -> None:
         self.application.running.discard(self)
-        structlog.contextvars.clear_contextvars()
+        current_request_id.set(None)

@@ -7,12 +7,13 @@ UUID, and another value is a 404; `{name:str}` matches any single segment.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.routing import Router
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, RequestHandler, stream_request_body
 
 from db.schemas.fields import UUID_PATTERN
 from handlers.http.endpoint import Endpoint
@@ -31,9 +32,16 @@ class Route:
     endpoint: Endpoint
     alias_of: "Route | None" = None
 
+    @cached_property
+    def kinds(self) -> list[str]:
+        return [kind for _, kind in PARAMETER.findall(self.path)]
+
+    @cached_property
+    def streaming(self) -> type[RequestHandler]:
+        return stream_request_body(type(self.handler.__name__, (self.handler,), {}))
+
     def accepts(self, values: list[str]) -> bool:
-        kinds = [kind for _, kind in PARAMETER.findall(self.path)]
-        return all(kind == "str" or UUID.fullmatch(v) for kind, v in zip(kinds, values, strict=True))
+        return all(kind == "str" or UUID.fullmatch(v) for kind, v in zip(self.kinds, values, strict=True))
 
 
 @dataclass
@@ -56,6 +64,8 @@ class Node:
     def find(self, segments: list[str], values: list[str]) -> tuple[dict[str, Route], list[str]]:
         """Return the routes of a path by method, and the values of its parameters."""
         if not segments:
+            if not values:
+                return self.routes, values
             return {m: route for m, route in self.routes.items() if route.accepts(values)}, values
         if segments[0] in self.fixed:
             routes, found = self.fixed[segments[0]].find(segments[1:], values)
@@ -66,12 +76,18 @@ class Node:
         return {}, values
 
 
+def may_have_body(headers: HTTPHeaders) -> bool:
+    """Whether to stream: it costs a request without a body two turns of the loop. Tornado parses the body of a request
+    that is not streamed, so a type alone counts too."""
+    return "Content-Length" in headers or "Transfer-Encoding" in headers or "Content-Type" in headers
+
+
 class Table(Router):
     """All routes of the application. Refuses a handler whose method does not say who may call it."""
 
     def __init__(self, declared: Iterable[tuple[str, type[RequestHandler]]], not_found: type[RequestHandler]) -> None:
         self.application: Application  # set by App, which has the table as its router
-        self.not_found = not_found
+        self.not_found = stream_request_body(not_found)
         self.routes: list[Route] = []
         self.root = Node()
         for path, handler in declared:
@@ -95,12 +111,14 @@ class Table(Router):
         self.add(Route(method, path, handler, target.endpoint, alias_of=target))
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
-        path = ABSOLUTE_FORM.sub("", request.path).strip("/")
-        routes, values = self.root.find(path.split("/"), [])
+        path = request.path if request.path.startswith("/") else ABSOLUTE_FORM.sub("", request.path)
+        routes, values = self.root.find(path.strip("/").split("/"), [])
         route = routes.get("GET" if request.method == "HEAD" else request.method or "")
-        delegate = self.application.get_handler_delegate(
-            request, route.handler if route else self.not_found, path_args=[value.encode() for value in values]
-        )
         request.route = route  # type: ignore[attr-defined]
-        request.allowed = sorted(routes.keys() | ({"HEAD"} if "GET" in routes else set()))  # type: ignore[attr-defined]
-        return delegate
+        if route is None:
+            handler: type[RequestHandler] = self.not_found
+            allowed = routes.keys() | ({"HEAD"} if "GET" in routes else set())
+            request.allowed = sorted(allowed)  # type: ignore[attr-defined]
+        else:
+            handler = route.streaming if may_have_body(request.headers) else route.handler
+        return self.application.get_handler_delegate(request, handler, path_args=[value.encode() for value in values])

@@ -108,3 +108,17 @@ async def test_answers_at_once_leave_connections_to_others(settings, servers, pe
         assert profile.status == 200
     finally:
         await crowded.stop()
+
+
+async def test_a_caller_that_is_cancelled_leaves_its_place_in_the_pool(lonely):
+    for _ in range(3):  # while a statement runs, and again while the release waits for the end of that statement
+        asking = asyncio.create_task(lonely.fetchval("select pg_sleep(10)"))
+        while lonely.pool.get_idle_size():
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        async with asyncio.timeout(10):
+            assert await lonely.fetchval("select 1") == 1
