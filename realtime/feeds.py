@@ -108,6 +108,11 @@ class CatchUpQueue:
 
 
 class ConversationFeed:
+    __slots__ = (
+        "catch_ups", "channel", "closed", "conversation_id", "created_at", "held", "joining", "lagging", "listeners",
+        "position", "read_marks", "typing",
+    )  # fmt: skip
+
     def __init__(self, conversation_id: str, catch_ups: CatchUpQueue) -> None:
         self.conversation_id = conversation_id
         self.channel = channels.conversation(conversation_id)
@@ -135,6 +140,8 @@ class ConversationFeed:
     def finish_join(self, listener: Listener, last_rev: int) -> None:
         """Deliver what was collected. The socket has received the state at `last_rev`."""
         collected = self.joining.pop(listener)
+        if not self.joining:
+            self.joining = {}  # a dictionary that had an entry keeps its memory
         self.listeners[listener] = last_rev
         if self.position is None:
             self.position = last_rev

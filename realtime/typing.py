@@ -9,6 +9,8 @@ LOST_SECONDS = TYPING_SECONDS + 1.5
 
 
 class TypingState:
+    __slots__ = ("on_lost_end", "typists")
+
     def __init__(self, on_lost_end: Callable[[str], None]) -> None:
         """`on_lost_end(user_id)` is called when no end arrived in time."""
         self.on_lost_end = on_lost_end

@@ -40,6 +40,8 @@ class NoticeStamp(NamedTuple):
 
 
 class UserFeed:
+    __slots__ = ("created_at", "delivered", "listeners", "read_at", "suspect", "unread", "unread_at", "user_id")
+
     def __init__(self, user_id: str) -> None:
         self.user_id = user_id
         self.listeners: set[Listener] = set()

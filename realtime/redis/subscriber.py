@@ -30,6 +30,10 @@ RETRY_SECONDS = (0.1, 0.5)  # events must be complete again within 2 s
 BATCH_CHANNELS = 500  # in one command: 100,000 at once would block Redis
 
 
+CONFIRMED = asyncio.Event()  # stands for the event of each confirmed channel; one of its own takes 760 bytes
+CONFIRMED.set()
+
+
 class PacketReceiver(Protocol):
     """Takes what is published (realtime/redis/receiver.py)."""
 
@@ -89,6 +93,14 @@ class RedisSubscriber:
         if self.subscriptions.pop(channel, None) is not None:
             self._mark_dirty(channel)
 
+    def _confirm(self, channel: str) -> None:
+        self.subscriptions[channel].set()
+        self.subscriptions[channel] = CONFIRMED
+
+    def _await_confirmation(self, channel: str) -> None:
+        if self.subscriptions[channel] is CONFIRMED:
+            self.subscriptions[channel] = asyncio.Event()
+
     def _mark_dirty(self, channel: str) -> None:
         self.dirty[channel] = None
         self.wake.set()
@@ -123,8 +135,8 @@ class RedisSubscriber:
             self.dirty = dict.fromkeys(self.subscriptions)
             if self.had_failure:
                 self.missing = set(self.subscriptions)
-            for confirmed in self.subscriptions.values():
-                confirmed.clear()
+            for channel in self.subscriptions:
+                self._await_confirmation(channel)
             writer = asyncio.create_task(self._write(connection), name="subscriber writer")
             await self._read(connection, receiver)
         finally:
@@ -167,7 +179,7 @@ class RedisSubscriber:
             if channel in self.requested:
                 self.requested[channel] = True
             if channel in self.subscriptions:
-                self.subscriptions[channel].set()
+                self._confirm(channel)
         elif kind == b"sunsubscribe":
             self._cancelled(answer[1].decode())
 
@@ -175,7 +187,7 @@ class RedisSubscriber:
         """Redis cancelled a subscription. Unless it was requested, the channel's slot moved to another node."""
         if self.requested.get(channel) and channel in self.subscriptions:
             self.requested[channel] = False
-            self.subscriptions[channel].clear()
+            self._await_confirmation(channel)
             self.missing.add(channel)
             self._refuse()
 
@@ -217,7 +229,7 @@ class RedisSubscriber:
                     self.requested[channel] = False
                     to_subscribe.append(channel)
                 elif self.requested[channel]:  # unsubscribed and subscribed again before Redis was asked
-                    self.subscriptions[channel].set()
+                    self._confirm(channel)
             elif self.requested.pop(channel, None) is not None:
                 to_unsubscribe.append(channel)
         prefix = "S" if self.sharded else ""

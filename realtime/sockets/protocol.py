@@ -10,7 +10,7 @@ from tornado.websocket import WebSocketProtocol13
 
 from realtime.sockets import close_codes
 
-CLOSE, IS_CONTROL = 0x8, 0x8  # an opcode, and the bit of those that are control frames
+TEXT, CLOSE, IS_CONTROL = 0x1, 0x8, 0x8  # two opcodes, and the bit of those that are control frames
 # What a close frame may carry (§7.4): what is registered, what libraries and what applications use.
 CLOSE_CODES = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
 
@@ -40,6 +40,14 @@ class Protocol(WebSocketProtocol13):
         if opcode & IS_CONTROL:
             self.count()
         return super()._handle_message(opcode, data)
+
+    def write_text(self, frame: bytes) -> bool:
+        """Write a message without the task that Tornado's `write_message` makes for each. Return False, and write
+        nothing, if the stream still holds bytes of earlier ones. Raises StreamClosedError."""
+        if self.stream.writing():
+            return False
+        self._write_frame(True, TEXT, frame)  # its future is for flow control; the stream handles its error itself
+        return True
 
     def _abort(self) -> None:
         """Send a close frame first: Tornado sends none when a frame breaks the protocol."""

@@ -1,4 +1,7 @@
-"""The frames that wait to be written to one socket: bounded, with a writer that runs only while frames wait."""
+"""The frames that wait to be written to one socket: bounded, with a writer that runs only while frames wait.
+
+Most frames never wait: the stream takes them at once, and neither the queue nor its writer exists.
+"""
 
 import asyncio
 from collections import deque
@@ -15,6 +18,9 @@ MAX_BYTES = 1024 * 1024 - 64 * 1024
 class Transport(Protocol):
     """The WebSocket that a client uses (realtime/sockets/socket.py)."""
 
+    def write_now(self, frame: bytes) -> bool:
+        """Write a frame if nothing waits to be written; return whether it did."""
+
     async def write_frame(self, frame: bytes) -> None: ...
 
     def close(self, code: int | None = None, reason: str | None = None) -> None: ...
@@ -23,7 +29,7 @@ class Transport(Protocol):
 class SendQueue:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
-        self.frames: deque[bytes] = deque()
+        self.frames: deque[bytes] | None = None
         self.bytes = 0
         self.writer: asyncio.Task[None] | None = None
         self.closed = False
@@ -32,19 +38,28 @@ class SendQueue:
         """Queue a frame; return at once. Return False, and drop the queue, if it is full."""
         if self.closed:
             return True
+        if self.writer is None:
+            try:
+                if self.transport.write_now(frame):
+                    return True
+            except (WebSocketClosedError, StreamClosedError):
+                self.close()
+                return True
+            self.frames = deque()
+            self.writer = asyncio.create_task(self._write(self.frames))
+        assert self.frames is not None
         self.frames.append(frame)
         self.bytes += len(frame)
         if self.bytes > MAX_BYTES:
             self.close()
             return False
-        if self.writer is None:
-            self.writer = asyncio.create_task(self._write())
         return True
 
     def close(self) -> None:
         """Drop the queued frames; the client resumes from the database."""
         self.closed = True
-        self.frames.clear()
+        if self.frames:
+            self.frames.clear()
         self.bytes = 0
 
     async def flushed(self) -> None:
@@ -52,13 +67,13 @@ class SendQueue:
         if self.writer:
             await asyncio.gather(self.writer, return_exceptions=True)
 
-    async def _write(self) -> None:
+    async def _write(self, frames: deque[bytes]) -> None:
         try:
-            while self.frames:
-                await self.transport.write_frame(self.frames[0])
-                if self.frames:  # it may have been closed meanwhile
-                    self.bytes -= len(self.frames.popleft())
+            while frames:
+                await self.transport.write_frame(frames[0])
+                if frames:  # it may have been closed meanwhile
+                    self.bytes -= len(frames.popleft())
         except (WebSocketClosedError, StreamClosedError):
             self.close()
         finally:
-            self.writer = None
+            self.frames = self.writer = None

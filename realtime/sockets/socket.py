@@ -7,7 +7,7 @@ import structlog
 from pydantic import ValidationError
 from tornado.httputil import HTTPHeaders
 from tornado.web import RequestHandler, stream_request_body
-from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from db.error_codes import ErrorCode
 from db.errors import (
@@ -47,6 +47,9 @@ TORNADO_SETTINGS: dict[str, Any] = {
 }
 
 
+NO_HEADERS = HTTPHeaders()  # of sockets that are open: those of the request take 2 KiB
+
+
 class UpgradeRequired(DomainError):
     status = 426
     code: ErrorCode = "UPGRADE_REQUIRED"
@@ -63,6 +66,13 @@ def asks_for_a_websocket(headers: HTTPHeaders) -> bool:
         and headers.get("Sec-WebSocket-Version") == "13"
         and bool(headers.get("Sec-WebSocket-Key"))
     )
+
+
+def offered_token(headers: HTTPHeaders, offered: list[str]) -> str | None:
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
+    return next((part.removeprefix(TOKEN_PROTOCOL) for part in offered if part.startswith(TOKEN_PROTOCOL)), None)
 
 
 @stream_request_body  # otherwise Tornado keeps a whole body before it asks who sends it
@@ -130,11 +140,12 @@ class Socket(WebSocketHandler):
         SOCKETS_OPENED.inc()
         if self.realtime.sockets.draining:
             return self.client.close(close_codes.GOING_AWAY, "going away")
-        offered = [part.strip() for part in self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        request_headers, self.request.headers = self.request.headers, NO_HEADERS
+        offered = [part.strip() for part in request_headers.get("Sec-WebSocket-Protocol", "").split(",")]
         if offered != [""] and self.selected_subprotocol != PROTOCOL:
             return self.client.close(close_codes.PROTOCOL_ERROR, "protocol error")
         self.realtime.sockets.clients.add(self.client)
-        token = self.offered_token(offered)
+        token = offered_token(request_headers, offered)
         if token is None:
             self.client.set_timer("sign_in", SIGN_IN_SECONDS, self._end_without_sign_in)
             return None
@@ -148,12 +159,6 @@ class Socket(WebSocketHandler):
 
     def _end_without_sign_in(self) -> None:
         self.client.close(close_codes.NOT_SIGNED_IN, "no sign-in in time")
-
-    def offered_token(self, offered: list[str]) -> str | None:
-        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and token:
-            return token.strip()
-        return next((part.removeprefix(TOKEN_PROTOCOL) for part in offered if part.startswith(TOKEN_PROTOCOL)), None)
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
@@ -221,6 +226,12 @@ class Socket(WebSocketHandler):
         return False
 
     # -- the transport of the client's queue -------------------------------------------------------------------------
+
+    def write_now(self, frame: bytes) -> bool:
+        protocol = self.ws_connection
+        if not isinstance(protocol, Protocol) or protocol.is_closing():
+            raise WebSocketClosedError
+        return protocol.write_text(frame)
 
     async def write_frame(self, frame: bytes) -> None:
         await self.write_message(frame)
