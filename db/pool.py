@@ -69,7 +69,7 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
         return ""
 
 
-class Pool(asyncpg.pool.Pool):
+class Pool(asyncpg.pool.Pool):  # type: ignore[misc]  # asyncpg has no types here
     """asyncpg puts each release into a task of its own, so that a cancelled caller returns its connection. Ours needs
     no task: a release waits only if a statement was cancelled. If the caller is cancelled meanwhile, the connection is
     closed and its place in the pool is free (tests/db/test_pool.py)."""
