@@ -71,9 +71,13 @@ ASK = f"""
 
 class AskToConnect(Handler):
     @endpoint(
-        MEMBER, body=NewRequest, returns=AskedRequest, limit="limit_connection_request", statuses=(200, 201),
+        MEMBER,
+        body=NewRequest,
+        returns=AskedRequest,
+        limit="limit_connection_request",
+        statuses=(200, 201),
         errors=("NOT_FOUND", "CONFLICT"),
-    )  # fmt: skip
+    )
     async def post(self, new: NewRequest) -> None:
         """Send a connection request to a user of the other role."""
         if new.receiver_id == self.caller.id:

@@ -15,9 +15,11 @@ POLICY = "default-src 'none'; sandbox"
 
 class ImageQuery(Query):
     url: str = Field(
-        min_length=1, max_length=MAX_URL_CHARS, description="Address of a picture of Instagram or TikTok, https only",
+        min_length=1,
+        max_length=MAX_URL_CHARS,
+        description="Address of a picture of Instagram or TikTok, https only",
         examples=["https://scontent.cdninstagram.com/v/t51/1.jpg"],
-    )  # fmt: skip
+    )
 
 
 class ProxiedImage(Handler):

@@ -112,9 +112,12 @@ def wrong_token() -> NotAuthenticated:
 
 class Login(SignInHandler):
     @endpoint(
-        PUBLIC, body=LogIn, returns=SignedIn, top=("accessToken", "refreshToken", "expiresIn", "user"),
+        PUBLIC,
+        body=LogIn,
+        returns=SignedIn,
+        top=("accessToken", "refreshToken", "expiresIn", "user"),
         errors=("INVALID_CREDENTIALS", "ACCOUNT_SUSPENDED", "EMAIL_NOT_VERIFIED", "TERMS_NOT_ACCEPTED", "BUSY"),
-    )  # fmt: skip
+    )
     async def post(self, body: LogIn) -> None:
         """Sign in with e-mail and password."""
         async with self.count_failures(body.email):
@@ -176,9 +179,13 @@ FIND_ROTATED = """
 
 class RefreshTokens(SignInHandler):
     @endpoint(
-        PUBLIC, body=Refresh, returns=TokenPair, top=("accessToken", "refreshToken", "expiresIn"), reads_cookie=True,
+        PUBLIC,
+        body=Refresh,
+        returns=TokenPair,
+        top=("accessToken", "refreshToken", "expiresIn"),
+        reads_cookie=True,
         errors=("NOT_AUTHENTICATED", "TOKEN_EXPIRED", "INVALID_TOKEN"),
-    )  # fmt: skip
+    )
     async def post(self, body: Refresh) -> None:
         """Exchange a refresh token, from the body or the cookie, for a new pair of tokens; each works once."""
         claims = await self.read_token(body)

@@ -98,8 +98,13 @@ class Endpoint:
 
 # Of reading a profile of Instagram or TikTok.
 SCRAPE_ERRORS: tuple[ErrorCode, ...] = (
-    "NOT_FOUND", "PROFILE_PRIVATE", "PROFILE_RESTRICTED", "UPSTREAM_FAILED", "NOT_CONFIGURED", "UPSTREAM_TIMEOUT",
-)  # fmt: skip
+    "NOT_FOUND",
+    "PROFILE_PRIVATE",
+    "PROFILE_RESTRICTED",
+    "UPSTREAM_FAILED",
+    "NOT_CONFIGURED",
+    "UPSTREAM_TIMEOUT",
+)
 
 Method = Callable[..., Awaitable[None]]
 

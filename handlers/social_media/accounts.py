@@ -151,9 +151,14 @@ class ConnectInstagram(ConnectHandler):
     platform = "INSTAGRAM"
 
     @endpoint(
-        INFLUENCER, body=InstagramHandle, returns=OwnAccount, data_as="account", beside=CODE, limit="limit_connect",
+        INFLUENCER,
+        body=InstagramHandle,
+        returns=OwnAccount,
+        data_as="account",
+        beside=CODE,
+        limit="limit_connect",
         errors=("HANDLE_TAKEN", *SCRAPE_ERRORS),
-    )  # fmt: skip
+    )
     async def post(self, body: InstagramHandle) -> None:
         """Connect a public Instagram profile; `verificationCode` in its bio proves ownership."""
         await self.connect(body.username)
@@ -163,9 +168,14 @@ class ConnectTikTok(ConnectHandler):
     platform = "TIKTOK"
 
     @endpoint(
-        INFLUENCER, body=TikTokHandle, returns=OwnAccount, data_as="account", beside=CODE, limit="limit_connect",
+        INFLUENCER,
+        body=TikTokHandle,
+        returns=OwnAccount,
+        data_as="account",
+        beside=CODE,
+        limit="limit_connect",
         errors=("HANDLE_TAKEN", *SCRAPE_ERRORS),
-    )  # fmt: skip
+    )
     async def post(self, body: TikTokHandle) -> None:
         """Connect a public TikTok profile; `verificationCode` in its bio proves ownership."""
         await self.connect(body.username)

@@ -77,8 +77,8 @@ async def test_reject_and_ask_again_a_week_later(api, pair, db):
     assert (await api.patch(f"/connections/requests/{request_id}/reject", user=hanako)).status == 403
     assert (await api.patch(f"/connections/requests/{request_id}/reject", user=stranger)).status == 404
     assert (await api.patch(f"/connections/requests/{request_id}/reject", user=sakura)).data["status"] == "REJECTED"
-    told = await db.fetchrow("select type, user_id from notifications where type <> 'CONNECTION_REQUEST'")
-    assert tuple(told) == ("CONNECTION_REJECTED", hanako.id)
+    received = await db.fetchrow("select type, user_id from notifications where type <> 'CONNECTION_REQUEST'")
+    assert tuple(received) == ("CONNECTION_REJECTED", hanako.id)
     assert (await api.get(f"/connections/status/{sakura.id}", hanako)).data == {"status": "none", "requestId": None}
     assert (await api.post("/connections/request", {"receiverId": sakura.id}, hanako)).status == 409
     await db.execute("update connection_requests set updated_at = now() - interval '8 days'")

@@ -206,7 +206,7 @@ async def test_only_onboarded_verified_active_accounts_are_there(api, people, sa
     assert (await api.get("/discovery/regions", sakura)).data == [{"region": "tokyo", "count": 1}]
 
 
-async def test_whoever_comes_back_is_there_again(api, people, sakura, db):
+async def test_a_reactivated_account_is_listed_again(api, people, sakura, db):
     hanako = await add(people, "Hanako")
     await db.execute("update users set status = 'SUSPENDED' where id = $1", hanako.id)
     await db.execute("update influencers set bio = 'changed meanwhile' where user_id = $1", hanako.id)
@@ -214,7 +214,7 @@ async def test_whoever_comes_back_is_there_again(api, people, sakura, db):
     assert await names(api, sakura, search="meanwhile") == ["Hanako"]
 
 
-async def test_who_may_look_at_whom(api, people):
+async def test_each_role_finds_the_other_role(api, people):
     hanako, sakura, admin = await people.influencer("Hanako"), await people.salon("Sakura"), await people.admin()
     assert (await find(api, hanako, "influencers")).status == 403
     assert (await find(api, sakura, "salons")).status == 403

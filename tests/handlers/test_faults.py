@@ -1,4 +1,4 @@
-"""What is wrong with a request is said in sentences that name the field as people know it, in every route."""
+"""Every route describes invalid fields in sentences, with the names by which people know the fields."""
 
 import json
 import re
@@ -114,7 +114,7 @@ def test_every_field_has_a_name_for_people():
         ({"password": "あ" * 25}, "Password must be 8 to 72 bytes long; a Japanese character has 3 bytes"),
     ],
 )
-async def test_a_sign_up_tells_what_to_change(api: Api, change: dict[str, Any], sentence: str):
+async def test_an_invalid_sign_up_says_what_to_change(api: Api, change: dict[str, Any], sentence: str):
     body = {"name": "Hanako", "email": "h@example.com", "password": "a long enough one", "termsAccepted": True}
     answer = await api.post("/auth/signup/salon", {**body, **change})
     assert answer.body["details"] == [{"field": next(iter(change)), "message": sentence}]

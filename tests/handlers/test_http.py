@@ -1,4 +1,4 @@
-"""What every route does alike: errors, headers, limits, CORS, odd bodies."""
+"""What all routes have in common: errors, headers, limits, CORS, unusual bodies."""
 
 import asyncio
 import base64
@@ -38,7 +38,7 @@ async def test_unknown_routes_and_wrong_methods(api):
     assert (wrong.status, wrong.headers["Allow"]) == (405, "POST")
     for method in ("TRACE", "BREW"):
         odd = await api.call(method, LOGIN)
-        # Unsaid, whatever a proxy sends next on that connection is lost.
+        # Without this header, the next request that a proxy sends on the connection would be lost.
         assert (odd.status, odd.headers["Allow"], odd.headers["Connection"]) == (405, "POST", "close")
         assert (await api.call(method, "/nothing/here")).status == 404
 
@@ -120,7 +120,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("call", REFUSED)
 async def test_a_refusal_waits_for_the_end_of_the_body(api, call: str):
-    """Whoever is still sending would find the connection reset, and no answer."""
+    """A client that still sends would find the connection reset and lose the response."""
     method, path = call.split()
     stream: IOStream = await TCPClient().connect("127.0.0.1", api.instance.port)
     head = f"{method} /api/v1{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {2**20}\r\n"
@@ -139,7 +139,7 @@ async def test_a_refusal_waits_for_the_end_of_the_body(api, call: str):
 
 @pytest.mark.parametrize(("path", "status"), [("/profile/me", 401), ("/nothing", 404), ("/auth/login", 405)])
 async def test_a_refusal_leaves_the_connection_open(api, path: str, status: int):
-    """Closed without a word, whatever a proxy sends next on it is lost."""
+    """If the connection closed, the next request that a proxy sends on it would be lost."""
     stream: IOStream = await TCPClient().connect("127.0.0.1", api.instance.port)
     async with asyncio.timeout(10):
         for _ in range(3):
@@ -151,7 +151,7 @@ async def test_a_refusal_leaves_the_connection_open(api, path: str, status: int)
 
 
 @pytest.mark.parametrize("header", [f"Content-Length: {2**34}", f"Content-Length: {2**20}\r\nExpect: 100-continue"])
-async def test_a_refusal_does_not_wait_for_what_nobody_wants(api, header: str):
+async def test_a_refusal_does_not_wait_for_a_body_that_is_too_large(api, header: str):
     answer = await exchange(api, f"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 413") and b"Connection: close" in answer
 
@@ -171,7 +171,7 @@ async def test_a_chunked_body_without_end_is_cut_off(api):
 
 
 @pytest.mark.parametrize("call", ["POST /auth/login", "GET /discovery/regions", "OPTIONS /auth/login"])
-async def test_a_body_larger_than_any_is_told_before_its_end(api, people, monkeypatch, call: str):
+async def test_an_oversized_body_is_refused_before_its_end(api, people, monkeypatch, call: str):
     monkeypatch.setattr("handlers.http.base.DRAINED_BYTES", 2**20)
     method, path = call.split()
     token = (await people.influencer()).token
@@ -244,7 +244,7 @@ async def test_limits_hold_while_redis_is_away(instance, api, limit, monkeypatch
     monkeypatch.setattr(instance.services.rate_limits, "rest_until", 0.0)
 
 
-async def test_an_address_is_believed_behind_our_proxies_only(instance, api, limit, monkeypatch):
+async def test_forwarded_addresses_count_behind_trusted_proxies_only(instance, api, limit, monkeypatch):
     from ipaddress import ip_network
 
     limit("limit_general", Limit(1, 900))
@@ -253,7 +253,7 @@ async def test_an_address_is_believed_behind_our_proxies_only(instance, api, lim
         forwarded = [{"X-Forwarded-For": f"203.0.113.9, 198.51.100.{n}"} for n in range(2)]
         return [(await api.get("/nothing", headers=headers)).status for headers in forwarded]
 
-    assert await statuses() == [404, 429]  # nobody's word but the connection's
+    assert await statuses() == [404, 429]  # the header of an untrusted client is ignored
     monkeypatch.setattr(instance.app, "proxies", [ip_network("127.0.0.0/8")])
     assert await statuses() == [404, 404]  # two clients of one proxy
 
@@ -268,11 +268,11 @@ async def test_an_address_is_believed_behind_our_proxies_only(instance, api, lim
         ("unknown", "unknown"),
     ],
 )
-def test_nameless_callers_are_counted_by_line(address, network):
+def test_anonymous_callers_are_counted_by_network(address, network):
     assert network_of(address) == network
 
 
-async def test_a_crash_tells_nothing_of_us(instance, api, people, monkeypatch):
+async def test_a_defect_reveals_no_internals(instance, api, people, monkeypatch):
     async def crash(*_):
         raise RuntimeError("select secret from /etc/passwd")
 
@@ -305,7 +305,7 @@ async def test_ready_asks_for_the_migrations_of_this_version(api, monkeypatch, t
     assert (answer.code, json.loads(answer.body)["checks"]["migrations"]) == (503, False)
 
 
-async def test_what_is_no_upgrade_is_answered_like_anything_else(api):
+async def test_requests_to_the_socket_that_are_not_upgrades_get_errors(api):
     plain = await api.get("/ws")
     assert (plain.status, plain.code, plain.headers["Upgrade"]) == (426, "UPGRADE_REQUIRED", "websocket")
     wrong = await api.post("/ws", {})
@@ -314,7 +314,7 @@ async def test_what_is_no_upgrade_is_answered_like_anything_else(api):
     assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, ORIGIN)
 
 
-async def test_made_up_methods_are_not_remembered(api):
+async def test_invented_methods_add_no_metric_labels(api):
     for method in ("BREW", "XBREW"):
         answer = await api.call(method, LOGIN)
         assert (answer.status, answer.headers["Allow"]) == (405, "POST")
@@ -322,7 +322,7 @@ async def test_made_up_methods_are_not_remembered(api):
     assert b"BREW" not in (await api.get("/metrics")).raw
 
 
-async def test_an_id_with_something_behind_it_is_none(api, people):
+async def test_an_id_with_a_suffix_is_not_an_id(api, people):
     user = await people.salon()
     for path in (f"/chat/conversations/{user.id}%0A/messages", f"/connections/status/{user.id}%0A"):
         assert (await api.get(path, user)).status == 404
@@ -337,7 +337,7 @@ async def test_a_made_up_cursor_is_refused(api, people, moment):
         assert (answer.status, answer.fields) == (400, {"cursor"})
 
 
-async def test_every_answer_tells_of_the_nearest_limit(api, people, limit):
+async def test_every_response_describes_the_nearest_limit(api, people, limit):
     limit("limit_general", Limit(3, 900))
     limit("limit_connection_request", Limit(50, 86400))
     user = await people.salon()

@@ -145,7 +145,9 @@ FORM = ("Content-Type: multipart/form-data; boundary=x",)
     [("GET /ws", UPGRADE, 16 * MIB, 426), ("POST /api/v1/profile/upload-picture", FORM, 5 * MIB, 401)],
     ids=["an upgrade", "an upload"],
 )
-async def test_bodies_of_nobody_take_no_memory(servers: ServerUrls, data_dir: Path, line, headers, size, status):
+async def test_bodies_of_anonymous_requests_take_no_memory(
+    servers: ServerUrls, data_dir: Path, line, headers, size, status
+):
     connections = 100
     piece = memoryview(b"x" * MIB)
     all_sent = asyncio.Barrier(connections + 1)

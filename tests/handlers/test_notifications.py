@@ -1,4 +1,4 @@
-"""Notifications: one's own, read and deleted, with the user's sockets told and nobody else."""
+"""Notifications are listed, read and deleted by their owner only, and each change reaches that user's sockets only."""
 
 import asyncio
 
@@ -153,9 +153,9 @@ async def test_the_last_count_told_is_right_when_many_are_read_at_once(api: Api,
     ids = await add(db, salon, 12)
     socket = await api.socket(salon)
     await asyncio.gather(*(api.patch(f"/notifications/{one}/read", None, salon) for one in ids[:10]))
-    told = [await socket.expect("notification_read") for _ in range(10)]
-    assert {event["notificationId"] for event in told} == set(ids[:10])
-    assert told[-1]["unreadCount"] == 2
+    received = [await socket.expect("notification_read") for _ in range(10)]
+    assert {event["notificationId"] for event in received} == set(ids[:10])
+    assert received[-1]["unreadCount"] == 2
 
 
 async def test_two_who_delete_at_once_tell_once(api: Api, people: People, db: Database):
@@ -199,7 +199,7 @@ async def test_every_role_has_notifications(api: Api, people: People, role: str)
         ("PATCH", f"/notifications/{NOBODY}/read"), ("DELETE", f"/notifications/{NOBODY}"),
     ],
 )  # fmt: skip
-async def test_nobody_is_asked_to_sign_in(api: Api, method: str, path: str):
+async def test_anonymous_requests_must_sign_in(api: Api, method: str, path: str):
     assert (await api.call(method, path)).status == 401
 
 

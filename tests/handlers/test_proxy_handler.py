@@ -1,4 +1,4 @@
-"""GET /proxy/image: pictures pass through, all else is an error of the contract, nobody waits for nothing."""
+"""GET /proxy/image relays pictures and answers everything else with a documented error."""
 
 import asyncio
 import socket

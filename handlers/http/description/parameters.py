@@ -47,10 +47,16 @@ def path_parameters(path: str) -> list[Json]:
         if match := PARAMETER.fullmatch(segment):
             about, example = PATH_PARAMETERS[f"{before}/{match[1]}"]
             schema: Json = {"type": "string"} if match[2] else {"type": "string", "format": "uuid"}
-            parameters.append({
-                "name": to_camel(match[1]), "in": "path", "required": True, "description": about,
-                "schema": schema, "example": example,
-            })  # fmt: skip
+            parameters.append(
+                {
+                    "name": to_camel(match[1]),
+                    "in": "path",
+                    "required": True,
+                    "description": about,
+                    "schema": schema,
+                    "example": example,
+                }
+            )
     return parameters
 
 

@@ -152,7 +152,7 @@ def decode(cursor: str) -> str:
     return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
 
 
-async def test_a_search_for_a_secret_finds_nobody(api: Api, people: People, db: Database):
+async def test_a_search_for_a_secret_finds_no_user(api: Api, people: People, db: Database):
     await keep_secrets(db, api, people)
     admin = await people.admin()
     for secret in ("$2b$", SECRETS["code"], SECRETS["platform"], NOBODY):

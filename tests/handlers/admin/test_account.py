@@ -84,7 +84,7 @@ async def test_a_new_password_ends_all_other_sessions(api: Api, other_api: Api, 
     assert tuple(mail) == (admin.email, "password_changed")
 
 
-async def test_a_wrong_password_signs_nobody_out(api: Api, people: People, db: Database):
+async def test_a_wrong_password_ends_no_session(api: Api, people: People, db: Database):
     admin = await people.admin()
     answer = await api.put("/admin/password", {**CHANGE, "currentPassword": "not this one"}, admin)
     assert (answer.status, answer.code) == (403, "WRONG_PASSWORD")

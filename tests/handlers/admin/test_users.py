@@ -293,7 +293,7 @@ async def test_two_who_change_different_fields_at_once_both_stand(api: Api, peop
     assert len(await logs(db)) == 3
 
 
-# -- who and whom ----------------------------------------------------------------------------------------------------
+# -- access ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("whom", ["admin", "oneself", "deleted", "nobody"])

@@ -31,7 +31,7 @@ async def log_in(api: Api, email: str, address: str, password: str = PASSWORD) -
 
 
 async def guess(api: Api, email: str, number: int) -> int:
-    """Guess from a network that nobody else has."""
+    """Guess from a network that no other caller uses."""
     return await log_in(api, email, f"198.51.100.{number}", f"guess {number}")
 
 

@@ -175,7 +175,7 @@ NOT_COUNTED = {
 
 
 @pytest.mark.parametrize("make", NOT_COUNTED.values(), ids=NOT_COUNTED)
-async def test_tokens_that_are_not_guesses_lock_nobody_out(instance, api, people, limit, make):
+async def test_tokens_that_are_not_guesses_do_not_count(instance, api, people, limit, make):
     limit("limit_auth_ip", Limit(2, 900))
     person = await people.influencer()
     body = await make(instance, api, person)

@@ -60,7 +60,7 @@ MAILS = {
 
 
 @pytest.mark.parametrize("ask", MAILS.values(), ids=MAILS)
-async def test_nobody_can_block_the_mails_of_others(api, limit, ask):
+async def test_one_client_cannot_block_the_mails_of_others(api, limit, ask):
     limit("limit_otp_mail", Limit(2, 3600))
     limit("limit_otp_mail_email", Limit(5, 3600))
     assert [(await ask(api, HOME)).status for _ in range(4)][2:] == [429, 429]

@@ -235,7 +235,7 @@ async def test_login_renews_the_sign_up_whose_password_it_is(office, mailbox: Ma
     assert (await office.log_in(VICTIM)).status == 200
 
 
-async def test_a_login_runs_bcrypt_once_whoever_it_is(office, people: People, monkeypatch):
+async def test_every_login_runs_bcrypt_once(office, people: People, monkeypatch):
     """How often it runs would tell which addresses have waiting sign-ups."""
     verified = await people.salon()
     for who in (VICTIM, ATTACKER, THIRD):

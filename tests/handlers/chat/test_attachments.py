@@ -1,4 +1,4 @@
-"""Files of messages: for the two who talk, as long as they may talk, and nothing that is neither picture nor PDF."""
+"""Files of messages: only the two participants may upload, only while connected, only pictures and PDFs."""
 
 import pytest
 
@@ -57,7 +57,7 @@ async def test_a_long_name_keeps_its_true_end(api: Api, people: People):
         assert found["fileName"].endswith(".pdf")
 
 
-async def test_strangers_and_the_parted(api: Api, people: People, db: Database, instance: Instance):
+async def test_strangers_and_disconnected_users(api: Api, people: People, db: Database, instance: Instance):
     salon, hanako, conversation_id = await pair(people)
     stranger, admin = await people.salon(), await people.admin()
     before = kept_files(instance)

@@ -1,4 +1,4 @@
-"""Conversation, badge and notification agree on what is unread, whatever is sent, read, edited or deleted."""
+"""Conversation, badge and notification agree on the unread count after each send, read, edit and deletion."""
 
 import asyncio
 import itertools
@@ -65,7 +65,7 @@ class Chat:
         return (await self.api.get("/notifications", self.sakura)).data
 
     async def expect(self, event: str) -> dict[str, Any]:
-        """What both of the reader's sockets hear; nobody else does."""
+        """Return what both sockets of the reader receive, and check that no other socket receives it."""
         heard = [await socket.expect(event) for socket in self.sockets]
         assert heard[0] == heard[1]
         assert [await outsider.heard() for outsider in self.outsiders] == [[], []]
@@ -232,7 +232,7 @@ def mute(instance, monkeypatch):
     return lambda: monkeypatch.setattr(instance.realtime.relay, "send", lambda channel, event: None)
 
 
-async def test_the_comparison_with_the_database_tells_of_every_change(chat: Chat, mute):
+async def test_the_comparison_with_the_database_delivers_every_change(chat: Chat, mute):
     far = chat.sockets[1]
     messages = await chat.say("one", "two", "three", "four")
     for _ in range(4):
@@ -268,7 +268,7 @@ async def test_a_request_that_is_withdrawn_unheard(api, other_api, people, mute)
     assert await far.expect("notification_deleted") == {"notificationId": notification["id"], "unreadCount": 0}
 
 
-async def test_what_is_told_of_a_deleted_notification_afterwards_is_no_news(chat: Chat, instance, db):
+async def test_a_late_event_of_a_deleted_notification_is_not_delivered(chat: Chat, instance, db):
     sent = await send_message(db, chat.id, chat.hanako.id, NewMessage(content="one"))
     [message] = (await chat.api.get(f"{chat.path}?peek=true", chat.sakura)).data
     await chat.delete(message)

@@ -222,7 +222,7 @@ WAITS = (
 
 
 @pytest.mark.parametrize("gone", ["sender", "receiver"])
-async def test_nobody_asks_or_is_asked_while_the_account_goes(
+async def test_no_request_is_sent_or_received_while_the_account_is_deleted(
     api: Api, people: People, db: Database, other_instance: Instance, gone: str
 ):
     hanako, salon = await people.influencer(), await people.salon()
@@ -272,7 +272,9 @@ async def test_only_with_the_password_and_only_once(api: Api, other_api: Api, pe
     assert await db.fetchval("select count(*) from users where status = 'DELETED'") == 1
 
 
-async def test_a_file_that_cannot_be_deleted_bothers_nobody(api: Api, people: People, instance: Instance, monkeypatch):
+async def test_a_file_that_cannot_be_deleted_does_not_fail_the_request(
+    api: Api, people: People, instance: Instance, monkeypatch
+):
     salon = await people.salon()
     await send_form(api, UPLOAD, salon, ("profilePic", File(picture())))
 

@@ -292,7 +292,7 @@ async def test_the_address_is_for_oneself_the_connected_and_admins(api: Api, peo
     assert (status[rejected.id]["status"], status[rejected.id]["isSender"]) == ("REJECTED", False)
 
 
-async def test_whoever_is_not_there_is_not_found(api: Api, people: People, db: Database):
+async def test_accounts_that_do_not_exist_are_not_found(api: Api, people: People, db: Database):
     salon, admin = await people.salon(), await people.admin()
     gone, suspended, unverified = [await people.influencer() for _ in range(3)]
     await db.execute("update users set status = 'DELETED', email = null where id = $1", gone.id)

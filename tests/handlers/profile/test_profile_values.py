@@ -80,7 +80,7 @@ def test_hashtags_have_a_bound():
     assert hashtags("#" + "a" * 5000) == ["a" * 100]
 
 
-def test_top_hashtags_are_the_most_used_whatever_their_capitals():
+def test_top_hashtags_are_the_most_used_in_any_case():
     profile = instagram(post(id="1", caption="#a #Nail"), post(id="2", caption="#nail #b"), post(id="3", caption="#b"))
     assert profile.metadata["topHashtags"] == ["Nail", "b", "a"]
 

@@ -1,4 +1,4 @@
-"""Connecting public profiles: what is stored, who may, what each state of the vendor becomes, and what it may cost."""
+"""Connecting public profiles: access, what is stored, errors for each failure of the vendor, and the cost."""
 
 import asyncio
 
@@ -327,7 +327,7 @@ def strange_profiles() -> list[tuple[str, dict]]:
 @pytest.mark.parametrize(
     ("what", "item"), strange_profiles(), ids=lambda value: value if isinstance(value, str) else ""
 )
-async def test_whatever_a_vendor_sends_is_stored_or_refused(api, people, apify, what, item):
+async def test_any_answer_of_a_vendor_is_stored_or_refused(api, people, apify, what, item):
     """Never a 500, and never an answer that breaks the declared shape."""
     apify.datasets[SAKURA] = [item]
     sakura = await people.influencer()

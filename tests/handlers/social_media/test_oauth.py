@@ -149,7 +149,7 @@ async def test_a_session_that_has_ended_meanwhile(api, people, tiktok, db, endin
         ("huge", "user/info", "unavailable"),
     ],
 )
-async def test_whatever_tiktok_does_the_person_lands_on_a_page(api, people, tiktok, db, failure, where, reason):
+async def test_every_failure_of_tiktok_redirects_to_a_page(api, people, tiktok, db, failure, where, reason):
     sakura = await people.influencer()
     auth_url = await begin_oauth(api, sakura)
     tiktok.fail(failure, where, times=9)
@@ -189,7 +189,7 @@ async def test_odd_callbacks_are_redirects_too(api, tiktok, monkeypatch, limit):
     assert [landed(await api.get(CALLBACK))["reason"] for _ in range(2)] == ["invalid_state", "rate_limited"]
 
 
-async def test_a_defect_of_ours_is_a_redirect_too(api, people, tiktok, monkeypatch):
+async def test_a_defect_redirects_too(api, people, tiktok, monkeypatch):
     def breaks(self, text):
         raise RuntimeError("secret words")
 

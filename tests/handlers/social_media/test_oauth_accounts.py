@@ -164,7 +164,7 @@ async def test_a_sync_of_what_the_person_has_withdrawn(api, people, tiktok, db):
     assert (answer.status, answer.code) == (409, "NEEDS_RECONNECT")
     assert (await api.get("/social-media/accounts", sakura)).data[0]["needsReconnect"] is True
     assert (await api.post("/social-media/tiktok/public/sync", body, sakura)).code == "NEEDS_RECONNECT"
-    assert len((await api.get("/notifications", sakura)).data) == 1  # told once
+    assert len((await api.get("/notifications", sakura)).data) == 1  # delivered once
 
 
 async def test_two_syncs_at_once_spend_one_refresh_token(api, other_api, people, tiktok, db):

@@ -55,8 +55,8 @@ async def test_a_proven_handle_cannot_be_held_by_another(api, people, apify, db)
 
     # Whoever showed it without proof shows it no longer, and hears why.
     assert (await api.get("/social-media/accounts", thief)).data == []
-    told = await socket.expect("notification_received")
-    assert SAKURA in told["notification"]["message"]
+    received = await socket.expect("notification_received")
+    assert SAKURA in received["notification"]["message"]
     assert (await db.fetchval("select followers_count from listings where user_id = $1", thief.id)) == 0
     runs = apify.count(START)
     for answer in (
@@ -107,7 +107,7 @@ async def test_connecting_while_another_proves_leaves_one_holder(api, other_api,
 
 
 def watch_joining(api, monkeypatch) -> asyncio.Event:
-    """Set once this instance takes part in a run, whoever carries that through."""
+    """Set once this instance takes part in a run, also if another instance performs it."""
     store, joined = api.instance.services.scrapes.runs, asyncio.Event()
     join = store.join
 

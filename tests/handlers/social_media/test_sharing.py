@@ -48,7 +48,7 @@ async def test_connects_of_one_profile_at_once_share_one_run(api, other_api, peo
     assert run["requested_by"] in {caller.id for caller in callers}
 
 
-async def test_a_run_that_ends_while_somebody_joins_is_not_repeated(db, other_instance, apify, monkeypatch):
+async def test_a_run_that_ends_while_a_caller_joins_is_not_repeated(db, other_instance, apify, monkeypatch):
     """Between the look for a result and the look for a run, the run becomes a result."""
     wanted = {"max_age": 3600, "max_no_age": 0, "definite": [], "requested_by": None}
     store, other_store = ScrapeRuns(db), ScrapeRuns(other_instance.db)
@@ -66,7 +66,7 @@ async def test_a_run_that_ends_while_somebody_joins_is_not_repeated(db, other_in
     assert second.state == "SUCCEEDED"
 
 
-async def test_a_failure_is_shared_too_and_the_next_caller_tries_anew(
+async def test_a_failure_is_shared_and_the_next_caller_starts_a_new_run(
     instance, other_instance, api, other_api, people, apify, monkeypatch
 ):
     apify.run_seconds = 3600
@@ -137,7 +137,7 @@ async def test_a_frozen_instance_that_wakes_up_changes_nothing(api, other_api, i
     await until(db, "select vendor_run_id is not null from scrape_runs")
     await db.execute("update scrape_runs set attempt = attempt + 1, lease_until = now() + interval '1 hour'")
     end_runs(apify)
-    # Its own result finds no place; it waits for that of whoever has the run now.
+    # Its own result is not stored; it waits for the result of the caller that has the run now.
     heir = asyncio.create_task(other_api.post(CONNECT, {"username": SAKURA}, two))
     await db.execute(KILL)
     assert [(await task).status for task in (frozen, heir)] == [200, 200]
@@ -196,7 +196,7 @@ async def test_who_wakes_up_does_not_end_the_run_that_its_heir_has_found(instanc
     assert await store.succeed(frozen, "{}") is None
 
 
-async def test_while_nobody_can_look_nothing_is_started(api, people, apify):
+async def test_no_run_starts_while_the_vendor_cannot_be_asked_for_one(api, people, apify):
     sakura = await people.influencer()
     apify.fail("lose_answer", START)
     assert (await api.post(CONNECT, {"username": SAKURA}, sakura)).status == 502
@@ -208,7 +208,7 @@ async def test_while_nobody_can_look_nothing_is_started(api, people, apify):
     assert apify.count(START) == 1
 
 
-async def test_a_run_that_nobody_can_bring_to_an_end_is_given_up(api, people, apify, db):
+async def test_a_run_that_cannot_be_finished_is_abandoned(api, people, apify, db):
     sakura = await people.influencer()
     await db.execute(
         "insert into scrape_runs (platform, username, vendor_run_id, attempt, lease_until)"
@@ -267,7 +267,7 @@ async def test_profile_and_videos_of_tiktok_come_from_one_run(api, people, apify
     assert (await api.get(f"/social-media/tiktok/videos/{SAKURA}?cursor=nonsense", reader)).status == 400
 
 
-async def test_a_lookup_is_fetched_anew_after_a_week(api, people, apify, db):
+async def test_a_lookup_is_fetched_again_after_a_week(api, people, apify, db):
     reader = await people.salon()
     for days, runs in [(0, 1), (6.9, 1), (0.2, 2)]:
         await age(db, days)
