@@ -49,7 +49,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024  # the largest upload is 10 MiB; each endpoint
 MAX_HEADER_BYTES = 96 * 1024  # above what nginx passes on: 4 × 16 KiB, a few headers of its own, 1 KiB
 IDLE_SECONDS = 75.0  # keep-alive; above nginx' own, so that it never meets a closing connection
 BODY_SECONDS = 60.0
-NOTICE_SECONDS = 1.0  # between “not ready” and no new connections: what a load balancer takes to look
+NOTICE_SECONDS = 1.0  # between “not ready” and no new connections: how long a load balancer needs to notice
 PROXY_IDLE_SECONDS = 5.0  # above the proxy's own keep-alive to us (deploy/nginx.conf: 4 s), so that it closes, not we
 REQUESTS_SECONDS = 20.0  # requests and commands that run may end within this, once a stop was asked for
 STOP_SECONDS = 40.0  # for all of it; below what systemd and compose allow before they kill
@@ -124,8 +124,8 @@ class Instance:
         )
 
     async def stop(self, notice: float = 0.0, proxy_idle: float = 0.0) -> None:
-        """Ready turns 503 → no new connections, no new sockets → sockets are told → what runs ends → sockets close →
-        pools close."""
+        """Stop in this order: answer 503 at /health/ready, notify the sockets, accept no connections, finish requests
+        and commands, close the sockets, then stop all parts in reverse order of their start."""
         self.app.draining = True
         announce_closing(self.http)
         self.jobs.drain()
@@ -173,7 +173,7 @@ async def serve(settings: Settings, urls: ServerUrls, embedded: bool) -> None:
             if settings.production or settings.trusted_proxies:
                 await instance.stop(NOTICE_SECONDS, PROXY_IDLE_SECONDS)
             else:
-                await instance.stop()  # nobody stands before it who would need time
+                await instance.stop()  # no proxy needs time to notice
         log.info("stopped")
     except TimeoutError:
         log.error("stopped at the deadline")

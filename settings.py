@@ -41,7 +41,7 @@ VERSION = "0.1.0"  # shown by /health and the API descriptions
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names that a browser may have for this machine
 GENERATED_SECRETS = ("jwt_access_secret", "jwt_refresh_secret", "encryption_key")
-# Where TikTok's and Instagram's pictures live; the image proxy relays from no other host.
+# Hosts of TikTok's and Instagram's pictures; the image proxy fetches from no other host.
 IMAGE_HOSTS = (
     "cdninstagram.com,fbcdn.net,instagram.com,tiktokcdn.com,tiktokcdn-us.com,tiktokcdn-eu.com,"
     "tiktokv.com,muscdn.com,ibyteimg.com,byteoversea.com"
@@ -179,7 +179,7 @@ def check_secret(text: str) -> None:
 
 
 def within(check: Callable[[str], object]) -> AfterValidator:
-    """Apply `check`, which raises ValueError, to what is in a secret."""
+    """Apply `check`, which raises ValueError, to the value of a secret."""
 
     def look(secret: SecretStr) -> SecretStr:
         check(secret.get_secret_value())
@@ -206,7 +206,7 @@ Check = Callable[[Mapping[str, Any]], list[str]]  # takes settings as they are w
 
 
 class SettingsError(Exception):
-    """Says every bad or missing setting, a line each, and no value of any."""
+    """Names every invalid or missing setting, one per line, without values."""
 
 
 def describe_faults(error: ValidationError) -> list[str]:
@@ -249,7 +249,7 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(10, ge=2, le=200)
     redis_url: RedisUrl | None = None
     redis_sharded: bool = False
-    # What a request waits for Redis at most; then it goes on without. Contract: no send is slower than 0.5 s for it.
+    # How long a request waits for Redis at most; then it continues without. Contract: it delays no send by 0.5 s.
     redis_timeout: Duration = timedelta(milliseconds=250)
 
     jwt_access_secret: Secret
@@ -398,7 +398,7 @@ def generated_secrets(overrides: dict[str, Any]) -> dict[str, str]:
     path = environment.data_dir / "secrets.json"
     made = {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in GENERATED_SECRETS}
     try:
-        # Two instances may start at once on one folder: a hard link either is ours or was there before.
+        # Two instances may start at once on one folder: a hard link is created by exactly one.
         draft = environment.data_dir / f".secrets-{os.getpid()}-{secrets.token_hex(4)}"
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(made))

@@ -1,4 +1,4 @@
-"""Leaving a load balancer without a lost request: Tornado by itself cuts off whatever is running."""
+"""Leave a load balancer without losing a request: Tornado alone would cut off requests that are running."""
 
 import asyncio
 import ctypes
@@ -13,28 +13,27 @@ from contextlib import suppress
 from tornado.httpserver import HTTPServer
 
 POLL_SECONDS = 0.02
-UNREAD_SECONDS = 0.1  # a connection that has just been accepted may carry a request that nobody has read yet
+UNREAD_SECONDS = 0.1  # a connection that has just been accepted may carry a request that is not read yet
 SO_ATTACH_FILTER = 26  # Linux
 DROP_EVERYTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # the one-instruction packet filter `return 0`
 
 
 async def stop_accepting(http: HTTPServer) -> None:
-    """Take no new connections, yet lose none that the kernel has taken already.
+    """Accept no new connections, and lose none that the kernel has already accepted.
 
-    Closing a listening socket resets connections that wait to be accepted, requests and all. So the kernel is told
-    first to ignore newcomers (they are refused on their next try, and a proxy goes elsewhere), and then those that
-    wait are accepted.
+    Closing a listening socket resets connections that wait to be accepted, with their requests. So the kernel first
+    drops new connections (a proxy then uses another instance), and then the waiting ones are accepted.
     """
     listening: list[socket.socket] = list(http._sockets.values())
     for sock in listening:
-        ignore_newcomers(sock)
-    while select.select(listening, [], [], 0)[0]:  # noqa: ASYNC110  Tornado tells nobody
+        drop_new_connections(sock)
+    while select.select(listening, [], [], 0)[0]:  # noqa: ASYNC110  Tornado has no event for this
         await asyncio.sleep(0.001)  # Tornado accepts them meanwhile
     http.stop()
 
 
-def ignore_newcomers(sock: socket.socket) -> bool:
-    """Return whether the kernel does: some do so for root alone. Then a newcomer may be reset, and the stop goes on."""
+def drop_new_connections(sock: socket.socket) -> bool:
+    """Return whether the kernel drops new connections. Some kernels allow it to root only; then one may be reset."""
     if not sys.platform.startswith("linux") or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return False
     code = ctypes.create_string_buffer(DROP_EVERYTHING)
@@ -45,7 +44,7 @@ def ignore_newcomers(sock: socket.socket) -> bool:
 
 
 def announce_closing(http: HTTPServer) -> None:
-    """From now on each answer says `Connection: close`, and is the last on its connection."""
+    """Send `Connection: close` with every answer from now on."""
     http.conn_params.no_keep_alive = True
 
 
@@ -53,7 +52,7 @@ def has_requests(http: HTTPServer) -> bool:
     """Return whether an open connection carries a request or an answer.
 
     An idle connection waits for the first bytes of a request and has none. Bytes that the kernel holds, and bytes that
-    Tornado has read without having made a request of them, show nowhere else.
+    Tornado has read without having parsed a request, are visible only here.
     """
     arrived = select.poll()
     for connection in http._connections:
@@ -69,8 +68,8 @@ def has_requests(http: HTTPServer) -> bool:
 async def requests_end(http: HTTPServer, running: Sized, idle_seconds: float) -> None:
     """Wait until the `running` requests are answered and their answers written, then close what is idle.
 
-    A proxy's idle connections get `idle_seconds` to be closed by the proxy: closed by us, one could be carrying a
-    request that we have not seen. Bound the wait from outside.
+    The proxy gets `idle_seconds` to close its idle connections, because one that we close could carry a request that we
+    have not read. The caller bounds the wait.
     """
     gc.collect()  # requests whose client has gone are remembered weakly
     until = asyncio.get_running_loop().time() + max(idle_seconds, UNREAD_SECONDS)

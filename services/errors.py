@@ -23,7 +23,7 @@ class VendorError(DomainError):
     message = "The service behind this feature did not answer properly. Please try again later."
 
     def __init__(self, vendor: str, detail: str = "", *, retry_after: float | None = None) -> None:
-        """`vendor` names who failed, `detail` is for the log, `retry_after` is in seconds where the vendor said so."""
+        """`vendor` names the vendor, `detail` is for the log, `retry_after` is in seconds if the vendor gave it."""
         self.vendor = vendor
         self.detail = detail[:DETAIL_MAX_CHARS]
         self.retry_after = retry_after
@@ -55,7 +55,7 @@ class VendorUnreachable(VendorUnavailable):
 
 
 class UnreadableAnswer(VendorUnavailable):
-    """The vendor answered something that is not what it documents."""
+    """The vendor sent an answer that does not match its documentation."""
 
     reason = "UPSTREAM_UNREADABLE"
     error = "The service answered something unexpected"
@@ -81,7 +81,7 @@ class VendorTimeout(VendorError):
 
 
 class ActorTimedOut(VendorTimeout):
-    """The scrape itself took longer than it may, says the vendor."""
+    """The vendor reports that the scrape exceeded its timeout."""
 
 
 class VendorRateLimited(VendorError):

@@ -1,4 +1,4 @@
-"""Log lines of this server, of libraries, of warnings and of what nobody caught, in one format on stderr.
+"""One format on stderr for log lines of this server and of libraries, for warnings and for uncaught exceptions.
 
 With LOG_FORMAT=json every line on stdout and stderr is one JSON object, from start to exit.
 """
@@ -44,7 +44,7 @@ class Format:
 
 def start_logs() -> None:
     """Log in the format of LOG_FORMAT before the settings are read: reading them may fail."""
-    logging.disable()  # .env is read again with the settings; what is wrong with it is logged then
+    logging.disable()  # the settings read .env again and report its faults
     found: dict[str, str | None] = {}
     with suppress(OSError, UnicodeDecodeError):
         found = dotenv_values(".env")
@@ -108,7 +108,7 @@ def log_uncaught(kind: type[BaseException], error: BaseException | None, trace: 
 def write_out(text: str) -> None:
     """Print on stdout in one piece, also to a terminal that knows no Japanese.
 
-    When the reader has gone (`make routes | head`), this and all later output is dropped and the work goes on.
+    If the reader has ended (`make routes | head`), drop this and all later output and continue.
     """
     encoding = sys.stdout.encoding or "utf-8"
     try:
@@ -129,7 +129,7 @@ def text_or_json(text: str, event: str, /, **fields: Any) -> str:
 
 
 def complain(sentence: str, faults: Sequence[str] = ()) -> None:
-    """Tell the operator on stderr why the server ends."""
+    """Write on stderr why the server ends."""
     if Format.json:
         log.error(sentence.rstrip(":"), **({"faults": list(faults)} if faults else {}))
     else:

@@ -1,4 +1,4 @@
-"""A Redis client for requests: it fails fast, and speaks to one server or to a cluster."""
+"""A Redis client for requests: it fails fast, and uses one server or a cluster."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
-# Redis, or one node of it, is away, frozen or changing: for requests and for pub/sub alike.
+# Redis or one of its nodes is unavailable, frozen or changing. Requests and pub/sub use this list.
 FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 # Of an instance; further commands wait for a free one. A command takes 0.1 ms, opening a connection several, and a
@@ -17,10 +17,10 @@ CONNECTIONS = 16
 
 
 def connect_redis(redis_url: str, sharded: bool, seconds: float) -> Any:
-    """No step waits longer than `seconds`, and none is repeated. `sharded`: the server is a node of a cluster."""
+    """Connect. No step waits longer than `seconds`, and none is repeated. `sharded`: it is a node of a cluster."""
     timeouts: dict[str, Any] = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
     if sharded:
-        # While one primary is away the others go on.
+        # The other primaries work while one is unavailable.
         return RedisCluster.from_url(redis_url, require_full_coverage=False, retry=Retry(NoBackoff(), 0), **timeouts)
     pool = aioredis.BlockingConnectionPool.from_url(
         redis_url, max_connections=CONNECTIONS, timeout=seconds, retry=None, **timeouts

@@ -1,4 +1,4 @@
-"""A bound on how much of one costly thing goes on at once, and on how many may wait for it."""
+"""Bound how many costly operations run at once, and how many callers wait for one."""
 
 import asyncio
 from collections.abc import AsyncIterator

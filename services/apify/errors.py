@@ -19,7 +19,7 @@ VENDOR = "apify"
 RESOURCE_LIMITS = {"actor-memory-limit-exceeded", "concurrent-runs-limit-exceeded"}
 # A used-up month is a 403 of this type.
 USAGE_LIMITS = {"platform-feature-disabled", "not-enough-usage-to-run-paid-actor"}
-# Of an answer that is no JSON, no object, too large, lacks fields, or is nested without end.
+# Errors of an answer that is not JSON or not an object, is too large, lacks fields, or is nested too deep.
 UNREADABLE = (ValueError, RecursionError)
 # Everything that the SDK and its transport raise.
 SDK_ERRORS = (ApifyApiError, impit.HTTPError, impit.InvalidURL, impit.StreamError, *UNREADABLE)
@@ -49,7 +49,7 @@ def translate_status(status: int, error_type: str, detail: str) -> VendorError:
 
 
 def is_surely_not_started(error: Exception) -> bool:
-    """Whether a start may be sent again: it was turned away, or no connection came about."""
+    """Return whether a start may be sent again: it was refused, or no connection was made."""
     if isinstance(error, ApifyApiError):
         return error.status_code == 429
     return isinstance(error, impit.ConnectError | impit.ConnectTimeout)

@@ -1,9 +1,9 @@
-"""Runs of Apify actors: start, wait, read, each with its bound, and one typed error for each state of the vendor.
+"""Runs of Apify actors: start, wait and read, each within a bound, and one typed error per state of the vendor.
 
-A run costs money from the moment it starts. So a start is sent once and never repeated unless it surely was not
-taken; its id is told to the caller (`on_started`) before anything else happens, even if whoever asked hangs up;
-whoever goes on after somebody who may have died in between looks first for what the vendor has started (`since`);
-and the vendor itself is told to stop the run after the same time that we would wait for it.
+A run costs money from its start. So a start is sent once, and repeated only if the vendor surely refused it. The run's
+id is passed to `on_started`, which stores it, before anything else happens, even if the caller has disconnected. A
+caller that takes over after a crash first searches for a run that was started (`since`). The vendor receives the same
+timeout for the run that we wait for it.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ from settings import Settings
 CALL_SECONDS = 15.0  # any single answer; the long poll is given this much beyond what it asks the vendor to wait
 START_SECONDS = 30.0  # starting may wait for a container
 POLL_SECONDS = 20.0  # one long poll; the vendor takes up to 60, intermediaries may cut idle connections sooner
-ABORT_SECONDS = 5.0  # best effort: the vendor ends the run by itself soon after
+ABORT_SECONDS = 5.0  # best effort: the run ends at its own timeout soon after
 ATTEMPTS = 3  # of each call that may be repeated
 RETRY_SECONDS = 0.5  # doubled with each attempt
 MAX_DATASET_BYTES = 8 * 1024 * 1024  # a profile with its posts is 0.1–0.5 MB
-CLOSE_SECONDS = 10.0  # for starts under way when the server stops; the vendor ends what is cut off here
+CLOSE_SECONDS = 10.0  # for unfinished starts when the server stops; the timeout ends runs that are cut off here
 ACCOUNT_SECONDS = 10.0  # for `on_started` to store the run's id; a run that cannot be accounted for is ended
-FOUND_RUNS = 30  # looked at when one was lost: an instance has 16 under way, and ours is among the first since then
+FOUND_RUNS = 30  # read to find a lost run: an instance has 16 at once, and ours is among the first since then
 ALIVE: list[Any] = ["READY", "RUNNING", "SUCCEEDED"]  # those that ended badly are not worth going on with
 SKEW = timedelta(seconds=5)  # between the vendor's clock and that of `since`
 
@@ -50,7 +50,6 @@ T = TypeVar("T")
 
 class StartedRun(NamedTuple):
     id: str
-    dataset_id: str
 
 
 OnStarted = Callable[[StartedRun], Awaitable[None]]
@@ -87,12 +86,11 @@ class ApifyActors:
     ) -> list[Any]:
         """Start a run, wait for it and return its first `max_items` items; EmptyDataset if there is none.
 
-        With `since`, a run for the same input that began after it is gone on with instead, if there is one.
-        Cancelling this never loses a run: the start and `on_started` complete in the background, the run goes on,
-        and `resume` can wait for it.
+        With `since`, continue a run for the same input that began after it, if there is one. Cancelling this loses no
+        run: the start and `on_started` complete in the background, the run continues, and `resume` can wait for it.
         """
         deadline = asyncio.get_running_loop().time() + self.timeout
-        start = self._in_background(self._start_and_tell(actor_id, run_input, max_items, on_started, since))
+        start = self._in_background(self._start_and_report(actor_id, run_input, max_items, on_started, since))
         try:
             async with asyncio.timeout_at(deadline):
                 run = await asyncio.shield(start)
@@ -104,7 +102,7 @@ class ApifyActors:
         return await self._collect(run.id, max_items, deadline)
 
     async def resume(self, run_id: str, max_items: int) -> list[Any]:
-        """Wait for a run that somebody has started before, and return its items."""
+        """Wait for a run that was started before, and return its items."""
         return await self._collect(run_id, max_items, asyncio.get_running_loop().time() + self.timeout)
 
     async def abort(self, run_id: str) -> None:
@@ -116,7 +114,7 @@ class ApifyActors:
             logger.warning("apify_abort_failed", run_id=run_id, error=describe(error))
 
     async def close(self) -> None:
-        """Let the starts under way be accounted for, then release the connections."""
+        """Let unfinished starts be stored, then release the connections."""
         if self._background:
             _, unfinished = await asyncio.wait(self._background, timeout=CLOSE_SECONDS)
             for task in unfinished:
@@ -131,7 +129,7 @@ class ApifyActors:
             raise NotConfigured(VENDOR, "APIFY_API_TOKEN is not set")
         return self._client
 
-    async def _start_and_tell(
+    async def _start_and_report(
         self,
         actor_id: str,
         run_input: dict[str, Any],
@@ -161,12 +159,12 @@ class ApifyActors:
                 run_timeout=timedelta(seconds=max(1, math.ceil(self.timeout))),
                 timeout=timedelta(seconds=START_SECONDS),
             )
-            return StartedRun(run.id, run.default_dataset_id)
+            return StartedRun(run.id)
 
         return await self._repeat(start, is_surely_not_started)
 
     async def _find(self, actor_id: str, run_input: dict[str, Any], since: datetime) -> StartedRun | None:
-        """The run that somebody started for this input, and did not live to tell of."""
+        """Return a run for this input whose id was lost in a crash."""
 
         async def list_runs() -> Any:
             runs = self._sdk.actor(actor_id).runs()
@@ -182,7 +180,7 @@ class ApifyActors:
             record = await self._repeat(partial(read_input, run.default_key_value_store_id), is_transient)
             if record and is_same_input(record["value"], run_input):
                 logger.info("apify_run_found", actor_id=actor_id, run_id=run.id)
-                return StartedRun(run.id, run.default_dataset_id)
+                return StartedRun(run.id)
         return None
 
     async def _collect(self, run_id: str, max_items: int, deadline: float) -> list[Any]:
@@ -225,7 +223,7 @@ class ApifyActors:
             body = await read_bounded(response, MAX_DATASET_BYTES)
         items = await asyncio.to_thread(parse, body)
         if not isinstance(items, list):
-            raise UnreadableAnswer(VENDOR, f"dataset {dataset_id} is no list")
+            raise UnreadableAnswer(VENDOR, f"dataset {dataset_id} is not a list")
         return items[:max_items]
 
     async def _repeat(self, call: Callable[[], Awaitable[T]], may_repeat: Callable[[Exception], bool]) -> T:
@@ -239,10 +237,10 @@ class ApifyActors:
         raise AssertionError("unreachable")
 
     async def _abort_when_started(self, start: asyncio.Task[StartedRun]) -> None:
-        """A run that begins after its scrape has given up is not left running."""
+        """Abort a run that begins after its scrape has timed out."""
         try:
             run = await start
-        except Exception as error:  # whatever kept it from starting, there is nothing to end
+        except Exception as error:  # no run has started
             logger.info("apify_run_never_started", error=describe(error))
         else:
             await self.abort(run.id)
@@ -264,7 +262,7 @@ def new_client(token: str, api_url: str) -> ApifyClientAsync:
 
 
 def is_same_input(stored: Any, ours: dict[str, Any]) -> bool:
-    """Whatever the capitals of a handle; the vendor may have put in what we have left out."""
+    """Compare without letter case. The vendor may have added defaults to the stored input."""
     if not isinstance(stored, dict):
         return False
     return all(str(stored.get(key)).lower() == str(value).lower() for key, value in ours.items())
@@ -279,4 +277,4 @@ def parse(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise UnreadableAnswer(VENDOR, f"a dataset is no JSON: {error}") from None
+        raise UnreadableAnswer(VENDOR, f"a dataset is not JSON: {error}") from None

@@ -1,7 +1,7 @@
-"""Fetches pictures of social networks for browsers; nothing else, and from nowhere else (no request forgery).
+"""Fetch pictures of social networks for browsers, and nothing from other hosts (no server-side request forgery).
 
-The name is resolved once, every address it has must be public, and the connection goes to one of those very addresses:
-a name that turns private after the check has no second chance. TLS still verifies the certificate of the name.
+The name is resolved once, all its addresses must be public, and the connection goes to one of those addresses, so
+a name that later resolves to a private address gains nothing. TLS verifies the certificate of the name.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from services.slots import Slots, SlotsEach
 MAX_URL_CHARS = 4096  # those of the networks carry long signatures, of up to about 1,000
 MAX_BYTES = 10 * 1024 * 1024
 TOTAL_SECONDS = 10.0
-CONNECT_SECONDS = 3.0  # for each address, so that a dead IPv6 leaves time for IPv4
+CONNECT_SECONDS = 3.0  # for each address, so that unreachable IPv6 leaves time for IPv4
 MAX_REDIRECTS = 3
 MAX_ADDRESSES = 4  # tried of those that a name has
 MAX_HEADER_BYTES = 16 * 1024
@@ -39,7 +39,7 @@ HTTPS_PORT = 443
 VENDOR = "image host"
 RELAYED_TYPES = {"image/jpeg", "image/png", "image/webp", "image/gif", "image/avif"}
 REDIRECTS = {301, 302, 303, 307, 308}
-# Resolving blocks a thread for as long as the DNS likes; these are its own, so that nobody else waits for them.
+# Resolving blocks a thread for as long as the DNS takes, so it has threads of its own.
 RESOLVER_THREADS = 4
 
 # Names as DNS has them. The last label starts with a letter: 2130706433, 0x7f.1 and 127.0.0.1 are addresses to some.
@@ -75,7 +75,7 @@ class NotAnImage(VendorError):
 
 @dataclass(frozen=True, slots=True)
 class RemoteImage:
-    """An image that is on its way: its type as its content says, its length in bytes if announced, and its chunks."""
+    """An image that is being received: its type by content, its length in bytes if announced, and its chunks."""
 
     content_type: str
     length: int | None
@@ -123,11 +123,12 @@ class ImageProxy:
 
     @asynccontextmanager
     async def open(self, url: str, visitor: str = "") -> AsyncIterator[RemoteImage]:
-        """Raises UrlRefused, Busy, or a VendorError: NotAnImage, VendorTimeout and so on. `visitor` is whose share of
-        what goes on at once it takes from.
+        """Open the image. Raises UrlRefused, Busy, or a VendorError: NotAnImage, VendorTimeout and so on.
+
+        `visitor` identifies the visitor, whose simultaneous images are bounded.
 
         TOTAL_SECONDS cover everything until the block is left, the reading of a slow client included.
-        A VendorError in the middle of `chunks` means that the image is not whole: break the answer off.
+        A VendorError in the middle of `chunks` means that the image is not whole: abort the response.
         """
         target = self._check(url)
         try:
@@ -190,7 +191,7 @@ class ImageProxy:
         try:
             yield Exchange(reader, writer, target.host)
         finally:
-            writer.transport.abort()  # no farewell: a host that does not read must not keep us
+            writer.transport.abort()  # a host that does not read must not delay the close
 
     async def _addresses(self, host: str) -> list[Address]:
         try:
@@ -281,7 +282,7 @@ class Exchange:
     async def _next_event(self) -> h11.Event:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
-                await asyncio.sleep(0)  # `read` does not wait while there is something to read
+                await asyncio.sleep(0)  # `read` does not yield while data is buffered
                 self._http.receive_data(await self._reader.read(READ_BYTES))
         except (h11.RemoteProtocolError, OSError) as error:
             raise UnreadableAnswer(VENDOR, f"{self._host}: {error!r}") from None

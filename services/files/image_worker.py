@@ -1,7 +1,7 @@
-"""Decodes a stranger's picture and draws it anew: nothing of the file but its pixels (and frames) survives.
+"""Decode an uploaded picture and encode it again, so that only its pixels and frames remain.
 
-Run as a process of its own for each picture, because a decoder cannot be interrupted: whatever the file makes it do,
-it does within this process' limits of time and memory, away from the server's event loop, and can be killed.
+It runs as one process per picture, because a decoder cannot be interrupted. The process has limits of time and memory,
+does not block the server's event loop, and can be killed.
 Usage: image_worker.py JPEG|PNG|WEBP|GIF CPU_SECONDS <picture >answer
 The answer is a line of JSON, {"width", "height"} or {"fault"}, and then the new picture.
 """
@@ -45,7 +45,7 @@ GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFE
 
 
 class PictureRefused(Exception):
-    """The picture is not accepted; the text says why, to a person."""
+    """The picture is refused. The text is a sentence for the user."""
 
 
 class RedrawnPicture(NamedTuple):
@@ -184,7 +184,7 @@ def plain_mode(image: Image.Image) -> Image.Image:
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """Phone cameras store wide colours with a profile; without the profile they would look faded."""
+    """Convert to sRGB: without their colour profile, pictures of phone cameras look faded."""
     profile = image.info.get("icc_profile")
     mode = "RGB" if image.mode == "CMYK" else image.mode
     if profile and mode in ("RGB", "RGBA"):

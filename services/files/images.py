@@ -1,6 +1,6 @@
-"""Which files are accepted as pictures and attachments: by content, whatever their name or type says.
+"""Accept files as pictures and attachments by their content, not by their name or type.
 
-Pictures are redrawn by `image_worker` in a process of their own; a PDF is stored as it is.
+`image_worker` encodes pictures again in a separate process; a PDF is stored as it is.
 """
 
 import asyncio
@@ -122,7 +122,7 @@ async def redraw(data: bytes, content_type: str) -> AcceptedFile:
 
 async def run_worker(data: bytes, pillow_name: str) -> tuple[int, bytes, bytes]:
     """Exit status (negative: killed by that signal), standard output and standard error. Raises Busy."""
-    # Isolated (-I) from the environment and working folder; in a session of its own, away from the terminal's Ctrl-C.
+    # Isolated (-I) from the environment and working folder; in a session of its own, so that Ctrl-C does not reach it.
     command = (sys.executable, "-I", str(WORKER), pillow_name, str(WORKER_CPU_SECONDS))
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(

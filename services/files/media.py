@@ -41,7 +41,7 @@ MEDIA_TYPES = {
     "gif": "image/gif",
     "pdf": "application/pdf",
 }
-ID = r"(?:influencer-profiles|salon-profiles|chat)/[0-9a-f]{32}"  # 128 random bits: nobody guesses a name
+ID = r"(?:influencer-profiles|salon-profiles|chat)/[0-9a-f]{32}"  # 128 random bits: a name cannot be guessed
 NAME = re.compile(rf"{ID}\.(?:{'|'.join(MEDIA_TYPES)})")
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no room on the disk, or none within the quota
@@ -71,13 +71,13 @@ class MediaStore(Protocol):
         """The absolute URL of the new file, never used before."""
 
     async def delete(self, url: str | None) -> None:
-        """Forget the file. What is absent, or not one of ours, is left alone."""
+        """Delete the file. Do nothing if it does not exist or is not stored here."""
 
     def path_of(self, name: str) -> Path | None:
         """The file that `/media/{name}` means, if it is there. Blocks for a few system calls."""
 
     def close(self) -> None:
-        """Let go of the threads; a call that goes on ends by its own time-outs."""
+        """Release the threads. A call that is running ends by its own timeouts."""
 
 
 def media_faults(values: Mapping[str, Any]) -> list[str]:

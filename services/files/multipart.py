@@ -1,6 +1,6 @@
-"""Reads multipart/form-data as it arrives, never holding more of it than its bounds (RFC 7578).
+"""Read multipart/form-data as it arrives, within bounds of memory (RFC 7578).
 
-python-multipart finds the parts; here stand the bounds, and what a part means.
+python-multipart finds the parts; this module bounds and interprets them.
 """
 
 import logging
@@ -18,7 +18,7 @@ from python_multipart.multipart import MultipartParser, MultipartState, parse_op
 MAX_BOUNDARY_BYTES = 70  # RFC 2046, 5.1.1
 MAX_NAME_CHARS = 100  # of a field; the longest that any form here has is under 30
 MAX_FILENAME_CHARS = 255  # what file systems and the column take
-MAX_SUFFIX_CHARS = 20  # a longer one is no file type, and may be cut off with the rest
+MAX_SUFFIX_CHARS = 20  # a longer suffix is not a file type
 # Per part: python-multipart takes 8 headers of 4 KiB each; the rest is delimiters.
 MAX_PART_OVERHEAD = 64 * 1024
 DEFAULT_FILENAME = "file"
@@ -30,16 +30,16 @@ CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # all but tab
 # Marks that turn the direction of writing make `gpj.exe` read as `exe.jpg`.
 UNSAFE_IN_FILENAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
-# It warns of every malformed body, which only tells what a client chose to send.
+# It logs a warning for every malformed body, which clients can send at will.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 class FormTooLarge(Exception):
-    """The body, a file or a field is over its bound (413). The text is for a person."""
+    """The body, a file or a field exceeds its bound (413). The text is for the user."""
 
 
 class Malformed(Exception):
-    """The body is no well-formed multipart/form-data, or has too many parts (400). The text is for a person."""
+    """The body is not well-formed multipart/form-data, or has too many parts (400). The text is for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Every field and file by name, in the order of arrival. An empty file input of a browser is left out."""
+    """All fields and files by name, in their order. Empty file inputs of browsers are left out."""
 
     fields: dict[str, list[str]]
     files: dict[str, list[UploadedFile]]
 
 
 class MultipartReader:
-    """Feed it the chunks of a body, then `finish()` gives the form. Both raise Malformed or TooLarge, and go on to."""
+    """`feed` takes the chunks of a body, `finish` returns the form. Both raise Malformed or FormTooLarge."""
 
     def __init__(
         self,
@@ -113,14 +113,14 @@ class MultipartReader:
             raise
 
     def finish(self) -> Form:
-        """The whole form; Malformed if its closing boundary never came."""
+        """Return the form. Raise Malformed if its closing boundary is missing."""
         self._raise_fault()
         if self._parser.state != MultipartState.END:
             raise Malformed("The form ends before its closing boundary.")
         return Form(dict(self._fields), dict(self._files))
 
     def _raise_fault(self) -> None:
-        """A parser that stopped half-way must not go on: what it would read next is not what was sent."""
+        """Raise the first fault again: after a fault the parser would misread what follows."""
         if self._fault is not None:
             raise self._fault from None
 

@@ -25,7 +25,7 @@ class MailError(Exception):
 
 
 class TemporaryMailError(MailError):
-    """May pass later, by itself or once this server's own account is put right: try again with back-off."""
+    """The failure may be temporary, or the operator can repair it: the mail is sent again with back-off."""
 
 
 class PermanentMailError(MailError):
@@ -68,7 +68,7 @@ def parse_from(text: str) -> Address:
 
 
 def check_message_id(message_id: str) -> str:
-    """It stands in a header, an HTTP header and a file name; whoever makes one up differently has a bug."""
+    """Check a message id, which becomes part of a header, an HTTP header and a file name."""
     if not MESSAGE_ID.fullmatch(message_id):
         raise ValueError("message_id must be 1 to 128 of A-Z a-z 0-9 . _ -")
     return message_id

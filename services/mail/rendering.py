@@ -1,7 +1,7 @@
 """The mails that the server writes: fixed subjects, and a text and an HTML body from `services/mail/templates`.
 
-Parameters come from people whom nobody has checked yet, and the mail goes to an address that may not be theirs.
-So every parameter becomes one bounded line without control characters, HTML is escaped by the template engine,
+Parameters come from unverified users, and the address may belong to another person. So every
+parameter becomes one bounded line without control characters, HTML is escaped by the template engine,
 and a name cannot bring along a link.
 """
 
@@ -14,7 +14,7 @@ from tornado.template import Loader
 Template = Literal["verify", "reset", "password_changed", "instagram_reminder"]
 
 FOLDER = Path(__file__).parent / "templates"
-# Longer than any honest value (a URL with a token is the longest); keeps a mail from carrying somebody's essay.
+# Longer than any honest value (a URL with a token is the longest); bounds what a user can send to others by mail.
 PARAM_MAX = 500
 NAME_MAX = 80
 UNKNOWN = "unknown"
@@ -53,11 +53,11 @@ BODIES = {template: (TEXTS.load(f"{template}.txt"), PAGES.load(f"{template}.html
 
 
 class TemplateError(ValueError):
-    """The mail cannot be written from these parameters; says which are at fault, never their values."""
+    """The mail cannot be rendered. The text names the invalid parameters, never their values."""
 
 
 class Content(NamedTuple):
-    """What a mail says; `Mail(to, *content)` addresses it."""
+    """Subject and bodies of a mail; `Mail(to, *content)` adds the recipient."""
 
     subject: str
     text: str

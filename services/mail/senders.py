@@ -1,13 +1,13 @@
-"""Mails and the three ways out for them: SMTP, Resend's HTTP API, and the console with files for development.
+"""Senders of mails: SMTP, Resend's HTTP API, and the console with files for development.
 
-One mail is tried many times under one `message_id` (its row in email_outbox). A sender that returns has handed the
-mail over; a sender that raises may have done so too (the server took it, the answer got lost). So delivery is at
-least once, and a repetition can be told: SMTP repeats the Message-ID, Resend drops what repeats an Idempotency-Key
-within 24 hours.
+One mail is tried many times under one `message_id` (its row in email_outbox). A sender that returns has delivered the
+mail to the server. A sender that raises may have delivered it too, if the answer was lost. So delivery is at least
+once, and a repetition can be recognised: SMTP repeats the Message-ID, Resend drops a repeated Idempotency-Key for
+24 hours.
 
 A refusal of the mail itself (its recipient, its content) is permanent. A refusal of this server (login, sender
-address, API key, a wrong URL) is temporary: mails wait in the outbox for the operator to put it right, as long as
-they are of use (jobs/outbox.py).
+address, API key, a wrong URL) is temporary: mails wait in the outbox until the operator repairs it, as long as they
+are useful (jobs/outbox.py).
 """
 
 import asyncio
@@ -73,7 +73,7 @@ REPLY_TIMEOUT = 15.0
 QUIT_TIMEOUT = 2.0
 REASON_MAX = 200
 ANSWER_MAX_BYTES = 64 * 1024
-# Development mails to look back at; older files are removed.
+# Development mails that are kept; older files are removed.
 KEPT_FILES = 500
 
 REFUSED_US = {
@@ -88,7 +88,7 @@ TRY_LATER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MA
 
 
 class Sender(Protocol):
-    """Carries mails. `destination` says where to, for people: `SMTP mail.example.com:587`."""
+    """Sends mails. The start prints `destination`, such as `SMTP mail.example.com:587`."""
 
     destination: str
 
@@ -115,7 +115,7 @@ class SmtpSender:
         self.sender = sender
         self.timeout = timeout
         use_tls = port == TLS_PORT if tls is None else tls
-        # A password is never sent in clear: somebody on the way could hide the server's offer of STARTTLS.
+        # A password is never sent in clear: an attacker on the network could hide the server's offer of STARTTLS.
         must_encrypt = user is not None and not is_loopback(host)
         self.options: dict[str, Any] = {
             "hostname": host,
@@ -251,7 +251,7 @@ class ConsoleSender:
         self.sender = sender
         self.show = show
         self.timeout = timeout
-        # A terminal that is held up may block a write for ever; it then takes this one thread and no other.
+        # A paused terminal may block a write without end; it then blocks only this thread.
         self.threads = ThreadPoolExecutor(1, thread_name_prefix="mail-console")
 
     async def send(self, mail: Mail, message_id: str) -> None:

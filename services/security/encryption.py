@@ -1,4 +1,4 @@
-"""AES-256-GCM envelopes for what must be stored and read back: OAuth tokens, queued mails.
+"""AES-256-GCM envelopes for secrets that are stored and read again: OAuth tokens, queued mails.
 
 Envelope: version (1 byte) · key id (8) · nonce (12) · ciphertext and tag (16 longer than the UTF-8 text).
 Version, key id and the owner's identity are authenticated with it, so that an envelope copied to
@@ -25,11 +25,11 @@ OVERHEAD_BYTES = HEADER_BYTES + NONCE_BYTES + TAG_BYTES
 
 
 class DecryptionFailed(Exception):
-    """The envelope is damaged, belongs to another identity, or its key is not among ours."""
+    """The envelope is damaged, belongs to another identity, or its key is not configured."""
 
 
 def key_id(key: bytes) -> bytes:
-    """A short name for the key that tells nothing about it."""
+    """Return a short name of the key that reveals nothing about it."""
     return hashlib.sha256(b"beautiful-encer key id\x00" + key).digest()[:KEY_ID_BYTES]
 
 
@@ -52,14 +52,14 @@ class Encryption:
         return cls(decode_encryption_key(settings.encryption_key.get_secret_value()), old)
 
     def encrypt(self, plaintext: str, identity: str) -> bytes:
-        """`identity` says whose value this is: table, row id and column, for instance."""
+        """Encrypt. `identity` names the place of the value: table, row id and column."""
         header = VERSION + self._current_id
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._ciphers[self._current_id].encrypt(nonce, plaintext.encode(), bound_data(header, identity))
         return header + nonce + sealed
 
     def decrypt(self, envelope: bytes, identity: str) -> str:
-        """Raises `DecryptionFailed`, which says nothing of the contents."""
+        """Decrypt. Raises DecryptionFailed, whose text reveals nothing of the contents."""
         envelope = bytes(envelope)
         if len(envelope) < OVERHEAD_BYTES or not envelope.startswith(VERSION):
             raise DecryptionFailed("not an envelope")

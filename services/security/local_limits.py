@@ -1,4 +1,4 @@
-"""The rules of services/security/rate_limit.py in memory: for sockets, and for requests while Redis is away."""
+"""Rate limits in memory: for sockets, and for requests while Redis is unavailable."""
 
 import math
 import time

@@ -23,7 +23,7 @@ class Passwords:
     def __init__(self, cost: int) -> None:
         self.cost = cost
         began = time.monotonic()
-        # Compared with when there is no account, so that its absence takes as long as a wrong password.
+        # Compared if there is no account, so that its absence takes as long as a wrong password.
         self.nobody = bcrypt.hashpw(b"nobody", bcrypt.gensalt(cost)).decode()
         self.turns = Turns("bcrypt", THREADS, WAIT_SECONDS, work_seconds=time.monotonic() - began)
 
@@ -48,12 +48,12 @@ class Passwords:
         return f"$2b${self.cost:02d}${seed.hex()[:21]}.".encode()
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
-        """Whether they belong together; takes as long when there is no hash. Raises TooBusy."""
+        """Return whether the password matches. It takes as long without a hash. Raises TooBusy."""
         return await self.find(password, [password_hash] if password_hash else []) is not None
 
     async def find(self, password: str, hashes: Sequence[str]) -> str | None:
-        """Return the one of `hashes`, which have one salt, that belongs to this password. bcrypt runs once, however
-        many there are, also for none: the time does not tell. Raises TooBusy."""
+        """Return the one of `hashes`, which have one salt, that matches this password. bcrypt runs once for any
+        number of hashes, so the time reveals nothing. Raises TooBusy."""
         # A longer password was never accepted; its first 72 bytes must not pass for it.
         given, fits = password.encode()[:MAX_BYTES], len(password.encode()) <= MAX_BYTES
         salt = hashes[0] if hashes else self.nobody

@@ -1,4 +1,4 @@
-"""Access and refresh tokens: HS256 JWTs by PyJWT. Whether their session still lives is the database's to say."""
+"""Access and refresh tokens: HS256 JWTs by PyJWT. The database knows whether their session is valid."""
 
 import time
 from contextlib import suppress
@@ -25,7 +25,7 @@ class TokenForged(TokenError):
 
 
 class TokenExpired(TokenError):
-    """It was one of ours."""
+    """The signature is valid, but the token has expired."""
 
 
 class AccessClaims(NamedTuple):

@@ -1,4 +1,4 @@
-"""Proof that a public profile is somebody's own: a code that they put into its bio, where only they can write."""
+"""Proof of ownership of a public profile: the owner puts a code into its bio."""
 
 import secrets
 import unicodedata

@@ -18,7 +18,7 @@ MAX_POSTS = 24  # two pages of a grid; more neither sharpens the averages nor is
 MAX_HASHTAGS = 60  # of one post; the platforms allow 30
 TOP_HASHTAGS = 10
 # Letters, digits and _ of every script. A tag may follow a word without a space, as is usual in Japanese,
-# but `&#39;` is no tag.
+# but `&#39;` is not a tag.
 HASHTAG = re.compile(r"(?<![&＆])[#＃](\w{1,100})")
 WEB_ADDRESS = re.compile(r"https?://[!-~]+")
 
@@ -43,7 +43,7 @@ class Post(BaseModel):
 class SocialProfile(BaseModel):
     """`username` as the platform spells it, without @; `engagement_rate` in percent; `metadata` for the web client.
 
-    Numbers that the platform did not tell are None: what is known of them stays.
+    Numbers that the platform does not give are None: the stored values stay.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,10 +63,6 @@ class SocialProfile(BaseModel):
     is_private: bool = False
     metadata: dict[str, Any] = {}
     posts: list[Post] = []
-
-    @property
-    def platform_username(self) -> str:
-        return self.username
 
 
 NAMES: dict[Platform, str] = {"INSTAGRAM": "Instagram", "TIKTOK": "TikTok"}

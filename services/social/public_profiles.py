@@ -36,9 +36,9 @@ class PublicProfiles(ABC):
     async def fetch(
         self, username: str, on_started: OnStarted | None = None, since: datetime | None = None
     ) -> SocialProfile:
-        """Scrape now: starts a paid run, whose id is told to `on_started` as soon as there is one.
+        """Start a paid run and return its profile; `on_started` receives the run's id before the wait.
 
-        With `since`, one that was started after it, and not told of, is gone on with.
+        With `since`, continue a run that was started after it and whose id was lost.
         """
         items = await self.actors.scrape(self.actor_id, self.run_input(username), self.max_items, on_started, since)
         return self.visible(items, username)

@@ -35,14 +35,14 @@ from services.social.public_profiles import PublicProfiles
 
 log = structlog.get_logger()
 
-LEASE_SECONDS = 20.0  # so long the next caller waits when an instance dies at it
-LOOK_SECONDS = 0.5  # how often the row of another instance's run is looked at; one look a profile and instance
+LEASE_SECONDS = 20.0  # how long the next caller waits after an instance has died
+LOOK_SECONDS = 0.5  # how often an instance reads the row of another instance's run
 GRACE_SECONDS = 15.0  # beyond a scrape's own bound, for the database and for ending a run
 RUNNING = 16  # scrapes of one instance at once, its nightly sync included
 WAITING = 64  # a second's worth of the busiest hour; one more is asked to come back
-# What is so, whoever asks; everything else may be different the next time.
+# Results for every caller; other failures may pass.
 DEFINITE_NAMES = [kind.__name__ for kind in (ProfileNotFound, EmptyDataset, ProfilePrivate, ProfileRestricted)]
-# The vendor was away while its run went on.
+# The vendor was unreachable while the run continued.
 PASSING = (VendorUnreachable, VendorRateLimited)
 
 
@@ -50,7 +50,7 @@ class Fetched(NamedTuple):
     profile: SocialProfile
     started_at: datetime  # by the database's clock: the profile is not older than this
     finished_at: datetime
-    shared: bool  # somebody else's run, or an earlier one
+    shared: bool  # the run of another caller, or an earlier one
 
     @property
     def age(self) -> int:
@@ -59,7 +59,7 @@ class Fetched(NamedTuple):
 
 
 class RunLost(VendorUnavailable):
-    """Another instance has taken the run over from us."""
+    """Another instance has taken the run over."""
 
 
 class Scrapes:
@@ -81,7 +81,7 @@ class Scrapes:
     async def known(
         self, platform: Platform, username: str, *, max_age: float, max_no_age: float = 0.0
     ) -> Fetched | None:
-        """What an earlier run has found, if that is young enough; asks no vendor. Raises what it has found missing."""
+        """Return the result of an earlier run, if it is recent enough. Raises its failure. Calls no vendor."""
         run = await self.runs.find(platform, username.lower(), max_age, max_no_age, DEFINITE_NAMES)
         return read_result(run) if run else None
 
@@ -94,39 +94,38 @@ class Scrapes:
         max_no_age: float = 0.0,
         requested_by: str | None = None,
     ) -> Fetched:
-        """The profile, from a run that ended at most `max_age` seconds ago, or that goes on, or that this starts.
+        """Return the profile from a run that ended at most `max_age` seconds ago, or that runs, or from a new run.
 
-        That there is no such profile is taken from a run at most `max_no_age` seconds old. Raises the errors of
-        services/errors.py, and Busy.
+        A failure such as “no such profile” is reused for `max_no_age` seconds. Raises VendorError and Busy.
         """
         self.ensure_configured()
         key = (platform, username.lower(), max_age, max_no_age)
         flight = self.flights.get(key)
         if flight is None:
-            flight = asyncio.create_task(self._fly(platform, username, max_age, max_no_age, requested_by))
+            flight = asyncio.create_task(self._run_shared(platform, username, max_age, max_no_age, requested_by))
             self.flights[key] = flight
-            flight.add_done_callback(lambda done: self._landed(key, done))
+            flight.add_done_callback(lambda done: self._forget(key, done))
         try:
             return await asyncio.shield(flight)
         except asyncio.CancelledError:
-            if flight.cancelled():  # not the caller but the instance stops
+            if flight.cancelled():  # the instance stops, not the caller
                 raise VendorUnavailable("apify", "this instance stops") from None
             raise
 
     async def close(self) -> None:
-        """Leave what goes on to other instances; starts under way are still accounted for."""
+        """Leave running scrapes to other instances; unfinished starts are still stored."""
         flights = list(self.flights.values())
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
         await self.actors.close()
 
-    def _landed(self, key: tuple[Any, ...], flight: asyncio.Task[Fetched]) -> None:
+    def _forget(self, key: tuple[Any, ...], flight: asyncio.Task[Fetched]) -> None:
         self.flights.pop(key, None)
         if not flight.cancelled():
-            flight.exception()  # whoever asked may have gone: nobody else would retrieve it
+            flight.exception()  # retrieved here, because the caller may have disconnected
 
-    async def _fly(
+    async def _run_shared(
         self, platform: Platform, username: str, max_age: float, max_no_age: float, requested_by: str | None
     ) -> Fetched:
         try:
@@ -173,8 +172,8 @@ class Scrapes:
                 await self.runs.fail(run, type(error).__name__)
             raise
         except BaseException:
-            # We are being stopped, or a defect. A start that is not answered yet is accounted for in the background,
-            # so the run is not given away before its lease ends; a known one anybody may go on with at once.
+            # The instance stops, or there is a defect. A start without an answer is stored in the background, so the
+            # run keeps its lease; a run with a known id can be continued at once.
             if vendor_run_id:
                 await self.runs.let_go(run)
             raise
@@ -187,7 +186,7 @@ class Scrapes:
         await self.runs.renew(run, LEASE_SECONDS)
 
     async def _wait(self, run: StoredRun) -> Fetched:
-        """For the result of another instance; RunLost if that has left it alone."""
+        """Wait for the result of another instance. Raises RunLost if its lease has expired."""
         while run.state == "RUNNING":
             await asyncio.sleep(LOOK_SECONDS)
             shown = await self.runs.show(run.id)
@@ -200,14 +199,14 @@ class Scrapes:
 
 
 def is_open(error: VendorError, vendor_run_id: str | None) -> bool:
-    """Whether a run may go on at the vendor: it is left to be picked up by the next caller, not paid for again."""
-    if vendor_run_id is None:  # it did not say whether it has started one
+    """Return whether the run may continue at the vendor; then the next caller continues it instead of paying again."""
+    if vendor_run_id is None:  # it is unknown whether a run has started
         return isinstance(error, VendorUnavailable | VendorTimeout)
     return isinstance(error, PASSING) or type(error) is VendorUnavailable
 
 
 def read_result(run: StoredRun) -> Fetched:
-    """What another caller's run has found. Raises what it ended with: `failure` names a class of services/errors.py."""
+    """Return the result of a stored run, or raise its failure, which names a class of services/errors.py."""
     if run.state == "FAILED" or run.profile is None or run.finished_at is None:
         kind: type[VendorError] = getattr(errors, run.failure or "", ActorFailed)
         raise kind("apify", "in a run shared with another caller")

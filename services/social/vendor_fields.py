@@ -37,7 +37,7 @@ def read_count(value: Any) -> int:
 
 
 def read_visible_count(value: Any) -> int | None:
-    """The same; None for what is hidden (-1) or not told (null)."""
+    """Read a count like `Count`, but hidden (-1) and missing (null) counts are None."""
     if value is None or (isinstance(value, int | float) and value < 0) or str(value).strip().startswith("-"):
         return None
     return read_count(value)

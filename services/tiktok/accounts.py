@@ -1,4 +1,4 @@
-"""The accounts that people have connected with TikTok: their tokens, sealed, and what those let us read.
+"""Accounts connected with TikTok: their encrypted tokens, and what those allow us to read.
 
 A refresh token works once, so one caller at a time refreshes an account's tokens, over all instances: a claim
 in the database ensures that (db/queries/tiktok_tokens.py).
@@ -29,7 +29,7 @@ class RefreshUnderWay(Conflict):
 
 
 def identity(account_id: str, column: str) -> str:
-    """What an envelope is bound to: it opens in its own row and column alone."""
+    """Return the identity that an envelope is encrypted for: it opens in its own row and column only."""
     return f"social_media_accounts:{account_id}:{column}"
 
 
@@ -50,13 +50,13 @@ class TikTokAccounts:
         )
 
     async def read(self, tokens: GrantedTokens) -> SocialProfile:
-        """The profile of somebody who has just connected."""
+        """Return the profile of a user who has just connected."""
         return await self._read(tokens.access_token)
 
     async def fetch(self, account_id: str) -> SocialProfile:
-        """The account's profile as it is now; refreshes a token that has expired on the way.
+        """Return the current profile of the account; refresh its token if that has expired.
 
-        Raises NeedsReconnect where only the person can help, RefreshUnderWay, and the errors of services/errors.py.
+        Raises NeedsReconnect if only the owner can help, RefreshUnderWay, and the errors of services/errors.py.
         """
         held = await self.stored.load(account_id)
         if held is None:
@@ -76,9 +76,9 @@ class TikTokAccounts:
             raise refusal from None
 
     async def refresh(self, account_id: str) -> str:
-        """New tokens for the account, both stored; answers the access token.
+        """Refresh and store the tokens of the account; return the access token.
 
-        Cancelling this loses nothing: what TikTok has granted is stored, for the old tokens are spent by then.
+        Cancelling this loses nothing: the new tokens are stored anyway, because the old ones no longer work.
         """
         held = await self.stored.claim(account_id)
         if held is None:
@@ -96,7 +96,7 @@ class TikTokAccounts:
             await self.stored.let_go(account_id)
             raise
         if not stored:
-            # Disconnected meanwhile: what was granted just now must not outlive that.
+            # Disconnected meanwhile: the new grant must end too.
             await self.discard(tokens)
             raise NeedsReconnect(VENDOR, "disconnected while its tokens were refreshed")
         return tokens.access_token
@@ -104,10 +104,10 @@ class TikTokAccounts:
     def _renewed(self, renewal: asyncio.Task[str]) -> None:
         self._renewals.discard(renewal)
         if not renewal.cancelled():
-            renewal.exception()  # whoever asked may have gone: nobody else would retrieve it
+            renewal.exception()  # retrieved here, because the caller may have disconnected
 
     async def close(self) -> None:
-        """Let the tokens that are on their way be stored, then release the connections."""
+        """Let tokens that are being refreshed be stored, then release the connections."""
         if self._renewals:
             _, late = await asyncio.wait(self._renewals, timeout=CLOSE_SECONDS)
             for renewal in late:
@@ -116,19 +116,19 @@ class TikTokAccounts:
         await self.oauth.close()
 
     async def revoke(self, account_id: str, access_token: bytes, refresh_token: bytes | None) -> None:
-        """Withdraw our access, as far as it still exists. Raises what keeps TikTok from being asked."""
+        """Revoke our access, if it still exists. Raises VendorError if TikTok cannot be asked."""
         try:
             await self.oauth.revoke(self._open(account_id, "access_token", access_token))
         except AccessTokenRefused:
             if refresh_token is None:
                 return
-            # Only its hours may be over: the grant lives as long as the refresh token, and a fresh token ends it.
-            with suppress(AccessTokenRefused):  # dead already
+            # It may only have expired: the grant is valid as long as the refresh token, and a new token can end it.
+            with suppress(AccessTokenRefused):  # the grant has ended already
                 tokens = await self.oauth.refresh(self._open(account_id, "refresh_token", refresh_token))
                 await self.oauth.revoke(tokens.access_token)
 
     async def discard(self, tokens: GrantedTokens) -> None:
-        """Give back a grant that cannot be used; best effort."""
+        """Revoke a grant that cannot be used; best effort."""
         try:
             await self.oauth.revoke(tokens.access_token)
         except VendorError as error:
@@ -142,7 +142,7 @@ class TikTokAccounts:
         try:
             return self.encryption.decrypt(envelope, identity(account_id, column))
         except UnknownKey:
-            # The operator's to mend; nobody is asked to connect again for a key that was forgotten in the settings.
+            # The operator can add the missing key, so users are not asked to connect again.
             raise VendorUnavailable(VENDOR, "a stored token is encrypted with a key that is not configured") from None
         except DecryptionFailed as error:
             log.error("tiktok token cannot be decrypted", account=account_id, reason=str(error))

@@ -91,8 +91,8 @@ class PkcePair(NamedTuple):
 
 
 def new_pkce_pair(redirect_uri: str) -> PkcePair:
-    """RFC 7636, method S256. Whom TikTok leads back to a loopback address, it takes for a desktop app, and of those it
-    wants the hash in hexadecimal: https://developers.tiktok.com/doc/login-kit-desktop."""
+    """Return a PKCE pair (RFC 7636, method S256). With a loopback redirect TikTok assumes a desktop app, for which it
+    expects the hash in hexadecimal: https://developers.tiktok.com/doc/login-kit-desktop."""
     verifier = secrets.token_urlsafe(48)
     hashed = hashlib.sha256(verifier.encode())
     if urlsplit(redirect_uri).hostname in DESKTOP_HOSTS:
@@ -154,7 +154,7 @@ class TikTokOAuth:
         return await self._tokens(grant_type="refresh_token", refresh_token=refresh_token)
 
     async def revoke(self, access_token: str) -> None:
-        """Withdraw our access. A token that is already dead raises NeedsReconnect or AccessTokenRefused."""
+        """Revoke our access. A token that is no longer valid raises NeedsReconnect or AccessTokenRefused."""
         await self._token_call("/v2/oauth/revoke/", {"token": access_token})
 
     async def user_info(self, access_token: str) -> dict[str, Any]:

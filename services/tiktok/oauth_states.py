@@ -17,11 +17,11 @@ TYPE = "oauth_state"
 
 
 class StateError(Exception):
-    """Not a state of ours."""
+    """The state is not signed by this server."""
 
 
 class StateExpired(StateError):
-    """It was one of ours."""
+    """The state is signed by this server, but has expired."""
 
 
 class OAuthState(NamedTuple):

@@ -107,7 +107,7 @@ class TikTokProfiles(PublicProfiles):
 
 
 def read_own_profile(user: dict[str, Any], videos: Sequence[Any]) -> SocialProfile:
-    """The profile of somebody who has connected with TikTok, from the answers of `TikTokOAuth`."""
+    """Return the profile of a connected user from the answers of `TikTokOAuth`."""
     return read_user(API_VENDOR, user, videos)
 
 
@@ -116,7 +116,7 @@ def read_user(vendor: str, user: Any, videos: Sequence[Any]) -> SocialProfile:
         person = TikTokUser.model_validate(user)
     except ValidationError as error:
         raise UnreadableAnswer(vendor, str(error)) from None
-    if not {"fans", "follower_count"} & user.keys():  # null is a count that TikTok hides; a missing field is no user
+    if not {"fans", "follower_count"} & user.keys():
         raise UnreadableAnswer(vendor, "the number of followers is missing")
     return person.to_profile(readable_posts(TikTokVideo, videos, MAX_POSTS))
 

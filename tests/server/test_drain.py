@@ -129,13 +129,13 @@ async def test_newcomers_are_ignored_until_the_socket_is_closed():
     with sockets.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        ignored = services.draining.ignore_newcomers(listening)
+        ignored = services.draining.drop_new_connections(listening)
         assert ignored or os.geteuid() != 0  # some kernels ignore them for root alone
         with pytest.raises(TimeoutError) if ignored else contextlib.nullcontext():
             sockets.create_connection(listening.getsockname(), timeout=0.2).close()
 
 
-async def test_an_instance_stops_where_the_kernel_does_not_ignore_newcomers(leaving, monkeypatch):
+async def test_an_instance_stops_where_the_kernel_does_not_drop_new_connections(leaving, monkeypatch):
     monkeypatch.setattr(services.draining, "SO_ATTACH_FILTER", 0x7FFF)  # no such option
     waiting = sockets.create_connection(("127.0.0.1", leaving.port))
     waiting.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -42,7 +42,7 @@ SAKURA = WRITTEN[0]
 def test_an_instagram_profile_as_the_actor_writes_it():
     profile = INSTAGRAM.read([instagram_profile(SAKURA)], "Sakura.Nails_Tokyo")
     assert profile.platform == "INSTAGRAM"
-    assert profile.username == profile.platform_username == "sakura.nails_tokyo"
+    assert profile.username == "sakura.nails_tokyo"
     assert profile.display_name == "さくら｜ネイルアーティスト"
     assert profile.biography == SAKURA.bio
     assert profile.profile_picture.endswith("_l.jpg")
