@@ -22,8 +22,10 @@ venv:
 
 # The lock files name every package with its hashes, so pip resolves nothing. The copy beside the packages says what is installed.
 install = @cmp -s $(1) $(VENV)/$(1) || { \
+	    echo "Installing the packages of $(1) into $(VENV): about a minute, once. Nothing outside this folder changes."; \
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(1) \
-	    && cp $(1) $(VENV)/$(1); }
+	    && cp $(1) $(VENV)/$(1) \
+	    || { echo "The packages could not be installed. Check the network connection, then run this again."; exit 1; }; }
 
 runtime: venv
 	$(call install,requirements.lock)
@@ -50,7 +52,8 @@ demo-vendors: dev  ## Instagram, TikTok and the nightly jobs without keys, again
 
 test: dev  ## set everything up and run the whole suite
 	@# A fixed hash seed, so that both workers collect the same tests in the order of tests/conftest.py: longest first.
-	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	    || { echo "Tests failed, or none ran. Run one alone: $(BIN)/python -m pytest -n0 tests/…/test_x.py"; exit 1; }
 
 check: lint test  ## what CI runs: linters, types, tests
 
@@ -95,6 +98,13 @@ migrate: runtime  ## bring the database of DATABASE_URL (or the packaged one) up
 
 seed: runtime  ## fill a development database with people to sign in as; SCALE=100 adds 100,000 more
 	@$(BIN)/python -m db.seed $(if $(SCALE),--scale $(SCALE))
+
+.PHONY: psql secrets
+psql: runtime  ## open the database of DATABASE_URL (or the packaged one) in psql
+	@$(BIN)/python -m db.psql
+
+secrets:  ## print new secrets for an env file, as deploy/install.md uses them
+	@"$$PYTHON" -m services.new_secrets
 
 clean:  ## forget the virtual environment and caches; data in .data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -150,6 +150,8 @@ def print_welcome(instance: Instance, embedded: bool) -> None:
     listens = f"Beautiful Encer listens on {url}"
     mails = instance.sender.destination
     pages = [f"  Try it: {url}/docs and {url}/docs/realtime"] if settings.shows_docs else []
+    if not settings.production:
+        pages.append("  People to sign in as: make seed, in another terminal")
     lines = ["", f"  {listens}", *pages, f"  Mails go to: {mails}", f"  Data: {data}", "  Stop with Ctrl-C", ""]
     write_out(text_or_json("\n".join(lines), listens, url=url, mails=mails, data=data))
 

@@ -211,11 +211,15 @@ def run(cluster: Cluster, asked: list[int]) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def main() -> int:
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "3000")), help="nginx' port")
-    parser.add_argument("--folder", type=Path, default=ROOT / ".data" / "cluster")
-    options = parser.parse_args()
+    parser.add_argument("--folder", type=Path, default=Path(os.environ.get("DATA_DIR") or ROOT / ".data") / "cluster")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    options = read_options()
     if find_nginx() is None:
         complain(NO_NGINX)
         return 1

@@ -27,6 +27,7 @@ NEEDS_MORE_OF_REALTIME = {
 # Programs put the parts together themselves, as server.py does, and nothing imports them.
 PROGRAMS = {
     "db/create_admin.py", "db/migrate.py", "db/rotate_keys.py", "db/seed/__main__.py", "handlers/__main__.py",
+    "db/psql.py",
 }  # fmt: skip
 # Handlers of one noun do not import those of another; they share these.
 SHARED_HANDLERS = {

@@ -107,7 +107,10 @@ def test_an_environment_that_does_not_work_is_made_again_with_its_packages(proje
 def test_an_installation_that_failed_is_repeated_and_one_that_succeeded_is_not(project):
     write_environment(project, '[ "$3" != install ] || { echo "$@" >>calls; test -e online; }')
     (project / "requirements.lock").write_text("# another version\n")
-    assert make(project, "runtime").returncode != 0
+    failed = make(project, "runtime")
+    assert failed.returncode != 0
+    assert "about a minute, once" in failed.stdout  # said before the silence
+    assert failed.stdout.endswith("Check the network connection, then run this again.\n")
     (project / "online").touch()
     for _ in range(3):
         assert make(project, "runtime").returncode == 0

@@ -128,7 +128,10 @@ def test_a_server_on_ipv6_says_where_it_listens(settings, host, capsys):
     given = load_settings(host=host, data_dir=settings.data_dir)
     instance = SimpleNamespace(settings=given, port=3001, sender=SimpleNamespace(destination="nowhere"))
     print_welcome(instance, embedded=False)
-    assert "Beautiful Encer listens on http://[::1]:3001\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Beautiful Encer listens on http://[::1]:3001\n" in shown
+    assert "http://[::1]:3001/docs/realtime" in shown
+    assert "make seed" in shown
 
 
 def test_every_fault_of_a_start_is_named_at_once(tmp_path):

@@ -1,0 +1,29 @@
+"""`.venv/bin/python -m db.psql` opens the database of DATABASE_URL, or the packaged one, in psql.
+
+Its arguments are those of psql: `.venv/bin/python -m db.psql -c 'select count(*) from users'`.
+"""
+
+import shutil
+import subprocess
+import sys
+
+from db.packaged.servers import database_of
+from services.commands import program
+from services.logs import complain
+from settings import load_settings
+
+NO_PSQL = "psql is missing. Install it (apt install postgresql-client, brew install libpq), then run the command again."
+
+
+@program
+def main(arguments: list[str]) -> int:
+    psql = shutil.which("psql")
+    if psql is None:
+        complain(NO_PSQL)
+        return 1
+    with database_of(load_settings()) as url:
+        return subprocess.run([psql, url, *arguments]).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,45 @@
+"""`make secrets`, `make psql` and what `make cluster` does with DATA_DIR."""
+
+import subprocess
+import sys
+
+from db.psql import NO_PSQL
+from deploy import cluster
+from settings import load_settings
+from tests.helpers.processes import ROOT
+from tests.helpers.programs import needs_program
+
+SECONDS = 60.0
+
+
+def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=SECONDS)
+
+
+def test_new_secrets_are_settings_that_production_accepts(monkeypatch, tmp_path):
+    printed = [run(sys.executable, "-I", "-S", "services/new_secrets.py").stdout for _ in range(2)]
+    assert not set(printed[0].splitlines()) & set(printed[1].splitlines())
+    found = dict(line.split("=", 1) for line in printed[0].splitlines())
+    assert found["POSTGRES_PASSWORD"].isalnum() and found["REDIS_PASSWORD"].isalnum()
+    for name in ("JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "ENCRYPTION_KEY"):
+        monkeypatch.setenv(name, found[name])
+    loaded = load_settings(data_dir=tmp_path)
+    assert loaded.encryption_key.get_secret_value() == found["ENCRYPTION_KEY"]
+    assert list(tmp_path.iterdir()) == []  # no secret had to be made up
+
+
+@needs_program("psql", package="postgresql-client")
+def test_psql_opens_the_database_of_the_settings(servers, tmp_path):
+    given = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DATABASE_URL": servers.database_url, "DATA_DIR": str(tmp_path)}
+    asked = run(sys.executable, "-m", "db.psql", "-Atc", "select count(*) > 10 from _yoyo_migration", **given)
+    assert (asked.returncode, asked.stdout) == (0, "t\n"), asked.stderr
+    missing = run(sys.executable, "-m", "db.psql", **{**given, "PATH": str(tmp_path)})
+    assert (missing.returncode, missing.stderr.strip()) == (1, NO_PSQL)
+
+
+def test_the_cluster_keeps_its_data_under_data_dir(monkeypatch, tmp_path):
+    """The folder is known before anything starts: a nginx that is missing ends the runner there."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    assert cluster.read_options([]).folder == tmp_path / "cluster"
+    monkeypatch.delenv("DATA_DIR")
+    assert cluster.read_options([]).folder == ROOT / ".data" / "cluster"
