@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from tools.node.packages import install_packages
+
 REQUIRED = "REQUIRE_REAL_PARTS"  # set by .ci/run, which installs the programs: then a missing one is an error
 
 
@@ -21,6 +23,17 @@ def needs_program(name: str, package: str) -> pytest.MarkDecorator:
     if missing and os.environ.get(REQUIRED):
         raise RuntimeError(f"{reason}, or unset {REQUIRED} to skip the tests that need it")
     return pytest.mark.skipif(missing, reason=reason)
+
+
+def needs_npm() -> pytest.MarkDecorator:
+    """Mark tests that run npm packages; the first one installs them (tools/node)."""
+    try:
+        install_packages()
+    except RuntimeError as error:
+        if os.environ.get(REQUIRED):
+            raise
+        return pytest.mark.skipif(True, reason=str(error).splitlines()[0])
+    return pytest.mark.skipif(False, reason="")
 
 
 def needs_root() -> pytest.MarkDecorator:

@@ -109,6 +109,19 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     "STORAGE_FULL": Meaning(507, "The disk for files is full"),
 }
 
+# Codes that any request can meet, also one that no client of this description sends.
+ANY_REQUEST: tuple[ErrorCode, ...] = (
+    "BAD_REQUEST",
+    "BODY_TOO_LARGE",
+    "HEADERS_TOO_LARGE",
+    "INTERNAL",
+    "METHOD_NOT_ALLOWED",
+    "NOT_IMPLEMENTED",
+    "REQUEST_TIMEOUT",
+    "UNSUPPORTED_MEDIA_TYPE",
+    "URI_TOO_LONG",
+    "VERSION_NOT_SUPPORTED",
+)
 RETRIED = {429, 503}  # statuses with the header Retry-After
 ANY_TOKEN: tuple[ErrorCode, ...] = ("NOT_AUTHENTICATED", "TOKEN_EXPIRED", "INVALID_TOKEN")
 ANY_BODY: tuple[ErrorCode, ...] = ("VALIDATION_ERROR", "BAD_REQUEST", "BODY_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
@@ -169,11 +182,17 @@ def describe_error(code: str, meaning: Meaning) -> Json:
 
 
 def error_schemas() -> Json:
-    """The schemas of all errors; `Error` is that of an error with any code."""
+    """Return the schemas of all errors. The codes of `Error` are none of a single endpoint, so that a client that looks
+    at `code` knows which fields an error has."""
     known = {error_name(code): describe_error(code, meaning) for code, meaning in MEANINGS.items()}
     generic = describe_error("INTERNAL", Meaning(500, "Something went wrong on our side"))
-    generic["description"] = "An error with any code."
-    generic["properties"]["code"] = {"$ref": "#/components/schemas/ErrorCode"}
+    generic["description"] = "An error that any request can meet."
+    generic["properties"]["code"] = {
+        "type": "string",
+        "enum": sorted(ANY_REQUEST),
+        "description": "For programs",
+        "examples": ["INTERNAL"],
+    }
     return {"Error": generic, "Fault": FAULT, **known}
 
 

@@ -18,6 +18,16 @@ Json = dict[str, Any]
 REF = "#/components/schemas/{model}"
 BINARY: Json = {"type": "string", "format": "binary"}
 OTHER_TAGS = {"ws": "realtime", "media": "files", "proxy": "files", "docs": "server"}
+# Any request may have it. It is listed where a required body has two kinds: openapi-python-client 0.29 writes a module
+# that lacks an import there unless the operation has an optional parameter.
+REQUEST_ID_HEADER: Json = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "required": False,
+    "description": "Chosen by the client; the answer and the server's log repeat it",
+    "schema": {"type": "string", "minLength": 8, "maxLength": 128},
+    "example": "0b0f7c5e-8a51-4c55-9b0e-6c1d2a7f3e90",
+}
 CLEARING = ("PUT", "PATCH")  # here null in an optional field clears it; elsewhere it means the same as an absent one
 
 
@@ -94,6 +104,8 @@ def describe_operation(route: Route, schemas: Schemas, aliases: list[Route]) -> 
         described["deprecated"] = True
     if declared.body:
         described["requestBody"] = request_body(canonical.method, declared, schemas, identifier)
+        if declared.files and declared.takes_json:
+            described["parameters"].append(REQUEST_ID_HEADER)
     return described
 
 
