@@ -113,8 +113,12 @@ def is_dead(conn: Any) -> bool:
         return True
 
 
+class NoRow(LookupError):
+    """A statement that always returns a row returned none: a defect, answered with 500."""
+
+
 class Queries:
-    """The four ways to ask, over one connection or over whichever the pool gives."""
+    """Statements, over one connection or over any of the pool."""
 
     async def _ask(self, method: str, sql: str, *args: Any) -> Any:
         raise NotImplementedError
@@ -125,6 +129,13 @@ class Queries:
 
     async def fetchrow(self, sql: str, *args: Any) -> asyncpg.Record | None:
         return await self._ask("fetchrow", sql, *args)
+
+    async def fetch_one(self, sql: str, *args: Any) -> asyncpg.Record:
+        """Return the row of a statement that always returns one. Raises NoRow."""
+        row = await self.fetchrow(sql, *args)
+        if row is None:
+            raise NoRow(f"no row was returned by: {sql.strip()[:80]}")
+        return row
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         return await self._ask("fetchval", sql, *args)

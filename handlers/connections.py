@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from db.errors import BadRequest, Conflict, DomainError, Forbidden, NotFound
+from db.fragments import is_between, pair, unread_after_withdrawal, withdraw_notices
 from db.pool import Transaction
 from db.queries.conversations import close_conversations, open_conversation
 from db.queries.notifications import notify
@@ -58,7 +59,7 @@ ASK = f"""
     ), r as (
         insert into connection_requests as r (sender_id, receiver_id, message)
         select $1, id, nullif($3, '') from receiver, sender where role <> $4
-        on conflict (least(sender_id, receiver_id), greatest(sender_id, receiver_id)) do update
+        on conflict ({pair("sender_id", "receiver_id")}) do update
         set sender_id = excluded.sender_id, receiver_id = excluded.receiver_id, message = excluded.message,
             status = 'PENDING', created_at = now(), updated_at = now()
         where r.status = 'REJECTED' and r.updated_at < now() - interval '{ASK_AGAIN_DAYS} days'
@@ -267,20 +268,13 @@ class RejectRequest(AnswerRequest):
 
 
 # Also deletes the receiver's notification of the request.
-WITHDRAW = """
-    with notices as (
-        delete from notifications n using connection_requests r
-        where r.id = $2 and r.sender_id = $1 and r.status = 'PENDING'
-            and n.connection_request_id = r.id and n.type = 'CONNECTION_REQUEST'
-        returning n.id, n.user_id, n.is_read
-    ), request as (
+WITHDRAW = f"""
+    with requests as (
         delete from connection_requests where id = $2 and sender_id = $1 and status = 'PENDING'
-        returning id, receiver_id
-    )
-    select r.id, n.id as notification_id, r.receiver_id,
-        (select count(*) from notifications where user_id = r.receiver_id and not is_read)
-            - (select count(*) from notices where not is_read) as unread_count
-    from request r left join notices n on true
+        returning id, receiver_id, status
+    ), withdrawn as ({withdraw_notices()})
+    select r.id, n.id as notification_id, r.receiver_id, {unread_after_withdrawal("r.receiver_id")} as unread_count
+    from requests r left join withdrawn n on true
 """
 
 
@@ -328,9 +322,8 @@ class EndConnection(Handler):
 CONNECTION_STATES = f"""
     select asked.id, {ConnectionState.sql("r")} as body
     from unnest($2::uuid[]) asked(id) left join lateral (
-        select id, status, sender_id = $1 as sent from connection_requests
-        where least(sender_id, receiver_id) = least(asked.id, $1)
-            and greatest(sender_id, receiver_id) = greatest(asked.id, $1) and status <> 'REJECTED'
+        select id, status, sender_id = $1 as sent from connection_requests q
+        where {is_between("q", "asked.id", "$1")} and status <> 'REJECTED'
     ) r on true
 """
 

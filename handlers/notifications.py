@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from db.errors import NotFound
+from db.fragments import unread_notifications
 from db.schemas.fields import Id
 from db.schemas.shapes import Notification, UnreadNotifications
 from handlers.http.base import Handler
@@ -12,7 +13,7 @@ from realtime.events import NotificationDeleted, NotificationRead
 
 BY_UPDATE = Cursor(datetime, Id)
 
-COUNT_UNREAD = "select count(*) from notifications where user_id = $1 and not is_read"
+COUNT_UNREAD = f"select {unread_notifications('$1')}"
 
 
 class NotificationHandler(Handler):

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TypeVar
 
 from db import tasks
+from db.fragments import unread_notifications
 from db.pool import Database, DatabaseUnavailable
 from db.queries.conversations import fetch_changes, list_marked, list_moved
 from db.queries.sessions import Sessions
@@ -51,12 +52,12 @@ LIST_NOTICES = f"""
 
 FETCH_NOTICES = f"""
     select n.id, n.user_id, {Notification.sql("n")} as notification,
-        (select count(*) from notifications o where o.user_id = n.user_id and not o.is_read) as unread_count
+        {unread_notifications("n.user_id")} as unread_count
     from notifications n where n.id = any($1::uuid[]) and not n.is_read
 """
 
-COUNT_UNREAD = """
-    select u.id, (select count(*) from notifications n where n.user_id = u.id and not n.is_read) as unread
+COUNT_UNREAD = f"""
+    select u.id, {unread_notifications("u.id")} as unread
     from unnest($1::uuid[]) u(id)
 """
 

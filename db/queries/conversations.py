@@ -7,6 +7,7 @@ import orjson
 from pydantic import model_validator
 
 from db.errors import Forbidden, Invalid, NotFound
+from db.fragments import pair, unread_notifications
 from db.pool import Queries
 from db.queries.notifications import NotificationChange
 from db.schemas import facts
@@ -86,12 +87,12 @@ SEND_MESSAGE = f"""
     )
     select {Message.sql("t")} as message, t.rev, n.user_id as receiver_id,
         case when n.id is not null then {Notification.sql("n")} end as notification,
-        (select count(*) from notifications o where o.user_id = n.user_id and not o.is_read) + n.fresh::int as unread
+        {unread_notifications("n.user_id")} + n.fresh::int as unread
     from told t left join notification n on true
 """
 
 # Why nothing was sent: no row, a stranger; otherwise whether the two are still connected.
-FIND_CONVERSATION = """
+IS_CLOSED = """
     select closed_at is not null as closed from conversations where id = $1 and $2 in (low_id, high_id)
 """
 
@@ -129,15 +130,22 @@ async def send_message(queries: Queries, conversation_id: str, sender_id: str, n
     if row is not None:
         message, rev, *notice = row
         return Sent(message, rev, NotificationChange(*notice) if notice[0] else None)
-    found = await queries.fetchrow(FIND_CONVERSATION, conversation_id, sender_id)
-    if found is None:
+    await check_open(queries, conversation_id, sender_id)
+    raise UnknownAttachment
+
+
+async def check_open(queries: Queries, conversation_id: str, user_id: str) -> None:
+    """Raise ConversationNotFound or ConversationReadOnly unless the user takes part in it and it is open."""
+    closed = await queries.fetchval(IS_CLOSED, conversation_id, user_id)
+    if closed is None:
         raise ConversationNotFound
-    raise ConversationReadOnly if found["closed"] else UnknownAttachment
+    if closed:
+        raise ConversationReadOnly
 
 
-OPEN_CONVERSATION = """
+OPEN_CONVERSATION = f"""
     with conversation as (
-        insert into conversations (low_id, high_id) values (least($1::uuid, $2::uuid), greatest($1::uuid, $2::uuid))
+        insert into conversations (low_id, high_id) values ({pair("$1::uuid", "$2::uuid")})
         on conflict (low_id, high_id) do update set closed_at = null, updated_at = clock_timestamp()
         returning id, low_id, high_id
     ), participants as (

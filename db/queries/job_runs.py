@@ -5,8 +5,9 @@ so that a runner that was frozen and has been replaced changes nothing any more.
 """
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import asyncpg
 import orjson
 
 from db.pool import Queries
@@ -81,9 +82,11 @@ class ClaimedRun(NamedTuple):
     started_at: datetime  # of the first attempt, by the database's clock
 
 
-def read_claim(row: Any) -> ClaimedRun | None:
-    if row is None:
-        return None
+def read_claim(row: asyncpg.Record | None) -> ClaimedRun | None:
+    return None if row is None else read_run(row)
+
+
+def read_run(row: asyncpg.Record) -> ClaimedRun:
     counts = orjson.loads(row["counts"]) if row["counts"] else {}
     return ClaimedRun(row["id"], row["job"], row["scheduled_for"], row["attempt"], counts, row["started_at"])
 
@@ -100,9 +103,7 @@ async def claim_by_hand(
 ) -> ClaimedRun:
     """A run that an admin asks for. Violates job_runs_running_key while another goes on."""
     await queries.execute(FAIL_DEAD, job)
-    claimed = read_claim(await queries.fetchrow(CLAIM_BY_HAND, job, runner, lease, admin_id))
-    assert claimed
-    return claimed
+    return read_run(await queries.fetch_one(CLAIM_BY_HAND, job, runner, lease, admin_id))
 
 
 async def take_over(queries: Queries, jobs: list[str], runner: str, lease: float = LEASE_SECONDS) -> ClaimedRun | None:

@@ -1,5 +1,6 @@
 """Who can be discovered: searches and sorts over the table `listings` (sql/0012), which triggers keep."""
 
+from db.fragments import is_between
 from db.queries.search import LAST_ID, Sort, contains, find_page, grams_of
 
 FOLLOWERS = Sort("followers_count", "bigint", "9223372036854775807")
@@ -65,9 +66,8 @@ def list_listings(name: str, sort: Sort, profiles: str, body: str, walk: int) ->
     select {body} as body, '{name}' as sort, page.key, page.user_id
     from page join {profiles} p on p.user_id = page.user_id join users u on u.id = page.user_id
     left join lateral (
-        select id, status, sender_id = $11 as sent from connection_requests
-        where least(sender_id, receiver_id) = least(u.id, $11)
-            and greatest(sender_id, receiver_id) = greatest(u.id, $11) and status <> 'REJECTED'
+        select id, status, sender_id = $11 as sent from connection_requests q
+        where {is_between("q", "u.id", "$11")} and status <> 'REJECTED'
     ) r on true
     {sort.by("page.key", "page.user_id")}
 """

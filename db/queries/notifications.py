@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from db.fragments import unread_notifications
 from db.pool import Queries
 from db.schemas.shapes import Notification
 
@@ -32,7 +33,7 @@ ADD_NOTIFICATION = f"""
         returning *
     )
     select n.user_id, {Notification.sql("n")} as notification,
-        (select count(*) from notifications where user_id = $1 and not is_read) + 1 as unread_count
+        {unread_notifications("$1")} + 1 as unread_count
     from added n
 """
 
@@ -51,8 +52,7 @@ async def notify(
 ) -> NotificationChange:
     """Add one; the caller publishes NotificationReceived of it after the commit."""
     about = orjson.dumps(metadata).decode() if metadata else None
-    row = await queries.fetchrow(
+    row = await queries.fetch_one(
         ADD_NOTIFICATION, user_id, type, title, message, connection_request_id, conversation_id, actor_id, about
     )
-    assert row is not None
     return NotificationChange(*row)

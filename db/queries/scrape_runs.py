@@ -123,7 +123,7 @@ class ScrapeRuns:
                 # It may have ended since the first look; from here on none can begin, for we hold the lock.
                 row = await tx.fetchrow(FIND_RESULT, platform, username, max_age, max_no_age, definite)
             if row is None:
-                row = await tx.fetchrow(START, platform, username, lease, requested_by)
+                row = await tx.fetch_one(START, platform, username, lease, requested_by)
         return read_run(row)
 
     async def show(self, run_id: str) -> tuple[StoredRun, bool] | None:
@@ -150,6 +150,5 @@ class ScrapeRuns:
         await self.db.execute(LET_GO, run.id, run.attempt)
 
 
-def read_run(row: asyncpg.Record | None) -> StoredRun:
-    assert row is not None
+def read_run(row: asyncpg.Record) -> StoredRun:
     return StoredRun(*(row[name] for name in StoredRun._fields))

@@ -185,8 +185,7 @@ async def connect_account(
     what will. The caller has checked the handle.
     """
     sealed = tuple(tokens) if tokens else (None,) * 4
-    row = await tx.fetchrow(CONNECT, profile, fetched_at, owner.influencer_id, account_id, code, *sealed)
-    assert row is not None
+    row = await tx.fetch_one(CONNECT, profile, fetched_at, owner.influencer_id, account_id, code, *sealed)
     await tx.execute(PRUNE_POSTS, row["id"])
     return Connected(row["body"], row["verification_code"])
 

@@ -6,23 +6,23 @@ numbers a message). An unread NEW_MESSAGE notification shows the newest unread m
 
 from typing import NamedTuple
 
+from db.fragments import is_unread, unread_notifications
 from db.pool import Database, Queries, Transaction
 from db.queries.conversations import ConversationNotFound
 from db.queries.notifications import NoticeId, NotificationChange
 from db.schemas.previews import preview
 from db.schemas.shapes import DELETED_MESSAGE, Notification
 
-COUNT_UNREAD = """
-    select (select count(*) from notifications where user_id = $1 and not is_read) as notifications,
+COUNT_UNREAD = f"""
+    select {unread_notifications("$1")} as notifications,
         (select count(*) from conversation_participants p join messages m on m.conversation_id = p.conversation_id
-            where p.user_id = $1 and m.seq > p.last_read_seq and m.sender_id <> $1 and m.deleted_at is null) as messages
+            where p.user_id = $1 and {is_unread("m", "$1", "p.last_read_seq")}) as messages
 """
 
 
 async def count_unread(queries: Queries, user_id: str) -> tuple[int, int]:
     """Return how many unread notifications and unread messages a user has."""
-    row = await queries.fetchrow(COUNT_UNREAD, user_id)
-    assert row is not None
+    row = await queries.fetch_one(COUNT_UNREAD, user_id)
     return row["notifications"], row["messages"]
 
 
@@ -58,8 +58,7 @@ MARK_READ = f"""
         returning p.last_read_seq as seq, iso(p.last_read_at) as read_at
     ), unread as (
         select mark.seq, mark.read_at, (
-            select count(*) from messages m where m.conversation_id = $1 and m.seq > mark.seq
-                and m.sender_id <> $2 and m.deleted_at is null
+            select count(*) from messages m where m.conversation_id = $1 and {is_unread("m", "$2", "mark.seq")}
         ) as count
         from mark
     ), notification as (
@@ -72,7 +71,7 @@ MARK_READ = f"""
     )
     select u.seq, u.read_at, u.count as unread_count, n.id as notification_id, n.is_read,
         case when n.id is not null then {Notification.sql("n")} end as notification,
-        (select count(*) from notifications o where o.user_id = $2 and not o.is_read)
+        {unread_notifications("$2")}
             - (select count(*) from notification where is_read) as unread_notifications
     from unread u left join notification n on true
 """
@@ -101,7 +100,7 @@ async def mark_read(db: Database, conversation_id: str, user_id: str, seq: int) 
 
 # -- editing and deleting ----------------------------------------------------------------------------------------------
 
-BADGE = "(select count(*) from notifications o where o.user_id = n.user_id and not o.is_read)"
+BADGE = unread_notifications("n.user_id")
 
 # Read notifications too: the reader's list shows their text.
 UPDATE_TEXT = f"""
@@ -117,11 +116,10 @@ async def update_text(tx: Transaction, message_id: str, text: str) -> list[Notif
     return [NotificationChange(*row) for row in await tx.fetch(UPDATE_TEXT, message_id, text)]
 
 
-NEWEST_UNREAD = """
+NEWEST_UNREAD = f"""
     select m.id, m.content, m.file_name, count(*) over () as count
     from conversation_participants p join messages m on m.conversation_id = p.conversation_id
-    where p.conversation_id = $1 and p.user_id = $2 and m.seq > p.last_read_seq
-        and m.sender_id <> $2 and m.deleted_at is null
+    where p.conversation_id = $1 and p.user_id = $2 and {is_unread("m", "$2", "p.last_read_seq")}
     order by m.seq desc limit 1
 """
 

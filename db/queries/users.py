@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from db.fragments import unread_after_withdrawal, withdraw_notices
 from db.pool import Transaction
 from db.queries.conversations import close_conversations
 from db.queries.notifications import NoticeId
@@ -33,17 +34,11 @@ DELETE_ATTEMPTS = "delete from otp_attempts where email = (select lower(email) f
 LOCK_ACCOUNT = "select name, email from users where id = $1 and status <> 'DELETED' for update"
 
 # Requests that are still open were announced to their receivers; they are withdrawn with the account.
-WITHDRAW_NOTICES = """
-    with gone as (
-        delete from notifications n using connection_requests r
-        where r.sender_id = $1 and r.status = 'PENDING' and n.connection_request_id = r.id and n.user_id = r.receiver_id
-            and n.type = 'CONNECTION_REQUEST'
-        returning n.id, n.user_id, n.is_read
-    )
-    select g.user_id, g.id as notification_id,
-        (select count(*) from notifications o where o.user_id = g.user_id and not o.is_read)
-            - (select count(*) from gone o where o.user_id = g.user_id and not o.is_read) as unread_count
-    from gone g
+WITHDRAW_NOTICES = f"""
+    with requests as (
+        select id, receiver_id, status from connection_requests where sender_id = $1
+    ), withdrawn as ({withdraw_notices()})
+    select n.user_id, n.id as notification_id, {unread_after_withdrawal("n.user_id")} as unread_count from withdrawn n
 """
 
 # What others were told of this user stays theirs, without the name.

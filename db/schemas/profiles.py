@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from db.fragments import is_between
 from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.shapes import Influencer, Salon, Shape, SocialAccount, Sql, Time
@@ -79,10 +80,7 @@ class ConnectionWith(Shape):
     is_sender: Annotated[bool, Sql("{t}.sender_id = {viewer}")] = about("Whether the caller sent the request", True)
 
 
-BETWEEN = (
-    "least({r}.sender_id, {r}.receiver_id) = least({t}.id, {viewer})"
-    " and greatest({r}.sender_id, {r}.receiver_id) = greatest({t}.id, {viewer})"
-)
+BETWEEN = is_between("{r}", "{t}.id", "{viewer}")
 
 
 class SeenProfile(Shape):

@@ -14,6 +14,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from db.fragments import is_unread
 from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.words import (
@@ -300,8 +301,8 @@ PARTNER = CardUser.row(
 # Messages of the other one, after the reader's mark, that are still there to be read.
 UNREAD_COUNT = Sql(
     "(select count(*) from conversation_participants {p} join messages {m} on {m}.conversation_id = {p}.conversation_id"
-    " where {p}.conversation_id = {t}.id and {p}.user_id = {viewer} and {m}.seq > {p}.last_read_seq"
-    " and {m}.sender_id <> {viewer} and {m}.deleted_at is null)"
+    " where {p}.conversation_id = {t}.id and {p}.user_id = {viewer}"
+    f" and {is_unread('{m}', '{viewer}', '{p}.last_read_seq')})"
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from db.fragments import pair
 from db.schemas.previews import preview
 from db.seed.texts import CAPTIONS, CREATORS, GREETINGS, SHOPS, TALK
 
@@ -79,10 +80,10 @@ ADD_NOTIFICATION = """
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
 """
 
-ADD_CONVERSATION = """
+ADD_CONVERSATION = f"""
     insert into conversations
         (low_id, high_id, last_rev, last_seq, last_message, last_message_at, created_at, updated_at)
-    values (least($1::uuid, $2), greatest($1::uuid, $2), $3, $3, $4, $5, $6, $5) returning id
+    values ({pair("$1::uuid", "$2::uuid")}, $3, $3, $4, $5, $6, $5) returning id
 """
 
 ADD_PARTICIPANT = """

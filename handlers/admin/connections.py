@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from db.errors import NotFound
+from db.fragments import unread_after_withdrawal, withdraw_notices
 from db.queries.conversations import close_conversations
 from db.queries.directory import has_text
 from db.queries.search import LATEST, WALK, WALK_NUMBERED, Sort, contains, find_page
@@ -122,19 +123,14 @@ class ListConnections(Handler):
 
 
 # The receiver's notification of a pending request is deleted with the request.
-DELETE_CONNECTION = """
-    with request as (
+DELETE_CONNECTION = f"""
+    with requests as (
         delete from connection_requests where id = $1 returning *
-    ), notice as (
-        delete from notifications n using request r
-        where n.connection_request_id = r.id and n.type = 'CONNECTION_REQUEST' and r.status = 'PENDING'
-        returning n.id, n.user_id, n.is_read
-    )
+    ), withdrawn as ({withdraw_notices()})
     select r.sender_id, r.receiver_id, r.status, s.name as sender, t.name as receiver, n.id as notification_id,
-        (select count(*) from notifications o where o.user_id = r.receiver_id and not o.is_read)
-            - (select count(*) from notice where not is_read) as unread_count
-    from request r
-    join users s on s.id = r.sender_id join users t on t.id = r.receiver_id left join notice n on true
+        {unread_after_withdrawal("r.receiver_id")} as unread_count
+    from requests r
+    join users s on s.id = r.sender_id join users t on t.id = r.receiver_id left join withdrawn n on true
 """
 
 

@@ -2,17 +2,12 @@
 
 from pathlib import PurePosixPath
 
-from db.pool import Queries
-from db.queries.conversations import ConversationNotFound, ConversationReadOnly
+from db.queries.conversations import ConversationReadOnly, check_open
 from db.schemas.shapes import Attachment
 from handlers.files import FORM_BYTES, FileHandler, FileOnly
 from handlers.http.endpoint import MEMBER, endpoint
 from services.files.images import ATTACHMENT_MAX_BYTES, accept_attachment
 from services.files.multipart import MAX_FILENAME_CHARS
-
-FIND_CONVERSATION = """
-    select closed_at is not null as closed from conversations where id = $1 and $2 in (low_id, high_id)
-"""
 
 # The right to upload may have ended while the file was checked.
 ADD_ATTACHMENT = f"""
@@ -38,7 +33,7 @@ class Attachments(FileHandler):
     )
     async def post(self, conversation_id: str, _: FileOnly) -> None:
         """Upload a picture or PDF of at most 10 MB, as form file `file`, for a message in this conversation."""
-        await self.check_open(self.db, conversation_id)
+        await check_open(self.db, conversation_id, self.caller.id)
         file = self.required_file("file", ATTACHMENT_MAX_BYTES)
         accepted = await accept_attachment(file.data)
         kind = "FILE" if accepted.extension == "pdf" else "IMAGE"
@@ -55,13 +50,6 @@ class Attachments(FileHandler):
             if attachment is None:
                 raise ConversationReadOnly
         self.reply(attachment)
-
-    async def check_open(self, queries: Queries, conversation_id: str) -> None:
-        found = await queries.fetchrow(FIND_CONVERSATION, conversation_id, self.caller.id)
-        if found is None:
-            raise ConversationNotFound
-        if found["closed"]:
-            raise ConversationReadOnly
 
 
 def true_name(name: str, extension: str) -> str:

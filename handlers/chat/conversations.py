@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from db.errors import Forbidden, NotFound
+from db.fragments import is_between, pair
 from db.queries.conversations import open_conversation
 from db.queries.search import contains
 from db.schemas.facts import about
@@ -33,8 +34,7 @@ LIST_CONTACTS = f"""
         select u.*, c.id as conversation_id, coalesce(c.last_message_at, c.created_at, r.updated_at) as active_at
         from connection_requests r
         join users u on u.id = case when r.sender_id = $1 then r.receiver_id else r.sender_id end
-        left join conversations c on c.low_id = least(r.sender_id, r.receiver_id)
-            and c.high_id = greatest(r.sender_id, r.receiver_id)
+        left join conversations c on (c.low_id, c.high_id) = ({pair("r.sender_id", "r.receiver_id")})
         where (r.sender_id = $1 or r.receiver_id = $1) and r.status = 'ACCEPTED'
             and ($2::text is null or u.role = $2)
             and ($3::text is null or exists (
@@ -81,18 +81,16 @@ class Conversations(Handler):
         self.reply_page(page_of(rows, asked, BY_ACTIVITY))
 
 
-FIND_CONVERSATION = f"""
+FIND_OPEN_CONVERSATION = f"""
     select {Conversation.sql("c", viewer="$1")} from conversations c
-    where c.low_id = least($1::uuid, $2::uuid) and c.high_id = greatest($1::uuid, $2::uuid) and c.closed_at is null
+    where (c.low_id, c.high_id) = ({pair("$1::uuid", "$2::uuid")}) and c.closed_at is null
 """
 
 FIND_USER = "select id from users where id = $1 and status <> 'DELETED'"
 
 # Locks the connection until the conversation is stored, so that ending the connection also closes it.
-HOLD_CONNECTION = """
-    select id from connection_requests
-    where least(sender_id, receiver_id) = least($1::uuid, $2::uuid)
-        and greatest(sender_id, receiver_id) = greatest($1::uuid, $2::uuid) and status = 'ACCEPTED'
+HOLD_CONNECTION = f"""
+    select id from connection_requests r where {is_between("r", "$1::uuid", "$2::uuid")} and status = 'ACCEPTED'
     for share
 """
 
@@ -101,7 +99,7 @@ class ConversationWith(Handler):
     @endpoint(MEMBER, returns=Conversation, acts=True)
     async def get(self, other_id: str) -> None:
         """Return the conversation with a connected user; it is created if it does not exist."""
-        conversation = await self.db.fetchval(FIND_CONVERSATION, self.caller.id, other_id)
+        conversation = await self.db.fetchval(FIND_OPEN_CONVERSATION, self.caller.id, other_id)
         if conversation is None:
             if await self.db.fetchval(FIND_USER, other_id) is None:
                 raise NotFound("User")
@@ -109,7 +107,7 @@ class ConversationWith(Handler):
                 if await tx.fetchval(HOLD_CONNECTION, self.caller.id, other_id) is None:
                     raise Forbidden("You are not connected with this user")
                 await open_conversation(tx, self.caller.id, other_id)
-            conversation = await self.db.fetchval(FIND_CONVERSATION, self.caller.id, other_id)
+            conversation = await self.db.fetchval(FIND_OPEN_CONVERSATION, self.caller.id, other_id)
         self.reply(conversation)
 
 

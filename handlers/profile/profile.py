@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import field_validator, model_validator
 
 from db.errors import NotFound
+from db.fragments import unread_notifications
 from db.queries.notifications import NotificationChange
 from db.queries.profiles import InfluencerFields, Name, SalonFields, change_profile, rename
 from db.schemas.facts import about
@@ -136,7 +137,7 @@ VIEW_PROFILE = f"""
     )
     select {SeenProfile.sql("v", viewer="$1")} as body, n.user_id,
         case when n.id is not null then {Notification.sql("n")} end as notification,
-        (select count(*) from notifications o where o.user_id = n.user_id and not o.is_read) + 1 as unread_count
+        {unread_notifications("n.user_id")} + 1 as unread_count
     from viewed v left join notice n on true
 """
 

@@ -6,7 +6,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from db.pool import Database, DatabaseUnavailable
+from db.pool import Database, DatabaseUnavailable, NoRow
 from server import Instance
 from tests.helpers.clients import Api
 
@@ -122,3 +122,9 @@ async def test_a_caller_that_is_cancelled_leaves_its_place_in_the_pool(lonely):
             await asking
         async with asyncio.timeout(10):
             assert await lonely.fetchval("select 1") == 1
+
+
+async def test_a_statement_that_must_return_a_row_and_returns_none_is_a_defect(db: Database):
+    assert (await db.fetch_one("select 1 as one"))["one"] == 1
+    with pytest.raises(NoRow, match="no row was returned by: select 1 where false"):
+        await db.fetch_one("select 1 where false")

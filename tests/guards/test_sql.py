@@ -24,7 +24,8 @@ BUILDERS = {
     "handlers.admin.users.UserList", "handlers.connections.list_requests", "handlers.connections.count_requests",
     "jobs.housekeeping.oldest",
 }  # fmt: skip
-FRAGMENTS = {"handlers.admin.connections.requests_of"}  # part of statements that are prepared
+# Parts of statements that are prepared.
+FRAGMENTS = {"db.fragments.withdraw_notices", "handlers.admin.connections.requests_of"}
 # These ask the server or the pooler, not the schema.
 INLINE = {"db.connect.ask", "db.connect.Connector", "db.migrate.lock", "db.migrate.name_of", "db.migrate.turn"}
 FOR_PSQL = {"db.packaged.servers.CREATE_DATABASE"}  # ends with \gexec, a command of psql

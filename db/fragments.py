@@ -1,0 +1,41 @@
+"""SQL fragments that several statements need. Each returns an expression; its arguments are SQL expressions too."""
+
+
+def pair(one: str, other: str) -> str:
+    """Return two users in the order in which tables and unique indexes hold a pair: the smaller id first."""
+    return f"least({one}, {other}), greatest({one}, {other})"
+
+
+def is_between(request: str, one: str, other: str) -> str:
+    """Return whether a row of connection_requests is that of these two users, in either direction."""
+    return f"({pair(f'{request}.sender_id', f'{request}.receiver_id')}) = ({pair(one, other)})"
+
+
+def is_unread(message: str, reader: str, mark: str) -> str:
+    """Return whether a message is unread: after the reader's mark, from the other participant, not deleted."""
+    return f"({message}.seq > {mark} and {message}.sender_id <> {reader} and {message}.deleted_at is null)"
+
+
+def unread_notifications(user: str) -> str:
+    """Return how many unread notifications a user has, as the statement finds them: without its own changes."""
+    return f"(select count(*) from notifications o where o.user_id = {user} and not o.is_read)"
+
+
+def withdraw_notices() -> str:
+    """Return a part of a statement, which deletes the notifications of the open ones among `requests`.
+
+    `requests` is an earlier part of the statement, with rows of connection_requests."""
+    return """
+        delete from notifications n using requests r
+        where n.connection_request_id = r.id and n.user_id = r.receiver_id and n.type = 'CONNECTION_REQUEST'
+            and r.status = 'PENDING'
+        returning n.id, n.user_id, n.is_read
+    """
+
+
+def unread_after_withdrawal(user: str) -> str:
+    """Return how many unread notifications a user has once `withdrawn`, a part of the statement, is deleted."""
+    return f"""
+        {unread_notifications(user)}
+            - (select count(*) from withdrawn w where w.user_id = {user} and not w.is_read)
+    """

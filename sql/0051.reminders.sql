@@ -1,1 +1,0 @@
--- Empty: reminders is part of an earlier migration.

@@ -1,1 +1,0 @@
--- Empty: scrape_runs is part of an earlier migration.

@@ -1,1 +1,0 @@
--- Empty: token_refresh is part of an earlier migration.
