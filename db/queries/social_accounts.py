@@ -1,5 +1,5 @@
 """Social accounts as handlers and jobs write them: connecting, syncing, proving. Profiles come as the JSON of
-`services.social.profiles.Profile` and are read by PostgreSQL itself."""
+`services.social.profiles.SocialProfile` and are read by PostgreSQL itself."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
