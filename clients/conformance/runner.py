@@ -31,6 +31,7 @@ FILL = """
     update conversations set last_rev = last_rev + $3, last_seq = last_rev + $3, updated_at = clock_timestamp()
     where id = $1 and (select count(*) from added) > 0
 """
+LOCK = "select id from conversations where id = $1 for update"
 LAST_REV = "select last_rev from conversations where id = $1"
 
 
@@ -196,7 +197,9 @@ class Runner:
             await sleeper.program.ask("sleep", sleeper.who)
         if "fill" in fault:
             conn = await self.stage.connect()
-            await conn.execute(FILL, sleeper.conversation_id, other.user_id, fault["fill"])
+            async with conn.transaction():  # the other one may be sending
+                await conn.execute(LOCK, sleeper.conversation_id)
+                await conn.execute(FILL, sleeper.conversation_id, other.user_id, fault["fill"])
             await conn.close()
         for number in range(fault.get("messages", 0)):
             await self.send(other, f"{other.who} sleeps not {number}")
