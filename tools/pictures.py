@@ -53,7 +53,7 @@ async def draw(base: str) -> None:
             await page.locator("#ui .opblock-tag").first.wait_for()
             await page.locator(".demo button").first.click()
             await page.get_by_text("Signed in as").wait_for()
-            await page.locator(".opblock-tag", has_text="profile").first.click()
+            await page.locator('.opblock-tag[data-tag="profile"]').click()
             await shoot(page, "rest")
 
 

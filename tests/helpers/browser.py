@@ -17,7 +17,7 @@ ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-STEP_MS = 20_000  # a busy machine takes seconds to draw a page
+STEP_MS = 60_000  # a busy machine takes many seconds to draw a page
 
 
 def find_browser() -> str | None:
