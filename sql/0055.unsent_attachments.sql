@@ -1,1 +1,0 @@
--- Empty: unsent_attachments is part of an earlier migration.

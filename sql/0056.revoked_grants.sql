@@ -1,1 +1,0 @@
--- Empty: revoked_grants is part of an earlier migration.

@@ -1,1 +1,0 @@
--- Empty: senders_lost is part of an earlier migration.
