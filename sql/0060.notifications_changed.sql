@@ -1,1 +1,0 @@
--- Empty: notifications_changed is part of an earlier migration.

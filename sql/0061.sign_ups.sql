@@ -1,1 +1,0 @@
--- Empty: sign_ups is part of an earlier migration.

@@ -1,1 +1,0 @@
--- Empty: otp_attempts is part of an earlier migration.
