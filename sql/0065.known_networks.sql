@@ -1,1 +1,0 @@
--- Empty: known_networks is part of an earlier migration.

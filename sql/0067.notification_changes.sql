@@ -1,1 +1,0 @@
--- Empty: notification_changes is part of an earlier migration.

@@ -1,1 +1,0 @@
--- Empty: unread_messages is part of an earlier migration.
