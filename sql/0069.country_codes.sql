@@ -1,1 +1,0 @@
--- Empty: country_codes is part of an earlier migration.

@@ -1,1 +1,0 @@
--- Empty: fold is part of an earlier migration.

@@ -1,1 +1,0 @@
--- Empty: searched_logs is part of an earlier migration.
