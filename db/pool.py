@@ -277,7 +277,7 @@ class Database(Queries):
         await self.execute(ASK_TO_WRITE)
 
     def _unavailable(self, error: BaseException) -> DatabaseUnavailable:
-        self.stale = self.stale or isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+        self.stale = self.stale or isinstance(error, REFUSED)
         self.failed.set()
         return DatabaseUnavailable(type(error).__name__)
 
