@@ -1,1 +1,0 @@
--- Loses no data: the migration is empty.

@@ -1,1 +1,0 @@
--- Empty: connections_by_status is part of an earlier migration.

@@ -1,1 +1,0 @@
--- Empty: oauth_outcomes is part of an earlier migration.
