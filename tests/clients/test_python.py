@@ -282,3 +282,18 @@ async def test_a_message_that_a_refetch_brought_is_edited_and_not_new_when_a_rep
         seqs = [message["seq"] for message in seen.all("message")]
         assert seqs == sorted(set(seqs)) and len(seqs) == 512
         assert [message["content"] for message in seen.all("edited")] == ["early, edited"]
+
+
+async def test_a_message_that_was_deleted_before_it_was_seen_is_deleted(api, people):
+    hanako, sakura, conversation_id = await pair(people)
+    async with (
+        client(api.base, tokens_of(api.instance, sakura)) as other,
+        client(api.base, tokens_of(api.instance, hanako)) as one,
+    ):
+        there = other.conversation(conversation_id)
+        stored = await there.send("not for long")
+        await there.delete(stored["id"])
+        seen = Seen(one.conversation(conversation_id, after=0))
+        await seen.wait("joined")
+        assert [deletion["messageId"] for deletion in seen.all("deleted")] == [stored["id"]]
+        assert seen.all("message", "edited") == []

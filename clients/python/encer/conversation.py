@@ -206,7 +206,10 @@ class Conversation(Emitter):
             if name == "message_sent" and seq in self._ahead:
                 name = "message_edited"  # a refetch has emitted it before
             self._advance(rev)
-            self._emit(CHANGES[name], seq, data)
+            if data.get("isDeleted"):  # a replay sends a message as new that was deleted before this client saw it
+                self._emit("deleted", seq, deletion_of(cast(Message, data)))
+            else:
+                self._emit(CHANGES[name], seq, data)
         else:
             self._advance(rev)
 
@@ -220,10 +223,7 @@ class Conversation(Emitter):
         was_emitted = seq <= known or seq in self._ahead
         self._ahead[seq] = rev
         if message["isDeleted"]:
-            deletion: Deletion = {
-                "messageId": message["id"], "conversationId": message["conversationId"], "seq": seq, "rev": rev
-            }  # fmt: skip
-            self._emit("deleted", seq, deletion)
+            self._emit("deleted", seq, deletion_of(message))
         else:
             self._emit("edited" if was_emitted else "message", seq, message)
 
@@ -258,3 +258,10 @@ class Conversation(Emitter):
             self.emit("error", error)
         finally:
             self._reading = None
+
+
+def deletion_of(message: Message) -> Deletion:
+    return {
+        "messageId": message["id"], "conversationId": message["conversationId"], "seq": message["seq"],
+        "rev": message["rev"],
+    }  # fmt: skip

@@ -229,7 +229,10 @@ export class Conversation extends Emitter<ConversationEvents> {
     if (rev <= this.rev) return;
     const fetched = this.ahead.get(seq) ?? 0;
     this.advance(rev);
-    if (rev > fetched) this.tell(change === "message" && fetched ? "edited" : change, seq, data);
+    if (rev <= fetched) return;
+    // A replay sends a message as new that was deleted before this client saw it.
+    if (data.isDeleted) this.tell("deleted", seq, deletionOf(data));
+    else this.tell(change === "message" && fetched ? "edited" : change, seq, data);
   }
 
   private advance(rev: number): void {
@@ -237,11 +240,11 @@ export class Conversation extends Emitter<ConversationEvents> {
   }
 
   private emitFetched(message: Message, known: number): void {
-    const { seq, rev, id, conversationId } = message;
+    const { seq, rev } = message;
     if (rev <= known || rev <= (this.ahead.get(seq) ?? 0)) return;
     const wasEmitted = seq <= known || this.ahead.has(seq);
     this.ahead.set(seq, rev);
-    if (message.isDeleted) this.tell("deleted", seq, { messageId: id, conversationId, seq, rev });
+    if (message.isDeleted) this.tell("deleted", seq, deletionOf(message));
     else this.tell(wasEmitted ? "edited" : "message", seq, message);
   }
 
@@ -282,6 +285,8 @@ export class Conversation extends Emitter<ConversationEvents> {
     }
   }
 }
+
+const deletionOf = ({ id, conversationId, seq, rev }: Message): Deletion => ({ messageId: id, conversationId, seq, rev });
 
 /** A UUID, also on pages without https, where crypto.randomUUID is missing. */
 function newId(): string {
