@@ -38,7 +38,7 @@ class Route:
 
     @cached_property
     def streaming(self) -> type[RequestHandler]:
-        return stream_request_body(type(self.handler.__name__, (self.handler,), {}))
+        return make_streaming(self.handler)
 
     def accepts(self, values: list[str]) -> bool:
         return all(kind == "str" or UUID.fullmatch(v) for kind, v in zip(self.kinds, values, strict=True))
@@ -76,6 +76,11 @@ class Node:
         return {}, values
 
 
+def make_streaming(handler: type[RequestHandler]) -> type[RequestHandler]:
+    """Return a subclass that streams the body. Tornado's decorator would change the class itself for all its users."""
+    return stream_request_body(type(handler.__name__, (handler,), {}))
+
+
 def may_have_body(headers: HTTPHeaders) -> bool:
     """Whether to stream: it costs a request without a body two turns of the loop. Tornado parses the body of a request
     that is not streamed, so a type alone counts too."""
@@ -87,7 +92,7 @@ class Table(Router):
 
     def __init__(self, declared: Iterable[tuple[str, type[RequestHandler]]], not_found: type[RequestHandler]) -> None:
         self.application: Application  # set by App, which has the table as its router
-        self.not_found = stream_request_body(not_found)
+        self.not_found = make_streaming(not_found)
         self.routes: list[Route] = []
         self.root = Node()
         for path, handler in declared:
