@@ -77,6 +77,7 @@ class Presence:
         self.pending_online: dict[str, float] = {}
         self.pending_offline: dict[str, float] = {}
         self.uninformed: dict[Listener, None] = {}  # sockets that do not know yet who is online
+        self.registered = False  # whether Redis has known this instance; users who came before are arrivals
         self.settled_at = float("inf")  # since when every instance can have reported all its users
         self.wake = asyncio.Event()
         self.running: list[asyncio.Task[None]] = []
@@ -231,9 +232,10 @@ class Presence:
         """Renew this instance's heartbeat. Report all users again to a Redis that lost them; remove dead instances."""
         silence, swept, dead = await self._run(HEARTBEAT, self.instance_id, DEAD_SECONDS)
         if silence < 0:
-            self.restored = set() if swept else set(self.counts)
+            self.restored = set(self.counts) if self.registered and not swept else set()
             self.dirty = dict.fromkeys([*self.dirty, *self.counts])
             self.wake.set()
+        self.registered = True
         if self.settled_at == float("inf") or not 0 <= silence < DEAD_SECONDS:
             self.settled_at = time.monotonic()
         for instance_id in dead if self.settled else []:
