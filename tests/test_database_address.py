@@ -241,6 +241,6 @@ def test_no_driver_is_given_an_address_that_was_not_read():
     found = [
         path.name
         for path in (ROOT / "db").glob("*.py")
-        if any(call in path.read_text() for call in ("asyncpg.connect(", "psycopg.connect(", "create_pool("))
+        if any(call in path.read_text() for call in ("asyncpg.connect(", "psycopg.connect(", "create_pool(", "Pool("))
     ]
     assert sorted(found) == ["connect.py", "migrate.py", "pool.py"]

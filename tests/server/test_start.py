@@ -139,6 +139,7 @@ def test_every_fault_of_a_start_is_named_at_once(tmp_path):
     given = {
         "APP_ENV": "production", "DATABASE_URL": f"postgresql://u:{SECRET}#@h/db", "ADMIN_PASSWORD": "short",
         "EMAIL_FROM": "Encer", "CLOUDINARY_API_KEY": "x", "SCRAPE_TIMEOUT": "100", "PUBLIC_URL": "a.com/",
+        "LOG_FORMAT": "console",
     }  # fmt: skip
     ended = subprocess.run(
         [sys.executable, str(ROOT / "server.py")], cwd=tmp_path, env={"PATH": "/usr/bin:/bin", **given},

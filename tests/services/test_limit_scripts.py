@@ -58,7 +58,10 @@ class InRedis:
                 self.server.delete(key)
 
     def take(self, hits: int):
-        return self.scripts[TAKE]([key for key, _ in self.counted], [hits, *parameters(self.counted)])
+        keys = [key for key, _ in self.counted]
+        allowed, answers = self.scripts[TAKE](keys, [*parameters(self.counted), *[hits] * len(keys)])
+        assert [taken for *_, taken in answers] == [hits] * len(keys)
+        return allowed, [answer for *answer, _ in answers]
 
     def reserve(self, attempt: int):
         return self.scripts[RESERVE](*attempt_script(self.counted, str(attempt), LEASE))
