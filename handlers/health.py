@@ -8,7 +8,7 @@ from typing import Literal
 from db.migrate import migration_ids
 from db.pool import DatabaseUnavailable
 from db.schemas.facts import about
-from db.schemas.shapes import Shape, Time
+from db.schemas.shape import Shape, Time
 from handlers.http.base import Handler
 from handlers.http.endpoint import PUBLIC, endpoint
 from settings import VERSION

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from db.queries.social_accounts import mark_needs_reconnect, put_off_sync, sync_account
+from db.queries.social.accounts import mark_needs_reconnect, put_off_sync, sync_account
 from jobs.run import JobFailed, Run
 from jobs.vendor_health import VendorHealth, is_refusal_of_us
 from realtime.events import NotificationReceived

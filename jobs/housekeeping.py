@@ -3,7 +3,7 @@
 import asyncpg
 import structlog
 
-from db.queries.tiktok_tokens import LIST_REVOCATIONS, MAX_REVOKE_ATTEMPTS
+from db.queries.social.tiktok_tokens import LIST_REVOCATIONS, MAX_REVOKE_ATTEMPTS
 from jobs.outbox import MAX_SENDERS_LOST
 from jobs.run import Run
 from services.errors import VendorError

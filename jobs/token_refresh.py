@@ -5,7 +5,7 @@ An owner whose token TikTok refuses is notified. Tokens that an outage keeps fro
 
 import asyncpg
 
-from db.queries.social_accounts import mark_needs_reconnect
+from db.queries.social.accounts import mark_needs_reconnect
 from jobs.run import JobFailed, Run
 from jobs.vendor_health import VendorHealth
 from realtime.events import NotificationReceived

@@ -15,7 +15,7 @@ import orjson
 from pydantic import create_model
 from pydantic.alias_generators import to_camel
 
-from db.schemas.shapes import Shape
+from db.schemas.shape import Shape
 
 ROUTING: Any = {"use": "routing"}  # in the header, not in the client's data
 LOCAL: Any = {"use": "local"}  # in neither: known to the publishing instance alone

@@ -14,7 +14,8 @@ import orjson
 from pydantic import ConfigDict, Field
 
 from db.error_codes import ErrorCode
-from db.schemas.shapes import Message, Notification, Shape, Time
+from db.schemas.shape import Shape, Time
+from db.schemas.shapes import Message, Notification
 from realtime import channels
 from realtime.event import CONNECTED, JOINED, LOCAL, ROUTING, THE_USER, Event, encode
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.pool import Database
-from db.queries.scrape_runs import ScrapeRuns
 from db.queries.sessions import Sessions
-from db.queries.tiktok_tokens import TikTokTokens
+from db.queries.social.scrape_runs import ScrapeRuns
+from db.queries.social.tiktok_tokens import TikTokTokens
 from services.apify.runs import ApifyActors
 from services.files.image_proxy import ImageProxy
 from services.files.media import MediaStore, media_from_settings

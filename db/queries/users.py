@@ -7,7 +7,7 @@ from db.pool import Transaction
 from db.queries.conversations import close_conversations
 from db.queries.notifications import NoticeId
 from db.queries.sessions import end_sessions
-from db.queries.tiktok_tokens import queue_revocations
+from db.queries.social.tiktok_tokens import queue_revocations
 from db.schemas.shapes import DELETED_USER
 
 

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from db.schemas import facts
 from db.schemas.facts import about
-from db.schemas.shapes import CardUser, ConnectionRequest, Influencer, Salon, Shape, Sql, Time, User
+from db.schemas.shape import Shape, Sql, Time
+from db.schemas.shapes import CardUser, ConnectionRequest, Influencer, Salon, User
 
 # The web client reads suspension from this field: it is true for accounts that are verified and active.
 IN_GOOD_STANDING = Sql(

@@ -8,7 +8,8 @@ from pydantic import Field
 from db.error_codes import ErrorCode
 from db.schemas import facts
 from db.schemas.facts import about
-from db.schemas.shapes import ConnectionState, Shape, SocialAccount, Sql, Time, UserRef
+from db.schemas.shape import Shape, Sql, Time
+from db.schemas.shapes import ConnectionState, SocialAccount, UserRef
 from db.schemas.words import Gender
 
 # Of influencer `{t}`, the ones with the most followers first.

@@ -11,7 +11,8 @@ from pydantic import Field
 from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.profiles import AccountSettings
-from db.schemas.shapes import Influencer, Notification, Salon, Shape, SocialAccount, Sql, Time
+from db.schemas.shape import Shape, Sql, Time
+from db.schemas.shapes import Influencer, Notification, Salon, SocialAccount
 from db.schemas.words import MediaType, MessageType, RequestStatus
 
 

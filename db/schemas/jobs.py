@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from db.schemas.facts import about
-from db.schemas.shapes import Shape, Sql, Time
+from db.schemas.shape import Shape, Sql, Time
 
 
 class JobRun(Shape):

@@ -8,7 +8,8 @@ from pydantic import Field
 from db.fragments import is_between
 from db.schemas import facts
 from db.schemas.facts import about
-from db.schemas.shapes import Influencer, Salon, Shape, SocialAccount, Sql, Time
+from db.schemas.shape import Shape, Sql, Time
+from db.schemas.shapes import Influencer, Salon, SocialAccount
 from db.schemas.words import RequestStatus, Role
 
 SOCIAL_ACCOUNTS = Sql(

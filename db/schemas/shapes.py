@@ -1,22 +1,14 @@
-"""The public shapes (contract §2), each declared once: its fields, its schema and the SQL that builds it.
+"""The public shapes (docs/api.md), each declared once. shape.py explains how a shape becomes SQL."""
 
-`Message.sql("m")` is an SQL expression that builds the shape's JSON from the row `m`; PostgreSQL's text goes to the
-client undecoded. A field reads the column of its own name unless it says otherwise with `Sql`, in which `{t}` is the
-row, `{viewer}` the id of the reader, and any other name in braces an alias of a row inside: it becomes `m__name`, so
-that it never hides the caller's alias, whatever that is.
-"""
-
-import re
-from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from db.fragments import is_unread
 from db.schemas import facts
 from db.schemas.facts import about
+from db.schemas.shape import Shape, Sql, Time
 from db.schemas.words import (
     AccountConnection,
     ConnectionStatus,
@@ -31,59 +23,6 @@ from db.schemas.words import (
 
 DELETED_MESSAGE = "This message was deleted"
 DELETED_USER = "Deleted user"
-
-
-@dataclass(frozen=True)
-class Sql:
-    """The SQL expression of a field, where it is not the column of its name; of several, the outermost counts."""
-
-    expression: str
-
-
-Time = Annotated[
-    str,
-    Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-    Sql("iso({t}.{column})"),
-]
-
-
-class Shape(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", serialize_by_alias=True)
-
-    @classmethod
-    def sql(cls, t: str, viewer: str = "null::uuid", **given: str) -> str:
-        """The JSON of this shape built from row `t`; `given` replaces the expressions of fields, as they are."""
-        pairs = []
-        for name, field in cls.model_fields.items():
-            expression = given.pop(name, None) or fill(field_sql(field), t=t, viewer=viewer, column=name)
-            pairs.append(f"'{field.alias}', {expression}")
-        if given:
-            raise TypeError(f"{cls.__name__} has no field {', '.join(given)}")
-        return f"json_build_object({', '.join(pairs)})"
-
-    @classmethod
-    def row(cls, source: str, **given: str) -> str:
-        """The shape of the one row that `source` (`users {u} where …`) yields, or null: a scalar subquery."""
-        return f"(select {cls.sql(source.split()[1], **given)} from {source})"
-
-
-def fill(expression: str, **values: str) -> str:
-    """Put the values in; what has none is an alias inside, made from `t`."""
-    return re.sub(r"\{(\w+)\}", lambda name: values.get(name[1], f"{values['t']}__{name[1]}"), expression)
-
-
-def field_sql(field: Any) -> str:
-    found = [mark for mark in field.metadata if isinstance(mark, Sql)] or find_marks(field.annotation)
-    return found[-1].expression if found else "{t}.{column}"
-
-
-def find_marks(annotation: Any) -> list[Sql]:
-    return [
-        mark
-        for argument in get_args(annotation)
-        for mark in ([argument] if isinstance(argument, Sql) else find_marks(argument))
-    ]
 
 
 class Picture(Shape):

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from db.schemas import facts
 from db.schemas.facts import about
-from db.schemas.shapes import Shape, SocialAccount, Sql, Time
+from db.schemas.shape import Shape, Sql, Time
+from db.schemas.shapes import SocialAccount
 from db.schemas.words import MediaType, Platform
 
 SHOWN_POSTS = 50

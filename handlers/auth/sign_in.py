@@ -10,7 +10,8 @@ from db.queries.sessions import END_SESSION, end_sessions, open_session, remembe
 from db.queries.sign_ups import find_by_password, has_living_code, renew_code
 from db.schemas.facts import about
 from db.schemas.fields import Body, Email
-from db.schemas.shapes import Shape, SignedInUser
+from db.schemas.shape import Shape
+from db.schemas.shapes import SignedInUser
 from handlers.auth.codes import CodeHandler
 from handlers.auth.passwords import Password
 from handlers.http.endpoint import PUBLIC, USER, endpoint

@@ -15,7 +15,7 @@ from db.queries.sign_ups import NewSignUp, add_sign_up, confirm_by_code, count_w
 from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.fields import BlankAsNone, Body, Email, Line, PhoneNo
-from db.schemas.shapes import Shape
+from db.schemas.shape import Shape
 from db.schemas.words import Role
 from handlers.auth.codes import ByCode, ByEmail, CodeHandler
 from handlers.auth.passwords import ChosenPassword

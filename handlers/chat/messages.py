@@ -12,11 +12,8 @@ from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.fields import Body, Text
 from db.schemas.previews import preview
-from db.schemas.shapes import (
-    DELETED_MESSAGE,
-    Message,
-    Shape,
-)
+from db.schemas.shape import Shape
+from db.schemas.shapes import DELETED_MESSAGE, Message
 from handlers.files import FileHandler
 from handlers.http.base import Handler
 from handlers.http.endpoint import MEMBER, NumberedPaging, PageSize, Seq, endpoint

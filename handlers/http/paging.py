@@ -13,7 +13,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, Validati
 
 from db.errors import Invalid
 from db.schemas.faults import fault
-from db.schemas.shapes import Shape
+from db.schemas.shape import Shape
 from handlers.http.endpoint import NumberedPaging, Paging
 
 MAX_NUMBERED_ROWS = 10_000  # pages are counted through from the start: no deeper than this

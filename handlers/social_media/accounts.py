@@ -10,7 +10,7 @@ import asyncpg
 from pydantic import AfterValidator
 
 from db.errors import Conflict, HandleTaken, NotFound
-from db.queries.social_accounts import (
+from db.queries.social.accounts import (
     ISSUE_CODE,
     SYNC_DAYS,
     Connected,
@@ -23,7 +23,7 @@ from db.queries.social_accounts import (
     prove_account,
     sync_account,
 )
-from db.queries.tiktok_tokens import queue_revocations
+from db.queries.social.tiktok_tokens import queue_revocations
 from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.fields import Body, Id, Line

@@ -11,7 +11,7 @@ import structlog
 
 from db.errors import DomainError, HandleTaken
 from db.pool import DatabaseUnavailable
-from db.queries.social_accounts import (
+from db.queries.social.accounts import (
     check_handle,
     connect_account,
     end_claims,
@@ -19,7 +19,7 @@ from db.queries.social_accounts import (
     lock_owner,
     lock_rivals,
 )
-from db.queries.tiktok_tokens import queue_revocations
+from db.queries.social.tiktok_tokens import queue_revocations
 from db.schemas.social import TikTokSignIn
 from handlers.http.base import Handler
 from handlers.http.endpoint import INFLUENCER, PUBLIC, endpoint

@@ -11,7 +11,8 @@ from db.errors import NotFound
 from db.queries import conversations, unread
 from db.queries.conversations import Changes, NewMessage
 from db.schemas.fields import UUID_PATTERN, Body, Id
-from db.schemas.shapes import Message, Shape, Time
+from db.schemas.shape import Shape, Time
+from db.schemas.shapes import Message
 from realtime.events import (
     ConversationClosed,
     MessageRead,

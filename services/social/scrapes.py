@@ -1,6 +1,6 @@
 """Profiles by paid scrapes. Callers who want the same profile share one run, which is paid for once.
 
-Callers of one instance share a task; instances share a row (db/queries/scrape_runs.py). A run continues when its
+Callers of one instance share a task; instances share a row (db/queries/social/scrape_runs.py). A run continues when its
 caller disconnects, and the next caller receives its result.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from db.pool import DatabaseUnavailable
-from db.queries.scrape_runs import ScrapeRuns, StoredRun
+from db.queries.social.scrape_runs import ScrapeRuns, StoredRun
 from db.tasks import supervise
 from services import errors
 from services.apify.runs import ApifyActors, StartedRun

@@ -1,7 +1,7 @@
 """Accounts connected with TikTok: their encrypted tokens, and what those allow us to read.
 
 A refresh token works once, so one caller at a time refreshes an account's tokens, over all instances: a claim
-in the database ensures that (db/queries/tiktok_tokens.py).
+in the database ensures that (db/queries/social/tiktok_tokens.py).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from contextlib import suppress
 import structlog
 
 from db.errors import Conflict
-from db.queries.tiktok_tokens import HeldTokens, SealedTokens, TikTokTokens
+from db.queries.social.tiktok_tokens import HeldTokens, SealedTokens, TikTokTokens
 from services.errors import AccessTokenRefused, NeedsReconnect, VendorError, VendorUnavailable
 from services.security.encryption import DecryptionFailed, Encryption, UnknownKey
 from services.social.profiles import SocialProfile

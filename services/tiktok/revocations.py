@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from db.pool import Queries
-from db.queries.tiktok_tokens import end_revocation, take_revocation
+from db.queries.social.tiktok_tokens import end_revocation, take_revocation
 from services.tiktok.accounts import TikTokAccounts
 
 log = structlog.get_logger()

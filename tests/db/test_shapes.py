@@ -16,7 +16,7 @@ from db.schemas import jobs as shapes_jobs
 from db.schemas import profiles as shapes_profiles
 from db.schemas import shapes
 from db.schemas import social as shapes_social
-from db.schemas.shapes import Shape, field_sql
+from db.schemas.shape import Shape, field_sql
 from tests.helpers.factories import People
 
 MODULES = (shapes, shapes_admin, shapes_discovery, shapes_export, shapes_jobs, shapes_profiles, shapes_social)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from db.error_codes import ERROR_CODES
-from db.schemas.shapes import Shape
+from db.schemas.shape import Shape
 from handlers.http.description.errors import MEANINGS, error_codes, error_name, error_schemas
 from handlers.http.router import Route
 from realtime.events import EVENTS

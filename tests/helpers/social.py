@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from pydantic import SecretStr
 
-from db.queries.tiktok_tokens import TikTokTokens
+from db.queries.social.tiktok_tokens import TikTokTokens
 from server import Instance
 from services.apify import runs as apify_service
 from services.resources import make_scrapes

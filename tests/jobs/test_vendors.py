@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from db.queries.social_accounts import put_off_sync
+from db.queries.social.accounts import put_off_sync
 from jobs import data_sync, housekeeping, token_refresh
 from jobs.vendor_health import OUTAGE, REFUSALS
 from tests.helpers.jobs import add_many, finished, make_loop, run_job

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from db.pool import Transaction
-from db.queries.scrape_runs import FIND_RUNNING, MAX_ATTEMPTS, ScrapeRuns
+from db.queries.social.scrape_runs import FIND_RUNNING, MAX_ATTEMPTS, ScrapeRuns
 from services.social import scrapes as service
 from settings import Limit
 from tests.helpers.social import SAKURA, START, age, connect, end_runs
@@ -223,7 +223,7 @@ async def test_the_run_is_ended_when_it_cannot_be_accounted_for(api, people, api
     async def lost(self, run, vendor_run_id):
         raise ConnectionError("the database is away")
 
-    monkeypatch.setattr("db.queries.scrape_runs.ScrapeRuns.note_vendor_run", lost)
+    monkeypatch.setattr("db.queries.social.scrape_runs.ScrapeRuns.note_vendor_run", lost)
     apify.run_seconds = 3600
     answer = await api.post(CONNECT, {"username": SAKURA}, await people.influencer())
     assert answer.status == 500
