@@ -1,8 +1,8 @@
-"""SQL fragments that several statements need. Each returns an expression; its arguments are SQL expressions too."""
+"""SQL fragments that several statements need. Each function takes and returns SQL expressions."""
 
 
 def pair(one: str, other: str) -> str:
-    """Return two users in the order in which tables and unique indexes hold a pair: the smaller id first."""
+    """Return two users in the order in which tables and unique indexes store a pair: the smaller id first."""
     return f"least({one}, {other}), greatest({one}, {other})"
 
 
@@ -17,14 +17,14 @@ def is_unread(message: str, reader: str, mark: str) -> str:
 
 
 def unread_notifications(user: str) -> str:
-    """Return how many unread notifications a user has, as the statement finds them: without its own changes."""
+    """Return how many unread notifications a user has before the changes of the same statement."""
     return f"(select count(*) from notifications o where o.user_id = {user} and not o.is_read)"
 
 
 def withdraw_notices() -> str:
-    """Return a part of a statement, which deletes the notifications of the open ones among `requests`.
+    """Return a CTE that deletes the notifications of the open requests in the CTE `requests`.
 
-    `requests` is an earlier part of the statement, with rows of connection_requests."""
+    `requests` has rows of connection_requests."""
     return """
         delete from notifications n using requests r
         where n.connection_request_id = r.id and n.user_id = r.receiver_id and n.type = 'CONNECTION_REQUEST'
@@ -34,7 +34,7 @@ def withdraw_notices() -> str:
 
 
 def unread_after_withdrawal(user: str) -> str:
-    """Return how many unread notifications a user has once `withdrawn`, a part of the statement, is deleted."""
+    """Return how many unread notifications a user has after the CTE `withdrawn` (`withdraw_notices`)."""
     return f"""
         {unread_notifications(user)}
             - (select count(*) from withdrawn w where w.user_id = {user} and not w.is_read)

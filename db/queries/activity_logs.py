@@ -1,4 +1,4 @@
-"""What admins did: one row an act, written in the act's own transaction, so that neither stands without the other."""
+"""The activity log of admins: one row per action, added in the transaction of the action."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -13,14 +13,14 @@ Action = Literal[
 
 
 class Actor(NamedTuple):
-    """Which admin acts, and from where."""
+    """The admin who acts, with address and user agent."""
 
     admin_id: str
     ip: str
     user_agent: str
 
 
-# Names and addresses are copied as they are now; of an account that is gone by now, as they are given.
+# Copies the present names and e-mails. For an account that this transaction deletes, the caller passes them.
 ADD_ACTIVITY = """
     insert into activity_logs (admin_id, admin_name, admin_email, ip_address, user_agent, action, description,
         target_user_id, target_user_name, target_user_email, metadata)
@@ -42,7 +42,7 @@ async def log_activity(
     target_email: str | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> str:
-    """Add the row of one act and answer its id; `metadata` must hold no secret."""
+    """Add one row and return its id. `metadata` must not contain secrets."""
     about = orjson.dumps(metadata).decode() if metadata else None
     target = (target_name, target_email)
     added = await tx.fetchval(ADD_ACTIVITY, *actor, action, description, target_id, about, *target)

@@ -1,4 +1,4 @@
-"""Conversations as more than one room needs them: sending, reading, opening and closing, catching up."""
+"""Conversations: send messages, open and close conversations, fetch changes."""
 
 from typing import Annotated, Any, NamedTuple
 
@@ -18,8 +18,8 @@ from db.schemas.previews import preview
 from db.schemas.shapes import Message, Notification
 from db.schemas.words import MessageType
 
-CATCH_UP_MESSAGES = 500  # further behind than this, a client fetches the conversation anew
-FRAME_BYTES = 1_000  # of a message's frame beside its content, roughly
+CATCH_UP_MESSAGES = 500  # a client that missed more changes fetches the whole conversation again
+FRAME_BYTES = 1_000  # estimate of a message's frame without its content
 
 
 class Sent(NamedTuple):
@@ -29,7 +29,7 @@ class Sent(NamedTuple):
 
 
 class NewMessage(Body):
-    """What a client sends, by REST and by socket alike. Name and size of a file are those that the upload found."""
+    """A message to send, by REST or by socket. Name and size of its file are taken from the upload."""
 
     content: Annotated[str, Text(5000, min=0), facts.CONTENT] = ""
     message_type: Annotated[MessageType, about("`IMAGE` and `FILE` need `fileUrl`", "TEXT")] = "TEXT"
@@ -45,8 +45,8 @@ class NewMessage(Body):
         return self
 
 
-# Stores, numbers, previews and notifies in one round trip. The conversation's row lock hands out the number; whatever
-# must still be true then is asked of that row itself, for PostgreSQL looks at it again once it has the lock.
+# Stores and numbers the message, updates the preview and the notification in one round trip. The conversation's row
+# lock makes the numbers gapless. Conditions stand on that row, because PostgreSQL checks them again after the lock.
 SEND_MESSAGE = f"""
     with repeated as (
         select * from messages where conversation_id = $1 and sender_id = $2 and client_message_id = $3
@@ -91,7 +91,7 @@ SEND_MESSAGE = f"""
     from told t left join notification n on true
 """
 
-# Why nothing was sent: no row, a stranger; otherwise whether the two are still connected.
+# Finds out why nothing was sent: no row if the user does not take part, else whether the conversation is closed.
 IS_CLOSED = """
     select closed_at is not null as closed from conversations where id = $1 and $2 in (low_id, high_id)
 """
@@ -116,7 +116,9 @@ class UnknownAttachment(Invalid):
 
 
 async def send_message(queries: Queries, conversation_id: str, sender_id: str, new: NewMessage) -> Sent:
-    """Store one message and its notification, or find the one that was sent with this clientMessageId before."""
+    """Store a message and its notification, or return the message that was sent with this clientMessageId before.
+
+    Raises ConversationNotFound, ConversationReadOnly, UnknownAttachment."""
     arguments = (
         conversation_id, sender_id, new.client_message_id, new.content, new.message_type, new.file_url,
         preview(new.content),
@@ -126,7 +128,7 @@ async def send_message(queries: Queries, conversation_id: str, sender_id: str, n
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != "messages_client_message_id_key":
             raise
-        row = await queries.fetchrow(SEND_MESSAGE, *arguments)  # two at once: the other one stands by now
+        row = await queries.fetchrow(SEND_MESSAGE, *arguments)  # a concurrent request has stored it
     if row is not None:
         message, rev, *notice = row
         return Sent(message, rev, NotificationChange(*notice) if notice[0] else None)
@@ -164,13 +166,13 @@ CLOSE_CONVERSATIONS = """
 
 
 async def open_conversation(queries: Queries, one: str, other: str) -> str:
-    """The conversation of two who are connected, made or opened again; in the transaction that connects them."""
+    """Create or reopen the conversation of two users and return its id, in the transaction that connects them."""
     value: str = await queries.fetchval(OPEN_CONVERSATION, one, other)
     return value
 
 
 async def close_conversations(queries: Queries, user_id: str, other: str | None = None) -> list[str]:
-    """Make a user's conversations (or the one with `other`) read-only; the caller tells ConversationClosed of each."""
+    """Make a user's conversations, or the one with `other`, read-only. Return their ids for ConversationClosed."""
     return [row["id"] for row in await queries.fetch(CLOSE_CONVERSATIONS, user_id, other)]
 
 
@@ -187,10 +189,10 @@ class Changes(NamedTuple):
     closed: bool
     changes: list[Change]  # in the order of their revs; empty when there are too many
     complete: bool
-    more: bool = False  # there are later changes, which did not fit in the bytes asked for
+    more: bool = False  # later changes exist, which did not fit into `max_bytes`
 
 
-# One statement, so one moment: the counter, and the present state of every message that changed since.
+# One statement, so that the counter and the changed messages are of the same moment.
 FETCH_CHANGES = f"""
     select c.last_rev, c.closed_at is not null as closed, m.*
     from conversations c left join lateral (
@@ -213,7 +215,7 @@ FETCH_CHANGES = f"""
 async def fetch_changes(
     queries: Queries, conversation_id: str, after: int | None, user_id: str | None = None, max_bytes: int = 2**62
 ) -> Changes | None:
-    """What happened after rev `after` (None: nothing is asked for); None if `user_id` does not take part."""
+    """Return the changes after rev `after` (None: only the state); None if `user_id` does not take part."""
     rows = await queries.fetch(FETCH_CHANGES, conversation_id, user_id, 2**62 if after is None else after, max_bytes)
     if not rows:
         return None
@@ -223,7 +225,7 @@ async def fetch_changes(
     return Changes(last_rev, closed, changes if complete else [], complete, complete and behind > len(changes))
 
 
-# Which conversations have moved lately; whoever is joined to one compares with what was delivered.
+# Conversations that changed recently; realtime/catch_up.py compares them with what was delivered.
 LIST_MOVED = """
     select id, last_rev, closed_at is not null as closed from conversations
     where updated_at > now() - make_interval(secs => $1) and id = any($2::uuid[])
@@ -240,7 +242,7 @@ async def list_moved(queries: Queries, seconds: float, joined: list[Any]) -> lis
     return [Moved(*row) for row in await queries.fetch(LIST_MOVED, seconds, joined)]
 
 
-# Read marks that have moved lately; they take no value of the conversation's counter.
+# Read marks that changed recently; they have no number in the conversation's counter.
 LIST_MARKED = """
     select conversation_id, user_id, last_read_seq, iso(last_read_at),
         extract(epoch from clock_timestamp() - last_read_at)::float8

@@ -1,4 +1,4 @@
-"""All accounts but those of admins and deleted ones: searches and sorts over the table `directory` (sql/0013)."""
+"""Searches of accounts for admins: SQL over the table `directory` (sql/0013), without admins and deleted accounts."""
 
 from db.queries.search import Sort, contains, find_page, grams_of
 
@@ -11,11 +11,11 @@ SORTS = {
     ("email", "asc"): Sort("email", "text", "''", "asc"),
 }
 
-# The first parameters of every statement here: $1 text, $2 role, $3 status, $4 whether verified; null: no matter.
+# The first parameters of every statement here: $1 text, $2 role, $3 status, $4 whether verified. Null: no filter.
 
 
 def matches(t: str) -> str:
-    """Whether row `t` is what is sought, by looking at it."""
+    """Return SQL for whether row `t` matches all filters, computed from its columns."""
     return f"""
         ($1::text is null or {contains(f"{t}.document", "$1")})
         and ($2::text is null or {t}.role = $2) and ($3::text is null or {t}.status = $3)
@@ -24,7 +24,7 @@ def matches(t: str) -> str:
 
 
 def has_text(t: str, pattern: str) -> str:
-    """Whether row `t` contains a text, by the index of terms and by looking at it."""
+    """Return SQL for whether row `t` contains a text: the index of terms finds candidates, the document decides."""
     return f"{terms(t)} @> (select {grams_of(pattern)}) and {contains(f'{t}.document', pattern)}"
 
 
@@ -46,8 +46,9 @@ COUNT_DIRECTORY = f"""
 
 
 def list_directory(name: str, sort: Sort, body: str, walk: int) -> str:
-    """The statement for a page: (body, name, key, id) after key ($5, $6), at most $7, skipping $8. `body` is made of
-    user `u`; `name` stands in cursors, so that no other sort takes one for its own."""
+    """Return the statement for a page: (body, name, key, id) after the key ($5, $6), with limit $7 and offset $8.
+
+    `body` is built from user `u`. `name` is stored in cursors, so that a cursor of another sort is rejected."""
     key = sort.key("$5", "$6")
     rows = f"directory r where {sort.after(f'r.{sort.column}', 'r.user_id', key)}"
     found = f"select f.user_id, f.{sort.column} as key {FOUND}"

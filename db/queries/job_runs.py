@@ -1,7 +1,7 @@
-"""Runs of jobs: each tick once over all instances, never two runs of a job at a time, taken over from the dead.
+"""Runs of jobs: each tick runs once over all instances, and a job has at most one run at a time.
 
-A run belongs to whoever holds its newest attempt, for as long as the lease is renewed. Every write names the attempt,
-so that a runner that was frozen and has been replaced changes nothing any more.
+A runner holds a run by a lease, which it renews. When the lease has expired, another runner takes over with the next
+attempt. Every write names the attempt, so that a frozen runner that was replaced can no longer change the run.
 """
 
 from datetime import datetime
@@ -12,13 +12,13 @@ import orjson
 
 from db.pool import Queries
 
-LEASE_SECONDS = 60.0  # so long a run stands still when its runner dies
-MISSED_HOURS = 12  # an older tick is left out: the next one is near
-MAX_ATTEMPTS = 10  # a run that has lost or stopped so many runners is given up; a rolling update costs one an instance
+LEASE_SECONDS = 60.0  # the longest pause of a run whose runner dies
+MISSED_HOURS = 12  # an older tick is skipped, because the next one is near
+MAX_ATTEMPTS = 10  # then the run fails; a rolling update stops a run at most once per instance
 
 CLAIMED = "id, job, scheduled_for, attempt, counts::text as counts, started_at"
 
-# Either unique key may be in the way: the tick is taken, or a run of this job goes on (then it is asked for again).
+# A conflict means that the tick is claimed, or that a run of this job is in progress (then the caller retries).
 CLAIM_TICK = f"""
     insert into job_runs (job, scheduled_for, runner, lease_until)
     values ($1, $2, $3, now() + make_interval(secs => $4))
@@ -32,13 +32,13 @@ CLAIM_BY_HAND = f"""
     returning {CLAIMED}
 """
 
-# A dead run is not waited for: the new one does the same work.
+# A new run need not wait for a dead one, because it does the same work.
 FAIL_DEAD = """
     update job_runs set status = 'FAILED', finished_at = now(), error = 'Its runner died'
     where job = $1 and status = 'RUNNING' and lease_until <= now()
 """
 
-# Runs whose runner is dead, and runs that were stopped before their end, unless the job has run since.
+# Runs whose runner is dead, and runs that were stopped before their end, unless the job has run again since.
 TAKE_OVER = f"""
     update job_runs set status = 'RUNNING', runner = $1, lease_until = now() + make_interval(secs => $2),
         attempt = attempt + 1, finished_at = null, error = null
@@ -65,7 +65,7 @@ RENEW = """
     returning true
 """
 
-# The lease ends with it: a stopped run may be taken over at once.
+# Ends the lease too, so that a stopped run can be taken over at once.
 FINISH = """
     update job_runs set status = $3, counts = $4, error = $5, finished_at = now(), lease_until = now()
     where id = $1 and attempt = $2 and status = 'RUNNING'
@@ -78,7 +78,7 @@ class ClaimedRun(NamedTuple):
     job: str
     scheduled_for: datetime
     attempt: int
-    counts: dict[str, int]  # of the attempts before
+    counts: dict[str, int]  # of the earlier attempts
     started_at: datetime  # of the first attempt, by the database's clock
 
 
@@ -94,28 +94,28 @@ def read_run(row: asyncpg.Record) -> ClaimedRun:
 async def claim_tick(
     queries: Queries, job: str, tick: datetime, runner: str, lease: float = LEASE_SECONDS
 ) -> ClaimedRun | None:
-    """The run of this tick, if nobody has claimed it and no run of the job goes on."""
+    """Claim the run of this tick; return None if it is claimed or another run of the job is in progress."""
     return read_claim(await queries.fetchrow(CLAIM_TICK, job, tick, runner, lease))
 
 
 async def claim_by_hand(
     queries: Queries, job: str, runner: str, admin_id: str | None, lease: float = LEASE_SECONDS
 ) -> ClaimedRun:
-    """A run that an admin asks for. Violates job_runs_running_key while another goes on."""
+    """Claim a run that an admin starts. Violates job_runs_running_key while another run of the job is in progress."""
     await queries.execute(FAIL_DEAD, job)
     return read_run(await queries.fetch_one(CLAIM_BY_HAND, job, runner, lease, admin_id))
 
 
 async def take_over(queries: Queries, jobs: list[str], runner: str, lease: float = LEASE_SECONDS) -> ClaimedRun | None:
-    """A run that nobody is at any more. Violates job_runs_running_key if one of its job starts this moment."""
+    """Claim a run that has lost its runner. Violates job_runs_running_key if a run of the job starts at this moment."""
     return read_claim(await queries.fetchrow(TAKE_OVER, runner, lease, jobs))
 
 
 async def renew(queries: Queries, run: ClaimedRun, counts: dict[str, int], lease: float = LEASE_SECONDS) -> bool:
-    """Whether the run is still ours; if so, for another `lease` seconds."""
+    """Renew the lease and store the counts; return False if the caller no longer holds the run."""
     return bool(await queries.fetchval(RENEW, run.id, run.attempt, lease, orjson.dumps(counts).decode()))
 
 
 async def finish(queries: Queries, run: ClaimedRun, status: str, counts: dict[str, int], error: str | None) -> bool:
-    """Record the end; False if the run is no longer ours."""
+    """Store the end of a run; return False if the caller no longer holds it."""
     return bool(await queries.fetchval(FINISH, run.id, run.attempt, status, orjson.dumps(counts).decode(), error))

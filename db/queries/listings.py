@@ -1,4 +1,4 @@
-"""Who can be discovered: searches and sorts over the table `listings` (sql/0012), which triggers keep."""
+"""Searches of discoverable users: SQL over the table `listings` (sql/0012), which triggers update."""
 
 from db.fragments import is_between
 from db.queries.search import LAST_ID, Sort, contains, find_page, grams_of
@@ -6,8 +6,8 @@ from db.queries.search import LAST_ID, Sort, contains, find_page, grams_of
 FOLLOWERS = Sort("followers_count", "bigint", "9223372036854775807")
 ENGAGEMENT = Sort("engagement_rate", "double precision", "'NaN'")
 
-# The first parameters of every statement here: $1 the role that is sought, $2 text, $3 categories (any of them),
-# $4 region, $5 and $6 least and most followers; null: no matter.
+# The first parameters of every statement here: $1 the role to find, $2 text, $3 categories (any of them), $4 region,
+# $5 and $6 minimum and maximum of followers. Null means no filter.
 
 
 def has_followers(t: str) -> str:
@@ -15,7 +15,7 @@ def has_followers(t: str) -> str:
 
 
 def matches(t: str) -> str:
-    """Whether listing `t` is what is sought, by looking at it."""
+    """Return SQL for whether listing `t` matches all filters, computed from its columns."""
     return f"""
         ($2::text is null or {contains(f"{t}.document", "$2")})
         and ($3::text[] is null or {t}.categories && $3) and ($4::text is null or {t}.region = $4)
@@ -24,7 +24,7 @@ def matches(t: str) -> str:
 
 
 def has_terms(t: str) -> str:
-    """The same by the index of terms, as near as it knows. What would be no term at all is the role, which all have."""
+    """Return SQL that finds candidates by the index of terms. A missing filter becomes the role, a term of all rows."""
     terms = f"listing_terms({t}.role, {t}.region, {t}.categories, {t}.followers_count, {t}.document)"
     return f"""
         {terms} @> (select array[$1::text, coalesce('region:' || $4, $1)] || {grams_of("$2")})
@@ -35,7 +35,7 @@ def has_terms(t: str) -> str:
     """
 
 
-# Without a filter the narrow index of a sort knows; with one, the index of terms.
+# Without a filter it counts by the small index of a sort; with one, by the index of terms.
 COUNT_LISTINGS = f"""
     select case when num_nonnulls($2::text, $3::text[], $4::text, $5::bigint, $6::bigint) = 0
         then (select count(*) from listings where role = $1)
@@ -44,14 +44,16 @@ COUNT_LISTINGS = f"""
 
 
 def list_listings(name: str, sort: Sort, profiles: str, body: str, walk: int) -> str:
-    """The statement for a page: (body, name, key, user id), in falling order of the last two, after ($7, $8) of the
-    last page, at most $9, skipping $10, for $11 who looks. `body` is made of profile `p` (of table `profiles`), its
-    user `u` and connection `r`; `name` stands in cursors, so that no other sort takes one for its own."""
+    """Return the statement for a page: (body, name, key, user id), the last two in descending order.
+
+    $7 and $8 are key and user id of the last row of the page before, $9 the limit, $10 the offset, $11 the caller.
+    `body` is built from profile `p` (of table `profiles`), its user `u` and connection `r`. `name` is stored in
+    cursors, so that a cursor of another sort is rejected."""
     key = sort.key("$7", "$8")
     start, end = key, ""
     if sort is FOLLOWERS:
-        # Those who have too many come before the start. As a condition of its own the bound would draw the index scan
-        # to itself, which then would pass all pages before this one.
+        # The maximum of followers is part of the start key. As a separate condition it would become the start of the
+        # index scan, which would then read all pages before this one.
         start = f"least($7::bigint, $6, {sort.start})", f"case when $7 > $6 then {LAST_ID} else {key[1]} end"
         end = "and r.followers_count >= coalesce($5, 0)"
     rows = f"listings r where r.role = $1 and {sort.after(f'r.{sort.column}', 'r.user_id', start)} {end}"

@@ -1,4 +1,4 @@
-"""Notifications as more than one room writes them: in the transaction that causes them, told after its commit."""
+"""Notifications: added in the transaction that causes them, published after its commit."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from db.schemas.shapes import Notification
 
 
 class NotificationChange(NamedTuple):
-    """What `NotificationReceived` and `NotificationUpdated` of realtime/events.py tell."""
+    """The data of `NotificationReceived` and `NotificationUpdated` (realtime/events.py)."""
 
     user_id: str
     notification: orjson.Fragment
@@ -18,7 +18,7 @@ class NotificationChange(NamedTuple):
 
 
 class NoticeId(NamedTuple):
-    """What `NotificationRead` and `NotificationDeleted` tell of one notification."""
+    """The data of `NotificationRead` and `NotificationDeleted` (realtime/events.py)."""
 
     user_id: str
     notification_id: str
@@ -50,7 +50,7 @@ async def notify(
     actor_id: str | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> NotificationChange:
-    """Add one; the caller publishes NotificationReceived of it after the commit."""
+    """Add a notification; the caller publishes NotificationReceived after the commit."""
     about = orjson.dumps(metadata).decode() if metadata else None
     row = await queries.fetch_one(
         ADD_NOTIFICATION, user_id, type, title, message, connection_request_id, conversation_id, actor_id, about

@@ -1,4 +1,4 @@
-"""One-time codes: their bounds, wrong codes counted over all instances, and the codes that reset a password.
+"""One-time codes: their bounds, the count of wrong codes over all instances, and the codes that reset a password.
 
 Wrong codes are counted by address and purpose, for addresses with and without an account alike, so that `attemptsLeft`
 does not tell them apart. The counter is also the lock of an address: a transaction that issues or compares a code
@@ -40,7 +40,7 @@ PUT_RESET_CODE = f"""
     set code_hash = excluded.code_hash, attempts = 0, created_at = now(), expires_at = excluded.expires_at
 """
 
-# A code that was used dies by '-infinity'; a wrong one is counted.
+# A used code becomes invalid by '-infinity'; a wrong one is counted.
 TRY_RESET_CODE = f"""
     update otps o set
         attempts = o.attempts + (o.code_hash <> $2)::int,
@@ -53,12 +53,12 @@ TRY_RESET_CODE = f"""
 
 
 async def start_attempts(tx: Transaction, email: str, purpose: Purpose) -> None:
-    """Lock the counter of an address and start it again: a code is about to be issued, or would be for an account."""
+    """Lock and reset the counter of an address, before a code is issued; also for addresses without an account."""
     await tx.execute(START_ATTEMPTS, email, purpose)
 
 
 async def lock_attempts(tx: Transaction, email: str, purpose: Purpose) -> None:
-    """Lock the counter of an address: a code is about to be compared."""
+    """Lock the counter of an address, before a code is compared."""
     await tx.execute(LOCK_ATTEMPTS, email, purpose)
 
 
@@ -69,11 +69,11 @@ async def count_attempt(tx: Transaction, email: str, purpose: Purpose) -> int:
 
 
 async def put_reset_code(queries: Queries, user_id: str, digest: bytes) -> None:
-    """Store a new code; the one before it is dead."""
+    """Store a new code; the former code becomes invalid."""
     await queries.execute(PUT_RESET_CODE, user_id, digest)
 
 
 async def try_reset_code(tx: Transaction, email: str, digest: bytes, *, use: bool) -> str | None:
-    """Return the id of the account whose code this is, and use the code up if `use`; count a wrong one."""
+    """Return the id of the account with this code, and invalidate the code if `use`; count a wrong code."""
     value: str | None = await tx.fetchval(TRY_RESET_CODE, email, digest, use)
     return value

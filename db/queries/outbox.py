@@ -1,4 +1,4 @@
-"""Mails to be sent: rows that jobs/outbox.py sends. services/mail/queue.py encrypts their contents."""
+"""The queue of mails: jobs/outbox.py sends its rows. services/mail/queue.py encrypts their contents."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ ADD_MAIL = "insert into email_outbox (id, recipient, template, payload) values (
 
 
 def payload_identity(mail_id: object) -> str:
-    """Return the identity that a mail's payload is encrypted for: it opens in its own row only."""
+    """Return the identity that a mail's payload is encrypted for: it cannot be decrypted in another row."""
     return f"email_outbox:{mail_id}:payload"
 
 

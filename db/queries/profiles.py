@@ -1,4 +1,4 @@
-"""Profiles of influencers and salons as more than one room changes them: what their fields may hold, and the change."""
+"""Fields of influencers' and salons' profiles with their checks, and the statements that change them."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ HTTP_URL = TypeAdapter(HttpUrl)
 
 
 def read_list(value: Any) -> Any:
-    """A form sends a list as repeated fields, as JSON text, or as words with commas between them."""
+    """Return a list from a form's field: repeated fields, JSON text, or words separated by commas."""
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith("["):
@@ -45,7 +45,7 @@ def check_website(url: str) -> str:
 
 
 def check_page(text: str) -> str:
-    """A page's name or address, but nothing that does harm as a link."""
+    """Check that this is a page's name or web address, and not a link with another scheme, such as `javascript:`."""
     try:
         scheme = urlsplit(text).scheme
     except ValueError:
@@ -101,13 +101,13 @@ class SalonFields(Body):
     facebook_page: Page | None = None
 
 
-LISTS = ("categories", "preferred_categories")  # never null: an empty one says “none”
+LISTS = ("categories", "preferred_categories")  # never null; empty if cleared
 
 LOCK_INFLUENCER = "select profile_pic from influencers where user_id = $1 for update"
 
 LOCK_SALON = "select profile_pic from salons where user_id = $1 for update"
 
-# Columns that the JSON does not name keep what the row has.
+# Columns that are not in the JSON keep their value.
 CHANGE_INFLUENCER = """
     update influencers i set (phone_no, bio, profile_pic, categories, region, age, gender, updated_at) = (
         select n.phone_no, n.bio, n.profile_pic, n.categories, n.region, n.age, n.gender, now()
@@ -136,8 +136,9 @@ FIELDS: dict[str, frozenset[str]] = {
 
 
 async def change_profile(tx: Transaction, user_id: str, role: str, changes: dict[str, Any]) -> str | None:
-    """Set these columns (None clears); columns of the other role are left out. Answers the URL of the picture that
-    nobody uses any longer, if there was one: its file is to be deleted after the commit."""
+    """Set these columns (None clears); ignore columns of the other role. Raises NotFound.
+
+    Return the URL of the replaced picture, if any; the caller deletes its file after the commit."""
     changes = {name: value for name, value in changes.items() if name in FIELDS[role]}
     if not changes:
         return None

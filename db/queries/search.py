@@ -1,15 +1,14 @@
-"""Lists that are searched, filtered and sorted: pages that cost the same however deep they are, whatever is sought.
+"""SQL for pages of searched, filtered and sorted lists. A deep page costs as much as the first one.
 
-A page is found in one of two ways, and each is cheap where the other is not. Walking along the sort's index ends soon
-when many rows match; gathering by the index of terms is short when few do. A statement walks over at most `walk` rows,
-and gathers only if that did not fill the page: so its cost is close to the better way's, no estimate of the planner
-decides, and a deep page costs what the first one does.
+There are two ways to find a page. Walking along the index of the sort is fast if many rows match; gathering all matches
+from the index of terms is fast if few do. A statement first walks over at most `walk` rows, and gathers only if that
+did not fill the page. So the cost is close to that of the better way, and does not depend on the planner's estimates.
 """
 
 from typing import Literal, NamedTuple
 
-# About where the two ways meet: when the first 1,000 of 100,000 rows do not fill a page of 20, some 2,000 match in all,
-# and to gather those takes no longer.
+# Both ways cost about the same here: if the first 1,000 of 100,000 rows do not fill a page of 20, at most about 2,000
+# rows match, and gathering those takes no longer.
 WALK = 1_000
 # Numbered pages count from the start, through 10,000 rows at most (handlers/http/paging.py).
 WALK_NUMBERED = 12_000
@@ -18,18 +17,18 @@ LAST_ID = "'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid"
 
 
 class Sort(NamedTuple):
-    """A column to sort by; no row comes before `start`, which is above all values if the sort falls, else below all."""
+    """A column to sort by. `start` is beyond its first value: above all values if descending, else below all."""
 
     column: str
     type: str
     start: str
     way: Literal["desc", "asc"] = "desc"
-    lead: tuple[str, ...] = ()  # columns that stand before it in the index, and are equal in all rows that are sought
+    lead: tuple[str, ...] = ()  # columns before it in the index; equal in all rows of the list
 
     def key(self, value: str, id: str) -> tuple[str, str]:
-        """SQL of the key that a page continues after, from two parameters that are null at the start of the list.
+        """Return SQL of the key that a page continues after, from two parameters that are null for the first page.
 
-        Unlike “$1 is null or …”, a plan that PostgreSQL keeps for all pages still seeks in the index.
+        Unlike “$1 is null or …”, this lets a generic plan use the index.
         """
         first = LAST_ID if self.way == "desc" else FIRST_ID
         return f"coalesce({value}::{self.type}, {self.start})", f"coalesce({id}::uuid, {first})"
@@ -45,12 +44,12 @@ LATEST = Sort("created_at", "timestamptz", "'infinity'")
 
 
 def contains(document: str, pattern: str) -> str:
-    """SQL: whether a folded text contains a text as it stands; no character of it is a wildcard."""
+    """Return SQL for whether a folded text contains a text literally, without wildcards."""
     return f"strpos({document}, (select fold({pattern}))) > 0"
 
 
 def grams_of(pattern: str) -> str:
-    """SQL: the terms that a document with this text must have; none for null."""
+    """Return SQL for the terms that a document with this text must have; null has none."""
     return f"search_grams(coalesce(fold({pattern}), ''))"
 
 
@@ -66,10 +65,10 @@ def find_page(
     offset: str,
     walk: int | str,
 ) -> str:
-    """CTEs that end with `page`: the ids of its rows and their `key`, unordered.
+    """Return CTEs, the last of which is `page`: the ids of its rows and their `key`, unordered.
 
-    `rows` are those to walk over (`table r where …`, from the key on), `matches` looks at one of them, `w`. `found`
-    selects id and key of all rows that match, by the index of terms.
+    `rows` gives the rows to walk over (`table r where …`, from the key on), `matches` is the condition for one of them,
+    `w`. `found` selects id and key of all matching rows by the index of terms.
     """
     columns = (*sort.lead, sort.column, id)
     rest = f"{rows} {sort.by(*(f'r.{column}' for column in columns))}"

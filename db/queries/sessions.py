@@ -1,8 +1,8 @@
-"""Who is signed in: sessions in PostgreSQL, remembered by each instance, with endings felt everywhere within a second.
+"""Sessions in PostgreSQL, cached by each instance. An ended session stops on every instance within a second.
 
-A caller that has been looked up is remembered, so that most requests ask nothing. What makes that safe is a feed: each
-instance asks a few times a second which sessions have just ended, forgets them and tells whoever listens (the sockets).
-A remembered caller counts only while the feed is fresh; when PostgreSQL does not answer, nobody is taken on trust.
+An instance caches the callers that it has loaded, so most requests need no query for them. This is safe because each
+instance queries a few times a second which sessions have ended, removes them from its cache and closes their sockets.
+A cached caller is used only while this check is recent. While PostgreSQL does not answer, no cached caller is used.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from db.pool import Database, Queries, Transaction
 EndReason = Literal["LOGGED_OUT", "SUSPENDED", "DELETED", "PASSWORD_CHANGED", "REUSED", "REPLACED"]
 
 SESSIONS_PER_USER = 20
-NETWORKS_PER_USER = 20  # that are remembered: home, work, a few mobile carriers and some holidays
+NETWORKS_PER_USER = 20  # known networks: home, work, a few mobile carriers, some hotels
 CHECK_SECONDS = 0.3
 SETTLE_SECONDS = 1.0
-TRUST_SECONDS = 0.8  # a caller is taken from memory only if the feed answered this recently
-OVERLAP_SECONDS = 15  # longer than any transaction may hold an ending back before it commits
+TRUST_SECONDS = 0.8  # a cached caller is used only if the last successful check is younger than this
+OVERLAP_SECONDS = 15  # longer than any transaction between setting `ended_at` and its commit
 REMEMBER_SECONDS = 300
 REMEMBERED_CALLERS = 50_000  # about 20 MB
 
@@ -45,7 +45,7 @@ LIST_ENDED = """
 
 LOCK_USER = "select from users where id = $1 for update"
 
-# The oldest give way, so that a login is never refused for their number.
+# Ends the oldest sessions above the limit, so that a sign-in is never rejected because of it.
 MAKE_ROOM = """
     update sessions set ended_at = clock_timestamp(), end_reason = 'REPLACED'
     where id in (
@@ -71,7 +71,7 @@ END_SESSIONS = """
 """
 
 
-# Callers hold the lock of the user, so the number stays exact.
+# The caller holds the lock of the user, so the limit is exact.
 REMEMBER_NETWORK = """
     with forgotten as (
         delete from known_networks where user_id = $1 and network_hash in (
@@ -92,7 +92,7 @@ KNOWS_NETWORK = """
 
 
 async def open_session(tx: Transaction, user_id: str, seconds: float, ip: str, user_agent: str) -> str:
-    """A new session, generation 1; a user keeps at most SESSIONS_PER_USER."""
+    """Open a session with generation 1 and return its id; end the user's oldest sessions above SESSIONS_PER_USER."""
     await tx.execute(LOCK_USER, user_id)
     await tx.execute(MAKE_ROOM, user_id, SESSIONS_PER_USER - 1)
     value: str = await tx.fetchval(OPEN_SESSION, user_id, seconds, ip, user_agent)
@@ -105,13 +105,13 @@ async def remember_network(tx: Transaction, user_id: str, network_hash: bytes) -
 
 
 async def knows_network(queries: Queries, email: str, network_hashes: Sequence[bytes]) -> bool:
-    """Return whether this account was signed in to from the network; the hashes are those of all keys."""
+    """Return whether this account has signed in from the network; `network_hashes` has one hash per key."""
     value: bool = await queries.fetchval(KNOWS_NETWORK, email, network_hashes)
     return value
 
 
 async def end_sessions(queries: Queries, user_id: str, reason: EndReason, keep: str | None = None) -> None:
-    """End all sessions of a user but `keep`; the feed closes their sockets on every instance."""
+    """End all sessions of a user except `keep`; the check of each instance then closes their sockets."""
     await queries.execute(END_SESSIONS, user_id, reason, keep)
 
 
@@ -122,7 +122,7 @@ class Ended(NamedTuple):
 
 
 class Sessions:
-    """The callers that this instance remembers, and the check that finds sessions that ended on any instance."""
+    """The cached callers of this instance, and the check that finds sessions that ended on any instance."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -131,15 +131,15 @@ class Sessions:
         self.checked_at = float("-inf")  # when the last successful check began
         self.check_soon = asyncio.Event()
         self.check_soon.set()
-        self.waiting: list[asyncio.Future[None]] = []  # for the next check to succeed
+        self.waiting: list[asyncio.Future[None]] = []  # resolved when the next check ends
 
     @property
     def fresh(self) -> bool:
-        """Whether the feed has answered so recently that whoever it did not name is still signed in."""
+        """Return whether the last successful check is recent enough to use cached callers."""
         return time.monotonic() - self.checked_at < TRUST_SECONDS
 
     async def caller(self, session_id: str, user_id: str) -> Caller | None:
-        """Who this session belongs to, or None if it has ended or its account is not active."""
+        """Return the caller of this session, or None if it has ended or its account is not active."""
         now = time.monotonic()
         caller, until = self.remembered.get(session_id, (None, 0.0))
         if caller is not None and now < until and self.fresh:
@@ -148,7 +148,7 @@ class Sessions:
         if row is None:
             self.remembered.pop(session_id, None)
             return None
-        if session_id in self.ended:  # between that answer and now; those who listen to endings have been told
+        if session_id in self.ended:  # it ended during the query; `find_ended` has returned it
             return None
         caller = Caller(row["id"], row["role"], row["session_id"])
         self.remembered[session_id] = (caller, now + REMEMBER_SECONDS)
@@ -185,9 +185,9 @@ class Sessions:
         return found
 
     async def settle(self) -> None:
-        """Check now, so that this instance acts at once on an end that the caller has committed.
+        """Run the check now and wait for it, because the caller has committed the end of a session.
 
-        Without a database it returns all the same: the end is committed, and the next successful check finds it.
+        Return also if the database does not answer: the end is committed, and the next successful check finds it.
         """
         waiter = asyncio.get_running_loop().create_future()
         self.waiting.append(waiter)

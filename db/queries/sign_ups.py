@@ -1,8 +1,8 @@
 """Sign-ups that wait for their code (contract §3, Auth).
 
-Up to three wait for one address, each with a name, role, password and code of its own, so that nobody can put a
-password under another person's sign-up. The account shows the newest one. Entering a code gives the account the
-values of the sign-up that the code was mailed for, and deletes the others. Callers hold the lock of the address
+Up to three sign-ups wait per e-mail address. Each has its own name, role, password and code, so that one person cannot
+replace the password of another person's sign-up. The account shows the newest one. Entering a code gives the account
+the values of the sign-up that the code was mailed for, and deletes the others. Callers hold the lock of the address
 (db/queries/otps.py).
 """
 
@@ -14,7 +14,7 @@ import asyncpg
 from db.pool import Queries, Transaction
 from db.queries.otps import OTP_ATTEMPTS, OTP_MINUTES
 
-MAX_SIGN_UPS = 3  # of one address
+MAX_SIGN_UPS = 3  # per address
 SALT_CHARS = 29  # of a bcrypt hash: version, cost and salt
 
 
@@ -24,7 +24,7 @@ class NewSignUp(NamedTuple):
     role: str
     phone_no: str | None
     password_hash: str
-    network: str  # that it comes from
+    network: str  # of the request
     device: str
 
 
@@ -41,7 +41,7 @@ class SignUp(NamedTuple):
 
 SHOWN = "s.id, s.user_id, s.name, s.role, s.device, s.created_at"
 
-# An account that was never verified belongs to nobody yet. It shows the newest sign-up, which an admin may confirm.
+# An unverified account has no owner yet. It shows the newest sign-up, which an admin may confirm.
 PUT_ACCOUNT = """
     insert into users (name, email, role, password_hash, terms_accepted_at) values ($1, $2, $3, $4, now())
     on conflict (lower(email)) do update
@@ -132,7 +132,7 @@ def as_sign_up(row: asyncpg.Record | None) -> SignUp | None:
 
 
 async def add_sign_up(tx: Transaction, new: NewSignUp, code_digest: bytes) -> SignUp | None:
-    """Store a sign-up and let the account show it; None if a verified account has the address."""
+    """Store a sign-up and show it in the account; return None if a verified account has the address."""
     user_id = await tx.fetchval(PUT_ACCOUNT, new.name, new.email, new.role, new.password_hash)
     if user_id is None:
         return None
@@ -155,20 +155,20 @@ async def find_by_password(tx: Transaction, user_id: str, password_hash: str) ->
 
 
 async def has_living_code(queries: Queries, user_id: str, password_hash: str) -> bool:
-    """Whether the code of a sign-up with this password can still be entered."""
+    """Return whether the code of a sign-up with this password is still valid."""
     value: bool = await queries.fetchval(HAS_LIVING_CODE, user_id, password_hash)
     return value
 
 
 async def renew_code(tx: Transaction, sign_up_id: str, digest: bytes) -> None:
-    """Give a sign-up a new code; the one before it is dead."""
+    """Give a sign-up a new code; the former code becomes invalid."""
     await tx.execute(RENEW_CODE, sign_up_id, digest)
 
 
 async def confirm_by_code(tx: Transaction, email: str, digest: bytes, token: str | None) -> str | None:
     """Confirm the sign-up that this code was mailed for; return its role, None if the code is wrong."""
     found = await tx.fetch(FIND_BY_CODE, email, digest, token)
-    if len(found) != 1:  # two sign-ups may have got the same code: nobody knows which one is meant
+    if len(found) != 1:  # two sign-ups may have the same code: it is unknown which one is meant
         return None
     confirmed = await tx.fetchrow(CONFIRM, found[0]["id"])
     if confirmed is None:
@@ -180,7 +180,7 @@ async def confirm_by_code(tx: Transaction, email: str, digest: bytes, token: str
 
 
 async def count_wrong_code(tx: Transaction, email: str) -> dict[str, int]:
-    """Count a wrong code on all living codes of the address; return the attempts left of each by its token."""
+    """Count a wrong code on all valid codes of the address; return the attempts left by sign-up token."""
     return {row["id"]: row["attempts_left"] for row in await tx.fetch(COUNT_WRONG_CODE, email)}
 
 

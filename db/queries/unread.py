@@ -33,7 +33,7 @@ class ReadMark(NamedTuple):
     seq: int
     read_at: str
     unread_count: int
-    moved: bool
+    moved: bool  # False: it was there before
     read: NoticeId | None = None  # the notification, when all messages that it counts are read
     updated: NotificationChange | None = None  # the notification, when it counts fewer messages now
 

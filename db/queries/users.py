@@ -1,4 +1,4 @@
-"""Accounts as more than one room ends them: what goes, what stays for the other side, and whom to tell."""
+"""Deletion of accounts: what is deleted, what stays for other users, and what the caller must do after the commit."""
 
 from typing import NamedTuple
 
@@ -12,8 +12,7 @@ from db.schemas.shapes import DELETED_USER
 
 
 class DeletedUser(NamedTuple):
-    """What is left to do after the commit: conversations to announce as closed, notices as gone, files to delete,
-    tokens to revoke, sessions to forget."""
+    """The work after the commit: announce closed conversations and deleted notices, delete files, revoke tokens."""
 
     name: str
     email: str
@@ -23,17 +22,17 @@ class DeletedUser(NamedTuple):
     revocations: list[str]  # for services.tiktok.revocations.revoke_now
 
 
-# Two who know each other may both go at once, and would wait for one another's rows; deletions are rare enough for one
-# after the other.
+# Two connected users who are deleted at the same time would deadlock on each other's rows. Deletions are rare, so they
+# run one after the other.
 TAKE_TURN = "select pg_advisory_xact_lock(hashtext('delete_user'))"
 
-# Before the account: a transaction that compares codes locks in this order too.
+# Runs before the account is locked: transactions that compare codes lock in the same order.
 DELETE_ATTEMPTS = "delete from otp_attempts where email = (select lower(email) from users where id = $1)"
 
-# For update: nobody can add a row that refers to the account until it is gone.
+# `for update`, so that no row that refers to the account can be added before the deletion commits.
 LOCK_ACCOUNT = "select name, email from users where id = $1 and status <> 'DELETED' for update"
 
-# Requests that are still open were announced to their receivers; they are withdrawn with the account.
+# The receivers of open requests have notifications of them; these are deleted too.
 WITHDRAW_NOTICES = f"""
     with requests as (
         select id, receiver_id, status from connection_requests where sender_id = $1
@@ -41,7 +40,7 @@ WITHDRAW_NOTICES = f"""
     select n.user_id, n.id as notification_id, {unread_after_withdrawal("n.user_id")} as unread_count from withdrawn n
 """
 
-# What others were told of this user stays theirs, without the name.
+# Notifications of other users about this user stay, without the name.
 ANONYMISE_NOTICES = f"""
     update notifications set
         title = case when type in ('NEW_MESSAGE', 'MESSAGE_REPLY') then 'New message from {DELETED_USER}'
@@ -53,7 +52,7 @@ ANONYMISE_NOTICES = f"""
     where actor_id = $1 and user_id <> $1
 """
 
-# What was fetched of the user's profiles elsewhere.
+# Profiles of this user that were fetched from Instagram or TikTok.
 DELETE_SCRAPES = """
     delete from scrape_runs r using social_media_accounts a join influencers i on i.id = a.influencer_id
     where i.user_id = $1 and r.platform = a.platform and r.username = lower(a.username) and r.state <> 'RUNNING'
@@ -71,7 +70,7 @@ DELETE_TRACES = """
     delete from connection_requests where $1 in (sender_id, receiver_id)
 """
 
-# Of two who are both gone nobody reads on.
+# Conversations whose other user is deleted too: no reader is left.
 DELETE_CONVERSATIONS = """
     with gone as (
         select c.id from conversation_participants p join conversations c on c.id = p.conversation_id
@@ -85,7 +84,7 @@ DELETE_CONVERSATIONS = """
     select url from file
 """
 
-# Files that were uploaded and never sent.
+# Files that were uploaded but not sent.
 DELETE_UNSENT = """
     delete from attachments a
     where a.uploader_id = $1
@@ -109,9 +108,9 @@ CLEAR_ACCOUNT = f"""
 
 
 async def delete_user(tx: Transaction, user_id: str) -> DeletedUser | None:
-    """Take everything personal away; the row stays, nameless, for the conversations of others. None: no such account.
+    """Delete all personal data of an account; its row stays, without a name, for conversations of other users.
 
-    The caller sees to what `DeletedUser` says once this has committed."""
+    Return None if there is no such account. The caller does the work in `DeletedUser` after the commit."""
     await tx.execute(TAKE_TURN)
     await tx.execute(DELETE_ATTEMPTS, user_id)
     account = await tx.fetchrow(LOCK_ACCOUNT, user_id)

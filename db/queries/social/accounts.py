@@ -1,5 +1,5 @@
-"""Social accounts as handlers and jobs write them: connecting, syncing, proving. Profiles come as the JSON of
-`services.social.profiles.SocialProfile` and are read by PostgreSQL itself."""
+"""Connect, sync, verify and disconnect social accounts. A profile is passed as the JSON of
+`services.social.profiles.SocialProfile`, which PostgreSQL decodes."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -9,10 +9,10 @@ from db.pool import Queries, Transaction
 from db.queries.notifications import NotificationChange, notify
 from db.schemas.social import OwnAccount
 
-SYNC_DAYS = 7  # data younger than this is not fetched anew
-KEPT_POSTS = 100  # of an account; older ones make room
-BACK_OFF_HOURS = 1  # after the first failure; doubled with each, up to SYNC_DAYS
-TOLD_RIVALS = 100  # of those who claimed a handle that another has proven
+SYNC_DAYS = 7  # data younger than this is not fetched again
+KEPT_POSTS = 100  # per account; older ones are deleted
+BACK_OFF_HOURS = 1  # after the first failure; doubled with each further one, up to SYNC_DAYS
+TOLD_RIVALS = 100  # users notified that another user has verified their handle; bounds the transaction
 
 
 class Owner(NamedTuple):
@@ -21,7 +21,7 @@ class Owner(NamedTuple):
     username: str | None
 
     def changes_to(self, username: str) -> bool:
-        """Whether connecting this handle ends another one."""
+        """Return whether connecting this handle replaces another one."""
         return self.username is not None and self.username.lower() != username.lower()
 
 
@@ -30,7 +30,7 @@ class Connected(NamedTuple):
     verification_code: str | None
 
 
-# One influencer's accounts are changed by one request at a time.
+# Serialises the changes of one influencer's accounts.
 LOCK_OWNER = """
     select i.id as influencer_id, a.id as account_id, a.username
     from influencers i join users u on u.id = i.user_id
@@ -38,7 +38,7 @@ LOCK_OWNER = """
     where u.id = $1 and u.status = 'ACTIVE' for update of i
 """
 
-# Whoever connects, proves or loses a handle takes its lock first, so that none of them sees half of another's work.
+# Serialises all transactions that connect or verify a handle. Taken before all row locks.
 LOCK_HANDLE = "select pg_advisory_xact_lock(hashtextextended('handle ' || $1 || ' ' || lower($2), 0))"
 
 FIND_PROVEN = """
@@ -78,9 +78,9 @@ SAME = "lower(a.username) = lower(excluded.username)"
 
 COUNTS = ("followers_count", "following_count", "posts_count", "engagement_rate")
 
-# A number that the platform did not tell stays as it was known.
+# A count that the platform did not report keeps its value.
 SYNCED_COUNTS = ", ".join(f"{name} = coalesce(g.{name}, a.{name})" for name in COUNTS)
-# The same where the handle stays; another handle is another account, of which nothing is known.
+# The same if the handle stays. A new handle is another account, whose counts start at 0.
 CONNECTED_COUNTS = ", ".join(
     f"{name} = coalesce((select {name} from given), case when {SAME} then a.{name} end, 0)" for name in COUNTS
 )
@@ -91,8 +91,9 @@ PROFILE = """
     last_synced_at = $2, next_sync_at = $2::timestamptz + interval '7 days', sync_failures = 0, updated_at = now()
 """
 
-# Another handle is another account in the same row: nothing of what was known or proven of the former one stays.
-# $4: sealed tokens make it an OAuth account, which proves itself; without them a handle that stays keeps what it has.
+# A new handle is another account in the same row: data and verification of the former one are cleared.
+# With the encrypted tokens $6 to $9 it becomes a verified OAuth account. Without them, a handle that stays keeps its
+# tokens and its verification.
 CONNECT = f"""
     with {GIVEN}, former as (
         delete from social_media_posts p using social_media_accounts a, given g
@@ -132,7 +133,7 @@ CONNECT = f"""
     select {OwnAccount.sql("account")} as body, id, verification_code from account
 """
 
-# Only if the account is still what it was when the profile was asked for.
+# Only if the account is still the one that the profile was requested for.
 SYNC = f"""
     with {GIVEN}, account as (
         update social_media_accounts a set {PROFILE.replace("{from}", "g")}, {SYNCED_COUNTS}
@@ -151,7 +152,7 @@ PRUNE_POSTS = f"""
     )
 """
 
-# Rows are locked in the order handle, influencers by id, accounts: nobody waits in a circle.
+# Locks are taken in the order handle, influencers by id, accounts, which prevents deadlocks.
 LOCK_INFLUENCERS = "select from influencers where id = any ($1::uuid[]) order by id for update"
 
 LOCK_OWNER_OF = """
@@ -160,18 +161,18 @@ LOCK_OWNER_OF = """
 
 
 async def lock_owner(tx: Transaction, user_id: str, platform: str) -> Owner | None:
-    """The influencer, locked until the transaction ends; None if the user is none, or no longer active."""
+    """Lock and return the influencer with the account of the platform; None unless the user is an active influencer."""
     row = await tx.fetchrow(LOCK_OWNER, user_id, platform)
     return Owner(*row) if row else None
 
 
 async def lock_handle(tx: Transaction, platform: str, username: str) -> None:
-    """Before anything else is locked (see LOCK_INFLUENCERS)."""
+    """Lock a handle; call this before all other locks (see LOCK_INFLUENCERS)."""
     await tx.execute(LOCK_HANDLE, platform, username)
 
 
 async def check_handle(tx: Transaction, platform: str, username: str, influencer_id: str) -> None:
-    """HandleTaken if somebody else has proven it. The caller has locked it."""
+    """Raise HandleTaken if another user has verified the handle. The caller holds its lock."""
     if await tx.fetchval(FIND_PROVEN, platform, username, influencer_id):
         raise HandleTaken
 
@@ -179,10 +180,10 @@ async def check_handle(tx: Transaction, platform: str, username: str, influencer
 async def connect_account(
     tx: Transaction, owner: Owner, account_id: str, profile: str, fetched_at: datetime, code: str, tokens: Any = None
 ) -> Connected:
-    """Create the owner's account of the profile's platform, or make the one there is show this profile.
+    """Create the owner's account on the profile's platform, or replace the profile of the existing account.
 
-    `account_id` is the owner's, or a new one. With `tokens` (a sealed set) the account proves itself; else `code` is
-    what will. The caller has checked the handle.
+    `account_id` is the id of that account, or a new id. With `tokens` (encrypted) the account is verified; otherwise
+    `code` is its verification code. The caller has checked the handle.
     """
     sealed = tuple(tokens) if tokens else (None,) * 4
     row = await tx.fetch_one(CONNECT, profile, fetched_at, owner.influencer_id, account_id, code, *sealed)
@@ -191,7 +192,7 @@ async def connect_account(
 
 
 async def sync_account(tx: Transaction, account_id: str, connection: str, profile: str, fetched_at: datetime) -> Any:
-    """Store a fresh profile; the OwnAccount, or None if the account is no longer what it was."""
+    """Store a fetched profile. Return the OwnAccount, or None if the account was changed or deleted meanwhile."""
     await tx.execute(LOCK_OWNER_OF, account_id)
     row = await tx.fetchrow(SYNC, profile, fetched_at, account_id, connection)
     if row is None:
@@ -212,7 +213,7 @@ PROVE = """
     returning true
 """
 
-# A handle that one has proven, others do not go on showing as theirs.
+# Other influencers who have connected the same handle without verification.
 FIND_RIVALS = """
     select influencer_id from social_media_accounts
     where platform = $1 and lower(username) = lower($2) and not is_verified and is_active and influencer_id <> $3
@@ -230,9 +231,9 @@ END_CLAIMS = """
 async def prove_account(
     tx: Transaction, account_id: str, platform: str, username: str, influencer_id: str, code: str
 ) -> list[NotificationChange] | None:
-    """Mark the account as its owner's, whose code was found in the profile's bio; others who show the handle lose it.
+    """Mark the account as verified, because its code is in the profile's bio; deactivate it for other influencers.
 
-    What those are to be told; None if the account is no longer what it was. Raises HandleTaken.
+    Return the notifications of those, or None if the account was changed meanwhile. Raises HandleTaken.
     """
     await lock_handle(tx, platform, username)
     await check_handle(tx, platform, username, influencer_id)
@@ -243,7 +244,7 @@ async def prove_account(
 
 
 async def lock_rivals(tx: Transaction, platform: str, username: str, influencer_id: str) -> list[str]:
-    """Lock the influencer and all who show the same handle without proof; the ids of the latter."""
+    """Lock this influencer and all who have connected the handle without verification; return the ids of the latter."""
     rivals = [row["influencer_id"] for row in await tx.fetch(FIND_RIVALS, platform, username, influencer_id)]
     await tx.execute(LOCK_INFLUENCERS, [influencer_id, *rivals])
     return rivals
@@ -252,14 +253,14 @@ async def lock_rivals(tx: Transaction, platform: str, username: str, influencer_
 async def end_claims(
     tx: Transaction, platform: str, username: str, influencer_id: str, rivals: list[str]
 ) -> list[NotificationChange]:
-    """Deactivate what rivals have connected under a handle that this influencer has proven; notices to publish."""
+    """Deactivate the rivals' accounts with a handle that this influencer has verified; return notices to publish."""
     if not rivals:
         return []
     ended = await tx.fetch(END_CLAIMS, platform, username, influencer_id)
     return [
         await notify(
             tx, account["user_id"], "SYSTEM", "A connected account was removed",
-            f"Somebody else has shown that @{username} is theirs. Please connect an account of your own.",
+            f"Another user has proven that @{username} is their account. Please connect your own account.",
             metadata={"accountId": account["id"], "platform": platform, "reason": "PROVEN_BY_ANOTHER"},
         )
         for account in ended[:TOLD_RIVALS]
@@ -270,7 +271,7 @@ DISCONNECT = "delete from social_media_accounts where id = $1 and influencer_id 
 
 
 async def disconnect_account(tx: Transaction, owner: Owner, account_id: str) -> None:
-    """Delete the owner's account and its posts; what is to be revoked has been queued."""
+    """Delete the owner's account and its posts. The caller has queued the revocation of its tokens."""
     await tx.execute(DISCONNECT, account_id, owner.influencer_id)
 
 
@@ -286,7 +287,7 @@ NEEDS_RECONNECT = """
 async def mark_needs_reconnect(
     tx: Transaction, account_id: str, refresh_token: bytes | None
 ) -> NotificationChange | None:
-    """TikTok no longer accepts these tokens: say so to their owner, once. None if they are others by now."""
+    """Notify the owner once that TikTok no longer accepts these tokens; return None if the account has other tokens."""
     row = await tx.fetchrow(NEEDS_RECONNECT, account_id, refresh_token)
     if row is None:
         return None
@@ -297,7 +298,7 @@ async def mark_needs_reconnect(
     )  # fmt: skip
 
 
-# Only what is still due: a runner that was frozen may fail late at what its heir has synced.
+# Only if it is still due: a runner that was frozen may fail after another one has synced the account.
 PUT_OFF = f"""
     update social_media_accounts
     set sync_failures = sync_failures + 1,
@@ -308,5 +309,5 @@ PUT_OFF = f"""
 
 
 async def put_off_sync(queries: Queries, account_id: str) -> None:
-    """After a failure: 1 h, 2 h, 4 h … 7 days."""
+    """Delay the next sync after a failure: by 1 h, 2 h, 4 h … 7 days."""
     await queries.execute(PUT_OFF, account_id)

@@ -1,6 +1,6 @@
-"""Paid scrapes in the database: one at a time for a profile over all instances, with results that others may use.
+"""Paid scrapes: over all instances, one at a time per profile. Their results are shared.
 
-This is the store behind services/social/scrapes.py, which knows the vendors.
+services/social/scrapes.py uses this module and calls the vendors.
 """
 
 from datetime import datetime
@@ -10,14 +10,14 @@ import asyncpg
 
 from db.pool import Database
 
-MAX_ATTEMPTS = 5  # a run that has lost so many takers is given up
-MAX_HOURS = 1  # what has been left alone for longer is not worth picking up
+MAX_ATTEMPTS = 5  # a run that lost its lease this often fails
+MAX_HOURS = 1  # an older run without a lease fails instead of being continued
 
 LOCK_PROFILE = "select pg_advisory_xact_lock(hashtextextended('scrape ' || $1 || ' ' || $2, 0))"
 
 RUN = "id, state, vendor_run_id, attempt, started_at, finished_at, profile::text as profile, failure"
 
-# A result that is young enough, or the run that goes on, or nothing. A definite no counts as a result.
+# A result that is recent enough. A definite failure, such as an unknown profile, is a result too.
 FIND_RESULT = f"""
     select {RUN}, false as ours from scrape_runs
     where platform = $1 and username = $2 and (
@@ -56,7 +56,7 @@ RENEW = """
     where id = $1 and attempt = $2 and state = 'RUNNING' returning true
 """
 
-# Who wakes up after being taken over need not end a run that the heir has found, and goes on with.
+# True also for a runner that lost the lease, if the new runner continues the same vendor run: it must not be aborted.
 NOTE_VENDOR_RUN = """
     update scrape_runs set vendor_run_id = $3
     where id = $1 and (attempt = $2 or vendor_run_id = $3) and state = 'RUNNING'
@@ -85,7 +85,7 @@ class StoredRun(NamedTuple):
     finished_at: datetime | None
     profile: str | None  # JSON
     failure: str | None
-    ours: bool  # to be carried through by whoever got this answer
+    ours: bool  # the caller holds the lease and must carry out the run
 
 
 class ScrapeRuns:
@@ -95,7 +95,8 @@ class ScrapeRuns:
     async def find(
         self, platform: str, username: str, max_age: float, max_no_age: float, definite: list[str]
     ) -> StoredRun | None:
-        """A finished run younger than `max_age` seconds; a failure named in `definite` counts for `max_no_age`."""
+        """Return the last run that ended within `max_age` seconds with a profile, or within `max_no_age` seconds with a
+        failure that is in `definite`."""
         row = await self.db.fetchrow(FIND_RESULT, platform, username, max_age, max_no_age, definite)
         return read_run(row) if row else None
 
@@ -110,7 +111,7 @@ class ScrapeRuns:
         definite: list[str],
         requested_by: str | None,
     ) -> StoredRun:
-        """What `find` finds, or the run that goes on, or a new one that is the caller's."""
+        """Return what `find` returns, or the run in progress, or a new run with `ours`."""
         async with self.db.transaction() as tx:
             await tx.execute(LOCK_PROFILE, platform, username)
             row = await tx.fetchrow(FIND_RESULT, platform, username, max_age, max_no_age, definite)
@@ -120,14 +121,14 @@ class ScrapeRuns:
             if row is None:
                 row = await tx.fetchrow(FIND_RUNNING, platform, username)
             if row is None:
-                # It may have ended since the first look; from here on none can begin, for we hold the lock.
+                # A run may have ended since the first query. The lock prevents that a new one starts.
                 row = await tx.fetchrow(FIND_RESULT, platform, username, max_age, max_no_age, definite)
             if row is None:
                 row = await tx.fetch_one(START, platform, username, lease, requested_by)
         return read_run(row)
 
     async def show(self, run_id: str) -> tuple[StoredRun, bool] | None:
-        """The run as it stands, and whether whoever was at it has left it alone."""
+        """Return the run and whether its lease has expired."""
         row = await self.db.fetchrow(SHOW_RUN, run_id)
         return (read_run(row), row["left_alone"]) if row else None
 
@@ -135,7 +136,7 @@ class ScrapeRuns:
         return bool(await self.db.fetchval(RENEW, run.id, run.attempt, lease))
 
     async def note_vendor_run(self, run: StoredRun, vendor_run_id: str) -> bool:
-        """Account for what now costs money; False if somebody else has taken over, and does not know of it."""
+        """Store the id of the paid vendor run; return False if another runner has the lease and another vendor run."""
         return bool(await self.db.fetchval(NOTE_VENDOR_RUN, run.id, run.attempt, vendor_run_id))
 
     async def succeed(self, run: StoredRun, profile: str) -> datetime | None:
@@ -146,7 +147,7 @@ class ScrapeRuns:
         await self.db.execute(FAIL, run.id, run.attempt, failure)
 
     async def let_go(self, run: StoredRun) -> None:
-        """Leave it to the next caller."""
+        """End the lease, so that the next caller continues the run."""
         await self.db.execute(LET_GO, run.id, run.attempt)
 
 

@@ -1,4 +1,4 @@
-"""Encrypted TikTok tokens of connected accounts, and tokens that are to be revoked.
+"""Encrypted TikTok tokens of connected accounts, and the queue of tokens to revoke.
 
 services/tiktok/accounts.py encrypts and decrypts them; this module never sees a plain token.
 """
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from db.pool import Database, DatabaseUnavailable, Queries
 
-CLAIM_SECONDS = 60.0  # well above what one refresh may take
-# The old tokens are spent when the new ones come: a moment without the database must not cost the connection.
+CLAIM_SECONDS = 60.0  # longer than the bound of one refresh
+# A refresh invalidates the old tokens, so storing the new ones is retried during a short database outage.
 REPLACE_ATTEMPTS = 4
 REPLACE_RETRY_SECONDS = 2.0
 
@@ -26,7 +26,7 @@ CLAIM_TOKENS = """
     returning access_token, refresh_token
 """
 
-# Of an account that was connected anew meanwhile, the newer tokens stay.
+# Not if the account was connected again meanwhile: its newer tokens stay.
 REPLACE_TOKENS = """
     update social_media_accounts
     set access_token = $3, refresh_token = $4, token_expires_at = $5, refresh_expires_at = $6,
@@ -82,7 +82,7 @@ class TikTokTokens:
         await self.db.execute(LET_GO_OF_TOKENS, account_id)
 
 
-MAX_REVOKE_ATTEMPTS = 7  # a week of nights; TikTok's own expiry ends the rest
+MAX_REVOKE_ATTEMPTS = 7  # one each night for a week; later, the tokens expire at TikTok
 
 QUEUE_REVOCATIONS = """
     insert into token_revocations (account_id, access_token, refresh_token)
@@ -92,7 +92,7 @@ QUEUE_REVOCATIONS = """
     returning id
 """
 
-# Counted before it is tried: an attempt that kills its process counts too.
+# Counted before the attempt, so that an attempt that crashes its process counts too.
 TAKE_REVOCATION = """
     update token_revocations set attempts = attempts + 1 where id = $1
     returning account_id, access_token, refresh_token
@@ -108,7 +108,7 @@ LIST_REVOCATIONS = """
 
 
 async def queue_revocations(tx: Queries, user_id: str, account_id: str | None = None) -> list[str]:
-    """Remember the tokens of a user's accounts (or of one) that are about to go; the ids of what is to be revoked."""
+    """Queue the tokens of a user's accounts, or of one, for revocation; return the ids of the revocations."""
     return [row["id"] for row in await tx.fetch(QUEUE_REVOCATIONS, user_id, account_id)]
 
 
