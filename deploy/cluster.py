@@ -8,6 +8,7 @@ import argparse
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -77,6 +78,23 @@ def start_nginx(folder: Path, port: int, instances: list[int]) -> subprocess.Pop
     if tested.returncode != 0:
         raise ClusterError(tested.stderr)
     return subprocess.Popen(command, start_new_session=True)
+
+
+def wait_for_nginx(process: subprocess.Popen[bytes], folder: Path, port: int) -> None:
+    """Return when nginx accepts connections. Raises ClusterError if it ends, or does not within START_SECONDS."""
+    deadline = time.monotonic() + START_SECONDS
+    while not accepts(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise ClusterError(f"nginx does not start:\n{(folder / 'error.log').read_text(errors='replace')}")
+        time.sleep(POLL_SECONDS)
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 class Instance:
@@ -160,10 +178,11 @@ class Cluster:
             instance.start()
             instance.wait_ready()
         if self.port is not None:
-            self.start_nginx(self.port)
+            wait_for_nginx(self.start_nginx(self.port), self.folder, self.port)
 
-    def start_nginx(self, port: int) -> None:
+    def start_nginx(self, port: int) -> subprocess.Popen[bytes]:
         self.nginx = start_nginx(self.folder, port, [instance.port for instance in self.instances])
+        return self.nginx
 
     def revive(self) -> list[int]:
         """Restart dead instances; return their numbers."""
