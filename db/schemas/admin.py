@@ -1,4 +1,4 @@
-"""The shapes that admins alone see (contract §3, Admin), declared as those of db/schemas/shapes.py."""
+"""The shapes that only admins see (contract §3, Admin). shape.py explains shapes."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -49,17 +49,17 @@ class AdminConnection(ConnectionRequest):
 
 
 class ActivityLog(Shape):
-    """What an admin did."""
+    """An action of an admin."""
 
     id: UUID = about("Id of the entry", "3c2b1a0f-9e8d-4c7b-8a6f-5e4d3c2b1a0f")
-    action: str = about("What was done", "USER_SUSPENDED")
-    description: str = about("The same for people", "Suspended Hanako Yamada")
+    action: str = about("The action", "USER_SUSPENDED")
+    description: str = about("The action as a sentence for people", "Suspended Hanako Yamada")
     admin_id: UUID | None = about("Id of the admin who did it", "a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d")
     admin_name: str | None = about("Name of the admin", "Ken Admin")
     admin_email: str | None = about("E-mail of the admin", "admin@example.com")
-    target_user_id: UUID | None = about("Id of the user whom it concerns", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
-    target_user_name: str | None = about("Name of the user whom it concerns", "Hanako Yamada")
-    target_user_email: str | None = about("E-mail of the user whom it concerns", "hanako@example.com")
+    target_user_id: UUID | None = about("Id of the user concerned", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
+    target_user_name: str | None = about("Name of the user concerned", "Hanako Yamada")
+    target_user_email: str | None = about("E-mail of the user concerned", "hanako@example.com")
     ip_address: str | None = facts.IP_ADDRESS
     user_agent: str | None = facts.USER_AGENT
     metadata: Annotated[str | None, Sql("{t}.metadata::text")] = facts.JSON_TEXT
@@ -120,14 +120,14 @@ class GrowthDay(Shape):
 
 
 class StatusCount(Shape):
-    """How many connection requests have a state."""
+    """The number of connection requests with a status."""
 
-    status: Literal["Pending", "Accepted", "Rejected"] = about("State of the requests", "Accepted")
-    count: int = about("How many requests have it", 1210)
+    status: Literal["Pending", "Accepted", "Rejected"] = about("Status of the requests", "Accepted")
+    count: int = about("Number of requests with this status", 1210)
 
 
 class Charts(Shape):
-    """Numbers to draw."""
+    """Numbers for charts."""
 
     user_growth: Annotated[list[GrowthDay], Field(min_length=30, max_length=30)] = Field(description="The last 30 days")
     connection_stats: Annotated[list[StatusCount], Field(min_length=3, max_length=3)] = Field(

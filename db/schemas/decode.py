@@ -1,4 +1,4 @@
-"""JSON that clients send, in bodies, frames and fields of forms: decoded in one place, within one depth."""
+"""Decoding of all JSON that clients send, in bodies, frames and fields of forms, with a bound on the depth."""
 
 import re
 from codecs import BOM_UTF8
@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-MAX_DEPTH = 64  # objects and lists inside each other; what we read needs four
+MAX_DEPTH = 64  # of nested objects and lists; valid requests need four
 TOO_DEEP = f"must not nest objects and lists more than {MAX_DEPTH} deep"
-# A text, or brackets that open or close side by side.
+# A string, or adjacent brackets that open or close.
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]+|[\]}]+', re.DOTALL)
 
 
@@ -17,7 +17,7 @@ class NotJson(ValueError):
 
 
 class TooDeep(ValueError):
-    """`shallow` is what was decoded, with null in place of what is too deep."""
+    """`shallow` is the decoded value, with null for each part that is too deep."""
 
     def __init__(self, shallow: Any) -> None:
         super().__init__(TOO_DEEP)

@@ -1,4 +1,4 @@
-"""What discovery answers: profiles of the other role, counts of a kind, and the words of all vocabularies."""
+"""Responses of discovery: profiles of the other role, counts per region and category, and all vocabularies."""
 
 from typing import Annotated
 from uuid import UUID
@@ -12,7 +12,7 @@ from db.schemas.shape import Shape, Sql, Time
 from db.schemas.shapes import ConnectionState, SocialAccount, UserRef
 from db.schemas.words import Gender
 
-# Of influencer `{t}`, the ones with the most followers first.
+# The active accounts of influencer `{t}`, those with the most followers first.
 ACTIVE_ACCOUNTS = Sql(
     f"(select coalesce(json_agg({SocialAccount.sql('{a}')} order by {{a}}.followers_count desc, {{a}}.platform), '[]')"
     " from social_media_accounts {a} where {a}.influencer_id = {t}.id and {a}.is_active)"
@@ -58,24 +58,24 @@ class DiscoveredSalon(Shape):
 
 
 class RegionCount(Shape):
-    """How many profiles have a region."""
+    """The number of profiles with a region."""
 
     region: str = facts.REGION
-    count: int = about("How many profiles have it", 31)
+    count: int = about("Number of profiles with this region", 31)
 
 
 class CategoryCount(Shape):
-    """How many profiles have a category."""
+    """The number of profiles with a category."""
 
     category: str = about("The category", "beauty")
-    count: int = about("How many profiles have it", 58)
+    count: int = about("Number of profiles with this category", 58)
 
 
 class Word(Shape):
     """A word of the API."""
 
-    slug: str = about("What requests and answers carry", "kanagawa")
-    name: str = about("In English, for people", "Kanagawa")
+    slug: str = about("The value in requests and responses", "kanagawa")
+    name: str = about("English name to show to people", "Kanagawa")
 
 
 class Vocabularies(Shape):
@@ -83,4 +83,4 @@ class Vocabularies(Shape):
 
     regions: list[Word] = Field(description="Japanese prefectures from north to south, then countries by name")
     categories: list[Word] = Field(description="Categories of influencers")
-    error_codes: list[ErrorCode] = Field(description="Every `code` of an error, of requests and socket frames alike")
+    error_codes: list[ErrorCode] = Field(description="Every `code` of an error, of requests and of socket frames")

@@ -1,6 +1,6 @@
-"""What an account's owner takes away: all that is theirs, and nothing that opens a door (contract §3, export).
+"""The export of an account's data: all personal data of its owner, without secrets (contract §3, export).
 
-Of others it tells the name only, and who said what to whom is told by the owner's own messages alone.
+Of other users it contains only the name. It contains only the messages that the owner sent.
 """
 
 from typing import Annotated
@@ -32,7 +32,7 @@ class ExportedSocialAccount(SocialAccount):
     """A connected account of the caller."""
 
     created_at: Time = facts.CREATED_AT
-    verified_at: Time | None = about("When the user proved that the account is theirs", "2026-01-31T10:00:00.000Z")
+    verified_at: Time | None = about("When the user proved to be the owner of the account", "2026-01-31T10:00:00.000Z")
 
 
 class ExportedPost(Shape):

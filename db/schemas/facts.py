@@ -1,4 +1,4 @@
-"""Descriptions and examples of fields that several models have; others stand next to their field."""
+"""Descriptions and examples of fields that several models share; others stand next to their field."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ FACEBOOK_PAGE = about("Name or address of the salon's Facebook page", "https://f
 REQUEST_MESSAGE = about("What the sender writes with the request", "We would love to work with you.")
 CONTENT = about("Text of the message", "Would Friday at 11 suit you?")
 SEQ = about("Number of the message in its conversation", 42)
-CLIENT_MESSAGE_ID = about("Chosen by the sender's client; the same id again sends nothing", "b7e2-0001")
+CLIENT_MESSAGE_ID = about("Id chosen by the sending client; sending it again returns the first message", "b7e2-0001")
 FILE_URL = about("Address of the attached file", "https://api.encer.dev/media/chat/5f3a9c.webp")
 FILE_NAME = about("Name of the attached file", "nails.webp")
 FILE_SIZE = about("Size of the attached file in bytes", 183402)
@@ -82,5 +82,5 @@ POSTED_AT = about("When it was posted on the platform", "2026-01-28T12:00:00.000
 
 # Logs
 IP_ADDRESS = about("Address that the request came from", "203.0.113.7")
-USER_AGENT = about("What the client says about itself", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_2 like Mac OS X)")
+USER_AGENT = about("`User-Agent` header of the client", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_2 like Mac OS X)")
 JSON_TEXT = about("JSON text", '{"count": 3}')

@@ -1,4 +1,4 @@
-"""What is wrong with what a client sent, as sentences for people: each begins with the field as people know it."""
+"""Sentences for people about invalid fields of a request. Each begins with the name that people know the field by."""
 
 import re
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from db.schemas.fields import UUID_PATTERN
 
-Fault = dict[str, str]  # of `details` in an error: {"field": its name on the wire, "message": a sentence}
+Fault = dict[str, str]  # an entry of an error's `details`: {"field": name in the JSON, "message": sentence}
 
-# Names of fields that do not read well as they are spelt; others become words (`businessName`: “Business name”).
+# Labels of fields; the others are derived from their name (`businessName`: “Business name”).
 LABELS = {
     "accountId": "Account",
     "clientMessageId": "Client message id",
@@ -33,23 +33,23 @@ LABELS = {
     "userIds": "Users",
 }
 
-# Fields that can be wrong in one way only.
+# Fields with the same sentence for each fault.
 SENTENCES = dict.fromkeys(("termsAccepted", "acceptTerms"), "Please accept the terms of service to continue")
 
 
 def label(field: str) -> str:
-    """Return the name by which people know a field; of an entry of a list, that of the list."""
+    """Return the name that people know a field by; an entry of a list has the name of the list."""
     name = field.partition(".")[0]
     return LABELS.get(name) or re.sub(r"([A-Z])", r" \1", name).lower().capitalize()
 
 
 def fault(field: str, predicate: str) -> Fault:
-    """`fault("phoneNo", "is required")`: “Phone number is required”."""
+    """Return a fault: `fault("phoneNo", "is required")` says “Phone number is required”."""
     return {"field": field, "message": SENTENCES.get(field) or f"{label(field)} {predicate}"}
 
 
 def list_faults(error: ValidationError) -> list[Fault]:
-    """Every bad field once, by its name on the wire, and without what was sent."""
+    """Return one fault per invalid field, by its name in the JSON, without the value that was sent."""
     faults: dict[str, Fault] = {}
     for each in error.errors(include_url=False, include_input=False):
         field = ".".join(str(part) for part in each["loc"])
@@ -58,13 +58,13 @@ def list_faults(error: ValidationError) -> list[Fault]:
 
 
 def whole(error: Any) -> Fault:
-    """A fault of a body as a whole: a model's own sentence, or the wrong type."""
+    """Return the fault of a whole body: the sentence of the model's validator, or that the type is wrong."""
     is_ours = error["type"] == "value_error"
     return {"field": "", "message": str(error["ctx"]["error"]) if is_ours else "The request must be a JSON object"}
 
 
 def predicate(error: Any) -> str:
-    """The end of a sentence that begins with a field, for one of pydantic's errors."""
+    """Return the end of a sentence that begins with the field, for one of pydantic's errors."""
     describe = PREDICATES.get(error["type"])
     return describe(error.get("ctx", {})) if describe else "is not valid"
 
@@ -96,7 +96,7 @@ def describe_pattern(ctx: dict[str, Any]) -> str:
 
 WHOLE_NUMBER, NUMBER = always("must be a whole number"), always("must be a number")
 
-# By the types of https://docs.pydantic.dev/latest/errors/validation_errors/ that our fields can raise.
+# By error type (https://docs.pydantic.dev/latest/errors/validation_errors/); those that our fields can raise.
 PREDICATES: dict[str, Describe] = {
     "missing": always("is required"),
     "value_error": lambda ctx: str(ctx["error"]),

@@ -1,4 +1,4 @@
-"""Types of what clients send, for bodies, queries and frames alike."""
+"""Types of the fields that clients send, in bodies, queries and frames."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -28,26 +28,26 @@ from db.schemas.words import words_of
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 LONG_TEXT_CONTROLS = "\n\t"
-JOINTS = {"Zs", "Pd", "Cf"}  # categories of characters: spaces, dashes, invisible marks
-HYPHENS = "\u2212\u30fc\uff70"  # the minus sign, and what a Japanese keyboard writes for a hyphen
-UNSEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # categories of characters
-BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters by their category, but drawn as nothing
+JOINTS = {"Zs", "Pd", "Cf"}  # Unicode categories: spaces, dashes, invisible characters
+HYPHENS = "\u2212\u30fc\uff70"  # the minus sign, and the characters of a Japanese keyboard for a hyphen
+UNSEEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}  # Unicode categories of invisible characters
+BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters by their category, but invisible
 
 
 def with_plain_newlines(value: Any) -> Any:
-    """Browsers write each newline of a form's text as CR LF."""
+    """Return the text with LF for each newline; browsers send CR LF in forms."""
     return value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else value
 
 
 def without_controls(text: str) -> str:
-    """Refuse NUL and other control characters, but the newline and tab of long texts."""
+    """Reject NUL and other control characters, except the newlines and tabs of long texts."""
     if any((char < " " and char not in LONG_TEXT_CONTROLS) or "\x7f" <= char <= "\x9f" for char in text):
         raise ValueError("must not contain control characters")
     return text
 
 
 def with_something_to_see(text: str) -> str:
-    """A name of marks that nobody sees would be an empty one."""
+    """Reject a text that has only invisible characters."""
     if all(unicodedata.category(char) in UNSEEN or char in BLANK_LETTERS for char in text):
         raise ValueError("must contain a visible character")
     return text
@@ -60,14 +60,14 @@ def on_one_line(text: str) -> str:
 
 
 def with_plain_digits(value: Any) -> Any:
-    """Read the decimal digits of every script and width as 0 to 9, as they come from people's keyboards."""
+    """Return the text with decimal digits of all scripts and widths as 0 to 9, because keyboards differ."""
     if not isinstance(value, str) or value.isascii():
         return value
     return "".join(str(unicodedata.decimal(char, char)) for char in value)
 
 
 def without_joints(code: str) -> str:
-    """Skip the spaces and hyphens that people put between the digits of a code, and marks that nobody sees."""
+    """Return the code without spaces and hyphens between its digits and without invisible characters."""
     return "".join(char for char in code if unicodedata.category(char) not in JOINTS and char not in HYPHENS)
 
 
@@ -76,7 +76,7 @@ def blank_to_none(value: Any) -> Any:
 
 
 def group_by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
-    """Return the values of a query or form by name: several of one name are a list, and `name[]` counts as `name`."""
+    """Return the values of a query or form by name: a repeated name has a list, and `name[]` counts as `name`."""
     values: dict[str, list[str]] = {}
     for name, value in pairs:
         values.setdefault(name.removesuffix("[]"), []).append(value)
@@ -84,7 +84,7 @@ def group_by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]
 
 
 def split_commas(value: Any) -> Any:
-    """`a,b` and repeated parameters alike become a list."""
+    """Return a list from `a,b` or from repeated parameters."""
     parts = value if isinstance(value, list) else [value]
     return [piece for part in parts for piece in (part.split(",") if isinstance(part, str) else [part]) if piece != ""]
 
@@ -104,7 +104,7 @@ class Text(GroupedMetadata):
 
 @dataclass(frozen=True)
 class Line(Text):
-    """The same on one line."""
+    """`Text` without line breaks and tabs."""
 
     def __iter__(self) -> Iterator[Any]:
         yield from super().__iter__()
@@ -119,7 +119,7 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
 def normalise_email(text: str, info: ValidationInfo) -> str:
-    """Return the address in lower case. The mailed code finds out whether mail can be delivered there.
+    """Return the address in lower case. The mailed code shows whether the address receives mail.
 
     With `production` in the context of the validation, refuse special-use domains.
     """
@@ -142,7 +142,7 @@ Id = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
 BlankAsNone = BeforeValidator(blank_to_none)
 CommaList = BeforeValidator(split_commas)
 
-# Of every number of a form or query, beside its bounds: `Annotated[int, Field(ge=1), Digits]`.
+# Every number of a form or query has it, besides its bounds: `Annotated[int, Field(ge=1), Digits]`.
 Digits = BeforeValidator(with_plain_digits)
 Code = Annotated[
     str, Line(40), AfterValidator(without_joints), AfterValidator(with_plain_digits),
@@ -150,7 +150,7 @@ Code = Annotated[
 ]  # fmt: skip
 PhoneNo = Annotated[str, Line(30), AfterValidator(with_plain_digits), facts.PHONE_NO]
 
-# Read leniently, kept as one word (db/schemas/vocabularies.py). Nothing that long is one of them.
+# Lenient spellings become one stored word (db/schemas/vocabularies.py); no word is longer than this.
 Word = Annotated[str, StringConstraints(max_length=60)]
 Category = Annotated[Word, AfterValidator(read_category), WithJsonSchema({"type": "string", "enum": list(CATEGORIES)})]
 Region = Annotated[
@@ -180,6 +180,6 @@ Gender = Annotated[
 
 
 class Body(BaseModel):
-    """What a client sends: camelCase on the wire, unknown fields ignored, JSON values never bent into other types."""
+    """The base of models of requests: camelCase in JSON, unknown fields are ignored, JSON types are not converted."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")

@@ -1,4 +1,4 @@
-"""JSON schemas of models as generators of clients want them."""
+"""JSON schemas of models, adapted to generators of clients."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ Json = dict[str, Any]
 
 
 class ClientSchema(GenerateJsonSchema):
-    """Without titles of fields, after which generators name types, and without `default: null`, which makes them take
-    an optional field for a mandatory one."""
+    """A schema without titles of fields, because generators name types after them, and without `default: null`, because
+    they then treat an optional field as a mandatory one."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -21,14 +21,14 @@ class ClientSchema(GenerateJsonSchema):
         return described
 
     def nullable_schema(self, schema: Any) -> Json:
-        """What is said about the value is said about the field, not about one of its two kinds."""
+        """Return the schema with description and examples on the field, not on one of its two types."""
         described = super().nullable_schema(schema)
         value = described.get("anyOf", [{}])[0]
         return described | {key: value.pop(key) for key in ("description", "examples") if key in value}
 
 
 def without_null(schema: Json) -> Json:
-    """The schema of a field that has a value wherever it stands."""
+    """Return the schema of a field without null."""
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) == len(schema.get("anyOf", [])):
         return schema

@@ -3,7 +3,7 @@
 import regex
 
 PREVIEW_CHARS = 200
-CLUSTER = regex.compile(r"\X")  # what a reader takes for one character: a family emoji is seven code points
+CLUSTER = regex.compile(r"\X")  # what a reader sees as one character: a family emoji is seven code points
 
 
 def preview(text: str) -> str:

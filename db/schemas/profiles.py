@@ -1,4 +1,4 @@
-"""Shapes of profiles: one's own, and what others see of one (contract §3). How shapes work: db/schemas/shapes.py."""
+"""Shapes of profiles: the caller's own, and those of other users (contract §3). shape.py explains shapes."""
 
 from typing import Annotated
 from uuid import UUID
@@ -27,7 +27,7 @@ class OwnInfluencer(Influencer):
 
 
 class ProfileStats(Shape):
-    """How many requests were ever sent and received, whatever came of them, and how many connections there are."""
+    """The number of connections, and of requests ever sent and received, with any status."""
 
     sent_requests: Annotated[
         int, Sql("(select count(*) from connection_requests {r} where {r}.sender_id = {t}.id)")
@@ -57,7 +57,7 @@ class Profile(Shape):
     stats: Annotated[ProfileStats, Sql(ProfileStats.sql("{t}"))]
 
 
-# What is said to the platform alone: telephone numbers are shown to oneself only.
+# Only the user sees their own phone number.
 OWN_PHONE = Sql("case when {t}.user_id = {viewer} then {t}.phone_no end")
 
 
@@ -74,7 +74,7 @@ class SeenSalon(Salon):
 
 
 class ConnectionWith(Shape):
-    """How the reader and the user stand: the request between them, whatever its status."""
+    """The connection request between the caller and the user, with any status."""
 
     id: UUID = facts.REQUEST_ID
     status: RequestStatus
@@ -85,7 +85,7 @@ BETWEEN = is_between("{r}", "{t}.id", "{viewer}")
 
 
 class SeenProfile(Shape):
-    """`email` is '' unless the reader is that user, connected to them, or an admin."""
+    """The profile of a user. `email` is '' unless the caller is that user, connected to them, or an admin."""
 
     id: UUID = facts.USER_ID
     name: str = about("Name of the person", "Hanako Yamada", min_length=1)

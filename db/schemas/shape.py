@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 @dataclass(frozen=True)
 class Sql:
-    """The SQL expression of a field, where it is not the column of its name; of several, the outermost counts."""
+    """The SQL expression of a field that is not the column of its name; of several, the outermost one applies."""
 
     expression: str
 
@@ -34,7 +34,7 @@ class Shape(BaseModel):
 
     @classmethod
     def sql(cls, t: str, viewer: str = "null::uuid", **given: str) -> str:
-        """The JSON of this shape built from row `t`; `given` replaces the expressions of fields, as they are."""
+        """Return SQL that builds this shape's JSON from row `t`; `given` replaces the expressions of fields."""
         pairs = []
         for name, field in cls.model_fields.items():
             expression = given.pop(name, None) or fill(field_sql(field), t=t, viewer=viewer, column=name)
@@ -45,12 +45,12 @@ class Shape(BaseModel):
 
     @classmethod
     def row(cls, source: str, **given: str) -> str:
-        """The shape of the one row that `source` (`users {u} where …`) yields, or null: a scalar subquery."""
+        """Return a scalar subquery with the shape of the row that `source` (`users {u} where …`) returns, or null."""
         return f"(select {cls.sql(source.split()[1], **given)} from {source})"
 
 
 def fill(expression: str, **values: str) -> str:
-    """Put the values in; what has none is an alias inside, made from `t`."""
+    """Replace the names in braces by their values; a name without one is an inner alias, prefixed with `t`."""
     return re.sub(r"\{(\w+)\}", lambda name: values.get(name[1], f"{values['t']}__{name[1]}"), expression)
 
 

@@ -46,7 +46,7 @@ class UserRef(Shape):
 
     id: UUID = facts.USER_ID
     name: str = about("Name of the person", "Hanako Yamada", min_length=1)
-    # '' unless the reader is that user, connected to them, or an admin: a query that may tell says so.
+    # '' unless the caller is that user, connected to them, or an admin: such a query replaces this expression.
     email: Annotated[str, Sql("''")] = facts.SHOWN_EMAIL
     role: Role
 
@@ -157,8 +157,8 @@ class ConnectionRequest(Shape):
     message: str | None = facts.REQUEST_MESSAGE
     created_at: Time = facts.CREATED_AT
     updated_at: Time = facts.UPDATED_AT
-    sender_id: UUID = about("Id of the user who asked", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
-    receiver_id: UUID = about("Id of the user who was asked", "c3a1b2d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
+    sender_id: UUID = about("Id of the user who sent the request", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
+    receiver_id: UUID = about("Id of the user who received the request", "c3a1b2d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
 
 
 class AskedRequest(ConnectionRequest):
@@ -175,7 +175,7 @@ class ListedRequest(ConnectionRequest):
     receiver: RequestUser
 
 
-# How the reader and somebody else stand, from a row (id, status, sent) or none.
+# The connection status between the caller and a user, from a row (id, status, sent) or none.
 CONNECTION_STATE = (
     "case when {t}.id is null then 'none' when {t}.status = 'ACCEPTED' then 'connected'"
     " when {t}.sent then 'sent' else 'received' end"
@@ -231,13 +231,13 @@ class Attachment(Shape):
     message_type: MessageType
 
 
-# Two who are connected see each other's address; so does everyone their own.
+# Connected users see each other's e-mail, and users see their own.
 PARTNER = CardUser.row(
     "users {u} where {u}.id = {t}.user_id",
     email="case when {u}.id = {viewer} or exists (select from conversations {c} where {c}.id = {t}.conversation_id"
     " and {c}.closed_at is null) then coalesce({u}.email, '') else '' end",
 )
-# Messages of the other one, after the reader's mark, that are still there to be read.
+# Messages of the other participant after the reader's mark, without deleted ones.
 UNREAD_COUNT = Sql(
     "(select count(*) from conversation_participants {p} join messages {m} on {m}.conversation_id = {p}.conversation_id"
     " where {p}.conversation_id = {t}.id and {p}.user_id = {viewer}"
@@ -296,7 +296,7 @@ class ListedConversation(Conversation):
         ),
     ] = Field(description="The last message, or nothing")
     is_connected: Annotated[bool, Sql("{t}.closed_at is null")] = about(
-        "Whether messages can be sent: the two are still connected", True
+        "Whether the users are still connected, so that messages can be sent", True
     )
 
 
@@ -310,7 +310,7 @@ class ContactConversation(Shape):
 
 
 class Contact(Shape):
-    """A user whom the caller is connected to."""
+    """A user who is connected to the caller."""
 
     user: CardUser
     conversation: ContactConversation | None
@@ -336,13 +336,13 @@ class Notification(Shape):
 
 
 class UnreadNotifications(Shape):
-    """How many notifications are unread."""
+    """The number of unread notifications."""
 
-    count: int = about("How many notifications are unread", 3)
+    count: int = about("Number of unread notifications", 3)
 
 
 class SocialAccount(Shape):
-    """Never a token, nor a verification code; both spellings of name and sync time that clients read."""
+    """A connected account, without tokens and verification code. Name and sync time have two spellings for clients."""
 
     id: UUID = facts.ACCOUNT_ID
     platform: Platform
@@ -356,7 +356,7 @@ class SocialAccount(Shape):
     posts_count: int = facts.POSTS_COUNT
     engagement_rate: float = facts.ENGAGEMENT_RATE
     is_active: bool = about("Whether the account is shown and updated", True)
-    is_verified: bool = about("Whether the user has proven that the account is theirs", True)
+    is_verified: bool = about("Whether the user has proven to be the owner of the account", True)
     connection: AccountConnection
     last_synced: Annotated[Time, Sql("iso({t}.last_synced_at)")] = about(
         "The same as `lastSyncedAt`", "2026-01-31T03:00:00.000Z"

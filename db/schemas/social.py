@@ -1,4 +1,4 @@
-"""Social accounts and public profiles as their owners and readers see them."""
+"""The shapes of social accounts, for their owners and for other users, and of public profiles."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,10 +12,10 @@ from db.schemas.shapes import SocialAccount
 from db.schemas.words import MediaType, Platform
 
 SHOWN_POSTS = 50
-# Beside a reading of a profile, which may be an earlier one.
+# Fields beside a profile that may come from the cache.
 AGE: dict[str, Any] = {
-    "cached": Annotated[bool, about("Whether an earlier reading is answered", True)],
-    "cacheAge": Annotated[int, about("Seconds since the reading", 5400)],
+    "cached": Annotated[bool, about("Whether the profile comes from the cache", True)],
+    "cacheAge": Annotated[int, about("Seconds since the profile was read from the platform", 5400)],
 }
 
 
@@ -39,10 +39,10 @@ class SocialPost(Shape):
 
 
 class OwnAccount(SocialAccount):
-    """What its owner alone may read."""
+    """A connected account, with the fields that only its owner may read."""
 
-    verification_code: str | None = about("To be put into the bio; null once it is verified", "encer-7K2M9QXA")
-    needs_reconnect: bool = about("Whether TikTok no longer accepts the connection: connect again", False)
+    verification_code: str | None = about("Code to put into the bio; null after the verification", "encer-7K2M9QXA")
+    needs_reconnect: bool = about("Whether to connect again, because TikTok no longer accepts the tokens", False)
 
 
 class OwnAccountWithPosts(OwnAccount):
@@ -59,7 +59,7 @@ class OwnAccountWithPosts(OwnAccount):
 
 
 class PublicProfile(Shape):
-    """Somebody's profile on a platform, whether they are here or not."""
+    """A public profile on a platform; its owner need not have an account here."""
 
     platform: Platform
     username: str = facts.USERNAME
@@ -100,6 +100,6 @@ class TikTokSignIn(Shape):
     """The start of a sign-in at TikTok."""
 
     auth_url: str = Field(
-        description="Where to send the person; valid for 10 minutes",
+        description="Address to send the person to; valid for 10 minutes",
         examples=["https://www.tiktok.com/v2/auth/authorize/?client_key=aw1b2c3&state=…"],
     )

@@ -1,4 +1,4 @@
-"""The words that profiles and searches share: categories, regions and genders, and the other ways people write them.
+"""The words of profiles and searches: categories, regions and genders, with their other spellings.
 
 Categories and prefectures are stored as lower-case slugs, countries as upper-case codes. Reading is lenient: case,
 accents, spaces and Japanese spellings do not matter.
@@ -38,7 +38,7 @@ PREFECTURES = {
     "okinawa": "沖縄",
 }  # fmt: skip
 
-# Cities that are known better than their prefecture.
+# Cities that are better known than their prefecture.
 CITIES = {
     "yokohama": "kanagawa", "横浜": "kanagawa", "kawasaki": "kanagawa", "川崎": "kanagawa", "kamakura": "kanagawa",
     "nagoya": "aichi", "名古屋": "aichi", "sapporo": "hokkaido", "札幌": "hokkaido", "kobe": "hyogo", "神戸": "hyogo",
@@ -66,7 +66,7 @@ GENDERS = {
 
 
 def slug(text: str) -> str:
-    """Lower case, without accents (Hyōgo), words joined by hyphens; full-width letters are letters."""
+    """Return the text in lower case, without accents (Hyōgo), words joined by hyphens, letters in normal width."""
     plain = unicodedata.normalize("NFKD", text)
     bare = "".join(char for char in plain if not "\u0300" <= char <= "\u036f")
     return re.sub(r"[\s_-]+", "-", unicodedata.normalize("NFKC", bare).strip().casefold())
@@ -96,7 +96,7 @@ def read_gender(text: str) -> str:
     return gender
 
 
-# What people call these in English, by what is stored: prefectures from north to south, then countries by name.
+# English names by stored word: prefectures from north to south, then countries by name.
 REGION_NAMES = {
     **{prefecture: prefecture.title() for prefecture in PREFECTURES},
     **dict(sorted(COUNTRIES.items(), key=lambda country: slug(country[1]))),

@@ -1,4 +1,4 @@
-"""Words that fields can hold. Each is a named type, so that generated clients name it too."""
+"""The words that fields can contain. Each set is a named type, so that generated clients name it too."""
 
 from typing import Annotated, Literal, get_args
 
