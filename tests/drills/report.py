@@ -44,15 +44,15 @@ def summary(findings: Findings, record: Record, struck: list[Struck], seconds: f
 INTRODUCTION = """\
 # Reliability
 
-Three instances behind nginx, one PostgreSQL, one Redis. Clients talk in pairs, by socket and by REST: they send, edit,
-delete and read, reconnect when they are cut off, join with the last `rev` they know, and repeat what was not
-acknowledged, a message with the same `clientMessageId`. Meanwhile processes are killed (-9), stopped and frozen
-(SIGSTOP), and TCP proxies before nginx, PostgreSQL and Redis cut, delay and swallow, in a random order that its seed
-repeats. Afterwards the history is checked: what was acknowledged against what is stored, and what is stored against
-what each client saw.
+The drill runs three instances behind nginx, one PostgreSQL and one Redis. Clients chat in pairs, by socket and by
+REST. They send, edit, delete and read messages and reconnect when they lose the connection. They join with the last
+`rev` that they know and repeat every command that was not acknowledged, a message with the same `clientMessageId`.
+Meanwhile the drill kills (-9), stops and freezes (SIGSTOP) processes, and TCP proxies before nginx, PostgreSQL and
+Redis cut connections, delay data or pass no data on. The order is random, and the same seed repeats it. Afterwards
+the drill compares the acknowledged messages with the stored ones, and the stored ones with what each client saw.
 
 Reproduce it: `{command}` (add `KEEP=1` to write this page and the picture).
-Short versions of each fault are part of `make test`: `tests/test_resilience_*.py`.
+`make test` runs a short version with five of the faults: `tests/server/test_drill.py`.
 
 ```
 {text}
@@ -60,8 +60,8 @@ Short versions of each fault are part of `make test`: `tests/test_resilience_*.p
 
 ![Deliveries and faults over time](reliability.svg)
 
-Recovery is the time from the end of a fault until *every* conversation has delivered a message that was sent after it.
-For a killed or restarted instance the fault lasts until it is ready again.
+Recovery is the time from the end of a fault until *every* conversation has delivered a message that was sent after the
+fault. The fault of a killed or restarted instance ends when the instance is ready again.
 
 | fault | times | longest, s | recovery, median s | recovery, slowest s |
 |---|---|---|---|---|
