@@ -1,9 +1,9 @@
-"""DATABASE_URL as hosters and Prisma print it: read once, then given to psycopg, yoyo and asyncpg as each takes it.
+"""Parses DATABASE_URL as hosters and Prisma write it, and returns it in the forms of psycopg, yoyo and asyncpg.
 REDIS_URL is checked here too.
 
 Parameters: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS and
-https://www.prisma.io/docs/orm/overview/databases/postgresql#arguments. One that cannot be honoured is refused by name,
-before anything connects. No error text holds a part of the value, because the password is in it.
+https://www.prisma.io/docs/orm/overview/databases/postgresql#arguments. An unsupported parameter is rejected by name
+before a connection is opened. No error text contains a part of the value, because the value contains the password.
 This module imports nothing of the project, because settings.py imports it.
 """
 
@@ -19,16 +19,16 @@ FORM = (
     "must look like postgresql://user:password@host:5432/database; "
     "write @ : / ? # [ ] % and spaces in the user and the password as %40, %3A and so on"
 )
-# Without a host: where a server on this machine listens. libpq and asyncpg would look in different places.
+# Tried if the address has no host: where a local server listens. libpq and asyncpg have different defaults.
 LOCAL_HOSTS = ("/run/postgresql", "/var/run/postgresql", "/tmp", "localhost")  # noqa: S108  where a socket is
 HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*(%[\w.-]+)?|/.+", re.ASCII | re.IGNORECASE)
 HOST_AND_PORT = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::(.*))?")
-# libpq of psycopg has no authorities of its own to verify certificates with; asyncpg wants a file too.
+# Files of certificate authorities: libpq of psycopg brings none, and asyncpg needs a file too.
 AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-CONNECT_SECONDS = 10  # psycopg's, where the address says nothing; the pool has its own
+CONNECT_SECONDS = 10  # of psycopg, unless the address sets connect_timeout; the pool has its own
 
 FILES = {"sslcert", "sslkey", "sslrootcert", "sslcrl"}
-# Both drivers take these by the same names; asyncpg only as parameters of an address.
+# Both drivers have these under the same names; asyncpg only as parameters of an address.
 COMMON = FILES | {
     "sslmode", "sslpassword", "sslnegotiation", "ssl_min_protocol_version", "ssl_max_protocol_version", "passfile",
     "krbsrvname", "gsslib", "target_session_attrs",
@@ -41,24 +41,24 @@ OTHERS = {
 }  # fmt: skip
 
 TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
-# Parameters with a fixed set of values; with some of these nothing has to be done.
+# Parameters with a fixed set of values; some of them have no effect.
 VALUES = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full", "no-verify"),
     "sslnegotiation": ("postgres", "direct"),
     "ssl_min_protocol_version": TLS_VERSIONS,
     "ssl_max_protocol_version": TLS_VERSIONS,
     "channel_binding": ("disable", "prefer", "require"),
-    "target_session_attrs": ("any", "primary", "read-write"),  # the server writes: a standby is of no use to it
+    "target_session_attrs": ("any", "primary", "read-write"),  # not standbys, because the server writes
     "pgbouncer": ("true", "false"),
     "keepalives": ("0", "1"),
     # Of Prisma, JDBC, node-postgres and Supabase.
-    "schema": ("public",),  # for another one: the search_path of the database role
+    "schema": ("public",),  # to use another one, set the search_path of the database role
     "ssl": ("true", "false"),
     "sslaccept": ("accept_invalid_certs", "strict"),
     "uselibpqcompat": ("true",),
     "supa": ("base-pooler.x",),
     "workaround": ("supabase-pooler.vercel",),
-    # Of libpq, with the values that ask for what happens without them.
+    # Of libpq, with the values that equal the behaviour without them.
     "client_encoding": ("utf8", "UTF8", "utf-8", "UTF-8", "auto"),
     "gssencmode": ("disable", "prefer"),
     "gsslib": ("gssapi",),
@@ -68,8 +68,8 @@ VALUES = {
     "sslcompression": ("0",),
     "sslsni": ("1",),
 }
-# What the drivers cannot both do, and what to do instead. Only names in these tables are ever printed: an unknown one
-# may be the end of a password that holds a question mark.
+# Parameters that not both drivers support, and what to do instead. Error texts contain only names of these tables: an
+# unknown name may be the end of a password with a question mark.
 REFUSED = {
     "hostaddr": "use host",
     "service": "write the host, the user and the database into the address",
@@ -105,13 +105,13 @@ REDIS_PARAMETERS = {
 
 
 class AddressError(ValueError):
-    """Names what is wrong with an address, and no value."""
+    """The address is invalid. The text names the faults, but contains no value."""
 
 
 @dataclass(frozen=True, repr=False)  # a repr would show the password
 class Address:
-    """Where PostgreSQL is and how to connect. `hosts` has names, IP addresses and folders of Unix sockets, each with
-    its port; `parameters` are checked and have libpq's names; `tls` is what asyncpg takes of them."""
+    """A parsed DATABASE_URL. `hosts` are names, IP addresses and folders of Unix sockets, each with its port;
+    `parameters` are checked and have libpq's names; `tls` are those that asyncpg supports."""
 
     hosts: tuple[tuple[str, int], ...]
     user: str | None
@@ -122,7 +122,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Raises AddressError, which lists everything that is wrong."""
+        """Parse an address. Raises AddressError, which lists all faults."""
         login, written, database, query = split(text.strip())
         given = read_query(query)
         faults = find_faults(given)
@@ -132,7 +132,7 @@ class Address:
         user, _, password = login.partition(":")
         parameters = {**given, **read_tls(given)}
         if len(hosts) > 1 and (written or "host" in given):
-            parameters.setdefault("target_session_attrs", "read-write")  # the others are standbys until a fail-over
+            parameters.setdefault("target_session_attrs", "read-write")  # skips standbys
         return cls(
             hosts,
             given.get("user", unquote(user)) or None,
@@ -144,23 +144,23 @@ class Address:
 
     @property
     def pgbouncer(self) -> bool | None:
-        """Whether a pooler is in front of PostgreSQL, if the address says so."""
+        """Return whether the address says that a pooler is in front of PostgreSQL; None if it says nothing."""
         said = self.parameters.get("pgbouncer")
         return None if said is None else said == "true"
 
     @property
     def session(self) -> dict[str, str]:
-        """What PostgreSQL is told when a session begins."""
+        """Return the parameters that PostgreSQL gets when a session begins."""
         name = self.parameters.get("application_name") or self.parameters.get("fallback_application_name")
         told = {"application_name": name, "options": self.parameters.get("options")}
         return {name: value for name, value in told.items() if value}
 
     def number(self, name: str) -> int | None:
-        """Return a parameter that counts something; 0 seconds to connect means no bound to libpq, the default here."""
+        """Return a numeric parameter, or None. To libpq, connect_timeout 0 means no bound; here, the default bound."""
         return int(self.parameters[name]) if name in self.parameters else None
 
     def for_psycopg(self) -> dict[str, Any]:
-        """Arguments of `psycopg.connect`, which yoyo passes on as well."""
+        """Return the arguments of `psycopg.connect`, also for yoyo."""
         names = COMMON | KEEPALIVE | {"channel_binding", "gssencmode"}
         arguments = {
             "host": ",".join(host for host, _ in self.hosts),
@@ -176,7 +176,7 @@ class Address:
         return {name: value for name, value in arguments.items() if value is not None} | {"prepare_threshold": None}
 
     def for_asyncpg(self) -> dict[str, Any]:
-        """Arguments of `asyncpg.connect` but the host: db/connect.py tries `hosts` in turn."""
+        """Return the arguments of `asyncpg.connect` except the host: db/connect.py tries `hosts` in turn."""
         return {
             "dsn": f"postgresql://?{urlencode(self.tls)}",
             "user": self.user,
@@ -186,7 +186,7 @@ class Address:
 
 
 def split(text: str) -> tuple[str, str, str, str]:
-    """Return login, hosts, database and query, as they are written."""
+    """Return login, hosts, database and query of an address, still percent-encoded."""
     if not re.match(r"postgres(ql)?://", text, re.IGNORECASE):
         raise AddressError("must begin with postgresql:// or postgres://")
     try:
@@ -202,7 +202,7 @@ def split(text: str) -> tuple[str, str, str, str]:
 
 
 def read_query(query: str) -> dict[str, str]:
-    """Read parameters as libpq does: a plus is a plus, the last of several counts. An empty value counts as absent."""
+    """Return the parameters as libpq reads them: `+` stays, the last of several applies, an empty value is absent."""
     pairs = [piece.partition("=") for piece in query.split("&") if piece]
     if not all(equals for _, equals, _ in pairs):
         raise AddressError(FORM)
@@ -210,11 +210,11 @@ def read_query(query: str) -> dict[str, str]:
 
 
 def find_faults(given: dict[str, str]) -> list[str]:
-    """Name each parameter that cannot be honoured, and say why."""
+    """Return a sentence for each parameter that is not supported or has an invalid value."""
     faults = []
     for name, value in given.items():
         if name in REFUSED:
-            faults.append(f"{name} cannot be honoured: {REFUSED[name]}")
+            faults.append(f"{name} is not supported: {REFUSED[name]}")
         elif name in VALUES and value not in VALUES[name]:
             faults.append(f"{name} can only be {' or '.join(VALUES[name])}")
         elif name in NUMBERS and not NUMBER.fullmatch(value):
@@ -222,7 +222,7 @@ def find_faults(given: dict[str, str]) -> list[str]:
         elif name in FILES and (name, value) != ("sslrootcert", "system") and not os.access(value, os.R_OK):
             faults.append(f"{name} names a file that cannot be read")
         elif name not in KNOWN:
-            faults.append("one parameter is known neither to libpq nor to Prisma")
+            faults.append("one parameter is unknown to libpq and Prisma")
     if given.get("connection_limit") == "0":
         faults.append("connection_limit must be at least 1")
     if given.get("sslnegotiation") == "direct" and given.get("sslmode") not in ("require", "verify-ca", "verify-full"):
@@ -231,7 +231,7 @@ def find_faults(given: dict[str, str]) -> list[str]:
 
 
 def read_hosts(written: str, given: dict[str, str]) -> tuple[tuple[str, int], ...]:
-    """`host` and `port` of the query win, as with libpq: `…@localhost/db?host=/cloudsql/…`."""
+    """Return hosts with ports. As in libpq, `host` and `port` of the query win: `…@localhost/db?host=/cloudsql/…`."""
     found = [HOST_AND_PORT.fullmatch(part) for part in written.split(",")] if written else []
     hosts = [unquote(match[1] or match[2]) if match else "" for match in found] or list(LOCAL_HOSTS)
     ports = [unquote(match[3] or "") if match else "" for match in found] or [""]
@@ -253,7 +253,7 @@ def is_port(text: str) -> bool:
 
 
 def read_tls(given: dict[str, str]) -> dict[str, str]:
-    """Return `sslmode` and `sslrootcert` as both drivers understand them."""
+    """Return `sslmode` and `sslrootcert` with values that both drivers support."""
     mode = given.get("sslmode") or {"true": "require", "false": "disable"}.get(given.get("ssl", ""))
     root = given.get("sslrootcert")
     if given.get("sslaccept") == "strict" or root == "system":
@@ -268,7 +268,7 @@ def read_tls(given: dict[str, str]) -> dict[str, str]:
 
 
 def has_own_authority() -> bool:
-    """Whether libpq and asyncpg find a root certificate where they look for one without `sslrootcert`."""
+    """Return whether libpq and asyncpg find a root certificate at their default places, without `sslrootcert`."""
     return "PGSSLROOTCERT" in os.environ or Path("~/.postgresql/root.crt").expanduser().exists()
 
 
@@ -281,8 +281,8 @@ def find_authorities() -> str:
 
 
 def bind_to_certificate(parameters: dict[str, str]) -> dict[str, str]:
-    """Return what asyncpg takes of the parameters. It cannot bind SCRAM to the TLS channel; with
-    `channel_binding=require` it verifies the server's certificate, which keeps out the same attacker in between."""
+    """Return the TLS parameters for asyncpg. It does not support channel binding of SCRAM. For
+    `channel_binding=require` it verifies the server's certificate, which stops the same man-in-the-middle attack."""
     tls = {name: value for name, value in parameters.items() if name in COMMON}
     if parameters.get("channel_binding") != "require":
         return tls
@@ -294,7 +294,7 @@ def bind_to_certificate(parameters: dict[str, str]) -> dict[str, str]:
 
 
 def check_redis_address(text: str) -> None:
-    """Raises AddressError unless redis-py takes everything in it; nothing connects."""
+    """Raise AddressError unless redis-py supports everything in the address; does not connect."""
     from redis.asyncio.connection import Connection, parse_url  # loaded by programs with a REDIS_URL only
 
     if not text.startswith(("redis://", "rediss://", "unix://")):
@@ -304,7 +304,7 @@ def check_redis_address(text: str) -> None:
         number_of_database = text.startswith("unix:") or re.fullmatch(r"/?\d*", urlsplit(text).path)
         names = options.keys() - {"connection_class"}
         options.pop("connection_class", Connection)(**options)
-    except Exception:  # of many kinds; their texts hold parts of the value
+    except Exception:  # of many kinds; their texts contain parts of the value
         raise AddressError(REDIS_FORM) from None
     if "#" in text or not number_of_database or not names <= REDIS_PARAMETERS:
         raise AddressError(REDIS_FORM)

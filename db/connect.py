@@ -1,4 +1,4 @@
-"""Opening connections to PostgreSQL by asyncpg: several hosts, keep-alive, poolers, and a server that starts later."""
+"""Connections to PostgreSQL by asyncpg: several hosts, keep-alive, poolers, and the wait until the server runs."""
 
 import asyncio
 import os
@@ -15,10 +15,10 @@ from db.address import Address
 
 log = structlog.get_logger()
 
-CONNECT_SECONDS = 3.0  # to one host, or to all of them where the address says nothing
-START_SECONDS = 30.0  # a database that is started together with this server is there by then
+CONNECT_SECONDS = 3.0  # for all hosts together, unless the address sets connect_timeout (for each host)
+START_SECONDS = 30.0  # enough for a database that is started together with this server
 RETRY_SECONDS = 0.5
-# Another host, or the same one later, may take the connection.
+# After these errors another host, or the same one later, may accept the connection.
 AWAY = (
     OSError,
     TimeoutError,
@@ -27,15 +27,15 @@ AWAY = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InternalClientError,  # also: no host is a primary
 )
-SESSION = {"application_name": "beautiful-encer", "timezone": "UTC"}  # poolers keep these two for each client
+SESSION = {"application_name": "beautiful-encer", "timezone": "UTC"}  # poolers support these two per client
 LIMITS = {
-    "jit": "off",  # compiling costs more than any of our statements
+    "jit": "off",  # compiling takes longer than each of our statements
     "statement_timeout": "5000",
     "lock_timeout": "3000",
     "idle_in_transaction_session_timeout": "10000",
 }
 SERVER_SETTINGS = SESSION | LIMITS
-# The same for one transaction: behind a pooler the next one may run in another session.
+# The limits for one transaction: behind a pooler the next one may run in another session.
 LOCAL_LIMITS = "; ".join(f"set local {name} = '{value}'" for name, value in LIMITS.items())
 # libpq's names of keep-alive options; 0 leaves the system's value.
 SOCKET_OPTIONS = {
@@ -47,28 +47,28 @@ SOCKET_OPTIONS = {
 
 
 class UnusableDatabase(Exception):
-    """The text is a sentence for operators, without user, password or host of the address."""
+    """The database cannot be used. The text is for operators and contains no user, password or host."""
 
 
 class CannotConnect(UnusableDatabase):
-    """No server answers, or it refuses the connection."""
+    """No server answers, or the server refuses the connection."""
 
 
 class Connector:
-    """Opens connections to `address`, for a pool too (`asyncpg.create_pool(connect=connector)`).
+    """The factory of connections to `address`, also for a pool (`asyncpg.create_pool(connect=connector)`).
 
-    asyncpg itself gives all hosts one time-out, so that a host that is silent keeps it from the next one."""
+    It gives each host its own time-out. asyncpg has one for all hosts, which a silent host would use up."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.first = 0  # the host to begin with: the last one that answered
+        self.first = 0  # index of the host to try first: the last one that answered
         given = address.number("connect_timeout")
         self.seconds = float(given or CONNECT_SECONDS / len(address.hosts))
-        # Whether a pooler gives transactions of one connection to different sessions. What works then works always.
+        # Whether a pooler may run transactions of one connection in different sessions. True is safe without one, too.
         self.pooled = address.pgbouncer is not False
 
     async def look_for_pooler(self) -> None:
-        """Set `pooled`, unless the address says it. A pooler makes up the process id that it tells its clients."""
+        """Set `pooled`, unless the address says it. A pooler reports a process id that PostgreSQL does not have."""
         if self.address.pgbouncer is None:
             conn = await self()
             try:
@@ -77,7 +77,7 @@ class Connector:
                 await conn.close()
 
     async def __call__(self, *_: Any, **options: Any) -> Any:
-        """Return a connection to the first host that takes it. Raises the error of the last one."""
+        """Return a connection to the first host that accepts it. Raises the error of the last host."""
         for _ in self.address.hosts[1:]:
             with suppress(*AWAY):
                 return await self._open(options)
@@ -88,7 +88,7 @@ class Connector:
         arguments = self.address.for_asyncpg() | self._session_options() | options
         try:
             conn = await asyncpg.connect(host=host, port=port, timeout=self.seconds, **arguments)
-        except BaseException:  # also when a request gives up waiting: its next try begins with another host
+        except BaseException:  # also a cancellation: the next attempt begins with another host
             self.first = (self.first + 1) % len(self.address.hosts)
             raise
         if not host.startswith("/"):
@@ -96,21 +96,21 @@ class Connector:
         return conn
 
     def _session_options(self) -> dict[str, Any]:
-        """What is kept for a session: its settings, and prepared statements unless a pooler would lose them."""
+        """Return the options of a session: its settings; behind a pooler without limits and prepared statements."""
         size = 0 if self.pooled else self.address.number("statement_cache_size")
         settings = (SESSION if self.pooled else SERVER_SETTINGS) | self.address.session
         return {"server_settings": settings} | ({} if size is None else {"statement_cache_size": size})
 
 
 def keep_alive(conn: Any, address: Address) -> None:
-    """Set what libpq sets by itself. asyncpg has no public access to its socket."""
+    """Set the keep-alive options that libpq would set. asyncpg has no public access to its socket."""
     if address.number("keepalives") == 0:
         return
     connected = conn._transport.get_extra_info("socket")
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, option in SOCKET_OPTIONS.items():
         value = address.number(name)
-        if value and hasattr(socket, option):  # each system has some of them
+        if value and hasattr(socket, option):  # each operating system has only some of them
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
@@ -125,7 +125,7 @@ async def wait_for_database(url: str, stopping: asyncio.Event, seconds: float = 
             return
         except Exception as error:
             reason = reason_of(error)
-            if not isinstance(error, AWAY) or isinstance(error, ssl.SSLError):  # it is there and says no
+            if not isinstance(error, AWAY) or isinstance(error, ssl.SSLError):  # the server answers and refuses
                 raise CannotConnect(f"The database refuses the connection: {reason}. Check DATABASE_URL.") from None
             if time.monotonic() - began > seconds:
                 raise CannotConnect(
@@ -140,7 +140,7 @@ async def wait_for_database(url: str, stopping: asyncio.Event, seconds: float = 
 
 
 async def ask(connector: Connector) -> None:
-    """Connect and ask once: a pooler takes connections also while PostgreSQL is away."""
+    """Connect and run a statement, because a pooler accepts connections also while PostgreSQL is down."""
     conn = await connector()
     try:
         await conn.execute("select 1", timeout=CONNECT_SECONDS)
@@ -149,7 +149,7 @@ async def ask(connector: Connector) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Say what happened without the error's own text, which may hold parts of the address."""
+    """Describe an error without its text, which may contain parts of the address."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted ({error.verify_message.partition(',')[0]})"
     if isinstance(error, socket.gaierror):

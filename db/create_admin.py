@@ -1,7 +1,7 @@
-"""`.venv/bin/python -m db.create_admin` makes an admin.
+"""`.venv/bin/python -m db.create_admin` creates an admin.
 
-E-mail and password come from the options, else from ADMIN_EMAIL and ADMIN_PASSWORD, else they are asked for. Options
-can be read by other users of the machine while it runs: for passwords the other two ways are better.
+E-mail and password come from the options, or from ADMIN_EMAIL and ADMIN_PASSWORD, or the program asks for them. Other
+users of the machine can read the options while it runs, so do not pass a password as an option.
 """
 
 import argparse
@@ -30,7 +30,7 @@ TRIES = 3  # at a prompt
 
 
 class AdminRefused(Exception):
-    """What the operator is told; no admin was made."""
+    """No admin was created; the text tells the operator why."""
 
 
 class Admin(NamedTuple):
@@ -46,10 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
         admin = gather(parse(arguments), settings)
         store(admin, settings)
     except AdminRefused as refusal:
-        print(f"No admin was made: {refusal}", file=sys.stderr)
+        print(f"No admin was created: {refusal}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):
-        print("\nNo admin was made", file=sys.stderr)
+        print("\nNo admin was created", file=sys.stderr)
         return 130
     write_out(f"{admin.email} is an admin now and can sign in")
     return 0
@@ -59,12 +59,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=".venv/bin/python -m db.create_admin", description=__doc__)
     parser.add_argument("--email")
     parser.add_argument("--name", default="Administrator")
-    parser.add_argument("--password", help="visible to other users of the machine; leave it out to be asked")
+    parser.add_argument("--password", help="visible to other users of the machine; without it the program asks")
     return parser.parse_args(arguments)
 
 
 def gather(options: argparse.Namespace, settings: Settings) -> Admin:
-    """Options, else settings, else questions; checked."""
+    """Return name, e-mail and password from options, settings or prompts. Raises AdminRefused."""
     name = checked(NAME, "the name", options.name)
     email = settings.admin_email if options.email is None else options.email
     if email is None:
@@ -91,22 +91,22 @@ def checked(kind: TypeAdapter[str], what: str, value: str, production: bool = Fa
 
 def need_terminal(what: str) -> None:
     if not sys.stdin.isatty():
-        raise AdminRefused(f"there is nobody to ask; please give --{what} or set ADMIN_{what.upper()}")
+        raise AdminRefused(f"there is no terminal to ask at; please give --{what} or set ADMIN_{what.upper()}")
 
 
 def ask_password(email: str) -> str:
-    """Strong enough, and twice the same."""
+    """Ask until a strong password is entered twice; return it. Raises AdminRefused after TRIES."""
     for _ in range(TRIES):
         password = getpass.getpass("Password: ")
         fault = weakness(password, email)
         if fault is None and getpass.getpass("Password again: ") == password:
             return password
-        print(fault or "The two are not the same", file=sys.stderr)
-    raise AdminRefused("no password was agreed on")
+        print(fault or "The two passwords are not the same", file=sys.stderr)
+    raise AdminRefused("no strong password was entered twice")
 
 
 def store(admin: Admin, settings: Settings) -> None:
-    """In the database of DATABASE_URL, or the packaged one; brought up to date if it is not."""
+    """Store the admin in the database of DATABASE_URL, or the packaged one, after missing migrations are applied."""
     with database_of(settings) as url:
         migrate(url)
         asyncio.run(insert(admin, url, settings))

@@ -1,4 +1,4 @@
-"""Error codes: every `code` that a failed request or a refused frame can carry (contract §1)."""
+"""Error codes: every `code` of a failed request or a rejected frame (contract §1)."""
 
 from typing import Annotated, Literal, get_args
 

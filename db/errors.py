@@ -17,9 +17,9 @@ MAX_SENTENCES = 5  # in the message of a failed validation; `details` has all of
 
 
 class DomainError(Exception):
-    """A failure that is sent to the client as it is. `error` and `message` must each help by themselves.
+    """A failure that is sent to the client unchanged. `error` and `message` must each be a helpful sentence.
 
-    `message` is `error` unless it says more. `extra` stands beside them in the body.
+    `message` is the same as `error` unless it says more. `extra` are further fields of the body.
     """
 
     status = 400
@@ -74,7 +74,7 @@ class Forbidden(DomainError):
 
 
 class NotFound(DomainError):
-    """It does not exist, or the caller may not know that it does. `noun` begins the sentence."""
+    """It does not exist, or the caller may not know of it. `noun` begins the sentence."""
 
     status = 404
     code: ErrorCode = "NOT_FOUND"
@@ -96,7 +96,7 @@ class EmailTaken(Conflict):
 
 
 class HandleTaken(Conflict):
-    """Another user has proven that the social account is theirs."""
+    """Another user has proven to be the owner of the social account."""
 
     code: ErrorCode = "HANDLE_TAKEN"
     error = "This account has been proven to belong to another user"
@@ -133,14 +133,14 @@ class NotReady(DomainError):
 
 
 class Internal(DomainError):
-    """What a client receives in place of a defect."""
+    """The error that a client receives for a defect."""
 
     status = 500
     code: ErrorCode = "INTERNAL"
     error = "Something went wrong on our side"
 
 
-# The expected failure that a violated constraint means. A violation of any other constraint is a defect.
+# The expected failure for a violated constraint. A violation of any other constraint is a defect.
 CONSTRAINTS: dict[str, Callable[[], DomainError]] = {
     "users_email_key": EmailTaken,
     "connection_requests_pair_key": partial(Conflict, "There is already a connection or a request between you two"),
@@ -150,7 +150,7 @@ CONSTRAINTS: dict[str, Callable[[], DomainError]] = {
 
 
 def find_domain_error(error: BaseException) -> DomainError | None:
-    """Return the expected failure that an exception means; None if it is a defect."""
+    """Return the expected failure for an exception, or None if it is a defect."""
     if isinstance(error, DomainError):
         return error
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):

@@ -1,4 +1,4 @@
-"""Migrations of sql/ by yoyo, safe when several instances start at once.
+"""Migrations of sql/ by yoyo. Several instances may start at the same time.
 
 `.venv/bin/python -m db.migrate` applies the missing ones; `--to N` goes forward or back to migration number N.
 """
@@ -28,25 +28,25 @@ from db.pool import DatabaseUnavailable
 from settings import load_settings
 
 FOLDER = Path(__file__).parent.parent / "sql"
-PATTERN = glob.escape(str(FOLDER))  # yoyo takes its sources as patterns
-# Any numbers that nothing else uses. These locks belong to transactions, so they end with the process that holds them
-# (yoyo's own is a row that a crash leaves behind), and a pooler keeps them where they are.
-TURN_LOCK = 7_203_115  # for a whole run: of instances that start together, one migrates and the others wait
-STEP_LOCK = 7_203_117  # for one migration: a killed process may have asked for a commit that is still under way
+PATTERN = glob.escape(str(FOLDER))  # yoyo reads its sources as glob patterns
+# Ids of advisory locks. The locks belong to transactions, so they end with the process that holds them and work behind
+# a pooler. yoyo's own lock is a row, which stays after a crash.
+TURN_LOCK = 7_203_115  # for a whole run: one instance migrates, the others wait
+STEP_LOCK = 7_203_117  # for one migration: the commit of a killed process may still be in progress
 LOCK_SECONDS = 120
-TURN_SECONDS = 0.1  # between two looks whether it is this instance's turn
+TURN_SECONDS = 0.1  # between two attempts to take TURN_LOCK
 
-KEEPS_DATA = "-- Loses no data"  # the first line of a rollback begins with it; other rollbacks need `--lose-data`
+KEEPS_DATA = "-- Loses no data"  # first line of a rollback that loses none; others need `--lose-data`
 
 LIST_APPLIED = "select migration_id from _yoyo_migration"
 LIST_TABLES = "select tablename from pg_tables where schemaname = current_schema()"
 
 
 class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
-    """yoyo's backend over an open transaction, in which yoyo's own become savepoints.
+    """yoyo's backend in an open transaction, so that yoyo's own transactions become savepoints.
 
-    yoyo commits the steps of a migration and its mark separately: a process that dies between the two leaves a
-    database on which the migration fails for ever."""
+    yoyo commits the steps of a migration and its mark separately. After a crash between the two commits, the migration
+    would fail each time."""
 
     def __init__(self, conn: psycopg.Connection) -> None:
         self.DatabaseError = psycopg.DatabaseError
@@ -56,11 +56,11 @@ class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
         self._in_transaction = True
 
     def copy(self) -> "Backend":
-        """The connection on which yoyo runs the steps: the same, for they belong to the same transaction."""
+        """Return the same backend for the steps, because they belong to the same transaction."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the connection open; yoyo closes what `copy` returns."""
+        """Leave the connection open: yoyo would close what `copy` returns."""
 
     def list_tables(self, **_: Any) -> list[str]:
         return [row[0] for row in self.execute(LIST_TABLES).fetchall()]
@@ -75,7 +75,7 @@ class MigrationRefused(UnusableDatabase):
 
 
 def migrate(database_url: str, last: int | None = None) -> int:
-    """Apply the missing migrations, up to number `last`, and return how many that were. Blocks; idempotent.
+    """Apply the missing migrations, up to number `last`, and return their number. Blocks; idempotent.
 
     Raises MigrationRefused if the database has migrations that this release does not know."""
     migrations, applied = read_migrations(PATTERN), 0
@@ -90,7 +90,7 @@ def migrate(database_url: str, last: int | None = None) -> int:
 
 
 def rollback(database_url: str, last: int = 0, lose_data: bool = False) -> int:
-    """Undo the migrations after number `last`, newest first, and return how many that were. Blocks.
+    """Undo the migrations after number `last`, newest first, and return their number. Blocks.
 
     Raises MigrationRefused, before it undoes the first one, if one of them would lose data, unless `lose_data`."""
     migrations, undone = read_migrations(PATTERN), 0
@@ -137,10 +137,10 @@ def connect(database_url: str) -> psycopg.Connection:
 
 @contextmanager
 def turn(database_url: str) -> Iterator[None]:
-    """Wait until no other instance migrates; the others wait meanwhile.
+    """Wait until no other instance migrates, then keep the other instances waiting.
 
-    Instances that wait ask again and again instead of waiting in a transaction: each transaction occupies a connection
-    of a pooler, and the instance that migrates needs a second one. Raises OperationalError after LOCK_SECONDS."""
+    A waiting instance polls instead of waiting in a transaction, because each open transaction occupies a connection of
+    a pooler, and the instance that migrates needs a second one. Raises OperationalError after LOCK_SECONDS."""
     deadline = time.monotonic() + LOCK_SECONDS
     with connect(database_url) as conn:
         while time.monotonic() < deadline:
@@ -155,7 +155,7 @@ def turn(database_url: str) -> Iterator[None]:
 
 @contextmanager
 def step(conn: psycopg.Connection) -> Iterator[Backend]:
-    """A transaction for one migration and its mark. Raises DatabaseUnavailable after a fail-over to a standby."""
+    """Open a transaction for one migration and its mark. Raises DatabaseUnavailable if the server is read-only."""
     try:
         with conn.transaction():
             lock(conn, STEP_LOCK)
@@ -187,7 +187,7 @@ def lock(conn: psycopg.Connection, key: int) -> None:
 
 
 def migration_ids() -> set[str]:
-    """What a database must have applied to be ready for this version of the server."""
+    """Return the ids of the migrations that this version of the server needs."""
     return {path.stem for path in FOLDER.glob("*.sql") if not path.name.endswith(".rollback.sql")}
 
 

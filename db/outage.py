@@ -1,4 +1,4 @@
-"""Log lines for what goes away and comes back: one line when it goes, one when it is back, none in between."""
+"""Log lines for outages of other servers: one when an outage begins, one when it ends, none in between."""
 
 import time
 
@@ -10,7 +10,7 @@ REASON_CHARS = 200
 
 
 class Outage:
-    """`gone` and `back` are the texts of the two lines; `context` stands in both."""
+    """An outage of a server. `gone` and `back` are the texts of the two lines; `context` is added to both."""
 
     def __init__(self, gone: str, back: str, **context: str) -> None:
         self.gone = gone
@@ -19,14 +19,14 @@ class Outage:
         self.since: float | None = None
 
     def begin(self, error: BaseException) -> None:
-        """Log that it has failed, unless that is known."""
+        """Log the beginning of an outage, unless one is in progress."""
         if self.since is None:
             self.since = time.monotonic()
             reason = f"{type(error).__name__} {error}".strip()[:REASON_CHARS]
             log.warning(self.gone, reason=reason, **self.context)
 
     def end(self) -> None:
-        """Log that it works again and how long it did not; does nothing if it was not away."""
+        """Log the end of an outage and its duration; do nothing if there is none."""
         if self.since is not None:
             seconds, self.since = time.monotonic() - self.since, None
             log.warning(self.back, seconds=round(seconds, 1), **self.context)

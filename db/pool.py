@@ -1,4 +1,4 @@
-"""The pool of PostgreSQL connections, with a bound on every wait, and transactions with effects after their commit."""
+"""The pool of PostgreSQL connections, with a bound on every wait, and transactions with effects after the commit."""
 
 import asyncio
 import inspect
@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import orjson
 import structlog
-from asyncpg.pgproto.pgproto import UUID  # in C: a seventh of the standard library's cost
+from asyncpg.pgproto.pgproto import UUID  # in C: seven times as fast as the standard library's
 
 from db import tasks
 from db.address import Address
@@ -22,21 +22,21 @@ from db.outage import Outage
 
 log = structlog.get_logger()
 
-ACQUIRE_SECONDS = 2.0  # a request that waits longer for a connection is better told to come back
-COMMAND_SECONDS = 5.0  # the slowest statement of a request; jobs take their work in small steps
+ACQUIRE_SECONDS = 2.0  # a request that waits longer for a connection gets 503 with Retry-After
+COMMAND_SECONDS = 5.0  # the bound of each statement; jobs work in small steps
 CLOSE_SECONDS = 5.0
-WATCH_SECONDS = 1.0  # between two looks at a server that has failed
+WATCH_SECONDS = 1.0  # between two checks of a server that has failed
 
 
 class DatabaseUnavailable(NotReady):
-    """PostgreSQL is away, frozen, too busy or takes no writes. The same statement can be tried again."""
+    """PostgreSQL is unreachable, frozen, too busy or takes no writes. The same statement can be tried again."""
 
 
-# PostgreSQL answers and takes no writes: it is read-only after a fail-over (SQLSTATE 25006), or its disk is full, its
-# memory used up, its connections all taken (class 53).
+# PostgreSQL answers but takes no writes: it is read-only after a fail-over (SQLSTATE 25006), or out of disk space,
+# memory or connections (class 53).
 REFUSED = (asyncpg.ReadOnlySQLTransactionError, asyncpg.InsufficientResourcesError)
 
-# What asyncpg and the operating system raise when the server is gone, going, starting, full or silent.
+# Errors of asyncpg and the operating system when the server is down, stopping, starting, full or does not answer.
 UNAVAILABLE = (
     OSError,
     TimeoutError,
@@ -52,16 +52,16 @@ UNAVAILABLE = (
     *REFUSED,
 )
 
-# Refused by a read-only server, although it locks nothing.
+# A read-only server rejects it, although it locks no row.
 ASK_TO_WRITE = "select from _yoyo_migration where false for update"
 
-# Needs disk space too, and leaves nothing behind.
+# Needs disk space too, and changes nothing.
 WRITE = "create temp table written on commit drop as select 1"
 
 
 class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
-    """Between two users of a connection asyncpg resets its session, which is a second round trip after each statement.
-    Nothing of ours outlives its transaction (tests/guards/test_sql.py holds every statement to that)."""
+    """A connection whose session is not reset on release: asyncpg's reset is a second round trip after each statement.
+    No statement changes the session beyond its transaction (tests/guards/test_sql.py checks this)."""
 
     __slots__ = ()
 
@@ -70,9 +70,9 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
 
 
 class Pool(asyncpg.pool.Pool):  # type: ignore[misc]  # asyncpg has no types here
-    """asyncpg puts each release into a task of its own, so that a cancelled caller returns its connection. Ours needs
-    no task: a release waits only if a statement was cancelled. If the caller is cancelled meanwhile, the connection is
-    closed and its place in the pool is free (tests/db/test_pool.py)."""
+    """A pool whose releases need no task. asyncpg creates one for each, so that a cancelled caller still returns its
+    connection. Here a release waits only if a statement was cancelled; if the caller is cancelled meanwhile, the
+    connection is closed and its place in the pool is free (tests/db/test_pool.py)."""
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  asyncpg's
         if connection._con is not None:  # None: it was released before
@@ -80,7 +80,7 @@ class Pool(asyncpg.pool.Pool):  # type: ignore[misc]  # asyncpg has no types her
             await connection._holder.release(timeout)
 
 
-# What `asyncpg.create_pool` gives its pool.
+# The arguments that `asyncpg.create_pool` passes to its pool.
 POOL_DEFAULTS: dict[str, Any] = {
     "record_class": asyncpg.Record, "init_size": None, "max_queries": 50_000, "loop": None, "setup": None,
     "reset": None,
@@ -88,9 +88,10 @@ POOL_DEFAULTS: dict[str, Any] = {
 
 
 async def set_codecs(conn: asyncpg.Connection) -> None:
-    """JSON that a statement builds arrives as a Fragment, which orjson writes into an answer or a frame as it is.
-    Ids are text in Python, as they are on the wire, but binary to PostgreSQL, which would parse each: 2,000 of them in
-    1.2 ms instead of 0.1 (the polls of hub and inboxes ask for all that they hold)."""
+    """Set how JSON and ids are converted.
+
+    JSON arrives as a Fragment, which orjson writes into a response or frame unchanged. Ids are text in Python but are
+    sent in binary form: PostgreSQL parses 2,000 of them as text in 1.2 ms, and reads them as binary in 0.1 ms."""
     await conn.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=orjson.Fragment)
     await conn.set_type_codec("uuid", schema="pg_catalog", encoder=pack_id, decoder=unpack_id, format="binary")
 
@@ -105,11 +106,11 @@ def unpack_id(packed: bytes) -> str:
 
 
 def is_dead(conn: Any) -> bool:
-    """Whether this connection of a pool, while it is in use, has died."""
+    """Return whether this acquired connection of a pool is closed."""
     try:
         value: bool = conn.is_closed()
         return value
-    except asyncpg.InterfaceError:  # the pool has taken it back, as it does with dead ones
+    except asyncpg.InterfaceError:  # the pool has taken it back, because it is closed
         return True
 
 
@@ -118,7 +119,7 @@ class NoRow(LookupError):
 
 
 class Queries:
-    """Statements, over one connection or over any of the pool."""
+    """Methods that run statements, on one connection or on any of the pool."""
 
     async def _ask(self, method: str, sql: str, *args: Any) -> Any:
         raise NotImplementedError
@@ -156,7 +157,7 @@ class Transaction(Queries):
         return await getattr(self.conn, method)(sql, *args)
 
     def after_commit(self, effect: Callable[..., Awaitable[None] | None], *args: Any) -> None:
-        """Call `effect(*args)` once the transaction stands; in order, and never if it is rolled back."""
+        """Call `effect(*args)` after the commit, in the order of registration; not after a rollback."""
         self.effects.append((effect, args))
 
 
@@ -164,8 +165,8 @@ open_transaction: ContextVar[Transaction | None] = ContextVar("open_transaction"
 
 
 class Database(Queries):
-    """`strict` (tests): refuse to take a second connection inside a transaction. Requests that each hold one connection
-    and wait for another starve the pool."""
+    """The database. `strict` (tests) forbids a second connection inside a transaction, because requests that hold one
+    connection and wait for another one can use up the pool."""
 
     def __init__(self, url: str, strict: bool = False) -> None:
         self.strict = strict
@@ -174,8 +175,8 @@ class Database(Queries):
         self.waiting = 0  # statements and transactions that wait for a connection of the pool
         self.outage = Outage("PostgreSQL is not available", "PostgreSQL is available again")
         self.refuses_writes = False
-        self.failed = asyncio.Event()  # PostgreSQL is to be looked at
-        self.stale = False  # a connection was refused a write: it, and others, may stay read-only for good
+        self.failed = asyncio.Event()  # a statement failed: check PostgreSQL
+        self.stale = False  # a write was rejected: open connections may stay read-only
         self.watching: asyncio.Task[None] | None = None
 
     @classmethod
@@ -190,7 +191,7 @@ class Database(Queries):
                 max_size=min(size, database.connector.address.number("connection_limit") or size),
                 init=set_codecs,
                 connection_class=PooledConnection,
-                max_inactive_connection_lifetime=0,  # a timer for each use; keep-alive finds connections that are dead
+                max_inactive_connection_lifetime=0,  # saves a timer per use; keep-alive finds dead connections
                 **POOL_DEFAULTS,
             )
         except UNAVAILABLE as error:
@@ -207,15 +208,15 @@ class Database(Queries):
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """A connection of the pool; everything that means “PostgreSQL is away” becomes DatabaseUnavailable."""
+        """Acquire a connection of the pool. Raises DatabaseUnavailable for every error of an unavailable PostgreSQL."""
         if self.strict and (outer := open_transaction.get()) and outer.open and outer.database is self:
-            raise RuntimeError("Ask the open transaction, not the database: a request holds one connection at a time")
+            raise RuntimeError("Use the open transaction, not the database: a request holds one connection at a time")
         try:
             conn = await self._acquire()
             try:
                 yield conn
             except asyncpg.InterfaceError as error:
-                # Of a connection that has died as well as of arguments that do not fit, which is a defect of ours.
+                # Raised for a dead connection, and also for wrong arguments, which are a defect.
                 if not is_dead(conn):
                     raise
                 raise self._unavailable(error) from error
@@ -243,7 +244,7 @@ class Database(Queries):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """All or nothing; what was registered with `after_commit` runs when the connection is back in the pool."""
+        """Open a transaction. After its commit and the release of its connection, run the effects of `after_commit`."""
         async with self.connection() as conn, conn.transaction():
             if self.connector.pooled:
                 await conn.execute(LOCAL_LIMITS)
@@ -260,18 +261,18 @@ class Database(Queries):
                 if inspect.isawaitable(result):
                     await result
             except Exception:
-                # The change is committed; clients that missed the event get it by the catch-up, or ask again.
+                # The change is committed; clients that missed the event get it by the catch-up or their next request.
                 log.exception("after_commit failed", effect=getattr(effect, "__qualname__", repr(effect)))
 
     # -- a server that fails -----------------------------------------------------------------------------------------
 
     @property
     def away(self) -> bool:
-        """Whether the last look found that PostgreSQL does not answer, or takes no writes."""
+        """Return whether the last check found that PostgreSQL does not answer, or takes no writes."""
         return self.outage.since is not None
 
     async def check_writes(self) -> None:
-        """Raises DatabaseUnavailable while PostgreSQL takes no writes."""
+        """Raise DatabaseUnavailable while PostgreSQL takes no writes."""
         if self.refuses_writes:
             raise DatabaseUnavailable("PostgreSQL takes no writes")
         await self.execute(ASK_TO_WRITE)
@@ -282,13 +283,13 @@ class Database(Queries):
         return DatabaseUnavailable(type(error).__name__)
 
     async def _watch(self) -> None:
-        """Ask a server that has failed once a second whether it takes writes, until it does."""
+        """Check a server that has failed once a second, until it takes writes."""
         while True:
             await self.failed.wait()
             self.failed.clear()
             error = await self._try_to_write()
-            # Sessions keep the read-only state in which they were opened, so they are opened again. Those of a server
-            # that is full still read, and it may be unable to open others.
+            # A session stays read-only if it was opened so, so the pool opens new connections. If the server is out of
+            # resources, open connections can still read, and it may be unable to open new ones.
             if not isinstance(error, asyncpg.InsufficientResourcesError) and (error or self.stale or self.away):
                 await self.pool.expire_connections()
                 self.stale = False
@@ -301,7 +302,7 @@ class Database(Queries):
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _try_to_write(self) -> Exception | None:
-        """What stops a write on a new connection; a pool without a free connection says nothing about the server."""
+        """Return the error of a write on a new connection, or None. The pool is not used, because it may be full."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 conn = await self.connector(command_timeout=COMMAND_SECONDS)
@@ -310,7 +311,7 @@ class Database(Queries):
                 finally:
                     await conn.close()
         except asyncpg.InsufficientPrivilegeError:
-            return None  # a role without temporary tables; the server takes statements
-        except Exception as error:  # whatever it is, statements would fail of it too
+            return None  # the role may not create temporary tables; the server works
+        except Exception as error:  # any kind: statements would fail with it too
             return error
         return None

@@ -1,6 +1,6 @@
 """`.venv/bin/python -m db.psql` opens the database of DATABASE_URL, or the packaged one, in psql.
 
-Its arguments are those of psql: `.venv/bin/python -m db.psql -c 'select count(*) from users'`.
+It passes its arguments to psql: `.venv/bin/python -m db.psql -c 'select count(*) from users'`.
 """
 
 import shutil

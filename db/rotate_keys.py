@@ -1,8 +1,8 @@
-"""`.venv/bin/python -m db.rotate_keys` encrypts everything that is stored encrypted with the current key.
+"""`.venv/bin/python -m db.rotate_keys` encrypts all encrypted columns with the current key.
 
-Before it every instance knows both keys and encrypts with the new one: docs/operations.md says how to get there. After
-it, once it says that nothing is left, ENCRYPTION_KEYS_OLD may be emptied. It can be stopped and run again at any time,
-beside running instances: what is done is skipped, and what is in use at this moment is left to the next run.
+Before you run it, every instance must know both keys and encrypt with the new one (docs/operations.md). When it leaves
+nothing to do, you can empty ENCRYPTION_KEYS_OLD. Instances can run meanwhile. It can be stopped and run again at any
+time: it skips values that have the current key, and leaves values that are in use to the next run.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from settings import Settings, load_settings
 POOL_SIZE = 2
 BATCH_ROWS = 200
 
-# An account whose tokens are being refreshed is left alone: the refresh tells by the envelope that nothing has changed.
+# Not while the tokens of the account are being refreshed: the refresh compares the encrypted token to detect changes.
 FREE = "(refresh_claimed_until is null or refresh_claimed_until <= now())"
 
 
 class Column(NamedTuple):
-    """Where envelopes stand. `owner` is the column whose value they are bound to."""
+    """A column with encrypted values. `owner` is the column whose value they are bound to."""
 
     table: str
     name: str
@@ -60,7 +60,7 @@ COLUMNS = (
 
 
 async def rotate(database: Database, encryption: Encryption) -> Counter[str]:
-    """How many envelopes are `rotated`, were `current` already, are `in use`, and `unreadable` with any key."""
+    """Return the number of values that are `rotated`, already `current`, `in use`, or `unreadable` with all keys."""
     counts: Counter[str] = Counter()
     for column in COLUMNS:
         after = None
@@ -100,11 +100,11 @@ def main() -> int:
     settings = load_settings()
     with database_of(settings) as url:
         counts = asyncio.run(run(url, settings))
-    write_out(f"{counts['rotated']} encrypted anew, {counts['current']} were so already")
+    write_out(f"{counts['rotated']} encrypted with the current key, {counts['current']} had it already")
     if counts["in use"]:
-        write_out(f"{counts['in use']} are in use at this moment: run it again")
+        write_out(f"{counts['in use']} are in use: run the command again")
     if counts["unreadable"]:
-        write_out(f"{counts['unreadable']} can be opened with none of the keys: see above")
+        write_out(f"{counts['unreadable']} cannot be decrypted with any of the keys: see above")
     return 1 if counts["in use"] or counts["unreadable"] else 0
 
 

@@ -1,4 +1,4 @@
-"""Background tasks: run them for ever, and end them for certain."""
+"""Background tasks: repeat their steps after failures, and end them reliably."""
 
 import asyncio
 import random
@@ -18,9 +18,9 @@ async def supervise(
     expected: tuple[type[BaseException], ...] = (),
     pause_seconds: tuple[float, float] = (0.5, 0.5),
 ) -> NoReturn:
-    """Repeat `step`, which waits for its own work. After a failure pause, so that a lasting failure costs little.
+    """Repeat `step`, which waits until it has work. Pause after a failure, so that a permanent failure costs little.
 
-    `expected` failures (a server that is unavailable) are reported elsewhere; others are logged as defects.
+    `expected` failures (an unavailable server) are reported elsewhere; others are logged as defects.
     """
     while True:
         try:
@@ -34,10 +34,10 @@ async def supervise(
 
 
 async def end(*tasks: "asyncio.Task[Any] | None") -> None:
-    """Cancel the tasks and wait until all have ended. What they raised meanwhile is ignored.
+    """Cancel the tasks and wait until all have ended. Their exceptions are ignored.
 
-    Cancel again while one continues: before Python 3.12 `asyncio.wait_for` (redis-py writes through it) swallows a
-    cancellation that arrives together with its result, and the task would continue for ever.
+    A task that has not ended is cancelled again: before Python 3.12 `asyncio.wait_for` (used by redis-py to write)
+    loses a cancellation that arrives together with its result, and the task would never end.
     """
     living = {task for task in tasks if task is not None}
     for task in living:
@@ -49,6 +49,6 @@ async def end(*tasks: "asyncio.Task[Any] | None") -> None:
 
 
 def retrieve(task: "asyncio.Task[Any]") -> None:
-    """Retrieve the exception of a task; asyncio reports one that nobody retrieves."""
+    """Retrieve the exception of a task, because asyncio logs exceptions that are not retrieved."""
     if not task.cancelled():
         task.exception()

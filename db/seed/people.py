@@ -1,7 +1,7 @@
-"""The demonstration's people and what is between them: profiles, accounts, posts, connections, talks, notifications.
+"""The demonstration data: people, profiles, social accounts, posts, connections, conversations, notifications.
 
-Everything follows from db/seed/texts.py and a person's number, so a second run finds everybody there; it adds only what
-is between people who are new, and leaves alone what somebody has changed since.
+All data depends only on db/seed/texts.py and a person's number. A second run adds only missing people and connections
+between them, and does not change existing rows.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from db.fragments import pair
 from db.schemas.previews import preview
 from db.seed.texts import CAPTIONS, CREATORS, GREETINGS, SHOPS, TALK
 
-PASSWORD = "cherry-blossom-7"  # noqa: S105  of made-up people, in development only
-LONG_TALK = 360  # messages of the first two, to scroll through
+PASSWORD = "cherry-blossom-7"  # noqa: S105  of invented people, in development only
+LONG_TALK = 360  # messages of one long conversation, for scrolling
 POSTS = 6
-# Of influencer n: with salon n + the first number, how the two stand, and whether it was the influencer who asked.
+# Connections of influencer n: offset of the salon's number, status, and whether the influencer sent the request.
 CONNECTIONS = ((0, "ACCEPTED", False), (1, "ACCEPTED", True), (3, "PENDING", True), (7, "PENDING", False),
                (12, "REJECTED", True))  # fmt: skip
 TALK_MINUTES = 37  # between two messages
@@ -98,13 +98,13 @@ ADD_MESSAGE = """
 
 
 class Demonstration:
-    """Adds everything in the transaction of `conn`; `now` is the present that its past is counted from."""
+    """The demonstration data, added in the transaction of `conn`. All times are relative to `now`."""
 
     def __init__(self, conn: Any, password_hash: str) -> None:
         self.conn = conn
         self.password_hash = password_hash
         self.now = datetime.now(UTC)
-        self.influencers: dict[int, Person] = {}  # those who are new, by their number
+        self.influencers: dict[int, Person] = {}  # added in this run, by their number
         self.salons: dict[int, Person] = {}
 
     async def add_influencers(self) -> int:
@@ -167,7 +167,7 @@ class Demonstration:
         )  # fmt: skip
 
     def posts_of(self, n: int, platform: str, followers: int) -> Iterator[dict[str, Any]]:
-        """As the scrape keeps them in an account's metadata."""
+        """Return the posts in the form of an account's metadata after a scrape."""
         for k in range(POSTS):
             likes = followers * (21 + (n * 7 + k * 11) % 50) // 1000
             yield {
@@ -178,7 +178,7 @@ class Demonstration:
             }  # fmt: skip
 
     async def add_connections(self) -> tuple[int, int]:
-        """Between the new ones; answers how many connections and requests, and how many messages."""
+        """Add connections between new people; return the number of connections and requests, and of messages."""
         requests = messages = 0
         for n, influencer in self.influencers.items():
             for place, (step, status, influencer_asks) in enumerate(CONNECTIONS):
@@ -214,7 +214,7 @@ class Demonstration:
             )  # fmt: skip
 
     async def add_talk(self, influencer: Person, salon: Person, length: int, connected: datetime) -> int:
-        """The influencer writes first and the two take turns. In every third talk or so the last line is unread."""
+        """Add a conversation, in which both write in turn; in about every third one the last message is unread."""
         lines = [line for turn in TALK for line in turn]
         begun = self.now - timedelta(minutes=TALK_MINUTES * length + 60 + int(salon.id[:2], 16))
         times = [begun + timedelta(minutes=TALK_MINUTES * seq) for seq in range(length)]

@@ -1,6 +1,6 @@
-"""Thousands of made-up people, put into the database by a few statements: to try search out, and to test its plans.
+"""Thousands of invented people, added by a few statements, to try searches and to test their plans.
 
-Who the n-th one is follows from n alone, so a second run adds only those who are not there yet.
+The data of person n depends only on n, so a second run adds only missing people.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -10,14 +10,14 @@ from typing import Any
 from db.schemas.vocabularies import CATEGORIES, PREFECTURES
 from db.seed import texts
 
-BATCH = 10_000  # people between two signs of progress
+BATCH = 10_000  # people per progress message
 SALON_EVERY = 4  # one in four is a salon
-# People live where people live; one in a hundred or so in each of the other prefectures.
+# Roughly as in reality: most people in large prefectures, about one in a hundred in each of the others.
 REGIONS = ["tokyo"] * 30 + ["osaka"] * 12 + ["kanagawa"] * 9 + ["aichi"] * 6 + ["fukuoka"] * 5 + list(PREFECTURES)
 
 
 def chance(purpose: int | str, sides: int | str) -> str:
-    """Below `sides`: it looks random, but is always the same for person `n` and this purpose."""
+    """Return SQL for a number from 0 to `sides` - 1: random, but always the same for person `n` and this purpose."""
     return f"((hashint8extended(n, {purpose}) & 2147483647) % {sides})"
 
 
@@ -27,7 +27,7 @@ def pick(choices: str, purpose: int | str) -> str:
 
 PERSON = "md5('scale ' || n)::uuid"
 
-# $1 to $2 are the numbers of the people, here and below.
+# In all statements here, $1 and $2 are the numbers of the first and the last person.
 ADD_USERS = f"""
     insert into users
         (id, name, email, password_hash, role, email_verified_at, terms_accepted_at, onboarded_at, created_at)
@@ -69,8 +69,8 @@ ADD_SALONS = f"""
     on conflict do nothing
 """
 
-# Listings and directory are written once, after everything that they come from, and their indexes are built at the end:
-# many times faster than row by row.
+# The tables `listings` and `directory` are filled at the end, from the finished rows, and their indexes are built after
+# that. This is many times faster than row by row.
 STOP_TRIGGERS = """
     alter table users disable trigger users_directory;
     alter table influencers disable trigger influencers_listing;
@@ -95,14 +95,14 @@ LIST_INDEXES = """
 
 
 async def add_people(conn: Any, count: int, password_hash: str, tell: Callable[[str], None]) -> None:
-    """Add people 1 to `count`, in one transaction. `conn` must be allowed to alter tables; lists wait for the end."""
+    """Add people 1 to `count` in one transaction; searches wait for its end. `conn` must be allowed to alter tables."""
     async with conn.transaction(), indexes_built_last(conn, "listings", "directory"):
         await conn.execute(STOP_TRIGGERS)
         for first in range(1, count + 1, BATCH):
             last = min(first + BATCH - 1, count)
             await add_batch(conn, first, last, password_hash)
             tell(f"{last:,} of {count:,} people")
-        tell("listing them, and building the search indexes")
+        tell("filling the search tables and building their indexes")
         await conn.execute(f"analyze {SOURCES}")  # the plans that fill listings and directory depend on it
         await conn.execute(ADD_LISTINGS)
         await conn.execute(ADD_TO_DIRECTORY)
@@ -113,7 +113,7 @@ async def add_people(conn: Any, count: int, password_hash: str, tell: Callable[[
 
 @asynccontextmanager
 async def indexes_built_last(conn: Any, *tables: str) -> AsyncIterator[None]:
-    """Drop the indexes of the tables, and build the same ones at the end. Needs an open transaction."""
+    """Drop the indexes of the tables during the block, then create them again. Needs an open transaction."""
     indexes = await conn.fetch(LIST_INDEXES, tables)
     await conn.execute(f"drop index {', '.join(index['name'] for index in indexes)}")
     yield
