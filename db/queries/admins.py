@@ -1,4 +1,4 @@
-"""Creation of admins: by `python -m db.create_admin` and by ADMIN_EMAIL at the first start, never by the API."""
+"""Creation of admins: by `.venv/bin/python -m db.create_admin` or by ADMIN_EMAIL at first start, not by the API."""
 
 from typing import Literal
 
