@@ -1,4 +1,4 @@
-"""What the programs beside the server have in common: `.venv/bin/python -m db.seed` and its like."""
+"""What the command-line programs share, such as `.venv/bin/python -m db.seed`."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -16,7 +16,7 @@ P = ParamSpec("P")
 
 
 def program(main: Callable[P, int]) -> Callable[P, int]:
-    """Make a program end with a sentence on stderr, not a traceback, where the settings or the servers are at fault."""
+    """Make a program end with a sentence on stderr, not a traceback, if settings are wrong or a server is missing."""
 
     @wraps(main)
     def run(*args: P.args, **kwargs: P.kwargs) -> int:
@@ -29,7 +29,7 @@ def program(main: Callable[P, int]) -> Callable[P, int]:
             complain(str(error))
         except (psycopg.OperationalError, DatabaseUnavailable, *UNAVAILABLE) as error:
             reason = reason_of(error.__cause__ or error)
-            complain(f"The database does not answer: {reason}. Run the command again when it does.")
+            complain(f"The database does not answer: {reason}. Start the database, then run the command again.")
         return 1
 
     return run

@@ -1,4 +1,4 @@
-"""Leave a load balancer without losing a request: Tornado alone would cut off requests that are running."""
+"""Stop behind a load balancer without losing a request. Tornado alone would cut off running requests."""
 
 import asyncio
 import ctypes
@@ -66,14 +66,14 @@ def has_requests(http: HTTPServer) -> bool:
 
 
 async def requests_end(http: HTTPServer, running: Sized, idle_seconds: float) -> None:
-    """Wait until the `running` requests are answered and their answers written, then close what is idle.
+    """Wait until the `running` requests are answered and the answers written, then close idle connections.
 
     The proxy gets `idle_seconds` to close its idle connections, because one that we close could carry a request that we
     have not read. The caller bounds the wait.
     """
-    gc.collect()  # requests whose client has gone are remembered weakly
+    gc.collect()  # weak references: requests whose client has disconnected drop out
     until = asyncio.get_running_loop().time() + max(idle_seconds, UNREAD_SECONDS)
-    while (  # noqa: ASYNC110  nor of this
+    while (  # noqa: ASYNC110  Tornado has no event for this either
         running or has_requests(http) or (http._connections and asyncio.get_running_loop().time() < until)
     ):
         await asyncio.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Failures of vendors: what a client receives, and what only the log contains.
+"""Failures of vendors. Clients receive fixed sentences; only the log has the vendor's text.
 
 `error` and `message` are fixed sentences, safe for any client. The vendor's own words are in `detail` (and in
 `str(error)`), for the log alone.
@@ -9,7 +9,7 @@ import math
 from db.error_codes import ErrorCode
 from db.errors import DomainError
 
-# A vendor's error page can be a whole HTML document; this much of it helps, more only fills the log.
+# A vendor's error page can be a whole HTML document; the beginning is enough to find the cause.
 DETAIL_MAX_CHARS = 500
 
 
@@ -33,21 +33,21 @@ class VendorError(DomainError):
 
 
 class NotConfigured(VendorError):
-    """This server has no credentials for the vendor; nothing was asked of it."""
+    """This server has no credentials for the vendor, so it sent no request."""
 
     status = 503
     code = "NOT_CONFIGURED"
     reason = "NOT_CONFIGURED"
     error = "This feature is not set up"
-    message = "This feature is not set up on this server."
+    message = "This feature is not set up on this server. Please ask the operator to set it up."
 
 
 class VendorUnavailable(VendorError):
-    """The vendor is down, or failed in a way that may pass: trying again later is right."""
+    """The vendor is unavailable or failed temporarily; the call may be repeated later."""
 
 
 class VendorUnreachable(VendorUnavailable):
-    """No connection, or it broke before an answer came."""
+    """No connection could be made, or it failed before the answer arrived."""
 
     reason = "UPSTREAM_UNREACHABLE"
     error = "The service cannot be reached"
@@ -58,8 +58,8 @@ class UnreadableAnswer(VendorUnavailable):
     """The vendor sent an answer that does not match its documentation."""
 
     reason = "UPSTREAM_UNREADABLE"
-    error = "The service answered something unexpected"
-    message = "The service behind this feature answered something unexpected. Please try again later."
+    error = "The service sent an unexpected answer"
+    message = "The service behind this feature sent an unexpected answer. Please try again later."
 
 
 class ActorFailed(VendorUnavailable):
@@ -85,7 +85,7 @@ class ActorTimedOut(VendorTimeout):
 
 
 class VendorRateLimited(VendorError):
-    """The vendor wants fewer calls; nothing was done."""
+    """The vendor's rate limit refused the call; nothing was done."""
 
     reason = "UPSTREAM_BUSY"
     error = "The service is busy"
@@ -93,19 +93,19 @@ class VendorRateLimited(VendorError):
 
 
 class VendorRefused(VendorError):
-    """The vendor refuses *us*: our token, key or request. No user can help it, and trying again will not."""
+    """The vendor refuses our token, key or request. Neither the user nor a retry can change that."""
 
     reason = "UPSTREAM_REFUSED"
     error = "The service refused the request"
-    message = "The service behind this feature refused the request. The operator has to look into it."
+    message = "The service behind this feature refused the request. Please tell the operator of this server."
 
 
 class OutOfCredit(VendorRefused):
-    """Our account at the vendor is used up."""
+    """The credit of our account at the vendor is used up."""
 
     reason = "UPSTREAM_PAUSED"
     error = "This feature is paused"
-    message = "This feature is paused for the moment. Please try again tomorrow."
+    message = "This feature is paused at the moment. Please try again tomorrow."
 
 
 class AccessTokenRefused(VendorRefused):
@@ -119,9 +119,9 @@ class AccessTokenRefused(VendorRefused):
 
 
 class NeedsReconnect(AccessTokenRefused):
-    """The user's grant is gone: only the user can help, by connecting again."""
+    """The user's grant has ended; the user must connect the account again."""
 
-    refused: bytes | None = None  # the sealed refresh token of the grant, where it is a newer one than the caller knows
+    refused: bytes | None = None  # the encrypted refresh token of the grant, if it is newer than the caller's
 
 
 class ProfileNotFound(VendorError):
@@ -147,7 +147,7 @@ class ProfilePrivate(VendorError):
 
 
 class ProfileRestricted(VendorError):
-    """Shown to some people only, by age or country, and so to no scraper: asking again cannot help."""
+    """The platform shows the profile to some ages or countries only, so not to a scraper. A retry cannot help."""
 
     status = 409
     code = "PROFILE_RESTRICTED"

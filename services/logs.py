@@ -44,7 +44,7 @@ class Format:
 
 def start_logs() -> None:
     """Log in the format of LOG_FORMAT before the settings are read: reading them may fail."""
-    logging.disable()  # the settings read .env again and report its faults
+    logging.disable()  # the settings read .env again and report its errors
     found: dict[str, str | None] = {}
     with suppress(OSError, UnicodeDecodeError):
         found = dotenv_values(".env")
@@ -97,7 +97,7 @@ def add_request_id(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMa
 def to_json(line: Any, *, default: Callable[[Any], Any]) -> str:
     try:
         return orjson.dumps(line, default=default).decode()
-    except TypeError:  # a number beyond 64 bits, or text that is no valid Unicode
+    except TypeError:  # a number beyond 64 bits, or text that is not valid Unicode
         return json.dumps(line, default=default)
 
 
@@ -106,7 +106,7 @@ def log_uncaught(kind: type[BaseException], error: BaseException | None, trace: 
 
 
 def write_out(text: str) -> None:
-    """Print on stdout in one piece, also to a terminal that knows no Japanese.
+    """Print the whole text on stdout, also on a terminal that cannot show Japanese.
 
     If the reader has ended (`make routes | head`), drop this and all later output and continue.
     """
@@ -121,7 +121,7 @@ def write_out(text: str) -> None:
 
 
 def text_or_json(text: str, event: str, /, **fields: Any) -> str:
-    """Return what people read, or with LOG_FORMAT=json the same as `event` with `fields` on one line."""
+    """Return the text for people, or with LOG_FORMAT=json one line with `event` and `fields`."""
     if not Format.json:
         return text
     line = {**fields, "event": event, "level": "info"}
@@ -129,7 +129,7 @@ def text_or_json(text: str, event: str, /, **fields: Any) -> str:
 
 
 def complain(sentence: str, faults: Sequence[str] = ()) -> None:
-    """Write on stderr why the server ends."""
+    """Write the reason why the server ends on stderr."""
     if Format.json:
         log.error(sentence.rstrip(":"), **({"faults": list(faults)} if faults else {}))
     else:

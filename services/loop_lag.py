@@ -1,4 +1,4 @@
-"""Measure how late the event loop runs timers: what every request, frame and timeout waits for in addition."""
+"""Measure how late the event loop runs timers. Every request, frame and timeout is delayed by as much."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ INTERVAL_SECONDS = 0.25
 
 
 async def measure_loop_lag() -> None:
-    """One measurement; db.tasks.supervise repeats it."""
+    """Measure once; db.tasks.supervise repeats it."""
     loop = asyncio.get_running_loop()
     due = loop.time() + INTERVAL_SECONDS
     await asyncio.sleep(INTERVAL_SECONDS)

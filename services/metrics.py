@@ -25,7 +25,7 @@ from prometheus_client import (
 for collector in (GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR):
     REGISTRY.unregister(collector)
 ProcessCollector(namespace="encer")
-# a third of all lines, and no query needs them
+# they are a third of all lines, and no query needs them
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -43,7 +43,7 @@ REFUSALS = Counter("encer_limit_refusals_total", "Requests, commands and frames 
 
 @cache
 def request_metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-    """Return the counter and the histogram of a route. `labels` alone costs more than both together."""
+    """Return the counter and the histogram of a route, cached because `labels` costs more than both together."""
     return REQUESTS.labels(method, route, status), REQUEST_SECONDS.labels(method, route)
 
 
@@ -83,10 +83,10 @@ MAILS = Counter("encer_mails_total", "Mails of the outbox", ["outcome"])
 JOB_RUNS = Counter("encer_job_runs_total", "Runs of jobs that ended on this instance", ["job", "outcome"])
 for outcome in ("sent", "retried", "failed"):
     MAILS.labels(outcome)
-BCRYPT_REFUSED = Counter("encer_bcrypt_refused_total", "Passwords that were not checked because too many waited")
+BCRYPT_REFUSED = Counter("encer_bcrypt_refused_total", "Passwords that were not checked because too many were waiting")
 LOOP_LAG_SECONDS = Histogram(
     "encer_event_loop_lag_seconds",
-    "How much later than due the event loop runs a timer",
+    "Delay of timers of the event loop after their due time",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
 
@@ -108,13 +108,13 @@ class VendorCall:
     outcome = "ok"
 
     def answered(self, status: int) -> None:
-        """Take the status of an HTTP answer for the outcome. What the vendor answers to our mistakes is no failure."""
+        """Set the outcome by the status of an HTTP answer. Answers to our own mistakes do not count as failures."""
         self.outcome = "failed" if status == 429 or status >= 500 else "ok"
 
 
 @contextmanager
 def vendor_call(vendor: str) -> Iterator[VendorCall]:
-    """Measure a call. It has failed if the block raises, and succeeded if not, unless `answered` says otherwise."""
+    """Measure a call. It fails if the block raises, else it succeeds, unless `answered` sets the outcome."""
     began, call = time.monotonic(), VendorCall()
     try:
         yield call

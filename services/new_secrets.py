@@ -8,7 +8,7 @@ import base64
 import secrets
 import sys
 
-# The name of each secret, and what goes into it: 32 random bytes, more than anybody can guess.
+# The name of each secret, and how its 32 random bytes are written.
 SECRETS = ("JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "ENCRYPTION_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD")
 
 

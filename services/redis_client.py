@@ -11,7 +11,7 @@ from redis.exceptions import RedisClusterException, RedisError
 # Redis or one of its nodes is unavailable, frozen or changing. Requests and pub/sub use this list.
 FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
-# Of an instance; further commands wait for a free one. A command takes 0.1 ms, opening a connection several, and a
+# Per instance; further commands wait for a free one. A command takes 0.1 ms, opening a connection several, and a
 # burst of requests would otherwise open one for each.
 CONNECTIONS = 16
 

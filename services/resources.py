@@ -1,4 +1,4 @@
-"""What an instance works with, created once at start and passed to handlers, sockets and jobs."""
+"""Resources of an instance, created once at start and passed to handlers, sockets and jobs."""
 
 import asyncio
 from dataclasses import dataclass

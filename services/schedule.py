@@ -1,8 +1,8 @@
-"""When a cron schedule is due in a time zone: croniter on the clock on the wall, and each wall-clock time once.
+"""Compute when a cron schedule is due in a time zone: croniter on local times, each local time once.
 
-croniter 7 itself, given times with a zone, runs a time that occurs twice (clocks set back) twice, and can run off to
-the year 0 when it looks back over one. So it only ever sees wall-clock times here. What the clocks skip is due at the
-moment they jump; what they repeat is due the first time.
+If croniter 7 gets times with a zone, it runs a time that occurs twice (clocks set back) twice, and can go back to
+the year 0 when it searches backwards over one. So it gets only local times here. A time that the clocks skip is due
+when they jump; a time that they repeat is due the first time.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from croniter import croniter
 
-LARGEST_SHIFT = timedelta(hours=3)  # clocks are set by 2 hours at most; wall-clock order is not the order of time there
+LARGEST_SHIFT = timedelta(hours=3)  # clocks change by 2 hours at most; near a change local times are not in order
 SECOND = timedelta(seconds=1)
 
 
@@ -23,14 +23,14 @@ class Schedule:
         self.zone = ZoneInfo(timezone)
 
     def latest(self, now: datetime) -> datetime:
-        """The newest tick that is not after `now`."""
+        """Return the newest tick that is not after `now`."""
         ticks = croniter(self.cron, self._wall_clock(now) + LARGEST_SHIFT)
         while (tick := self._moment(ticks.get_prev(datetime))) > now:
             pass
         return tick
 
     def next(self, now: datetime) -> datetime:
-        """The first tick after `now`."""
+        """Return the first tick after `now`."""
         ticks = croniter(self.cron, self._wall_clock(now) - LARGEST_SHIFT)
         while (tick := self._moment(ticks.get_next(datetime))) <= now:
             pass
@@ -40,11 +40,11 @@ class Schedule:
         return moment.astimezone(self.zone).replace(tzinfo=None)
 
     def _moment(self, wall_clock: datetime) -> datetime:
-        """When the clock on the wall shows this (the first time), or jumps over it."""
+        """Return when the local clock shows this time (the first time), or skips it."""
         moment = wall_clock.replace(tzinfo=self.zone).astimezone(UTC)
         if self._wall_clock(moment) == wall_clock:
             return moment
-        # Skipped. Read with the offset after the jump it lies before the jump, and the other way round.
+        # Skipped: with the offset after the jump it lies before the jump, and vice versa.
         before, after = wall_clock.replace(tzinfo=self.zone, fold=1).astimezone(UTC), moment
         old_offset = before.astimezone(self.zone).utcoffset()
         while after - before > SECOND:

@@ -13,7 +13,7 @@ class Busy(NotReady):
 
 
 class Slots:
-    """At most `running` holders at once and `waiting` in line, first come first served; one more is refused."""
+    """At most `running` holders at once and `waiting` in a queue, in order of arrival; one more is refused."""
 
     def __init__(self, *, running: int, waiting: int) -> None:
         self._semaphore = asyncio.Semaphore(running)
@@ -22,7 +22,7 @@ class Slots:
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[None]:
-        """Wait for a slot and hold it. Raises Busy when the line is full."""
+        """Wait for a slot and hold it. Raises Busy when the queue is full."""
         if self._semaphore.locked() and self._waiting >= self._max_waiting:
             raise Busy
         self._waiting += 1
@@ -37,7 +37,7 @@ class Slots:
 
 
 class SlotsEach:
-    """The same bounds for each of many; who holds nothing and waits for nothing is forgotten."""
+    """The same bounds for each of many owners. Only owners that hold or await a slot are stored."""
 
     def __init__(self, *, running: int, waiting: int) -> None:
         self._running, self._max_waiting = running, waiting
@@ -45,7 +45,7 @@ class SlotsEach:
 
     @asynccontextmanager
     async def take(self, who: str) -> AsyncIterator[None]:
-        """As `Slots.take`, of the slots of `who`."""
+        """Do the same as `Slots.take`, with the slots of `who`."""
         slots = self._slots.get(who)
         if slots is None:
             slots = self._slots[who] = Slots(running=self._running, waiting=self._max_waiting)

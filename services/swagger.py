@@ -1,4 +1,4 @@
-"""Swagger UI's own files, as its package brings them: the page at /docs needs nothing from elsewhere."""
+"""Swagger UI's files from its package, so that the page at /docs loads nothing from other hosts."""
 
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Apify's many ways to say no, and which of them may be asked again."""
+"""Map Apify's errors to ours, and decide which calls may be repeated."""
 
 import impit
 from apify_client.errors import ApifyApiError
@@ -15,9 +15,9 @@ from services.errors import (
 )
 
 VENDOR = "apify"
-# Too many runs at once, also a 402: it passes as runs end, unlike an empty account.
+# Too many runs at once, also a 402. It passes when runs end; an empty account does not.
 RESOURCE_LIMITS = {"actor-memory-limit-exceeded", "concurrent-runs-limit-exceeded"}
-# A used-up month is a 403 of this type.
+# The 403 of an account whose monthly usage is exhausted.
 USAGE_LIMITS = {"platform-feature-disabled", "not-enough-usage-to-run-paid-actor"}
 # Errors of an answer that is not JSON or not an object, is too large, lacks fields, or is nested too deep.
 UNREADABLE = (ValueError, RecursionError)
@@ -56,14 +56,14 @@ def is_surely_not_started(error: Exception) -> bool:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether a read may be sent again."""
+    """Return whether a read may be sent again."""
     if isinstance(error, ApifyApiError):
         return error.status_code in (408, 429) or error.status_code >= 500
     return isinstance(error, impit.HTTPError)
 
 
 def describe(error: BaseException) -> str:
-    """For the log."""
+    """Return a text for the log."""
     if isinstance(error, ApifyApiError):
         return f"{error.status_code} {error.type}: {error.message}"
     return f"{type(error).__name__}: {error}"

@@ -31,18 +31,18 @@ from services.errors import (
 )
 from settings import Settings
 
-CALL_SECONDS = 15.0  # any single answer; the long poll is given this much beyond what it asks the vendor to wait
-START_SECONDS = 30.0  # starting may wait for a container
+CALL_SECONDS = 15.0  # for any single answer; the long poll gets this in addition to the wait that it requests
+START_SECONDS = 30.0  # a start may wait for a container
 POLL_SECONDS = 20.0  # one long poll; the vendor takes up to 60, intermediaries may cut idle connections sooner
-ABORT_SECONDS = 5.0  # best effort: the run ends at its own timeout soon after
+ABORT_SECONDS = 5.0  # best effort: the run's own timeout ends it soon after
 ATTEMPTS = 3  # of each call that may be repeated
 RETRY_SECONDS = 0.5  # doubled with each attempt
 MAX_DATASET_BYTES = 8 * 1024 * 1024  # a profile with its posts is 0.1–0.5 MB
-CLOSE_SECONDS = 10.0  # for unfinished starts when the server stops; the timeout ends runs that are cut off here
-ACCOUNT_SECONDS = 10.0  # for `on_started` to store the run's id; a run that cannot be accounted for is ended
-FOUND_RUNS = 30  # read to find a lost run: an instance has 16 at once, and ours is among the first since then
-ALIVE: list[Any] = ["READY", "RUNNING", "SUCCEEDED"]  # those that ended badly are not worth going on with
-SKEW = timedelta(seconds=5)  # between the vendor's clock and that of `since`
+CLOSE_SECONDS = 10.0  # for unfinished starts when the server stops; the vendor's timeout ends the remaining runs
+ACCOUNT_SECONDS = 10.0  # for `on_started` to store the run's id; a run whose id cannot be stored is aborted
+FOUND_RUNS = 30  # read to find a lost run: an instance has at most 16, and ours is among the first
+ALIVE: list[Any] = ["READY", "RUNNING", "SUCCEEDED"]  # a failed run cannot be continued
+SKEW = timedelta(seconds=5)  # difference allowed between the vendor's clock and the clock of `since`
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class ApifyActors:
             async with asyncio.timeout_at(deadline):
                 run = await asyncio.shield(start)
         except TimeoutError:
-            if start.done():  # `on_started` timed out, not we
+            if start.done():  # `on_started` timed out, not this scrape
                 raise
             self._in_background(self._abort_when_started(start))
             raise VendorTimeout(VENDOR, "the start was not answered in time") from None
@@ -246,7 +246,7 @@ class ApifyActors:
             await self.abort(run.id)
 
     def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task that outlives its caller, and that `close` waits for."""
+        """Start a task that continues after its caller ends, and that `close` waits for."""
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -262,14 +262,14 @@ def new_client(token: str, api_url: str) -> ApifyClientAsync:
 
 
 def is_same_input(stored: Any, ours: dict[str, Any]) -> bool:
-    """Compare without letter case. The vendor may have added defaults to the stored input."""
+    """Compare two inputs, ignoring letter case. The vendor may have added defaults to the stored one."""
     if not isinstance(stored, dict):
         return False
     return all(str(stored.get(key)).lower() == str(value).lower() for key, value in ours.items())
 
 
 def parse(body: bytes) -> Any:
-    """JSON, with lone surrogates too: a scraper that cuts a caption in the middle of an emoji writes them."""
+    """Parse JSON, lone surrogates included: a scraper writes one when it cuts a caption in the middle of an emoji."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

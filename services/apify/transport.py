@@ -1,6 +1,6 @@
-"""The SDK's own transport, with a bound on what it holds in memory and on how long a body may take.
+"""The SDK's transport, with a bound on the memory and the time that a response body takes.
 
-As it is, it reads any answer to its end, however large.
+Without the bounds, it reads responses of any size completely.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Fetch pictures of social networks for browsers, and nothing from other hosts (no server-side request forgery).
+"""Fetch pictures of social networks for browsers. Other hosts are refused, against server-side request forgery.
 
-The name is resolved once, all its addresses must be public, and the connection goes to one of those addresses, so
-a name that later resolves to a private address gains nothing. TLS verifies the certificate of the name.
+The name is resolved once, all its addresses must be public, and the connection goes to one of those addresses. So
+a name that later resolves to a private address gives no access to it. TLS verifies the certificate of the name.
 """
 
 import asyncio
@@ -24,30 +24,30 @@ from services.errors import UnreadableAnswer, VendorError, VendorTimeout, Vendor
 from services.files.images import SNIFF_BYTES, sniff
 from services.slots import Slots, SlotsEach
 
-MAX_URL_CHARS = 4096  # those of the networks carry long signatures, of up to about 1,000
+MAX_URL_CHARS = 4096  # addresses of the networks have long signatures, of up to about 1,000 characters
 MAX_BYTES = 10 * 1024 * 1024
 TOTAL_SECONDS = 10.0
 CONNECT_SECONDS = 3.0  # for each address, so that unreachable IPv6 leaves time for IPv4
 MAX_REDIRECTS = 3
-MAX_ADDRESSES = 4  # tried of those that a name has
+MAX_ADDRESSES = 4  # of a name that are tried
 MAX_HEADER_BYTES = 16 * 1024
-MAX_INTERIM_ANSWERS = 10  # of status 1xx, before the real one
+MAX_INTERIM_ANSWERS = 10  # responses of status 1xx before the final one
 READ_BYTES = 32 * 1024
-MAX_CHUNKS = 10_000  # of the body; each costs the loop time, and those of honest hosts are not under 1 KB
+MAX_CHUNKS = 10_000  # chunks of the body; each costs the event loop time, and normal hosts send at least 1 KB in each
 HTTPS_PORT = 443
 
 VENDOR = "image host"
 RELAYED_TYPES = {"image/jpeg", "image/png", "image/webp", "image/gif", "image/avif"}
 REDIRECTS = {301, 302, 303, 307, 308}
-# Resolving blocks a thread for as long as the DNS takes, so it has threads of its own.
+# Resolving blocks a thread until DNS answers, so it has its own threads.
 RESOLVER_THREADS = 4
 
-# Names as DNS has them. The last label starts with a letter: 2130706433, 0x7f.1 and 127.0.0.1 are addresses to some.
+# DNS names. The last label starts with a letter, because some resolvers read 2130706433 or 0x7f.1 as addresses.
 HOSTNAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
-URL_CHARACTERS = re.compile(r"[!-~]+")  # printable ASCII; URL parsers differ about all else
-# What `is_global` of Python 3.11 lets pass although it leads to the inside, or may: protocol assignments, 6to4 relays.
+URL_CHARACTERS = re.compile(r"[!-~]+")  # printable ASCII; URL parsers disagree about other characters
+# `is_global` of Python 3.11 accepts these, but they can lead to private hosts: protocol assignments, 6to4 relays.
 INNER_IPV4 = [IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24")]
-# Only 2000::/3 is handed out; in it Teredo and its neighbours, documentation, and 6to4, which wraps any IPv4 address.
+# Only 2000::/3 is assigned. Refused in it: Teredo and its neighbours, documentation, 6to4 (wraps any IPv4 address).
 OUTER_IPV6 = IPv6Network("2000::/3")
 INNER_IPV6 = [
     IPv6Network("2001::/23"),
@@ -70,12 +70,12 @@ class NotAnImage(VendorError):
     """The host answered, but not with an image that may be relayed (502)."""
 
     error = "This is not a picture"
-    message = "The address does not lead to a picture that can be shown."
+    message = "This address does not lead to a picture that can be shown. Please use another picture."
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteImage:
-    """An image that is being received: its type by content, its length in bytes if announced, and its chunks."""
+    """An image that is being received: its media type by content, its length in bytes if announced, and its chunks."""
 
     content_type: str
     length: int | None
@@ -93,7 +93,7 @@ class Target:
 
 
 class ImageProxy:
-    """`async with proxy.open(url, ip) as image:` and relay `image.chunks`; leaving it ends the connection.
+    """Use `async with proxy.open(url, ip) as image:` and relay `image.chunks`. Leaving the block ends the connection.
 
     `resolve`, `is_public`, `tls` and `port` are there for tests; the defaults are strict.
     """
@@ -115,7 +115,7 @@ class ImageProxy:
         self._port = port
         # A page of a browser asks for dozens at once; each holds a connection and some 200 KB.
         self._slots = Slots(running=32, waiting=256)
-        # A visitor who reads nothing holds what he has for TOTAL_SECONDS: of the above, no more than this.
+        # A visitor who reads nothing holds images for TOTAL_SECONDS, so each visitor gets at most this many.
         self._visitors = SlotsEach(running=8, waiting=64)
 
     def close(self) -> None:
@@ -127,8 +127,8 @@ class ImageProxy:
 
         `visitor` identifies the visitor, whose simultaneous images are bounded.
 
-        TOTAL_SECONDS cover everything until the block is left, the reading of a slow client included.
-        A VendorError in the middle of `chunks` means that the image is not whole: abort the response.
+        TOTAL_SECONDS bound everything until the block is left, including the reading by a slow client.
+        A VendorError during `chunks` means that the image is incomplete: abort the response.
         """
         target = self._check(url)
         try:
@@ -143,14 +143,14 @@ class ImageProxy:
             raise VendorTimeout(VENDOR, target.host) from None
 
     def _check(self, url: str) -> Target:
-        """The URL in its parts, if it is https, to a host of the list, without port and credentials."""
+        """Return the URL's parts. Raises UrlRefused unless it is https to a listed host, without port or user."""
         if len(url) > MAX_URL_CHARS or not URL_CHARACTERS.fullmatch(url) or "\\" in url:
-            raise UrlRefused("The picture's address is malformed.")
+            raise UrlRefused("The picture's address is malformed. Please check it.")
         try:
             parts = urlsplit(url)
             host = parts.hostname or ""
         except ValueError:
-            raise UrlRefused("The picture's address is malformed.") from None
+            raise UrlRefused("The picture's address is malformed. Please check it.") from None
         if parts.scheme != "https":
             raise UrlRefused("The picture's address must start with https://.")
         if parts.netloc.lower() not in (
@@ -158,9 +158,9 @@ class ImageProxy:
             f"{host}:",
             f"{host}:{HTTPS_PORT}",
         ):
-            raise UrlRefused("The picture's address must name a host, and neither a user nor a port.")
+            raise UrlRefused("The picture's address must contain a host, but no user and no port.")
         if not HOSTNAME.fullmatch(host) or not any(host == name or host.endswith(f".{name}") for name in self._hosts):
-            raise UrlRefused("Pictures are not relayed from this host.")
+            raise UrlRefused("Pictures of this host are not relayed. Please use an address of Instagram or TikTok.")
         query = f"?{parts.query}" if parts.query else ""
         return Target(host, (parts.path or "/") + query)
 
@@ -191,7 +191,7 @@ class ImageProxy:
         try:
             yield Exchange(reader, writer, target.host)
         finally:
-            writer.transport.abort()  # a host that does not read must not delay the close
+            writer.transport.abort()  # a host that does not read must not delay closing
 
     async def _addresses(self, host: str) -> list[Address]:
         try:
@@ -199,7 +199,7 @@ class ImageProxy:
         except OSError as error:
             raise VendorUnreachable(VENDOR, f"{host}: {error}") from None
         if not addresses or not all(self._is_public(address) for address in addresses):
-            raise UrlRefused("Pictures are not relayed from this host.")
+            raise UrlRefused("Pictures of this host are not relayed. Please use an address of Instagram or TikTok.")
         return addresses[:MAX_ADDRESSES]
 
     async def _connect_to_any(
@@ -225,7 +225,7 @@ class ImageProxy:
 
 
 class Exchange:
-    """One request and its answer on a connection of its own."""
+    """One request and its response on its own connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
         self._reader, self._writer, self._host = reader, writer, host
@@ -250,13 +250,13 @@ class Exchange:
         return response
 
     async def image(self, response: h11.Response) -> RemoteImage:
-        """The image in the answer; its first bytes have been read and decide what it is."""
+        """Return the image of the response. Its first bytes have been read, because they decide its media type."""
         if response.status_code != 200:
             raise VendorError(VENDOR, f"{self._host}: status {response.status_code}")
         if (header(response, b"content-encoding") or "identity").lower() != "identity":
             raise NotAnImage(VENDOR, f"{self._host}: compressed although not asked to")
         announced = header(response, b"content-length")
-        length = int(announced) if announced else None  # h11 has checked that it is a number
+        length = int(announced) if announced else None  # h11 has validated the number
         if length is not None and length > MAX_BYTES:
             raise NotAnImage(VENDOR, f"{self._host}: {length} bytes")
         body = self._body()
@@ -301,7 +301,7 @@ def header(response: h11.Response, name: bytes) -> str | None:
 
 
 def is_public_address(address: Address) -> bool:
-    """Whether the address is one of the open internet, and wraps none that is not."""
+    """Return whether the address is public, and contains no private IPv4 address."""
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast and not any(address in net for net in INNER_IPV4)
     return address in OUTER_IPV6 and not any(address in net for net in INNER_IPV6)

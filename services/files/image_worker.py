@@ -1,4 +1,4 @@
-"""Decode an uploaded picture and encode it again, so that only its pixels and frames remain.
+"""Decode an uploaded picture and encode it again, so that only pixels and frames remain.
 
 It runs as one process per picture, because a decoder cannot be interrupted. The process has limits of time and memory,
 does not block the server's event loop, and can be killed.
@@ -18,24 +18,24 @@ from typing import Any, NamedTuple
 from PIL import GifImagePlugin, Image, ImageCms, ImageOps
 
 MAX_SIDE = 2048  # pixels of the result
-# Pixels of the source, all frames together: the largest phone camera that stays under 10 MB makes 48 million.
+# Pixels of the source over all frames. The largest phone pictures under 10 MB have 48 million.
 MAX_PIXELS = 50_000_000
 MAX_FRAMES = 500
-# 50 million pixels of 4 bytes, twice, and what Python and the libraries map.
+# Twice 50 million pixels of 4 bytes, and the memory that Python and the libraries map.
 MAX_MEMORY_BYTES = 1024**3
-NICENESS = 5  # requests come first
+NICENESS = 5  # lower priority than requests
 
 JPEG_QUALITY = 85
 WEBP_QUALITY = 85
 WEBP_ANIMATION_METHOD = 2  # of 0-6; the default 4 takes twice as long for a few per cent
 JPEG_END = b"\xff\xd9"
-# A marker of a JPEG but those without a length (start, restarts); FF 00 and FF FF are no markers.
+# A JPEG marker that has a length (not start and restarts); FF 00 and FF FF are not markers.
 JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 GIF_BLOCKS = GIF_EXTENSION, GIF_IMAGE = b"!,"
 GIF_END = b";"
 
-# What would make the file a page or a program to somebody else: HTML is looked for anywhere, a PDF by its readers in
-# the first 1024 bytes, a zip (jar, docx) in the last 64 KiB. Each is too long to turn up in 10 MB by chance.
+# Content that makes the file also a page or a program. Readers look for HTML anywhere, for a PDF in
+# the first 1024 bytes, for a zip (jar, docx) in the last 64 KiB. Each is too long to occur in 10 MB by chance.
 FOREIGN = (b"<script", b"<iframe", b"<html>", b"<html ", b"<!doctype ", b"<svg xmlns", b"<?php ", b"<?php\n")
 ARCHIVES = (b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c")
 PDF_HEADER, PDF_REACH = b"%PDF-", 1024
@@ -55,7 +55,7 @@ class RedrawnPicture(NamedTuple):
 
 
 def redraw(data: bytes, kind: str) -> RedrawnPicture:
-    """The picture without metadata, upright, in sRGB, at most MAX_SIDE wide and high. Raises Refused."""
+    """Return the picture without metadata, upright, in sRGB, at most MAX_SIDE wide and high. Raises PictureRefused."""
     check_whole(data, kind)
     refuse_foreign(data)
     try:
@@ -64,16 +64,16 @@ def redraw(data: bytes, kind: str) -> RedrawnPicture:
     except PictureRefused:
         raise
     except (MemoryError, Image.DecompressionBombError):
-        raise PictureRefused("The picture is too large.") from None
-    except Exception as error:  # Pillow names no closed set of what a broken file makes it raise
-        raise PictureRefused("The picture is damaged.") from error
+        raise PictureRefused("The picture is too large. Please choose a smaller one.") from None
+    except Exception as error:  # Pillow documents no complete list of what it raises for a damaged file
+        raise PictureRefused("The picture is damaged. Please choose another one.") from error
     return RedrawnPicture(encode(frames, kind), frames[0].width, frames[0].height)
 
 
 def check_whole(data: bytes, kind: str) -> None:
-    """Follow the parts of the file to its end: a decoder may take a truncated file for a picture with fewer frames."""
+    """Follow the parts of the file to its end, because a decoder may read a truncated file as one with fewer frames."""
     if not REACHES_END[kind](data):
-        raise PictureRefused("The picture is damaged: its end is missing.")
+        raise PictureRefused("The picture is damaged: its end is missing. Please choose another one.")
 
 
 def jpeg_reaches_end(data: bytes) -> bool:
@@ -82,7 +82,7 @@ def jpeg_reaches_end(data: bytes) -> bool:
         at = marker.end()
         if marker[0] == JPEG_END:
             return True
-        at += int.from_bytes(data[at : at + 2], "big")  # over a thumbnail in EXIF data too, which has an end of its own
+        at += int.from_bytes(data[at : at + 2], "big")  # skips a thumbnail in EXIF data, which has its own end marker
     return False
 
 
@@ -112,7 +112,7 @@ def gif_reaches_end(data: bytes) -> bool:
 
 
 def colour_table_bytes(flags: bytes) -> int:
-    """How long the colour table is that the flags of a GIF or of one of its images announce."""
+    """Return the length of the colour table that the flags of a GIF or of one of its images announce."""
     return 6 << (flags[0] & 7) if flags and flags[0] & 0x80 else 0
 
 
@@ -120,7 +120,7 @@ REACHES_END = {"JPEG": jpeg_reaches_end, "PNG": png_reaches_end, "WEBP": webp_re
 
 
 def refuse_foreign(data: bytes) -> None:
-    """Redrawing would drop it, but a file that is two things at once was made to deceive."""
+    """Refuse a picture that is also of another kind. Encoding would drop that part, but such a file is an attack."""
     lower = data.lower()
     if (
         any(mark in lower for mark in FOREIGN)
@@ -128,11 +128,11 @@ def refuse_foreign(data: bytes) -> None:
         or PDF_HEADER in data[:PDF_REACH]
         or ZIP_DIRECTORY in data[-ZIP_REACH:]
     ):
-        raise PictureRefused("The file is a picture and something else at once.")
+        raise PictureRefused("The file is a picture and also of another kind. Please choose another one.")
 
 
 def read_frames(image: Image.Image) -> Iterator[Image.Image]:
-    """Each frame of a GIF or WebP, finished; of other formats the first picture alone."""
+    """Yield each frame of a GIF or WebP, finished; of other formats only the first picture."""
     animated = image.format in ("GIF", "WEBP")
     width, height = image.size
     for number in range(MAX_FRAMES + 1):
@@ -145,18 +145,18 @@ def read_frames(image: Image.Image) -> Iterator[Image.Image]:
                 f"The picture has more than {MAX_PIXELS // 10**6} million pixels or {MAX_FRAMES} frames."
             )
         if image.size != (width, height):
-            raise PictureRefused("The picture is damaged: a frame is larger than the picture.")
+            raise PictureRefused("The picture is damaged: a frame is too large. Please choose another one.")
         yield finish(image.copy() if animated else image)
         if not animated:
             return
 
 
 def finish(image: Image.Image) -> Image.Image:
-    """Upright, in sRGB, small enough, and with nothing attached but what the pixels and frames mean."""
+    """Return the frame upright, in sRGB, small enough, and without metadata."""
     if image.format in ("JPEG", "MPO"):
-        image.thumbnail((MAX_SIDE, MAX_SIDE))  # before anything loads it: its decoder can skip what is not needed
+        image.thumbnail((MAX_SIDE, MAX_SIDE))  # before it is loaded: its decoder can skip pixels that are not needed
     image = upright(image)
-    # A palette picture that fits keeps its palette: redrawn in full colour it would grow, or lose colours in a GIF.
+    # A palette picture that fits keeps its palette: in full colour it would be larger, or lose colours in a GIF.
     if image.mode != "P" or max(image.size) > MAX_SIDE:
         image = to_srgb(plain_mode(image))
         image.thumbnail((MAX_SIDE, MAX_SIDE))
@@ -168,12 +168,12 @@ def upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF that cannot be read says nothing about the orientation
+    except Exception:  # unreadable EXIF data gives no orientation
         return image
 
 
 def plain_mode(image: Image.Image) -> Image.Image:
-    """One of the modes L, RGB, RGBA and CMYK, which can be scaled and converted."""
+    """Convert to one of the modes L, RGB, RGBA and CMYK, which can be scaled and converted."""
     if image.mode.startswith(("I", "F")):  # 16 bits of grey
         return image.point(lambda value: value * (1 / 256)).convert("L")
     if image.has_transparency_data:
@@ -192,7 +192,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
             return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode) or image
         except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a profile that cannot be read is none
+            pass  # an unreadable profile counts as absent
     return image.convert(mode)
 
 
@@ -205,7 +205,7 @@ def encode(frames: list[Image.Image], kind: str) -> bytes:
         if "loop" in first.info:
             options["loop"] = first.info["loop"]
     if kind == "GIF" and any(frame.has_transparency_data for frame in frames):
-        options["disposal"] = 2  # frames are whole: the one before must not shine through
+        options["disposal"] = 2  # frames are complete: the previous one must not show through
     if kind == "JPEG":
         options["quality"] = JPEG_QUALITY
     if kind == "WEBP":
@@ -219,7 +219,7 @@ def limit_this_process(cpu_seconds: int) -> None:
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it has no business with files
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it needs no files
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

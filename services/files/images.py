@@ -20,13 +20,13 @@ PICTURE_MAX_BYTES = 5 * 1024 * 1024
 ATTACHMENT_MAX_BYTES = 10 * 1024 * 1024
 
 WORKER = Path(__file__).with_name("image_worker.py")
-# Two, so that one slow picture does not hold up the rest; the line is short, because each in it holds its file.
+# Two, so that one slow picture does not delay the others. The queue is short, because each entry holds its file.
 SLOTS = Slots(running=2, waiting=16)
-# The slowest honest picture (50 million pixels) takes about 4 s of a slow core.
+# The slowest normal picture (50 million pixels) takes about 4 s on a slow core.
 WORKER_CPU_SECONDS = 10
-WORKER_TIMEOUT_SECONDS = 30  # a crowded machine needs longer for the same work
-SNIFF_BYTES = 32  # of a file's beginning are enough for `sniff`
-PDF_END, PDF_END_REACH = b"%%EOF", 1024  # where readers look for it
+WORKER_TIMEOUT_SECONDS = 30  # a busy machine needs longer for the same work
+SNIFF_BYTES = 32  # at the beginning of a file, enough for `sniff`
+PDF_END, PDF_END_REACH = b"%%EOF", 1024  # readers look for it here
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class BadImage(BadRequest):
 
 
 class AcceptedFile(NamedTuple):
-    """What may be stored. `width` and `height` are in pixels, None for a PDF; `extension` has no dot."""
+    """A file that may be stored. `width` and `height` are in pixels, None for a PDF; `extension` has no dot."""
 
     data: bytes
     content_type: str
@@ -61,7 +61,7 @@ KINDS = {
 
 
 def sniff(head: bytes) -> str | None:
-    """The media type that the first SNIFF_BYTES say: JPEG, PNG, WebP, GIF, AVIF or PDF; None for all else."""
+    """Return the media type by the first SNIFF_BYTES: JPEG, PNG, WebP, GIF, AVIF or PDF; None for others."""
     if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -78,7 +78,7 @@ def sniff(head: bytes) -> str | None:
 
 
 async def accept_picture(data: bytes) -> AcceptedFile:
-    """A picture of a person or salon, redrawn. Raises UnsupportedMediaType, BadImage or Busy."""
+    """Return a picture of a person or salon, encoded again. Raises UnsupportedMediaType, BadImage or Busy."""
     content_type = sniff_whole(data)
     if content_type not in KINDS:
         raise UnsupportedMediaType("Please choose a JPEG, PNG, WebP or GIF picture.")
@@ -86,11 +86,11 @@ async def accept_picture(data: bytes) -> AcceptedFile:
 
 
 async def accept_attachment(data: bytes) -> AcceptedFile:
-    """A file of a chat message: a picture, redrawn, or a PDF. Raises UnsupportedMediaType, BadImage or Busy."""
+    """Return a file of a message: a PDF, or a picture, encoded again. Raises UnsupportedMediaType, BadImage or Busy."""
     content_type = sniff_whole(data)
     if content_type == "application/pdf":
         if PDF_END not in data[-PDF_END_REACH:]:
-            raise BadImage("The PDF is damaged: its end is missing.")
+            raise BadImage("The PDF is damaged: its end is missing. Please choose another one.")
         return AcceptedFile(data, content_type, "pdf")
     if content_type not in KINDS:
         raise UnsupportedMediaType("Please choose a JPEG, PNG, WebP or GIF picture, or a PDF.")
@@ -99,7 +99,7 @@ async def accept_attachment(data: bytes) -> AcceptedFile:
 
 def sniff_whole(data: bytes) -> str | None:
     if not data:
-        raise BadImage("The file is empty.")
+        raise BadImage("The file is empty. Please choose another one.")
     return sniff(data[:SNIFF_BYTES])
 
 
@@ -107,9 +107,9 @@ async def redraw(data: bytes, content_type: str) -> AcceptedFile:
     kind = KINDS[content_type]
     async with SLOTS.take():
         status, answer, errors = await run_worker(data, kind.pillow_name)
-    if status < 0:  # killed: by its own limits, or by what the file did to it
+    if status < 0:  # killed by its limits, or crashed by the file
         log.warning("image_worker_killed", signal=-status, size=len(data), kind=kind.pillow_name)
-        raise BadImage("The picture is too costly to draw.")
+        raise BadImage("The picture takes too long to process. Please choose a smaller one.")
     if status > 0:
         raise RuntimeError(f"The image worker failed with status {status}: {errors[-2000:].decode(errors='replace')}")
     header, _, picture = answer.partition(b"\n")
@@ -121,8 +121,8 @@ async def redraw(data: bytes, content_type: str) -> AcceptedFile:
 
 
 async def run_worker(data: bytes, pillow_name: str) -> tuple[int, bytes, bytes]:
-    """Exit status (negative: killed by that signal), standard output and standard error. Raises Busy."""
-    # Isolated (-I) from the environment and working folder; in a session of its own, so that Ctrl-C does not reach it.
+    """Return exit status (negative: killed by that signal), standard output and standard error. Raises Busy."""
+    # Isolated (-I) from the environment and working folder; in its own session, so that Ctrl-C does not end it.
     command = (sys.executable, "-I", str(WORKER), pillow_name, str(WORKER_CPU_SECONDS))
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
@@ -131,7 +131,7 @@ async def run_worker(data: bytes, pillow_name: str) -> tuple[int, bytes, bytes]:
     try:
         async with asyncio.timeout(WORKER_TIMEOUT_SECONDS):
             output, errors = await process.communicate(data)
-    except TimeoutError:  # within its limits, but the machine has no time for it
+    except TimeoutError:  # within its limits, but the machine is too busy
         raise Busy from None
     finally:
         with suppress(ProcessLookupError):  # it has ended

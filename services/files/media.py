@@ -1,4 +1,4 @@
-"""Where accepted files are kept: Cloudinary when it is configured, else the server's own disk. One interface."""
+"""Storage of accepted files, with one interface: Cloudinary if it is configured, else the server's own disk."""
 
 import asyncio
 import errno
@@ -44,23 +44,23 @@ MEDIA_TYPES = {
 ID = r"(?:influencer-profiles|salon-profiles|chat)/[0-9a-f]{32}"  # 128 random bits: a name cannot be guessed
 NAME = re.compile(rf"{ID}\.(?:{'|'.join(MEDIA_TYPES)})")
 
-FULL = (errno.ENOSPC, errno.EDQUOT)  # no room on the disk, or none within the quota
+FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk is full, or the quota is used up
 
 VENDOR = "Cloudinary"
 CLOUDINARY = ("cloudinary_cloud_name", "cloudinary_api_key", "cloudinary_api_secret")  # its settings
 CONNECT_SECONDS = 5
-READ_SECONDS = 20  # the SDK's own 60 s are longer than anybody waits
-CALL_SECONDS = 30  # all tries to connect, the upload and the answer
+READ_SECONDS = 20  # the SDK's default of 60 s is longer than a user waits
+CALL_SECONDS = 30  # for all attempts to connect, the upload and the answer
 THREADS = 4
 
 
 class StorageFull(DomainError):
-    """The disk has no room for the file; nothing of it is kept."""
+    """The disk is full; nothing of the file is kept."""
 
     status = 507
     code: ErrorCode = "STORAGE_FULL"
-    error = "The server has no room for more files"
-    message = "Nothing was stored. Please try again later."
+    error = "The server's storage is full"
+    message = "The server's storage is full, so nothing was stored. Please try again later."
 
 
 class MediaStore(Protocol):
@@ -68,13 +68,13 @@ class MediaStore(Protocol):
     server's own disk StorageFull."""
 
     async def save(self, folder: Folder, data: bytes, content_type: str, extension: str) -> str:
-        """The absolute URL of the new file, never used before."""
+        """Store the file and return its absolute URL, which was never used before."""
 
     async def delete(self, url: str | None) -> None:
         """Delete the file. Do nothing if it does not exist or is not stored here."""
 
     def path_of(self, name: str) -> Path | None:
-        """The file that `/media/{name}` means, if it is there. Blocks for a few system calls."""
+        """Return the path of the file `/media/{name}`, if it exists. Blocks for a few system calls."""
 
     def close(self) -> None:
         """Release the threads. A call that is running ends by its own timeouts."""
@@ -99,7 +99,7 @@ def media_from_settings(settings: Settings) -> MediaStore:
 def new_name(folder: Folder, extension: str) -> str:
     name = f"{folder}/{secrets.token_hex(16)}.{extension}"
     if not NAME.fullmatch(name):
-        raise ValueError(f"there is no place for {name}")
+        raise ValueError(f"{name} is not a valid file name")
     return name
 
 
@@ -135,7 +135,7 @@ class LocalMedia:
         if not NAME.fullmatch(name):
             return None
         path = self._root / name
-        # A link, of the file or of its folder, could lead out of the root.
+        # A symbolic link, of the file or its folder, could lead out of the root.
         return path if path.is_file() and path.resolve() == path else None
 
     async def _in_thread(self, act: Callable[[], None]) -> None:
@@ -143,7 +143,7 @@ class LocalMedia:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """The whole file or none, and still there after a power cut."""
+    """Write the complete file or nothing, so that it survives a power failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
     try:
@@ -169,12 +169,12 @@ def sync_folder(path: Path) -> None:
 
 
 class CloudinaryMedia:
-    """Files at Cloudinary; `local` still serves and forgets those of before it was configured."""
+    """Files at Cloudinary. `local` still serves and deletes files that were stored before Cloudinary was configured."""
 
     def __init__(self, settings: Settings, local: LocalMedia) -> None:
         assert settings.cloudinary_api_secret
         cloud, prefix = settings.cloudinary_cloud_name, settings.cloudinary_upload_prefix
-        # Given with each call, the SDK's global configuration is never asked.
+        # Passed with each call, so that the SDK never reads its global configuration.
         self._options: dict[str, Any] = {
             "cloud_name": cloud,
             "api_key": settings.cloudinary_api_key,
@@ -198,7 +198,7 @@ class CloudinaryMedia:
 
     async def save(self, folder: Folder, data: bytes, content_type: str, extension: str) -> str:
         file = new_name(folder, extension).removeprefix(f"{folder}/")
-        if extension == "pdf":  # as an image it would be converted; raw, it stays, its extension a part of its id
+        if extension == "pdf":  # Cloudinary converts images; a raw file stays, with its extension in its id
             kind = {"resource_type": "raw", "public_id": file}
         else:
             kind = {"resource_type": "image", "public_id": file.removesuffix(f".{extension}")}
@@ -216,7 +216,7 @@ class CloudinaryMedia:
                 raise UnreadableAnswer(VENDOR, f"destroy: {answer}")
 
     def asset_of(self, url: str) -> tuple[str, str] | None:
-        """Resource type and public id of a file that this store keeps under `url`."""
+        """Return resource type and public id of a file that this store keeps under `url`."""
         _, _, rest = url.partition("://")
         host, _, path = rest.partition("/")
         match = self._path.fullmatch(f"/{path}")
@@ -235,7 +235,7 @@ class CloudinaryMedia:
             raise VendorTimeout(VENDOR) from None
         except sdk.Error as error:
             raise translate(error) from error
-        except (TypeError, LookupError) as error:  # the SDK takes the shape of an answer for granted
+        except (TypeError, LookupError) as error:  # the SDK does not check the shape of an answer
             raise UnreadableAnswer(VENDOR, repr(error)) from error
         if not isinstance(answer, dict):
             raise UnreadableAnswer(VENDOR, repr(answer))
@@ -243,18 +243,18 @@ class CloudinaryMedia:
 
 
 def translate(error: sdk.Error) -> VendorError:
-    """What the SDK raised in one of our types; what failed below it is found in its context alone."""
+    """Return our error for what the SDK raised. Only its context contains the cause."""
     cause = error.__context__
     if isinstance(cause, urllib3.exceptions.MaxRetryError):
         cause = cause.reason
     kind: type[VendorError] = VendorError
-    if isinstance(cause, urllib3.exceptions.NewConnectionError):  # which is a TimeoutError to urllib3
+    if isinstance(cause, urllib3.exceptions.NewConnectionError):  # urllib3 counts it as a TimeoutError
         kind = VendorUnreachable
     elif isinstance(cause, urllib3.exceptions.TimeoutError):
         kind = VendorTimeout
     elif isinstance(cause, (urllib3.exceptions.HTTPError, OSError)):
         kind = VendorUnreachable
-    elif isinstance(cause, ValueError):  # JSON that is none
+    elif isinstance(cause, ValueError):  # invalid JSON
         kind = UnreadableAnswer
     elif isinstance(error, (sdk.AuthorizationRequired, sdk.NotAllowed)):
         kind = VendorRefused

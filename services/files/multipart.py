@@ -16,21 +16,21 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
 MAX_BOUNDARY_BYTES = 70  # RFC 2046, 5.1.1
-MAX_NAME_CHARS = 100  # of a field; the longest that any form here has is under 30
-MAX_FILENAME_CHARS = 255  # what file systems and the column take
+MAX_NAME_CHARS = 100  # of a field's name; the longest one of our forms is under 30
+MAX_FILENAME_CHARS = 255  # the bound of file systems and of the column
 MAX_SUFFIX_CHARS = 20  # a longer suffix is not a file type
-# Per part: python-multipart takes 8 headers of 4 KiB each; the rest is delimiters.
+# Per part: python-multipart accepts 8 headers of 4 KiB each; the rest is delimiters.
 MAX_PART_OVERHEAD = 64 * 1024
 DEFAULT_FILENAME = "file"
-PLAIN_ENCODINGS = {"", "7bit", "8bit", "binary"}  # RFC 7578, 4.7: others are deprecated
+PLAIN_ENCODINGS = {"", "7bit", "8bit", "binary"}  # RFC 7578, 4.7 deprecates others
 
 QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
 EXTENDED_FILENAME = re.compile(r";\s*filename\*\s*=\s*(utf-8|iso-8859-1)'[\w-]*'([^;\s]+)", re.IGNORECASE)
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # all but tab
-# Marks that turn the direction of writing make `gpj.exe` read as `exe.jpg`.
+# Marks that change the writing direction make `gpj.exe` look like `exe.jpg`.
 UNSAFE_IN_FILENAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
-# It logs a warning for every malformed body, which clients can send at will.
+# It logs a warning for every malformed body, so clients could fill the log.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
@@ -44,7 +44,7 @@ class Malformed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file as the client named and typed it; neither can be trusted. `filename` is a clean base name."""
+    """A file with the client's name and media type; neither can be trusted. `filename` is a clean base name."""
 
     filename: str
     content_type: str
@@ -106,7 +106,7 @@ class MultipartReader:
             self._check_room(chunk)
             self._parser.write(chunk)
         except FormParserError:
-            self._fault = Malformed("The form is not well-formed multipart/form-data.")
+            self._fault = Malformed("The form is not well-formed multipart/form-data. Please send it again.")
             self._raise_fault()
         except (Malformed, FormTooLarge) as fault:
             self._fault = fault
@@ -116,7 +116,7 @@ class MultipartReader:
         """Return the form. Raise Malformed if its closing boundary is missing."""
         self._raise_fault()
         if self._parser.state != MultipartState.END:
-            raise Malformed("The form ends before its closing boundary.")
+            raise Malformed("The form ends before its closing boundary. Please send it again.")
         return Form(dict(self._fields), dict(self._files))
 
     def _raise_fault(self) -> None:
@@ -127,11 +127,11 @@ class MultipartReader:
     def _check_room(self, chunk: bytes) -> None:
         self._room -= len(chunk)
         if self._room < 0:
-            raise FormTooLarge("The form is too large.")
-        # A boundary inside a part is against RFC 2046, and each costs the parser a slow walk: don't let it meet many.
+            raise FormTooLarge("The form is too large. Please send less.")
+        # RFC 2046 forbids a boundary inside a part, and the parser is slow on each, so their number is bounded.
         self._delimiters_left -= chunk.count(self._delimiter)
         if self._delimiters_left < 0:
-            raise Malformed("The form has too many parts.")
+            raise Malformed("The form has too many parts. Please send fewer.")
 
     def _begin_part(self) -> None:
         self._headers: dict[str, bytes] = {}
@@ -140,7 +140,7 @@ class MultipartReader:
         self._count("parts", self._max_parts)
 
     def _end_header(self) -> None:
-        name = self._header_name.decode("ascii").lower()  # the parser lets only RFC 7230 tokens through
+        name = self._header_name.decode("ascii").lower()  # the parser accepts only RFC 7230 tokens
         if name in self._headers or CONTROL.search(self._header_value):
             raise Malformed("A part of the form has a malformed header.")
         self._headers[name] = bytes(self._header_value)
@@ -152,7 +152,7 @@ class MultipartReader:
         self._content_type = self._headers.get("content-type", b"").decode("latin-1").strip().lower()
         encoding = self._headers.get("content-transfer-encoding", b"").decode("latin-1").strip().lower()
         if self._content_type.startswith("multipart/") or encoding not in PLAIN_ENCODINGS:
-            raise Malformed("Parts of the form must be plain: neither nested nor encoded.")
+            raise Malformed("Parts of the form must not be nested or encoded.")
         self._limit = self._max_field_bytes if self._filename is None else self._max_file_bytes
         self._content = BytesIO()
 
@@ -191,12 +191,12 @@ def read_boundary(content_type: str) -> bytes:
 
 
 def read_disposition(header: bytes) -> tuple[str, str | None]:
-    """The part's field name and, for a file, the name that the client gave it (maybe '')."""
+    """Return the part's field name and, for a file, the name from the client (perhaps '')."""
     disposition, options = parse_options_header(header.decode("latin-1"))
     name = decode(options.get(b"name", b""))
     if disposition != b"form-data" or not 0 < len(name) <= MAX_NAME_CHARS:
         raise Malformed("A part of the form has no name.")
-    # RFC 7578 forbids the extended spelling, but some HTTP libraries write it.
+    # RFC 7578 forbids the extended notation, but some HTTP libraries send it.
     extended = EXTENDED_FILENAME.search(QUOTED.sub('""', header.decode("latin-1")))
     if extended:
         return name, unquote(extended[2], encoding=extended[1], errors="replace")
@@ -206,12 +206,12 @@ def read_disposition(header: bytes) -> tuple[str, str | None]:
 
 
 def unescape(filename: str) -> str:
-    """Browsers write quotes and line ends in a file name as %22, %0D and %0A, and nothing else."""
+    """Decode %22, %0D and %0A, the only escapes that browsers write into a file name."""
     return filename.replace("%22", '"').replace("%0D", "").replace("%0A", "")
 
 
 def clean_filename(filename: str) -> str:
-    """The base name alone, without anything that could mislead a file system or a reader; at most 255 characters."""
+    """Return the base name without characters that could mislead a file system or a reader; at most 255 characters."""
     name = unicodedata.normalize("NFC", filename).replace("\\", "/").rpartition("/")[2]
     name = UNSAFE_IN_FILENAMES.sub("", name).strip(" .")
     if len(name) > MAX_FILENAME_CHARS:

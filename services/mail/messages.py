@@ -1,4 +1,4 @@
-"""What a mail is, how it becomes an RFC 5322 message, and how handing it over can fail."""
+"""A mail, its form as an RFC 5322 message, and the errors of sending it."""
 
 import re
 from datetime import UTC, datetime
@@ -11,17 +11,17 @@ import idna
 
 from services.mail.rendering import LONE_SURROGATES, one_line
 
-# RFC 5321, 4.5.3.1: no path is longer.
+# RFC 5321, 4.5.3.1: the longest path.
 ADDRESS_MAX = 254
 SUBJECT_MAX = 200
-# One plain mailbox, bare: whatever could end it, add a second one or start a header is not in it.
+# One bare mailbox, without characters that could end it, add a second one or start a header.
 MAILBOX = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff@<>()\[\],;:\\\"]+")
 MESSAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 BODY_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class MailError(Exception):
-    """A mail was not handed over. The text is fit for logs: no secret, no code, no body."""
+    """A mail was not sent. The text may be logged: it contains no secret, code or body."""
 
 
 class TemporaryMailError(MailError):
@@ -29,7 +29,7 @@ class TemporaryMailError(MailError):
 
 
 class PermanentMailError(MailError):
-    """This mail will never be taken: do not try again."""
+    """The mail server will never accept this mail: do not retry."""
 
 
 class Mail(NamedTuple):
@@ -45,12 +45,12 @@ def parse_recipient(text: str) -> Address:
     """Read a bare address; the domain becomes ASCII, as mail servers want it. Raises PermanentMailError."""
     local, at, domain = text.rpartition("@")
     if len(text) > ADDRESS_MAX or not (at and MAILBOX.fullmatch(local) and MAILBOX.fullmatch(domain)):
-        raise PermanentMailError("the recipient is no e-mail address")
+        raise PermanentMailError("the recipient is not an e-mail address")
     try:
         ascii_domain = domain if domain.isascii() else idna.encode(domain, uts46=True).decode()
         return Address(username=local, domain=ascii_domain)
     except ValueError:
-        raise PermanentMailError("the recipient is no e-mail address") from None
+        raise PermanentMailError("the recipient is not an e-mail address") from None
 
 
 def parse_from(text: str) -> Address:
@@ -75,7 +75,7 @@ def check_message_id(message_id: str) -> str:
 
 
 def clean_body(text: str) -> str:
-    """Text that can be encoded and printed: newlines and tabs stay, other control characters go."""
+    """Return text that can be encoded and printed: without control characters other than newlines and tabs."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     return LONE_SURROGATES.sub("\ufffd", BODY_CONTROLS.sub("", lines))
 
@@ -85,15 +85,15 @@ def clean_subject(text: str) -> str:
 
 
 def compose(mail: Mail, message_id: str, sender: Address) -> EmailMessage:
-    """The mail as a message with a text and an HTML part; repeated sends bear the same Message-ID."""
+    """Return the mail as a message with a text and an HTML part. Repeated sends have the same Message-ID."""
     message = EmailMessage(policy.SMTP)
     message["From"] = sender
     message["To"] = parse_recipient(mail.to)
     message["Subject"] = clean_subject(mail.subject)
     message["Message-ID"] = f"<{check_message_id(message_id)}@{sender.domain}>"
     message["Date"] = datetime.now(UTC)
-    message["Auto-Submitted"] = "auto-generated"  # out-of-office robots stay silent
-    # Base64 also for servers without 8BITMIME, and it keeps Japanese short.
+    message["Auto-Submitted"] = "auto-generated"  # prevents automatic out-of-office replies
+    # Base64 works with servers without 8BITMIME, and is short for Japanese.
     message.set_content(clean_body(mail.text), cte="base64")
     message.add_alternative(clean_body(mail.html), subtype="html", cte="base64")
     return message

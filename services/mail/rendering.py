@@ -2,7 +2,7 @@
 
 Parameters come from unverified users, and the address may belong to another person. So every
 parameter becomes one bounded line without control characters, HTML is escaped by the template engine,
-and a name cannot bring along a link.
+and a name cannot contain a link.
 """
 
 import re
@@ -14,16 +14,16 @@ from tornado.template import Loader
 Template = Literal["verify", "reset", "password_changed", "instagram_reminder"]
 
 FOLDER = Path(__file__).parent / "templates"
-# Longer than any honest value (a URL with a token is the longest); bounds what a user can send to others by mail.
+# Longer than any normal value (a URL with a token is the longest). Bounds what a user can send to others by mail.
 PARAM_MAX = 500
 NAME_MAX = 80
 UNKNOWN = "unknown"
 
 LINE_BREAKS_AND_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-# Overrides and isolates let a name turn around the text that follows it. Right-to-left letters need none of them.
+# Overrides and isolates let a name reverse the text after it. Right-to-left letters do not need them.
 BIDI_CONTROLS = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 LONE_SURROGATES = re.compile(r"[\ud800-\udfff]")
-# What mail programs would turn into a link: example.com, https://, me@example.com; also with full-width dots.
+# Mail programs make links of example.com, https:// and me@example.com, also with full-width dots.
 LINK_JOINTS = re.compile(r"(?<=\w)([.．。｡]|://|:)(?=\S)")
 
 
@@ -48,7 +48,7 @@ DECLARATIONS: dict[Template, Declaration] = {
 
 TEXTS = Loader(str(FOLDER), autoescape=None, whitespace="all")
 PAGES = Loader(str(FOLDER), autoescape="xhtml_escape")
-# Read and compiled at import, so that no mail waits for a file and a broken template shows at start.
+# Read and compiled at import, so that a broken template fails at start and no mail waits for a file.
 BODIES = {template: (TEXTS.load(f"{template}.txt"), PAGES.load(f"{template}.html")) for template in DECLARATIONS}
 
 
@@ -65,21 +65,21 @@ class Content(NamedTuple):
 
 
 def one_line(text: str, limit: int = PARAM_MAX) -> str:
-    """`text` as one line of at most `limit` characters that any header, terminal or page can show."""
+    """Return `text` as one line of at most `limit` characters that any header, terminal or page can show."""
     line = LONE_SURROGATES.sub("\ufffd", BIDI_CONTROLS.sub("", text))
     line = LINE_BREAKS_AND_CONTROLS.sub(" ", line).strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def unlinked(name: str) -> str:
-    """A person's name in which no mail program finds a link: `win at evil.com` reads `win at evil. com`."""
+    """Return a person's name without links for mail programs: `win at evil.com` becomes `win at evil. com`."""
     return LINK_JOINTS.sub(r"\1 ", one_line(name, NAME_MAX))
 
 
 def render(template: Template, params: dict[str, str]) -> Content:
-    """Write one mail. Raises TemplateError where a declared parameter is missing, blank or no text; ignores others."""
+    """Write one mail. Raises TemplateError if a declared parameter is missing, blank or not text; ignores others."""
     if template not in DECLARATIONS:
-        raise TemplateError(f"no mail is called {one_line(str(template), NAME_MAX)}")
+        raise TemplateError(f"there is no mail template {one_line(str(template), NAME_MAX)}")
     subject, declared, optional = DECLARATIONS[template]
     given = {key: one_line(params[key]) for key in declared | optional if isinstance(params.get(key), str)}
     faults = sorted(key for key in declared if not given.get(key))

@@ -66,14 +66,14 @@ __all__ = [
 
 SENDER_NEEDS = {"resend": "resend_api_key", "smtp": "email_host"}  # in the order in which they are chosen
 TLS_PORT = 465
-# One mail in all, whatever the other side does; a relay that scans mails takes seconds, not minutes.
+# One mail in total, however slow the server is. A relay that scans mails takes seconds, not minutes.
 SEND_TIMEOUT = 30.0
 REPLY_TIMEOUT = 15.0
-# The mail is handed over by then; a slow goodbye is not worth more.
+# The mail is delivered by then, so a slow QUIT is cut off.
 QUIT_TIMEOUT = 2.0
 REASON_MAX = 200
 ANSWER_MAX_BYTES = 64 * 1024
-# Development mails that are kept; older files are removed.
+# Number of development mails to keep; older files are deleted.
 KEPT_FILES = 500
 
 REFUSED_US = {
@@ -82,7 +82,7 @@ REFUSED_US = {
     HTTPStatus.NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED,
 }
-# Of a 422, which otherwise speaks of the mail.
+# A 422 with one of these names is our fault; others concern the mail.
 REFUSED_US_BY_NAME = {"invalid_from_address", "invalid_access"}
 TRY_LATER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
@@ -93,11 +93,11 @@ class Sender(Protocol):
     destination: str
 
     async def send(self, mail: Mail, message_id: str) -> None:
-        """Hand over, within bounded time. Raises TemporaryMailError or PermanentMailError."""
+        """Send within bounded time. Raises TemporaryMailError or PermanentMailError."""
 
 
 class SmtpSender:
-    """One connection a mail; encrypted from the start on port 465, else by STARTTLS where the server offers it."""
+    """Opens one connection per mail: encrypted from the start on port 465, else by STARTTLS if the server offers it."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class SmtpSender:
         self.sender = sender
         self.timeout = timeout
         use_tls = port == TLS_PORT if tls is None else tls
-        # A password is never sent in clear: an attacker on the network could hide the server's offer of STARTTLS.
+        # A password is never sent unencrypted: an attacker on the network could hide the server's offer of STARTTLS.
         must_encrypt = user is not None and not is_loopback(host)
         self.options: dict[str, Any] = {
             "hostname": host,
@@ -125,10 +125,10 @@ class SmtpSender:
             "use_tls": use_tls,
             "start_tls": False if use_tls else (True if must_encrypt else None),
             "tls_context": tls_context,
-            # A relay on this machine has a certificate for another name, or one that it made itself.
+            # A relay on this machine has a certificate for another name, or a self-signed one.
             "validate_certs": not is_loopback(host),
             "timeout": min(REPLY_TIMEOUT, timeout),
-            # Else the library asks DNS for this machine's name, before each mail.
+            # Otherwise the library asks DNS for this machine's name before each mail.
             "local_hostname": sender.domain,
         }
 
@@ -181,7 +181,7 @@ class ResendSender:
         self.timeout = timeout
 
     async def send(self, mail: Mail, message_id: str) -> None:
-        # Its own client: never behind scrapes in a shared queue, and with a bounded answer.
+        # Its own client, with bounded answers, so that mails do not wait behind scrapes in a shared queue.
         client = AsyncHTTPClient(force_instance=True, max_body_size=ANSWER_MAX_BYTES)
         try:
             async with asyncio.timeout(self.timeout):
@@ -194,7 +194,7 @@ class ResendSender:
         check_answer(answer)
 
     def request(self, mail: Mail, message_id: str) -> HTTPRequest:
-        # The same bytes at every try: Resend refuses a key that comes back with another body.
+        # The same bytes in every attempt: Resend refuses a repeated key with another body.
         body = {
             "from": str(self.sender),
             "to": [parse_recipient(mail.to).addr_spec],
@@ -213,8 +213,8 @@ class ResendSender:
             method="POST",
             headers=headers,
             body=orjson.dumps(body),
-            decompress_response=False,  # answers are small; damaged or endless gzip is not our concern
-            follow_redirects=False,  # the key and the code go to no other host
+            decompress_response=False,  # answers are small, and damaged or endless gzip is avoided
+            follow_redirects=False,  # a redirect would send the key and the code to another host
             connect_timeout=self.timeout,
             request_timeout=self.timeout,
         )
@@ -233,7 +233,7 @@ def check_answer(answer: HTTPResponse) -> None:
 
 
 def read_refusal(body: bytes) -> tuple[str, str]:
-    """Resend's `name` and `message`; a proxy in between may answer with anything."""
+    """Return Resend's `name` and `message`; a proxy in between may send any other answer."""
     try:
         refusal = orjson.loads(body)
         return str(refusal["name"]), str(refusal["message"])
@@ -245,13 +245,13 @@ class ConsoleSender:
     """For development: shows each mail on stdout and keeps it as a file that a mail program can open."""
 
     def __init__(self, folder: Path, sender: Address, *, show: bool = True, timeout: float = SEND_TIMEOUT) -> None:
-        """With `show` false only the file holds the text: codes do not belong in the log of a public server."""
+        """Without `show` only the file has the text, because the log of a public server must not contain codes."""
         self.destination = f"the console and {folder}" if show else str(folder)
         self.folder = folder
         self.sender = sender
         self.show = show
         self.timeout = timeout
-        # A paused terminal may block a write without end; it then blocks only this thread.
+        # A paused terminal may block a write forever; it then blocks only this thread.
         self.threads = ThreadPoolExecutor(1, thread_name_prefix="mail-console")
 
     async def send(self, mail: Mail, message_id: str) -> None:
@@ -275,7 +275,7 @@ class ConsoleSender:
 
 
 def write_file(folder: Path, message: EmailMessage, message_id: str) -> Path:
-    """Store the message whole or not at all, readable by its owner only."""
+    """Store the complete message or nothing, readable by its owner only."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{message_id}.eml"
     draft = path.with_suffix(".draft")
@@ -292,7 +292,7 @@ def write_file(folder: Path, message: EmailMessage, message_id: str) -> Path:
 
 
 def choose_sender(values: Mapping[str, Any]) -> str:
-    """Return EMAIL_SENDER; without it, what the other settings allow. `values` are settings by name."""
+    """Return EMAIL_SENDER; if it is not set, what the other settings allow. `values` are settings by name."""
     able = (sender for sender, setting in SENDER_NEEDS.items() if values.get(setting))
     return values.get("email_sender") or next(able, "console")
 

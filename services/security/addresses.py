@@ -1,4 +1,4 @@
-"""Client addresses: how proxies spell them, which proxies are believed, and the network that limits count."""
+"""Client addresses: how proxies write them, which proxies are trusted, and the network that limits count."""
 
 import hashlib
 import hmac
@@ -11,7 +11,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 MAPPED_BITS = 96  # ::ffff:0:0/96 is IPv4 written as IPv6
-IPV6_CLIENT_BITS = 64  # one line has a /64, so one client can use all of its addresses
+IPV6_CLIENT_BITS = 64  # an internet line has a /64, so one client can use all of its addresses
 
 
 def read_address(text: str) -> Address | None:
@@ -68,7 +68,7 @@ def is_within(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def network_of(address: str) -> str:
-    """Return what one client is counted by: the IPv4 address or the IPv6 /64."""
+    """Return the network by which a client is counted: the IPv4 address or the IPv6 /64 prefix."""
     parsed = read_address(address)
     if parsed is None:
         return address
@@ -78,16 +78,16 @@ def network_of(address: str) -> str:
 
 
 class NetworkHashes:
-    """Keyed hashes of networks, for rows that need to recognise a network without telling which it is."""
+    """Keyed hashes of networks, for rows that must recognise a network without revealing its address."""
 
     def __init__(self, settings: Settings) -> None:
         masters = [settings.encryption_key, *settings.encryption_keys_old]
-        # Nothing else is ever hashed with these keys.
+        # These keys hash only networks.
         self.keys = [
             hashlib.blake2b(b"network", key=decode_encryption_key(master.get_secret_value()), digest_size=32).digest()
             for master in masters
         ]
 
     def hashes(self, network: str) -> list[bytes]:
-        """Return the hash by the current key, which is to be stored, and those by the old keys."""
+        """Return the hash by the current key, which is to be stored, and the hashes by the old keys."""
         return [hmac.digest(key, network.encode(), "sha256") for key in self.keys]

@@ -1,8 +1,8 @@
 """AES-256-GCM envelopes for secrets that are stored and read again: OAuth tokens, queued mails.
 
 Envelope: version (1 byte) · key id (8) · nonce (12) · ciphertext and tag (16 longer than the UTF-8 text).
-Version, key id and the owner's identity are authenticated with it, so that an envelope copied to
-another row or column does not open there.
+Version, key id and the owner's identity are authenticated too. So an envelope that is copied to
+another row or column cannot be decrypted there.
 """
 
 import hashlib
@@ -34,11 +34,11 @@ def key_id(key: bytes) -> bytes:
 
 
 class UnknownKey(DecryptionFailed):
-    """Another instance or program may have the key, or the operator: the value itself may be sound."""
+    """The key is not configured. The value may be valid: another instance, program or the operator may have the key."""
 
 
 class Encryption:
-    """Encrypts with the current key; decrypts with the current one and every old one."""
+    """Encrypts with the current key; decrypts with the current and all old keys."""
 
     def __init__(self, current: bytes, old: Sequence[bytes] = ()) -> None:
         if any(len(key) != KEY_BYTES for key in (current, *old)):
@@ -74,7 +74,7 @@ class Encryption:
         return plaintext.decode()
 
     def needs_rotation(self, envelope: bytes) -> bool:
-        """Whether it was encrypted with anything but the current key."""
+        """Return whether it was encrypted with another key than the current one."""
         return bytes(envelope[:HEADER_BYTES]) != VERSION + self._current_id
 
 

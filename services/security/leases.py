@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from settings import Limit
 
-LEASED = "limit_general"  # the one limit that need not be exact
+LEASED = "limit_general"  # the only limit that may be inexact
 SHARE = 50  # a lease is one fiftieth of the limit
-MAX_LEASES = 20_000  # about 6 MB; who loses a lease has used at most 2 % more of the limit
+MAX_LEASES = 20_000  # about 6 MB; a dropped lease counts at most 2 % of the limit too much
 
 
 @dataclass(slots=True)
@@ -24,14 +24,14 @@ class Lease:
 
     @property
     def answer(self) -> tuple[int, int, int]:
-        """The state of the counter, as the scripts in Redis answer it."""
+        """Return the state of the counter in the form of the scripts in Redis."""
         return self.left + self.beyond, max(0, int((self.ends - time.monotonic()) * 1000)), 0
 
 
 class Leases:
     def __init__(self) -> None:
         self.held: OrderedDict[str, Lease] = OrderedDict()
-        self.asked: set[str] = set()  # counters whose next lease is on its way; as many as requests run
+        self.asked: set[str] = set()  # counters whose next lease was requested; at most one per running request
 
     def use(self, key: str, limit: Limit) -> Lease | None:
         """Count a hit on the lease of this counter, if there is one."""
@@ -42,8 +42,8 @@ class Leases:
         return lease
 
     def ask(self, key: str, limit: Limit) -> int:
-        """Return how many hits to take: a lease, or one while another request asks for the lease. A bucket gets none:
-        its hits come back one by one."""
+        """Return how many hits to take: a lease, or one while another request asks for it. A bucket has no lease:
+        its hits become free one by one."""
         if limit.burst or not key.endswith(LEASED) or key in self.asked:
             return 1
         size = limit.hits // SHARE

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from settings import Limit
 
-LOCAL_KEYS = 20_000  # about 4 MB; the least recently used counter is forgotten
+LOCAL_KEYS = 20_000  # about 4 MB; the least recently used counter is dropped
 
 
 class Measured(NamedTuple):
-    """A counter after some more hits; `answer` is what the scripts in Redis answer."""
+    """A counter after more hits; `answer` has the form of the scripts in Redis."""
 
     remaining: float
     value: float
@@ -66,7 +66,7 @@ class LocalAttempts:
 
     def __init__(self, failures: LocalCounters) -> None:
         self.failures = failures
-        self.in_flight: Counter[str] = Counter()  # key -> attempts; as many as requests run, each is released
+        self.in_flight: Counter[str] = Counter()  # key -> attempts; one per running request, each is released
         self.reserved: set[tuple[str, str]] = set()  # (attempt, key)
 
     def reserve(self, attempt: str, counted: Sequence[tuple[str, Limit]]) -> tuple[int, list[Any]]:
@@ -88,7 +88,7 @@ class LocalAttempts:
         return state, answer
 
     def release(self, attempt: str, counted: Sequence[tuple[str, Limit]]) -> None:
-        """Give back the places that an attempt has reserved here, if any."""
+        """Release the places that an attempt has reserved here, if any."""
         for key, _ in counted:
             if (attempt, key) in self.reserved:
                 self.reserved.discard((attempt, key))

@@ -9,7 +9,7 @@ from settings import Settings, decode_encryption_key
 
 class Otps:
     def __init__(self, settings: Settings) -> None:
-        # A purpose of its own for the key: nothing else is ever hashed with this one.
+        # Its own purpose for the key: this key hashes only codes.
         master = decode_encryption_key(settings.encryption_key.get_secret_value())
         self.key = hashlib.blake2b(b"otp", key=master, digest_size=32).digest()
 
@@ -20,5 +20,5 @@ class Otps:
         return hmac.digest(self.key, f"{email}:{purpose}:{code}".encode(), "sha256")
 
     def salt(self, email: str) -> bytes:
-        """The salt seed of an address: passwords of all its sign-ups can be compared in one run of bcrypt."""
+        """Return the salt seed of an address, so that one run of bcrypt compares the passwords of all its sign-ups."""
         return hmac.digest(self.key, f"{email}:SALT".encode(), "sha256")

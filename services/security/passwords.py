@@ -1,4 +1,4 @@
-"""Password hashes by bcrypt, in threads of their own, so that the event loop never waits for them."""
+"""Password hashes by bcrypt, in separate threads, so that the event loop never waits for them."""
 
 import hmac
 import time
@@ -11,9 +11,9 @@ from services.metrics import BCRYPT_REFUSED
 from services.security.turns import TooBusy, Turns
 
 MIN_BYTES = 8
-MAX_BYTES = 72  # bcrypt reads no further
-THREADS = 2  # bcrypt takes a core for as long as it runs
-WAIT_SECONDS = 2  # what waits longer is refused: the client had better come back
+MAX_BYTES = 72  # bcrypt ignores further bytes
+THREADS = 2  # bcrypt uses a whole core while it runs
+WAIT_SECONDS = 2  # work that would wait longer is refused, and the client retries
 COMMON_COUNT = 10_000
 
 COMMON = frozenset(FREQUENCY_LISTS["passwords"][:COMMON_COUNT])
@@ -23,7 +23,7 @@ class Passwords:
     def __init__(self, cost: int) -> None:
         self.cost = cost
         began = time.monotonic()
-        # Compared if there is no account, so that its absence takes as long as a wrong password.
+        # Compared if there is no account, so that a missing account takes as long as a wrong password.
         self.nobody = bcrypt.hashpw(b"nobody", bcrypt.gensalt(cost)).decode()
         self.turns = Turns("bcrypt", THREADS, WAIT_SECONDS, work_seconds=time.monotonic() - began)
 
@@ -54,7 +54,7 @@ class Passwords:
     async def find(self, password: str, hashes: Sequence[str]) -> str | None:
         """Return the one of `hashes`, which have one salt, that matches this password. bcrypt runs once for any
         number of hashes, so the time reveals nothing. Raises TooBusy."""
-        # A longer password was never accepted; its first 72 bytes must not pass for it.
+        # A longer password was never accepted; its first 72 bytes alone must not match.
         given, fits = password.encode()[:MAX_BYTES], len(password.encode()) <= MAX_BYTES
         salt = hashes[0] if hashes else self.nobody
         hashed = await self._bcrypt(given, salt.encode(), urgent=True)
@@ -70,7 +70,7 @@ class Passwords:
 
 
 def weakness(password: str, email: str) -> str | None:
-    """Why this password is not accepted, as a sentence, or None."""
+    """Return a sentence that says why this password is not accepted, or None."""
     if not MIN_BYTES <= len(password.encode()) <= MAX_BYTES:
         return f"Password must be {MIN_BYTES} to {MAX_BYTES} bytes long; a Japanese character has 3 bytes"
     if password.strip().lower() == email.strip().lower():

@@ -1,11 +1,11 @@
-"""Rate limits shared by all instances: one atomic round trip to Redis, and a per-instance limit while Redis is away.
+"""Rate limits shared by all instances: one atomic round trip to Redis, and per-instance limits without Redis.
 
-A limit without burst lets `hits` through in a window of `period` seconds that starts with the first hit. One with
-burst is a bucket: `burst` hits may come at once, `hits / period` a second over time.
+A limit without burst allows `hits` in a window of `period` seconds that starts with the first hit. One with
+burst is a bucket: it allows `burst` hits at once, and `hits / period` per second over time.
 
 Where only failures count (sign-in), an attempt reserves its place before it is checked and settles it afterwards. While
-those in flight might use up the allowance, further attempts wait for them: so many guesses at once gain nothing, and
-many right passwords at once are all accepted.
+the attempts in flight might use up the limit, further attempts wait for them. So parallel guesses gain nothing, and
+parallel right passwords are all accepted.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from services.security.local_limits import LocalAttempts, LocalCounters
 from services.security.rate_limit_scripts import RESERVE, SETTLE, TAKE
 from settings import Limit
 
-REST_SECONDS = 2.0  # after a failure Redis is left alone this long, so that an outage costs few requests a wait
-WAIT_SECONDS = 2  # an attempt waits this long for those in flight; a password takes 0.3 s to check
-LEASE_SECONDS = 30  # an attempt whose instance has died holds its place this long; no attempt takes longer
+REST_SECONDS = 2.0  # pause after a failure of Redis, so that few requests wait during an outage
+WAIT_SECONDS = 2  # how long an attempt waits for those in flight; checking a password takes 0.3 s
+LEASE_SECONDS = 30  # how long the attempt of a dead instance keeps its place; longer than any attempt takes
 POLL_SECONDS = 0.02
-POLLS_PER_SECOND = 1000  # of all waiting attempts of an instance together; a poll takes 0.08 ms
+POLLS_PER_SECOND = 1000  # polls of all waiting attempts of an instance together; a poll takes 0.08 ms
 MAX_WAITING = 1000  # so each waiting attempt asks at least once a second
 
 GRANTED, REFUSED, CROWDED = 1, 0, 2  # the states that RESERVE answers
 
 
 class Claim(NamedTuple):
-    """One counter to take a hit from. `owner` is who is counted, `name` what is."""
+    """One counter to take a hit from. `owner` is the user or network that is counted, `name` the kind of hit."""
 
     owner: str
     name: str
@@ -84,7 +84,7 @@ class Reservation(NamedTuple):
 
 class RateLimits:
     def __init__(self, redis: Any, redis_seconds: float) -> None:
-        """`redis_seconds`: when Redis takes longer than that, a request is better counted here."""
+        """After `redis_seconds` without an answer of Redis, a request is counted on this instance."""
         self.redis = redis
         self.redis_seconds = redis_seconds
         self.local = LocalCounters()
@@ -95,7 +95,7 @@ class RateLimits:
         self.waiting = 0  # attempts that wait for others in flight
 
     async def take(self, claims: Sequence[Claim]) -> list[Verdict]:
-        """Count a hit on every claim, or on none if one is exhausted; a verdict for each that is not off, in order.
+        """Count a hit on every claim, or on none if one is exhausted. Return verdicts of those that are on, in order.
 
         All claims must have one owner."""
         counted = in_force(claims)
@@ -113,13 +113,13 @@ class RateLimits:
         return verdicts
 
     async def give_back(self, claims: Sequence[Claim]) -> None:
-        """Undo one hit, because what it was counted for did not happen."""
+        """Undo one hit whose action did not happen."""
         counted = in_force(claims)
         if counted:
             await self._count(counted, [-1] * len(counted))
 
     async def reserve(self, claims: Sequence[Claim]) -> Reservation:
-        """Reserve a place for an attempt that may fail; wait up to WAIT_SECONDS while those in flight hold all places.
+        """Reserve a place for an attempt that may fail. Wait up to WAIT_SECONDS while those in flight hold all places.
 
         A granted reservation must be settled. State CROWDED: they were still in flight at the end."""
         attempt, groups = uuid4().hex, by_owner(claims)
@@ -138,7 +138,7 @@ class RateLimits:
                 self.waiting -= 1
 
     async def settle(self, reservation: Reservation, *, failed: bool) -> None:
-        """Give the place back, and count the attempt if it failed."""
+        """Release the place, and count the attempt if it failed."""
         for counted in reservation.groups:
             keys, arguments = attempt_script(counted, reservation.id, int(failed))
             self.local_attempts.release(reservation.id, counted)
@@ -146,7 +146,7 @@ class RateLimits:
                 self.local.add(counted)
 
     async def _reserve(self, attempt: str, groups: Sequence[Sequence[Counted]]) -> tuple[int, list[Verdict]]:
-        """Reserve a place with every owner, or with none."""
+        """Reserve a place for every owner, or for none."""
         verdicts: list[Verdict] = []
         for number, counted in enumerate(groups):
             keys, arguments = attempt_script(counted, attempt, LEASE_SECONDS)
@@ -178,7 +178,7 @@ class RateLimits:
         return answer or self.local.count(counted, min(hits[0], 1))
 
     async def _ask(self, script: str, keys: Sequence[str], arguments: Sequence[float | str]) -> Any:
-        """Run a script in Redis. Returns None while Redis is away."""
+        """Run a script in Redis. Returns None while Redis is unavailable."""
         if time.monotonic() < self.rest_until:
             return None
         try:
@@ -188,13 +188,13 @@ class RateLimits:
             self.rest_until = time.monotonic() + REST_SECONDS
             self.outage.begin(error)
             return None
-        if time.monotonic() >= self.rest_until:  # else one that was asked later has failed
+        if time.monotonic() >= self.rest_until:  # otherwise a later request has failed
             self.outage.end()
         return answer
 
 
 def count_refusals(claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> None:
-    """Count what was refused by limit. A claim's name may go on, after a colon, with an e-mail or network."""
+    """Count the refusals of each limit. A claim's name may have an e-mail or network after a colon."""
     for claim, verdict in zip([claim for claim in claims if claim.limit], verdicts, strict=False):
         if not verdict.allowed:
             REFUSALS.labels(claim.name.partition(":")[0].removeprefix("limit_")).inc()

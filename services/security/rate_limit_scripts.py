@@ -5,7 +5,7 @@ burst (0: window) of each limit. Each limit is answered by {remaining, milliseco
 milliseconds until the next hit is allowed}.
 """
 
-# Measure a counter with `take` more hits. Nothing is written: `keep` does that.
+# Measure a counter with `take` more hits. Only `keep` writes it.
 MEASURE = """
 local now = redis.call('TIME')
 now = tonumber(now[1]) + tonumber(now[2]) / 1e6
@@ -66,7 +66,7 @@ return {allowed, answer}
 )
 
 # ARGV[1]: the attempt's id; ARGV[2]: seconds until an attempt whose instance has died is forgotten. KEYS are pairs: the
-# first counts failures, the second holds the attempts in flight. Answers {state, limits}; the states are 1: the attempt
+# first counts failures, the second holds the attempts in flight. Answers {state, limits}. The states are 1: the attempt
 # has its place, 0: the failures alone exhaust a limit, 2: the attempts in flight may exhaust one.
 RESERVE = (
     MEASURE

@@ -17,11 +17,11 @@ Kind = Literal["access", "refresh"]
 
 
 class TokenError(Exception):
-    """The token is absent, stale or of the other kind."""
+    """The token is malformed, outdated or of the other kind."""
 
 
 class TokenForged(TokenError):
-    """It is a JWT that none of our secrets has signed."""
+    """It is a JWT that was not signed with any of our secrets."""
 
 
 class TokenExpired(TokenError):
@@ -48,7 +48,7 @@ class Tokens:
         self._access_claims = lru_cache(REMEMBERED)(self._read_access)
 
     def access(self, user_id: str, role: str, session_id: str, seconds: int | None = None) -> str:
-        """Return an access token that is good for `seconds`, else for as long as the settings say."""
+        """Return an access token that is valid for `seconds`, by default for the time in the settings."""
         claims = {"userId": user_id, "role": role, "sid": session_id}
         return self._sign("access", claims, self.access_secret, seconds or self.access_seconds)
 
@@ -58,7 +58,7 @@ class Tokens:
         return self._sign("refresh", claims, self.refresh_secret, seconds or self.refresh_seconds)
 
     def read_access(self, token: str) -> AccessClaims:
-        claims = self._access_claims(token)  # a token that is refused is not remembered
+        claims = self._access_claims(token)  # a refused token is not cached
         if claims.expires_at <= time.time():
             raise TokenExpired
         return claims
@@ -88,7 +88,7 @@ class Tokens:
             )
             expired = (
                 int(claims["exp"]) <= time.time()
-            )  # PyJWT's leeway is for `iat` and `nbf`, but lengthens `exp` too
+            )  # PyJWT's leeway is needed for `iat` and `nbf`, but also extends `exp`
         except jwt.ExpiredSignatureError:
             raise TokenExpired from None
         except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
@@ -102,7 +102,7 @@ class Tokens:
         return claims
 
     def _is_ours(self, token: str) -> bool:
-        """Return whether one of our secrets has signed it: an access token in the place of a refresh token is a mistake
+        """Return whether one of our secrets signed it. An access token in place of a refresh token is a mistake
         of the client, not a guess."""
         for secret in (self.access_secret, self.refresh_secret):
             with suppress(jwt.InvalidTokenError):

@@ -1,4 +1,4 @@
-"""Threads for costly work, with a bound on the time that it waits; urgent work goes first."""
+"""Threads for expensive work, with a bound on its waiting time; urgent work runs first."""
 
 import asyncio
 import threading
@@ -14,18 +14,18 @@ from db.errors import DomainError
 
 Result = TypeVar("Result")
 
-SMOOTHING = 8  # the estimate follows about this many of the latest pieces of work
+SMOOTHING = 8  # the estimate is an average of about this many latest pieces of work
 
 
 class TooBusy(DomainError):
-    """The work would not begin in reasonable time."""
+    """The work would not begin within the allowed time."""
 
     status = 503
     code: ErrorCode = "BUSY"
     error = "The server is busy; please try again in a moment"
 
     def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "2"})  # by then, what waits now has begun or was refused
+        super().__init__(headers={"Retry-After": "2"})  # by then, the work that waits now has begun or was refused
 
 
 class Piece:
@@ -46,10 +46,10 @@ class Piece:
 class Turns:
     """`threads` pieces of work run at once; each begins within `wait_seconds` or is refused.
 
-    The threads take the next piece themselves, because a busy event loop would let them wait."""
+    The threads take the next piece directly, because a busy event loop would delay them."""
 
     def __init__(self, name: str, threads: int, wait_seconds: float, work_seconds: float) -> None:
-        """`work_seconds`: how long a piece of work takes, until the first ones have been measured."""
+        """`work_seconds` is the estimated time of a piece of work until the first ones have been measured."""
         self.count = threads
         self.wait_seconds = wait_seconds
         self.work_seconds = work_seconds
@@ -71,7 +71,7 @@ class Turns:
         except asyncio.CancelledError:
             self._withdraw(piece)
             raise
-        if self._withdraw(piece):  # the estimate was too low, or urgent work went first
+        if self._withdraw(piece):  # the estimate was too low, or urgent work ran first
             raise TooBusy
         value: Result = await result
         return value
@@ -97,7 +97,7 @@ class Turns:
             self.changed.notify()
 
     def _withdraw(self, piece: Piece) -> bool:
-        """Return whether the piece had not begun, and never will."""
+        """Remove the piece. Return whether it had not begun."""
         if not piece.future.cancel():
             return False
         with self.changed:
@@ -107,7 +107,7 @@ class Turns:
         return True
 
     def _next(self) -> Piece | None:
-        """Wait for the next piece; None once closed."""
+        """Wait for the next piece and return it; None once closed."""
         with self.changed:
             self.changed.wait_for(lambda: self.urgent or self.others or self.closed)
             line = self.urgent or self.others

@@ -47,7 +47,7 @@ class InstagramPost(VendorPost):
     def to_metadata(self) -> dict[str, Any]:
         return {
             "id": self.id,
-            "type": self.type,  # in Instagram's own words: the web client looks for "Sidecar"
+            "type": self.type,  # in Instagram's own terms, because the web client searches for "Sidecar"
             "caption": self.caption or "",
             "likesCount": self.likes_count or 0,
             "commentsCount": self.comments_count,

@@ -14,7 +14,7 @@ def new_code() -> str:
 
 
 def shows_code(biography: str | None, code: str) -> bool:
-    """Whether the code stands in the bio: in whatever capitals and width, but not as a part of a longer word."""
+    """Return whether the bio contains the code in any letter case and width, but not as a part of a longer word."""
     text = unicodedata.normalize("NFKC", biography or "").casefold()
     wanted = code.casefold()
     start = text.find(wanted)

@@ -1,4 +1,4 @@
-"""What we keep of a public profile, whichever platform and vendor it came from."""
+"""The data that we keep of a public profile of any platform and vendor."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ from services.social.vendor_fields import Bio, Caption, Count, Identifier, Link,
 Platform = Literal["INSTAGRAM", "TIKTOK"]
 COUNTS = ("followers_count", "following_count", "posts_count", "engagement_rate")  # of a profile
 USERNAMES = {"INSTAGRAM": r"[A-Za-z0-9._]{1,30}", "TIKTOK": r"[A-Za-z0-9._]{2,24}"}
-MAX_POSTS = 24  # two pages of a grid; more neither sharpens the averages nor is shown
+MAX_POSTS = 24  # two pages of a grid; more posts are not shown and hardly change the averages
 MAX_HASHTAGS = 60  # of one post; the platforms allow 30
 TOP_HASHTAGS = 10
 # Letters, digits and _ of every script. A tag may follow a word without a space, as is usual in Japanese,
@@ -32,7 +32,7 @@ class Post(BaseModel):
     url: Link = None
     media_url: Link = None
     likes_count: Count = 0
-    likes_hidden: bool = False  # then the count is 0 and belongs to no mean
+    likes_hidden: bool = False  # then the count is 0 and is left out of averages
     comments_count: Count = 0
     shares_count: Count = 0
     views_count: Count = 0
@@ -43,7 +43,7 @@ class Post(BaseModel):
 class SocialProfile(BaseModel):
     """`username` as the platform spells it, without @; `engagement_rate` in percent; `metadata` for the web client.
 
-    Numbers that the platform does not give are None: the stored values stay.
+    Numbers that the platform does not give are None; the stored values then stay.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -69,7 +69,7 @@ NAMES: dict[Platform, str] = {"INSTAGRAM": "Instagram", "TIKTOK": "TikTok"}
 
 
 def read_username(platform: Platform, text: str) -> str:
-    """A handle as people type it, `@` and all; ValueError if the platform can have no such handle."""
+    """Return the username of a handle as people type it, perhaps with `@`. Raises ValueError if it cannot exist."""
     username = re.sub(r"^[@＠]", "", text.strip())
     if not re.fullmatch(USERNAMES[platform], username):
         raise ValueError(f"is not a valid {NAMES[platform]} username")
@@ -77,22 +77,22 @@ def read_username(platform: Platform, text: str) -> str:
 
 
 def same_username(one: str, other: str) -> bool:
-    """Handles are the same whatever their capitals, on both platforms."""
+    """Return whether two handles are the same; both platforms ignore letter case."""
     return one.lower() == other.lower()
 
 
 def hashtags(caption: str | None) -> list[str]:
-    """The hashtags of a caption, without `#`, in order, each once whatever its capitals."""
+    """Return the hashtags of a caption without `#`, in order, each once in any letter case."""
     text = WEB_ADDRESS.sub(" ", unicodedata.normalize("NFC", caption or ""))
     tags: dict[str, str] = {}
     for tag in HASHTAG.findall(text):
-        if not tag.isdigit():  # neither platform takes #1 for a tag
+        if not tag.isdigit():  # on both platforms, #1 is not a tag
             tags.setdefault(tag.casefold(), tag)
     return list(tags.values())[:MAX_HASHTAGS]
 
 
 def engagement(posts: Sequence[Post], followers: int) -> float:
-    """Mean of likes, comments and shares over the posts, in percent of the followers; 0 without followers.
+    """Return the mean of likes, comments and shares per post, in percent of the followers; 0 without followers.
 
     Posts whose likes are hidden are left out.
     """
@@ -109,21 +109,21 @@ def average(counts: Iterable[int]) -> float:
 
 
 def top_hashtags(posts: Sequence[Post]) -> list[str]:
-    """The most used ones, the most recent spelling of each."""
+    """Return the most used hashtags, each in its most recent spelling."""
     uses = Counter(tag.casefold() for post in posts for tag in post.hashtags)
     spelling = {tag.casefold(): tag for post in reversed(posts) for tag in reversed(post.hashtags)}
     return [spelling[tag] for tag, _ in uses.most_common(TOP_HASHTAGS)]
 
 
 def describe(biography: str | None, is_verified: bool, posts: Sequence[Post]) -> dict[str, Any]:
-    """The metadata keys that both platforms share."""
+    """Return the metadata that both platforms share."""
     return {
         "bio": biography or "",
         "isVerified": is_verified,
         "averageLikes": average(post.likes_count for post in posts if not post.likes_hidden),
         "averageComments": average(post.comments_count for post in posts),
         "averageShares": average(post.shares_count for post in posts),
-        # Pictures have no views; they are not posts with zero views.
+        # Pictures have no views and are left out, instead of counting zero views.
         "averageViews": average(post.views_count for post in posts if post.media_type in ("VIDEO", "REEL")),
         "topHashtags": top_hashtags(posts),
     }

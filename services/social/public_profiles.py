@@ -1,4 +1,4 @@
-"""Public profiles by scraping: what Instagram and TikTok have in common."""
+"""Public profiles by scraping: the code that Instagram and TikTok share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from services.errors import (
 )
 from services.social.profiles import Platform, SocialProfile
 
-# Actors put what went wrong into the dataset, in one of these fields, and call the run a success.
+# Actors write failures into the dataset, in one of these fields, and report the run as a success.
 ERROR_FIELDS = ("error", "errorCode", "errorDescription", "note")
 NOT_FOUND = ("not_found", "not found", "notfound", "not exist", "n't exist", "no_items", "no such")
 RESTRICTED = ("restricted_page", "restricted profile", "restricted access", "restricted_profile", "age-restricted")
@@ -44,7 +44,7 @@ class PublicProfiles(ABC):
         return self.visible(items, username)
 
     async def resume(self, run_id: str, username: str) -> SocialProfile:
-        """The result of a run started before: starts none."""
+        """Return the result of a run that was started before; start none."""
         return self.visible(await self.actors.resume(run_id, self.max_items), username)
 
     def visible(self, items: Sequence[Any], username: str) -> SocialProfile:
@@ -55,15 +55,15 @@ class PublicProfiles(ABC):
 
     @abstractmethod
     def run_input(self, username: str) -> dict[str, Any]:
-        """What the actor is to be started with."""
+        """Return the input for the actor."""
 
     @abstractmethod
     def read(self, items: Sequence[Any], username: str) -> SocialProfile:
-        """The profile among the items of a dataset."""
+        """Return the profile among the items of a dataset."""
 
 
 def explain_missing(vendor: str, items: Sequence[Any], username: str, others: bool) -> VendorError:
-    """Why none of the items is the profile that was asked for; `others`: they are other people's profiles."""
+    """Return why no item is the requested profile; `others` is whether they are other people's profiles."""
     objects = [item for item in items if isinstance(item, dict)]
     complaint = next(filter(None, map(complaint_of, objects)), "")
     if any(is_restricted(item) for item in objects):
@@ -72,7 +72,7 @@ def explain_missing(vendor: str, items: Sequence[Any], username: str, others: bo
         return ProfileNotFound(vendor, f"the dataset is about others than {username}")
     if not complaint:
         return UnreadableAnswer(vendor, f"no profile in the dataset of {username}")
-    # `no_items` stands for an absent profile and for a blocked scraper alike; the latter lists its failed requests.
+    # `no_items` means a missing profile or a blocked scraper; the latter lists its failed requests.
     blocked = any(item.get("requestErrorMessages") for item in objects)
     if not blocked and any(sign in complaint.lower() for sign in PRIVATE):
         return ProfilePrivate(vendor, complaint)
@@ -86,8 +86,8 @@ def complaint_of(item: dict[str, Any]) -> str:
 
 
 def is_restricted(item: dict[str, Any]) -> bool:
-    """Whether the platform hides the profile from people who are not signed in, by its audience's age or country."""
-    if item.get("requestErrorMessages"):  # the scraper was blocked, and has seen nothing of the profile
+    """Return whether the platform hides the profile from people who are not signed in, by its age or country limits."""
+    if item.get("requestErrorMessages"):  # the scraper was blocked and read nothing of the profile
         return False
     said = any(sign in complaint_of(item).lower() for sign in RESTRICTED)
     return said or item.get("isRestrictedProfile") is True or bool(item.get("restrictionReason"))

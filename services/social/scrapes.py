@@ -37,10 +37,10 @@ log = structlog.get_logger()
 
 LEASE_SECONDS = 20.0  # how long the next caller waits after an instance has died
 LOOK_SECONDS = 0.5  # how often an instance reads the row of another instance's run
-GRACE_SECONDS = 15.0  # beyond a scrape's own bound, for the database and for ending a run
-RUNNING = 16  # scrapes of one instance at once, its nightly sync included
-WAITING = 64  # a second's worth of the busiest hour; one more is asked to come back
-# Results for every caller; other failures may pass.
+GRACE_SECONDS = 15.0  # added to a scrape's own bound, for the database and for ending a run
+RUNNING = 16  # scrapes of one instance at once, including its nightly sync
+WAITING = 64  # one second's requests of the busiest hour; one more is refused, to retry later
+# These failures are results for every caller; others may be temporary.
 DEFINITE_NAMES = [kind.__name__ for kind in (ProfileNotFound, EmptyDataset, ProfilePrivate, ProfileRestricted)]
 # The vendor was unreachable while the run continued.
 PASSING = (VendorUnreachable, VendorRateLimited)
@@ -54,7 +54,7 @@ class Fetched(NamedTuple):
 
     @property
     def age(self) -> int:
-        """Seconds since it was fetched."""
+        """Return the seconds since it was fetched."""
         return max(0, round((datetime.now(UTC) - self.finished_at).total_seconds()))
 
 
@@ -109,7 +109,7 @@ class Scrapes:
             return await asyncio.shield(flight)
         except asyncio.CancelledError:
             if flight.cancelled():  # the instance stops, not the caller
-                raise VendorUnavailable("apify", "this instance stops") from None
+                raise VendorUnavailable("apify", "this instance is stopping") from None
             raise
 
     async def close(self) -> None:
@@ -123,7 +123,7 @@ class Scrapes:
     def _forget(self, key: tuple[Any, ...], flight: asyncio.Task[Fetched]) -> None:
         self.flights.pop(key, None)
         if not flight.cancelled():
-            flight.exception()  # retrieved here, because the caller may have disconnected
+            flight.exception()  # marked as retrieved here, because the caller may have disconnected
 
     async def _run_shared(
         self, platform: Platform, username: str, max_age: float, max_no_age: float, requested_by: str | None
@@ -138,7 +138,7 @@ class Scrapes:
                     try:
                         return await self._carry_through(run, platform, username) if run.ours else await self._wait(run)
                     except RunLost:
-                        continue  # to the one who has it now
+                        continue  # to the instance that has it now
         except TimeoutError:
             raise VendorTimeout("apify", f"no profile of {username} within {self.timeout:g} s") from None
 
@@ -181,7 +181,7 @@ class Scrapes:
             keeper.cancel()
 
     async def _renew(self, run: StoredRun) -> None:
-        """Wait, then renew the lease. A run that another instance has taken over stays theirs."""
+        """Wait, then renew the lease. A run that another instance has taken over stays with it."""
         await asyncio.sleep(LEASE_SECONDS / 4)
         await self.runs.renew(run, LEASE_SECONDS)
 
@@ -194,7 +194,7 @@ class Scrapes:
                 raise RunLost("apify", "its row is gone")
             run, left_alone = shown
             if run.state == "RUNNING" and left_alone:
-                raise RunLost("apify", "left alone by another instance")
+                raise RunLost("apify", "abandoned by another instance")
         return read_result(run)
 
 

@@ -1,6 +1,6 @@
-"""Field types for what vendors send: lenient about spelling and shape, strict about what may get through.
+"""Field types for vendors' data: lenient about spelling and shape, strict about the values that they return.
 
-Nothing that these let through can upset PostgreSQL (NUL, lone surrogates), JSON numbers, or a link in a page.
+No value breaks PostgreSQL (NUL, lone surrogates), the range of JSON numbers, or a link in a page.
 """
 
 import math
@@ -10,29 +10,29 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
-MAX_COUNT = 2**53 - 1  # the largest whole number that JSON carries everywhere
+MAX_COUNT = 2**53 - 1  # the largest whole number that all JSON parsers read exactly
 MAX_LINK_CHARS = 2048
 UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
-# Newline and tab are the only control characters that a text needs.
+# Texts need no control characters except newline and tab.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-MAX_UNIX_SECONDS = 10**11  # beyond it a number of milliseconds is meant
+MAX_UNIX_SECONDS = 10**11  # a larger number means milliseconds
 
 
 def read_count(value: Any) -> int:
-    """Whole numbers, `"1,204"`, `"1.2M"`; null and what is negative count as 0."""
+    """Read a whole number, `"1,204"` or `"1.2M"`; null and negative values count as 0."""
     if value is None or isinstance(value, bool):
         return 0
     if isinstance(value, str):
         match = re.fullmatch(r"(-?\d{1,15}(?:\.\d{1,6})?)([kmb]?)", value.strip().replace(",", "").lower())
         if match is None:
-            raise ValueError("is no count")
+            raise ValueError("is not a count")
         value = float(match[1]) * UNITS[match[2]] if match[2] or "." in match[1] else int(match[1])
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError("is no count")
+            raise ValueError("is not a count")
         value = round(value)
     if not isinstance(value, int):
-        raise ValueError("is no count")
+        raise ValueError("is not a count")
     return min(max(value, 0), MAX_COUNT)
 
 
@@ -44,7 +44,7 @@ def read_visible_count(value: Any) -> int | None:
 
 
 def read_moment(value: Any) -> datetime | None:
-    """ISO 8601 or Unix time, in seconds or milliseconds; None for anything else, as posts go without a date."""
+    """Read ISO 8601 or Unix time in seconds or milliseconds; None for anything else, because posts may lack a date."""
     if isinstance(value, datetime):
         return value
     try:
@@ -60,7 +60,7 @@ def read_moment(value: Any) -> datetime | None:
 
 
 def read_link(value: Any) -> str | None:
-    """Web addresses only: a `javascript:` link must never reach a page."""
+    """Accept web addresses only: a `javascript:` link must never reach a page."""
     if isinstance(value, str) and len(value) <= MAX_LINK_CHARS and re.fullmatch(r"https?://[!-~]+", value.strip()):
         return value.strip()
     return None
@@ -89,9 +89,9 @@ MediaType = Literal["IMAGE", "VIDEO", "CAROUSEL", "REEL", "STORY"]
 
 
 class VendorModel(BaseModel):
-    """Reads an object of a vendor's: unknown keys are ignored, null and '' count as absent.
+    """An object from a vendor: unknown keys are ignored, null and '' count as absent.
 
-    So the next spelling of an `AliasChoices` is taken when the first one is there but empty.
+    So if the first spelling of an `AliasChoices` is present but empty, the next one is read.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)

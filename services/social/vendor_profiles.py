@@ -1,4 +1,4 @@
-"""Profiles and posts as vendors send them: one set of fields, read from whatever each vendor calls them."""
+"""Profiles and posts as vendors send them: one set of fields, read under each vendor's names."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,7 +22,7 @@ from services.social.vendor_fields import (
 
 
 def spelt(**names: str) -> ConfigDict:
-    """What a vendor calls our fields: one or several names, the first of which that is there and not empty counts."""
+    """Map our fields to a vendor's names: one or several, of which the first that is present and not empty counts."""
     return ConfigDict(
         alias_generator=AliasGenerator(validation_alias=lambda field: AliasChoices(*names.get(field, field).split()))
     )
@@ -47,7 +47,7 @@ class VendorPost(VendorModel):
         raise NotImplementedError
 
     def to_metadata(self) -> dict[str, Any]:
-        """As the web client reads it, in words that differ by platform."""
+        """Return the metadata that the web client reads, in names that differ by platform."""
         raise NotImplementedError
 
     def to_post(self) -> Post:
@@ -70,7 +70,7 @@ class VendorPost(VendorModel):
 class VendorProfile(VendorModel):
     platform: ClassVar[Platform]
     address: ClassVar[str]  # of a profile, with its username at {}
-    metadata_key: ClassVar[str]  # where the web client looks for the posts
+    metadata_key: ClassVar[str]  # where the web client reads the posts
 
     id: Name = None
     username: Identifier
@@ -109,7 +109,7 @@ P = TypeVar("P", bound=VendorPost)
 
 
 def readable_posts(model: type[P], items: Sequence[Any], limit: int) -> list[P]:
-    """The posts that can be read, each id once: one broken post must not cost the whole profile."""
+    """Return the posts that can be read, each id once. One broken post must not fail the whole profile."""
     posts: dict[str, P] = {}
     for item in items[:limit]:
         with suppress(ValidationError):

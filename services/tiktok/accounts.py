@@ -1,6 +1,6 @@
-"""Accounts connected with TikTok: their encrypted tokens, and what those allow us to read.
+"""Accounts connected with TikTok: their encrypted tokens, and the data that these allow us to read.
 
-A refresh token works once, so one caller at a time refreshes an account's tokens, over all instances: a claim
+A refresh token works once, so over all instances only one caller at a time refreshes an account's tokens. A claim
 in the database ensures that (db/queries/social/tiktok_tokens.py).
 """
 
@@ -17,7 +17,7 @@ from services.social.profiles import SocialProfile
 from services.tiktok.oauth import VENDOR, GrantedTokens, TikTokOAuth
 from services.tiktok.profiles import read_own_profile
 
-CLOSE_SECONDS = 10.0  # for tokens on their way when the server stops
+CLOSE_SECONDS = 10.0  # for tokens that are being refreshed when the server stops
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ class RefreshUnderWay(Conflict):
 
 
 def identity(account_id: str, column: str) -> str:
-    """Return the identity that an envelope is encrypted for: it opens in its own row and column only."""
+    """Return the identity of an envelope, which can be decrypted in its own row and column only."""
     return f"social_media_accounts:{account_id}:{column}"
 
 
@@ -41,7 +41,7 @@ class TikTokAccounts:
         self._renewals: set[asyncio.Task[str]] = set()
 
     def seal(self, account_id: str, tokens: GrantedTokens) -> SealedTokens:
-        """For the row of this account."""
+        """Encrypt for the row of this account."""
         return SealedTokens(
             self.encryption.encrypt(tokens.access_token, identity(account_id, "access_token")),
             self.encryption.encrypt(tokens.refresh_token, identity(account_id, "refresh_token")),
@@ -96,7 +96,7 @@ class TikTokAccounts:
             await self.stored.let_go(account_id)
             raise
         if not stored:
-            # Disconnected meanwhile: the new grant must end too.
+            # The account was disconnected meanwhile, so the new grant must end too.
             await self.discard(tokens)
             raise NeedsReconnect(VENDOR, "disconnected while its tokens were refreshed")
         return tokens.access_token
@@ -128,7 +128,7 @@ class TikTokAccounts:
                 await self.oauth.revoke(tokens.access_token)
 
     async def discard(self, tokens: GrantedTokens) -> None:
-        """Revoke a grant that cannot be used; best effort."""
+        """Revoke a grant that cannot be used. Best effort."""
         try:
             await self.oauth.revoke(tokens.access_token)
         except VendorError as error:

@@ -1,7 +1,7 @@
-"""TikTok Login Kit v2: a person lets us read their own numbers. Tokens, profile and videos over TikTok's API.
+"""TikTok Login Kit v2: tokens, profile and videos of a person who consents, over TikTok's API.
 
-Two kinds of answer: token calls are flat (`access_token …` or `error, error_description`), data calls are
-`{data, error: {code}}`, where `error` is always there and its code is `ok` when all is well.
+There are two kinds of answers. Those of token calls are flat (`access_token …` or `error, error_description`); those of
+data calls are `{data, error: {code}}`, where `error` is always present and its code is `ok` on success.
 """
 
 import base64
@@ -46,12 +46,12 @@ VIDEO_FIELDS = (
 DESKTOP_HOSTS = {"localhost", "127.0.0.1"}
 CALLBACK_PATH = "/api/v1/social-media/tiktok/oauth/callback"
 PAGE_SIZE = 20  # TikTok's maximum
-MAX_PAGES = 3  # enough for MAX_POSTS even if pages come back short of videos that were deleted
+MAX_PAGES = 3  # enough for MAX_POSTS even if deleted videos make pages shorter
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
 MAX_ANSWER_BYTES = 1024 * 1024  # twenty videos with captions are about 40 KB
-MAX_CALLS = 20  # at once, of one process; more wait, for ANSWER_SECONDS at most
-MAX_RETRY_AFTER = 3600.0  # seconds; a vendor may not park us for longer than our own back-off would
+MAX_CALLS = 20  # calls of one process at once; others wait, for ANSWER_SECONDS at most
+MAX_RETRY_AFTER = 3600.0  # seconds; a vendor cannot delay us longer than our own back-off
 
 # RFC 6749 error codes of the token endpoint that mean "ask the person again", not "fix the settings".
 GRANT_IS_GONE = {"invalid_grant", "access_denied"}
@@ -59,7 +59,7 @@ SCOPE_IS_MISSING = {"scope_not_authorized", "scope_permission_missed"}
 
 
 class GrantedTokens(BaseModel):
-    """What TikTok grants. The tokens are kept out of `repr`, so that no log line can show them."""
+    """The tokens and scopes that TikTok grants. `repr` omits the tokens, so that no log line can show them."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -81,7 +81,7 @@ class GrantedTokens(BaseModel):
 
     @property
     def missing_scopes(self) -> frozenset[str]:
-        """Of those we ask for, the ones that the person has unticked."""
+        """Return the requested scopes that the person has not granted."""
         return frozenset(SCOPES.split(",")) - frozenset(self.scope.split(","))
 
 
@@ -101,7 +101,7 @@ def new_pkce_pair(redirect_uri: str) -> PkcePair:
 
 
 class TikTokOAuth:
-    """Raises NeedsReconnect where only the person can help, VendorRefused where our settings are at fault."""
+    """Raises NeedsReconnect if the person must connect again, VendorRefused if our settings are wrong."""
 
     def __init__(
         self, client_key: str | None, client_secret: str | None, redirect_uri: str, auth_url: str, api_url: str
@@ -128,7 +128,7 @@ class TikTokOAuth:
         return bool(self._client_key and self._client_secret)
 
     def authorize_url(self, state: str, code_challenge: str) -> str:
-        """Where to send the person; TikTok sends them back to `redirect_uri` with `code` and `state`."""
+        """Return the address for the consent. TikTok redirects back to `redirect_uri` with `code` and `state`."""
         query = {
             "client_key": self._credentials()["client_key"],
             "scope": SCOPES,
@@ -141,15 +141,15 @@ class TikTokOAuth:
         return f"{self._auth_url.rstrip('/')}/?{urlencode(query)}"
 
     async def exchange(self, code: str, verifier: str) -> GrantedTokens:
-        """The tokens for the code of a callback; a code works once."""
+        """Return the tokens for the code of a callback; a code works once."""
         return await self._tokens(
             grant_type="authorization_code", code=code, redirect_uri=self.redirect_uri, code_verifier=verifier
         )
 
     async def refresh(self, refresh_token: str) -> GrantedTokens:
-        """New tokens; store both, as the refresh token may be a new one too.
+        """Return new tokens. Store both, because the refresh token may be a new one too.
 
-        Never repeated from here: if the answer was lost, the old refresh token may already be spent.
+        Never retried here: if the answer was lost, the old refresh token may already be used up.
         """
         return await self._tokens(grant_type="refresh_token", refresh_token=refresh_token)
 
@@ -158,7 +158,7 @@ class TikTokOAuth:
         await self._token_call("/v2/oauth/revoke/", {"token": access_token})
 
     async def user_info(self, access_token: str) -> dict[str, Any]:
-        """The person's own profile, in TikTok's field names; see `services.tiktok.profiles.read_own_profile`."""
+        """Return the person's own profile, in TikTok's field names; see `services.tiktok.profiles.read_own_profile`."""
         data = await self._data_call("GET", f"/v2/user/info/?{urlencode({'fields': USER_FIELDS})}", access_token)
         user = data.get("user")
         if not isinstance(user, dict):
@@ -166,7 +166,7 @@ class TikTokOAuth:
         return user
 
     async def videos(self, access_token: str, limit: int = MAX_POSTS) -> list[dict[str, Any]]:
-        """The person's newest public videos, at most `limit`, in TikTok's field names."""
+        """Return the person's newest public videos, at most `limit`, in TikTok's field names."""
         path = f"/v2/video/list/?{urlencode({'fields': VIDEO_FIELDS})}"
         found: list[dict[str, Any]] = []
         cursor: int | None = None
@@ -190,7 +190,7 @@ class TikTokOAuth:
 
     @cached_property
     def _http(self) -> SimpleAsyncHTTPClient:
-        # Made on first use: it belongs to the event loop that is running then.
+        # Created on first use, because it belongs to the event loop that runs then.
         return SimpleAsyncHTTPClient(
             force_instance=True,
             max_clients=MAX_CALLS,
@@ -249,8 +249,8 @@ class TikTokOAuth:
     async def _fetch(self, request: HTTPRequest) -> HTTPResponse:
         request.connect_timeout = CONNECT_SECONDS
         request.request_timeout = ANSWER_SECONDS
-        request.follow_redirects = False  # a redirect would carry the secret elsewhere
-        request.decompress_response = False  # so that MAX_ANSWER_BYTES bounds what we hold, not what travels
+        request.follow_redirects = False  # a redirect would send the secret to another host
+        request.decompress_response = False  # so that MAX_ANSWER_BYTES bounds the memory, not the compressed size
         try:
             with vendor_call(VENDOR) as call:
                 response = await self._http.fetch(request, raise_error=False)
@@ -277,7 +277,7 @@ def read_object(response: HTTPResponse) -> dict[str, Any]:
 
 
 def raise_for_code(path: str, status: int, error: Any) -> None:
-    """The error of a data call: `{code: 'ok'}` when all is well."""
+    """Raise the error of a data call. `{code: 'ok'}` means success."""
     code = str(error["code"]) if isinstance(error, dict) and "code" in error else ""
     if code == "ok" or (not error and status < 400):
         return

@@ -1,4 +1,4 @@
-"""The `state` of a sign-in at TikTok: a signed name of the row that knows the rest, bound to user and session."""
+"""The `state` of a sign-in at TikTok: the signed id of a row with user, session and PKCE verifier."""
 
 import hashlib
 import hmac
@@ -31,13 +31,13 @@ class OAuthState(NamedTuple):
 
 
 def verifier_identity(state_id: str) -> str:
-    """What the envelope of the PKCE verifier is bound to."""
+    """Return the identity that the envelope of the PKCE verifier is bound to."""
     return f"oauth_states:{state_id}:verifier"
 
 
 class OAuthStates:
     def __init__(self, settings: Settings) -> None:
-        # A key of its own: no access token is a state, and no state an access token.
+        # Its own key, so that neither a state nor an access token is accepted in place of the other.
         self.key = hmac.digest(settings.jwt_access_secret.get_secret_value().encode(), LABEL, hashlib.sha256)
 
     def sign(self, state: OAuthState) -> str:

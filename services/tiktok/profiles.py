@@ -85,7 +85,7 @@ class TikTokUser(VendorProfile):
 
 
 class TikTokProfiles(PublicProfiles):
-    """The dataset is a list of videos, each with its author; the profile is the author's."""
+    """The dataset is a list of videos, each with its author. The profile is that of the author."""
 
     platform = "TIKTOK"
     max_items = MAX_POSTS
@@ -122,6 +122,6 @@ def read_user(vendor: str, user: Any, videos: Sequence[Any]) -> SocialProfile:
 
 
 def author_of(item: dict[str, Any]) -> dict[str, Any]:
-    """Who made the video; empty where the item does not say."""
+    """Return the author of the video; empty if the item has none."""
     author = item.get("authorMeta")
     return author if isinstance(author, dict) and author.get("name") else {}

@@ -44,12 +44,12 @@ async def test_a_subject_adds_no_header_and_no_recipient(hostile):
     + ["a" * 250 + "@b.com", "a@xn--\u2066.jp", "=?utf-8?q?a=0ABcc=3Ax?=@b .com"],
 )
 async def test_what_is_no_address_is_sent_nowhere(to, tmp_path):
-    with pytest.raises(PermanentMailError, match="no e-mail address"):
+    with pytest.raises(PermanentMailError, match="not an e-mail address"):
         await ConsoleSender(tmp_path, FROM).send(MAIL._replace(to=to), "id")
-    with pytest.raises(PermanentMailError, match="no e-mail address"):
+    with pytest.raises(PermanentMailError, match="not an e-mail address"):
         await smtp(free_port()).send(MAIL._replace(to=to), "id")
     async with Resend() as resend:
-        with pytest.raises(PermanentMailError, match="no e-mail address"):
+        with pytest.raises(PermanentMailError, match="not an e-mail address"):
             await ResendSender(resend.url, API_KEY, FROM).send(MAIL._replace(to=to), "id")
     assert (resend.requests, list(tmp_path.iterdir())) == ([], [])
 

@@ -49,7 +49,7 @@ def test_every_missing_parameter_is_named_and_no_value():
 
 
 def test_an_unknown_mail_is_refused():
-    with pytest.raises(TemplateError, match="no mail is called"):
+    with pytest.raises(TemplateError, match="there is no mail template"):
         render("../../etc/passwd", VERIFY)
 
 
