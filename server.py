@@ -5,7 +5,7 @@ import sys
 from services.logs import complain, configure_logs, default_format, start_logs, text_or_json, write_out
 
 if __name__ == "__main__":
-    start_logs()  # before all other imports: what they warn about has the format of all other lines
+    start_logs()  # before all other imports, so that their warnings have the format of all other lines
 
 import asyncio
 import errno
@@ -47,12 +47,12 @@ log = structlog.get_logger()
 
 MAX_BODY_BYTES = 16 * 1024 * 1024  # the largest upload is 10 MiB; each endpoint has its own, lower bound
 MAX_HEADER_BYTES = 96 * 1024  # above what nginx passes on: 4 × 16 KiB, a few headers of its own, 1 KiB
-IDLE_SECONDS = 75.0  # keep-alive; above nginx' own, so that it never meets a closing connection
+IDLE_SECONDS = 75.0  # keep-alive; above nginx's own, so that nginx never uses a closing connection
 BODY_SECONDS = 60.0
 NOTICE_SECONDS = 1.0  # between “not ready” and no new connections: how long a load balancer needs to notice
-PROXY_IDLE_SECONDS = 5.0  # above the proxy's own keep-alive to us (deploy/nginx.conf: 4 s), so that it closes, not we
-REQUESTS_SECONDS = 20.0  # requests and commands that run may end within this, once a stop was asked for
-STOP_SECONDS = 40.0  # for all of it; below what systemd and compose allow before they kill
+PROXY_IDLE_SECONDS = 5.0  # above the proxy's keep-alive to us (deploy/nginx.conf: 4 s), so that the proxy closes first
+REQUESTS_SECONDS = 20.0  # running requests and commands may finish within this time after a stop was requested
+STOP_SECONDS = 40.0  # for the whole stop; below the time after which systemd and compose kill
 
 
 class CannotListen(Exception):
@@ -64,8 +64,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
         return bind_sockets(port, host)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise CannotListen(f"Port {port} is taken; choose another one with PORT=…") from None
-        raise CannotListen(f"HOST and PORT cannot be listened on: {reason_of(error)}. Choose others.") from None
+            raise CannotListen(f"Port {port} is in use; choose another one with PORT=…") from None
+        raise CannotListen(f"The server cannot listen on HOST and PORT: {reason_of(error)}. Choose others.") from None
 
 
 class Instance:
@@ -79,7 +79,7 @@ class Instance:
     async def start(self) -> None:
         """Start all parts. A start that fails closes those that it has started, in reverse order, as `stop` does."""
         async with AsyncExitStack() as stack:
-            listening = listen(self.settings.host, self.settings.port)  # first: a port that is taken ends the start
+            listening = listen(self.settings.host, self.settings.port)  # first, because a port in use ends the start
             for sock in listening:
                 stack.callback(sock.close)
             self.port = listening[0].getsockname()[1]
@@ -175,14 +175,14 @@ async def serve(settings: Settings, urls: ServerUrls, embedded: bool) -> None:
             if settings.production or settings.trusted_proxies:
                 await instance.stop(NOTICE_SECONDS, PROXY_IDLE_SECONDS)
             else:
-                await instance.stop()  # no proxy needs time to notice
+                await instance.stop()  # no proxy must notice the stop first
         log.info("stopped")
     except TimeoutError:
         log.error("stopped at the deadline")
 
 
 def find_servers(settings: Settings, packaged: EmbeddedServers) -> ServerUrls:
-    """What the settings name; the packaged ones for what they leave out."""
+    """Return the servers in the settings, and packaged ones for those that the settings leave out."""
     if settings.database_url and settings.redis_url:
         return ServerUrls(settings.database_url.get_secret_value(), settings.redis_url.get_secret_value())
     urls = packaged.start()
@@ -207,11 +207,11 @@ def main() -> int:
     except (ServersError, UnusableDatabase, CannotListen) as error:
         complain(str(error))
         return 1
-    except (DatabaseUnavailable, psycopg.OperationalError) as error:  # it has gone since it was waited for
+    except (DatabaseUnavailable, psycopg.OperationalError) as error:  # it stopped after the start had waited for it
         reason = reason_of(error.__cause__ or error)
-        complain(f"The database has stopped the start: {reason}. Start the server again when it works.")
+        complain(f"The start failed because of the database: {reason}. Start the server again when the database works.")
         return 1
-    except KeyboardInterrupt:  # while the packaged servers start; later ones are handled in `serve`
+    except KeyboardInterrupt:  # while the packaged servers start; later signals are handled in `serve`
         return 130
     finally:
         servers.stop()

@@ -1,6 +1,6 @@
 """Settings of the server: environment variables or `.env`, checked once at start (contract §8).
 
-Every bad or missing variable is reported at once, by name, without its value.
+All invalid or missing variables are reported together, by name, without their values.
 """
 
 import base64
@@ -39,9 +39,9 @@ HOST_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
 IMAGE_HOST = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]", re.ASCII)
 VERSION = "0.1.0"  # shown by /health and the API descriptions
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names that a browser may have for this machine
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names by which a browser may address this machine
 GENERATED_SECRETS = ("jwt_access_secret", "jwt_refresh_secret", "encryption_key")
-# Hosts of TikTok's and Instagram's pictures; the image proxy fetches from no other host.
+# Hosts of TikTok's and Instagram's pictures; the image proxy fetches from these hosts only.
 IMAGE_HOSTS = (
     "cdninstagram.com,fbcdn.net,instagram.com,tiktokcdn.com,tiktokcdn-us.com,tiktokcdn-eu.com,"
     "tiktokv.com,muscdn.com,ibyteimg.com,byteoversea.com"
@@ -49,7 +49,7 @@ IMAGE_HOSTS = (
 
 
 def parse_duration(value: Any) -> timedelta:
-    """Read `15m`, `7d`, `100s` or `250ms`. A number alone is refused: people mean minutes as often as seconds."""
+    """Read `15m`, `7d`, `100s` or `250ms`. A number alone is refused, because its unit is unclear."""
     if isinstance(value, timedelta):
         return value
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(value).strip())
@@ -87,12 +87,12 @@ def split_list(value: Any) -> Any:
 
 
 def read_url(text: str) -> AnyHttpUrl:
-    """Raises ValueError, whose text holds nothing of the value."""
+    """Read an http or https URL. Raises ValueError, whose text contains nothing of the value."""
     try:
         url = HTTP_URL.validate_python(text)
     except ValidationError:
         url = None
-    if url is None or not re.fullmatch(r"https?://[^\s\\]+", text, re.IGNORECASE):  # pydantic is lenient
+    if url is None or not re.fullmatch(r"https?://[^\s\\]+", text, re.IGNORECASE):  # pydantic accepts partial ones
         raise ValueError("must be a complete address, for example https://example.com")
     if url.username or url.password:
         raise ValueError("must not contain a user or a password")
@@ -121,7 +121,7 @@ def check_public_url(text: str) -> str:
 
 
 def check_address(text: str) -> str:
-    """Kept as written: TikTok compares its redirect URI with the registered one."""
+    """Check an address and keep it as written, because TikTok compares its redirect URI with the registered one."""
     if "?" in text or "#" in text:
         raise ValueError("must not contain a query or a fragment")
     read_url(text)
@@ -136,7 +136,7 @@ def check_image_host(text: str) -> str:
 
 
 def check_host(text: str) -> str:
-    """An IP address or a name to listen on; IPv6 may stand in brackets."""
+    """Check an IP address or a name to listen on; IPv6 may be in brackets."""
     host = text.removeprefix("[").removesuffix("]")
     try:
         ip_address(host)
@@ -163,7 +163,7 @@ def check_timezone(name: str) -> str:
 
 
 def decode_encryption_key(text: str) -> bytes:
-    """32 bytes, written as base64 or as 64 hexadecimal digits."""
+    """Decode 32 bytes, written as base64 or as 64 hexadecimal digits."""
     try:
         key = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
     except ValueError:
@@ -206,7 +206,7 @@ Check = Callable[[Mapping[str, Any]], list[str]]  # takes settings as they are w
 
 
 class SettingsError(Exception):
-    """Names every invalid or missing setting, one per line, without values."""
+    """The text names every invalid or missing setting, one per line, without values."""
 
 
 def describe_faults(error: ValidationError) -> list[str]:
@@ -219,7 +219,7 @@ def describe_faults(error: ValidationError) -> list[str]:
 
 
 def production_faults(values: Mapping[str, Any]) -> list[str]:
-    """What development may leave out, production must say."""
+    """Return the settings that production requires and development may leave out."""
     if values.get("app_env") != "production":
         return []
     needed = ("database_url", "redis_url", "public_url", "frontend_url")
@@ -239,7 +239,7 @@ class Settings(BaseSettings):
     app_env: Literal["development", "production", "test"] = "development"
     public_url: Annotated[str, AfterValidator(lambda url: url and check_public_url(url))] = ""  # HOST and PORT
     frontend_url: Origins = ["http://localhost:5173"]
-    docs_enabled: bool | None = None  # without it: outside production
+    docs_enabled: bool | None = None  # if it is not set: outside production
     data_dir: Path = Path(".data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] | None = None  # json in production, else console
@@ -249,7 +249,7 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(10, ge=2, le=200)
     redis_url: RedisUrl | None = None
     redis_sharded: bool = False
-    # How long a request waits for Redis at most; then it continues without. Contract: it delays no send by 0.5 s.
+    # A request waits at most this long for Redis, then continues without it. Contract: no send is delayed by 0.5 s.
     redis_timeout: Duration = timedelta(milliseconds=250)
 
     jwt_access_secret: Secret
@@ -259,13 +259,13 @@ class Settings(BaseSettings):
     session_max_age: Duration = timedelta(days=90)  # since sign-in, however often the session is renewed
     encryption_key: EncryptionKey
     encryption_keys_old: EncryptionKeys = []
-    # 2^cost rounds; 12 is about 0.3 s of one core. Tests lower it, production may not.
+    # 2^cost rounds; 12 is about 0.3 s of one core. Tests lower it, production must not.
     password_cost: int = Field(12, ge=4, le=16)
 
     admin_email: str | None = None
     admin_password: SecretStr | None = None
 
-    email_sender: Literal["resend", "smtp", "console"] | None = None  # without it, what the others allow
+    email_sender: Literal["resend", "smtp", "console"] | None = None  # if it is not set, what the other settings allow
     email_from: str = "Beautiful Encer <no-reply@localhost>"
     email_host: str | None = None
     email_port: int = Field(587, ge=1, le=65535)
@@ -296,7 +296,7 @@ class Settings(BaseSettings):
     jobs_timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
     jobs_enabled: bool = True
 
-    # Over all instances. A browser keeps one or two a tab; each may hold a MiB of frames that wait to be read.
+    # Over all instances. A browser opens one or two per tab; each may hold 1 MiB of unread frames.
     sockets_per_user: int = Field(30, ge=1, le=1000)
 
     limit_general: RateLimit = Limit(1000, 900)
@@ -316,7 +316,7 @@ class Settings(BaseSettings):
     @model_validator(mode="wrap")
     @classmethod
     def report_every_fault(cls, values: dict[str, Any], validate: ModelWrapValidatorHandler["Settings"]) -> "Settings":
-        """One error that names every bad or missing setting, not the first one alone."""
+        """Raise one error that names all invalid or missing settings, not only the first one."""
         checks: tuple[Check, ...] = (production_faults, *values.pop("checks", ()))
         faults = [fault for check in checks for fault in check(values)]
         try:
@@ -340,45 +340,45 @@ class Settings(BaseSettings):
 
     @cached_property
     def public_path(self) -> str:
-        """The path of PUBLIC_URL, which a proxy removes; "" without one."""
+        """Return the path of PUBLIC_URL, which a proxy removes; "" without one."""
         return urlsplit(self.public_url).path
 
     @cached_property
     def own_origins(self) -> frozenset[str]:
-        """Origins of the server's own pages, which may open sockets; none where the pages are switched off."""
+        """Return the origins of the server's own pages, which may open sockets; none if the pages are switched off."""
         if not self.shows_docs:
             return frozenset()
         own = self.public_url.removesuffix(self.public_path)
         host, port = urlsplit(own).hostname, urlsplit(own).port
         if self.production or host not in LOOPBACK or port is None:
             return frozenset({own})
-        return frozenset(url_of(name, port) for name in LOOPBACK)  # people write either name
+        return frozenset(url_of(name, port) for name in LOOPBACK)  # people use all these names
 
     @cached_property
     def origins(self) -> frozenset[str]:
-        """Web origins that may call with credentials and open sockets."""
+        """Return the web origins that may call with credentials and open sockets."""
         return frozenset(self.frontend_url)
 
 
 def url_of(host: str, port: int) -> str:
-    """IPv6 stands in brackets, its zone after an escaped percent sign (RFC 6874)."""
+    """Return the URL; IPv6 is in brackets, its zone after an escaped percent sign (RFC 6874)."""
     return f"http://[{host.replace('%', '%25')}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def load_settings(*checks: Check, **overrides: Any) -> Settings:
-    """Read the settings; outside production, make up the missing secrets once and keep them in DATA_DIR.
+    """Read the settings. Outside production, generate missing secrets once and store them in DATA_DIR.
 
-    `checks` find faults that only upper layers know. Raises SettingsError, which names every fault."""
+    `checks` find faults that only upper layers can check. Raises SettingsError, which names every fault."""
     try:
         return Settings(**{**generated_secrets(overrides), **overrides, "checks": checks})
     except UnicodeDecodeError:
-        raise SettingsError(".env: must be a text in UTF-8") from None
+        raise SettingsError(".env: must be a text file in UTF-8") from None
     except OSError as error:  # .env, or DATA_DIR with the secrets
         raise SettingsError(f"DATA_DIR and .env: must be accessible ({type(error).__name__})") from None
 
 
 class Environment(BaseSettings):
-    """What must be known before the secrets are: where they would be kept, and whether they may be made up."""
+    """The settings that are needed before the secrets: where these are stored, and whether they may be generated."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
     app_env: str = "development"
@@ -389,7 +389,7 @@ class Environment(BaseSettings):
 
 
 def generated_secrets(overrides: dict[str, Any]) -> dict[str, str]:
-    """Secrets for a development machine, made on first use and readable by their owner only."""
+    """Return the secrets of a development machine, generated on first use and readable by their owner only."""
     environment = Environment(**{name: overrides[name] for name in Environment.model_fields if name in overrides})
     missing = [name for name in GENERATED_SECRETS if getattr(environment, name) is None]
     if environment.app_env == "production" or not missing:
@@ -398,7 +398,7 @@ def generated_secrets(overrides: dict[str, Any]) -> dict[str, str]:
     path = environment.data_dir / "secrets.json"
     made = {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in GENERATED_SECRETS}
     try:
-        # Two instances may start at once on one folder: a hard link is created by exactly one.
+        # Two instances may start at once in one folder; exactly one of them creates the hard link.
         draft = environment.data_dir / f".secrets-{os.getpid()}-{secrets.token_hex(4)}"
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(made))

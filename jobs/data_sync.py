@@ -16,9 +16,9 @@ from services.tiktok.accounts import RefreshUnderWay
 
 SCHEDULE = "0 3 * * *"
 PARALLEL = 8  # half of the scrapes that an instance may run at once; the other half serves waiting users
-BUSY_SECONDS = 15.0  # before a busy vendor is asked again: about the duration of a scrape
+BUSY_SECONDS = 15.0  # wait before a busy vendor is called again: about the duration of a scrape
 BUSY_TRIES = 20  # five minutes in total; then the account stays due for the next night
-LONGEST_WAIT_SECONDS = 60.0  # a vendor that asks for more is not called again this night
+LONGEST_WAIT_SECONDS = 60.0  # a vendor that asks for a longer wait is not called again this night
 SHARED_SECONDS = 86_400.0  # a result that another caller fetched within a day is new enough
 
 LIST_DUE = """

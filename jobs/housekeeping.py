@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 SCHEDULE = "30 4 * * *"
 PARALLEL = 2
-BATCH_FILES = 20  # each may be a call to a vendor; a cut-off run leaves at most this many files behind
+BATCH_FILES = 20  # each may be a call to a vendor; an aborted run leaves at most this many files undeleted
 BATCH_ROWS = 1000  # a few milliseconds, so that requests are not delayed
 
 
@@ -26,7 +26,7 @@ def oldest(table: str, where: str, key: str = "id") -> str:
 DELETE_OTPS = oldest("otps", "expires_at < now()", "user_id, purpose")
 DELETE_OTP_ATTEMPTS = oldest("otp_attempts", "expires_at < now()", "email, purpose")
 
-# Nobody has asked for a code for a month; these people can sign up again.
+# No code was requested for a month; these people can sign up again.
 DELETE_SIGN_UPS = oldest("sign_ups", "code_expires_at < now() - interval '30 days'")
 
 # Ended sessions stay a day: every instance must find them, and a reused refresh token must be recognised.
@@ -54,7 +54,7 @@ DELETE_JOB_RUNS = oldest("job_runs", "status <> 'RUNNING' and started_at < now()
 # Results are used for a week.
 DELETE_SCRAPES = oldest("scrape_runs", "finished_at < now() - interval '8 days'")
 
-# Unfinished runs of profiles that nobody has asked for again; a caller would take them over.
+# Unfinished runs of profiles that were not requested again; a new caller would take them over.
 DELETE_LOST_SCRAPES = oldest("scrape_runs", "state = 'RUNNING' and started_at < now() - interval '8 days'")
 
 DELETE_OAUTH_STATES = oldest("oauth_states", "expires_at < now()")

@@ -78,7 +78,7 @@ class JobLoop:
             self.watch = asyncio.create_task(supervise("job loop", self._check_and_wait), name="job loop")
 
     def drain(self) -> None:
-        """Start no more runs, and end the current ones at their next item. Another instance takes them over."""
+        """Start no more runs, and end the current ones before their next item. Another instance takes them over."""
         self.stopping = True
         for run in self.running.values():
             run.stop()
@@ -86,7 +86,7 @@ class JobLoop:
     async def stop(self) -> None:
         """Drain, and wait until all runs have ended."""
         self.drain()
-        async with self.checking:  # a check in the middle of a claim records it
+        async with self.checking:  # a check that is claiming a run still records it
             await end(self.watch)
         if self.running:
             _, late = await asyncio.wait(self.running, timeout=STOP_SECONDS)

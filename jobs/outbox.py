@@ -31,7 +31,7 @@ CLAIM_SECONDS = 60.0  # well above the time of one attempt (services/mail/sender
 RECORD_SECONDS = 25.0  # part of the claim: to record that a mail is sent while the database is unavailable
 RECORD_RETRY_SECONDS = 0.5
 STOP_SECONDS = 10.0  # mails that are being sent may finish within this time
-MAX_SENDERS_LOST = 10  # ends the retries of a mail whose senders die each time
+MAX_SENDERS_LOST = 10  # ends the retries of a mail whose sender dies every time
 PATIENCE_HOURS = 72.0  # an exceeded quota lasts a day, an outage of a mail server perhaps a weekend
 CODE_PATIENCE_HOURS = 1.0  # the code in the mail has expired by then
 FIRST_RETRY_SECONDS = 10.0
@@ -50,7 +50,7 @@ CLAIM_MAIL = f"""
     returning id, recipient, template, payload, attempts, extract(epoch from now() - created_at) / 3600 as hours
 """
 
-# Any sender may record this, also one whose claim has expired: the mail is sent.
+# Any sender may record this, even after its claim has expired, because the mail is sent.
 MARK_SENT = """
     update email_outbox set sent_at = coalesce(sent_at, now()), failed_at = null, payload = null, locked_until = null,
         last_error = null

@@ -1,4 +1,4 @@
-"""One run of a job: what the job works with, and how it works through many items."""
+"""One run of a job: its resources, and how it processes many items."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ class JobFailed(Exception):
 
 @dataclass(frozen=True)
 class JobContext:
-    """What jobs work with."""
+    """The resources that jobs share."""
 
     resources: Resources
     publisher: Publisher
@@ -64,7 +64,7 @@ class Run:
         self.ours_until = time.monotonic()
 
     def stop(self) -> None:
-        """End at the next item."""
+        """End before the next item."""
         self.ending = self.ending or Stopping("the instance stops")
 
     async def check(self) -> None:

@@ -14,7 +14,7 @@ from services.errors import (
 
 OUTAGE = 20  # failures in a row; a few bad accounts in a row cause fewer
 REFUSALS = 5  # refusals of our credentials in a row
-# The vendor started the work and it failed: the account may be the cause.
+# The vendor started the work and it failed; the account may be the cause.
 OF_ONE_RUN = (ActorFailed, UnreadableAnswer, VendorTimeout)
 
 
@@ -35,7 +35,7 @@ class VendorHealth:
         if is_refusal_of_us(error):
             self.refusals += 1
         elif failed_before and isinstance(error, OF_ONE_RUN):
-            pass  # such accounts are due in a row every night; they say nothing about the vendor
+            pass  # such accounts are due in a row every night, so they do not show the vendor's state
         elif isinstance(error, VendorUnavailable | VendorTimeout | VendorRateLimited):
             self.outages += 1
         else:

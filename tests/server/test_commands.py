@@ -127,7 +127,7 @@ def test_commands_in_texts_name_targets_of_make():
     [
         (SettingsError("PORT: must be a number"), 2, "Invalid settings:\nPORT: must be a number\n"),
         (ServersError("PostgreSQL is not packaged."), 1, "PostgreSQL is not packaged.\n"),
-        (ConnectionRefusedError(111, "secret"), 1, "The database does not answer: Connection refused. Run the command"),
+        (ConnectionRefusedError(111, "secret"), 1, "The database does not answer: Connection refused. Start the d"),
     ],
 )
 def test_a_program_that_cannot_work_ends_with_a_sentence(capsys, error, code, told):

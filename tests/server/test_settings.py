@@ -220,7 +220,7 @@ def test_there_are_durations():
 
 def test_an_unreadable_env_file_is_told_in_a_line(tmp_path):
     (tmp_path / ".env").write_bytes(b"JWT_ACCESS_SECRET=\xff" + SECRET.encode())
-    with pytest.raises(SettingsError, match=r"^\.env: must be a text in UTF-8$"):
+    with pytest.raises(SettingsError, match=r"^\.env: must be a text file in UTF-8$"):
         load_settings()
 
 

@@ -90,8 +90,8 @@ async def test_a_stop_ends_the_wait():
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"HOST": "192.0.2.1"}, "HOST and PORT cannot be listened on: "),
-        ({"HOST": "no-such-host.invalid"}, "HOST and PORT cannot be listened on: "),
+        ({"HOST": "192.0.2.1"}, "The server cannot listen on HOST and PORT: "),
+        ({"HOST": "no-such-host.invalid"}, "The server cannot listen on HOST and PORT: "),
     ],
 )
 def test_an_address_that_is_not_of_this_machine_is_told_in_one_sentence(servers, data_dir, variables, sentence):
@@ -117,7 +117,7 @@ async def test_a_start_that_fails_half_way_closes_what_it_has_opened(servers, se
 
 async def test_a_port_that_is_taken_ends_the_start_before_anything_else(servers, settings, instance):
     other = Instance(settings.model_copy(update={"port": instance.port}), servers)
-    with pytest.raises(CannotListen, match=f"Port {instance.port} is taken; choose another one with PORT=…"):
+    with pytest.raises(CannotListen, match=f"Port {instance.port} is in use; choose another one with PORT=…"):
         await other.start()
     assert not hasattr(other, "redis")
 
