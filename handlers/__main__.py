@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def lines(routes: list[Route]) -> Iterator[str]:
-    """Return a line per route, sorted by path. An alias ends with the route that it is another spelling of."""
+    """Return a line per route, sorted by path. The line of an alias ends with its canonical route."""
     for route in sorted(routes, key=lambda route: route.path):
         function, file, line = find_source(route)
         alias = f"  = {route.alias_of.method} {route.alias_of.path}" if route.alias_of else ""

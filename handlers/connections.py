@@ -1,4 +1,4 @@
-"""Connections between influencers and salons: asking, answering, withdrawing, ending, and how two stand."""
+"""Connections between influencers and salons: request, answer, withdraw, end, and read the status of two users."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -47,8 +47,8 @@ class NewRequest(Body):
     message: Annotated[str, Text(1000, min=0), facts.REQUEST_MESSAGE] | None = None
 
 
-# One row per unordered pair: whoever asks second finds the first one's row, also when both ask at once. The two
-# accounts stay while this goes on: one that is just being deleted is waited for, and then not found.
+# One row per unordered pair: the second request finds the first one's row, also if both arrive at once. The two
+# accounts are locked: if one is being deleted, the statement waits for that and then does not find it.
 ASK = f"""
     with sender as (
         select name from users where id = $1 and status = 'ACTIVE' for key share
@@ -82,13 +82,13 @@ class AskToConnect(Handler):
     async def post(self, new: NewRequest) -> None:
         """Send a connection request to a user of the other role."""
         if new.receiver_id == self.caller.id:
-            raise BadRequest("You cannot connect with yourself")
+            raise BadRequest("You cannot connect with yourself; please choose another user")
         async with self.db.transaction() as tx:
             asked = await tx.fetchrow(ASK, self.caller.id, new.receiver_id, new.message, self.caller.role)
             if asked is None:
                 raise NotFound("User")
             if asked["role"] == self.caller.role:
-                raise Forbidden("Only a salon and an influencer can connect")
+                raise Forbidden("Only a salon and an influencer can connect; please choose a user of the other kind")
             if asked["id"] is None:
                 raise Conflict(
                     "There is already a connection or a request between you two",
@@ -111,8 +111,8 @@ LISTED = ListedRequest.sql("r", sender=user_of_request(RequestUser, "s"), receiv
 
 
 def list_requests(*sides: str) -> str:
-    """Newest first; `$1` is who reads, `$2` the statuses. Each side and status has its place in an index: a page takes
-    the newest of each, so it costs the same however many there are and however deep it is."""
+    """Return the statement, newest first; `$1` is the reader, `$2` the statuses. An index has each side with
+    its status, and a page reads the newest rows of each: its cost depends neither on their number nor on its depth."""
     newest = " union all ".join(
         f"""(
             select * from connection_requests r
@@ -209,7 +209,7 @@ ANSWER = f"""
     select r.sender_id, {ASKED} as body, (select name from users where id = $1) as receiver_name from r
 """
 
-# Why nothing was changed: no row, a stranger.
+# Finds out why nothing was changed. No row: the request does not exist, or the caller has no part in it.
 FIND_REQUEST = """
     select sender_id = $1 as sent, status from connection_requests where id = $2 and $1 in (sender_id, receiver_id)
 """
@@ -217,7 +217,7 @@ FIND_REQUEST = """
 
 class AnswerRequest(Handler):
     async def answer(self, request_id: str, status: str, type: str, title: str, verb: str) -> None:
-        """Store the answer, open the conversation if it is a yes, and notify the sender."""
+        """Store the answer, open the conversation if the request is accepted, and notify the sender."""
         conversation_id = None
         async with self.db.transaction() as tx:
             answered = await tx.fetchrow(ANSWER, self.caller.id, request_id, status)
@@ -244,8 +244,8 @@ class AnswerRequest(Handler):
         if found is None:
             return NotFound("Connection request")
         if found["sent"]:
-            return Forbidden("Only the receiver can answer a request")
-        return Conflict("This request has been answered already")
+            return Forbidden("Only the receiver of a request can answer it")
+        return Conflict("This request has been answered already; please reload your requests")
 
 
 class AcceptRequest(AnswerRequest):
@@ -288,8 +288,8 @@ class WithdrawRequest(Handler):
             if found is None:
                 raise NotFound("Connection request")
             if not found["sent"]:
-                raise Forbidden("Only the sender can withdraw a request")
-            raise Conflict("This request has been answered already")
+                raise Forbidden("Only the sender of a request can withdraw it")
+            raise Conflict("This request has been answered already; please reload your requests")
         if withdrawn["notification_id"]:
             receiver_id, notification_id, unread = withdrawn["receiver_id"], withdrawn["notification_id"], withdrawn[3]
             self.publish(NotificationDeleted(receiver_id, notification_id, unread))

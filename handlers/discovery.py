@@ -75,7 +75,7 @@ LIST_RECENT = list_listings("recent", LATEST, "influencers", INFLUENCER_BODY, WA
 LIST_FOLLOWERS = list_listings("followers", FOLLOWERS, "influencers", INFLUENCER_BODY, WALK)
 LIST_ENGAGEMENT = list_listings("engagement", ENGAGEMENT, "influencers", INFLUENCER_BODY, WALK)
 LIST_SALONS = list_listings("salons", LATEST, "salons", SALON_BODY, WALK)
-# The same for later pages by number.
+# The same, for later pages by number.
 LIST_RECENT_DEEP = list_listings("recent", LATEST, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
 LIST_FOLLOWERS_DEEP = list_listings("followers", FOLLOWERS, "influencers", INFLUENCER_BODY, WALK_NUMBERED)
 LIST_ENGAGEMENT_DEEP = list_listings("engagement", ENGAGEMENT, "influencers", INFLUENCER_BODY, WALK_NUMBERED)

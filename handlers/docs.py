@@ -1,4 +1,4 @@
-"""The descriptions of the API, the pages that show and try it, and the files of these pages."""
+"""The descriptions of the API, the pages to read and try it, and the files of these pages."""
 
 import html
 from functools import cache
@@ -42,7 +42,7 @@ ERRORS: tuple[ErrorCode, ...] = ("NOT_FOUND", "NOT_ACCEPTABLE")  # not found: in
 
 @cache
 def read_files() -> dict[str, bytes]:
-    """Return the files of the pages by name, the templates of the pages themselves left out."""
+    """Return the files of the pages by name, without the templates of the pages."""
     own = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in CONTENT_TYPES}
     return own | read_assets()
 
@@ -56,7 +56,7 @@ class DocsHandler(Handler):
     """A route that exists only where the documentation is shown (DOCS_ENABLED)."""
 
     media_type = "application/json"
-    advice = "This description is JSON: send the header Accept: application/json"
+    advice = "This description is JSON; please send the header Accept: application/json"
 
     async def admit(self) -> None:
         await super().admit()
@@ -71,7 +71,7 @@ class DocsHandler(Handler):
 
 
 def accepts(header: str, media_type: str) -> bool:
-    """Whether an Accept header (RFC 9110 §12.5.1) names the type; `+json` types count as JSON."""
+    """Return whether an Accept header (RFC 9110 §12.5.1) names the type; `+json` types count as JSON."""
     family, _, kind = media_type.partition("/")
     for choice in header.lower().split(","):
         name, *parameters = [part.strip() for part in choice.split(";")]
@@ -84,14 +84,14 @@ def accepts(header: str, media_type: str) -> bool:
 class OpenApi(DocsHandler):
     @endpoint(PUBLIC, returns=dict[str, Any], bare=True, errors=ERRORS)
     async def get(self) -> None:
-        """The REST API as OpenAPI 3.1."""
+        """Return the REST API as OpenAPI 3.1."""
         self.describe(openapi(self.application.table, self.application.config.public_url))
 
 
 class AsyncApi(DocsHandler):
     @endpoint(PUBLIC, returns=dict[str, Any], bare=True, errors=ERRORS)
     async def get(self) -> None:
-        """The WebSocket as AsyncAPI 3.0."""
+        """Return the WebSocket as AsyncAPI 3.0."""
         self.describe(asyncapi(self.application.config))
 
 
@@ -102,7 +102,7 @@ class Page(DocsHandler):
 
     @endpoint(PUBLIC, produces="text/html", errors=ERRORS)
     async def get(self) -> None:
-        """The reference of the REST API, to read and to try."""
+        """Return the page to read and try the REST API."""
         await self.show()
 
     async def show(self) -> None:
@@ -120,7 +120,7 @@ class Page(DocsHandler):
         )
 
     async def demo_people(self) -> list[dict[str, str]]:
-        """Return the people of `make seed` whom the page offers to sign in as, on development machines only."""
+        """Return the people of `make seed` for signing in on the page, on development machines only."""
         if self.application.config.production:
             return []
         rows = await self.db.fetch(FIND_DEMO_PEOPLE, [influencer_email(0), salon_email(0)])
@@ -132,7 +132,7 @@ class RealtimePage(Page):
 
     @endpoint(PUBLIC, produces="text/html", errors=ERRORS)
     async def get(self) -> None:
-        """The reference of the WebSocket, and a console for two people."""
+        """Return the page about the WebSocket, with a console for two people."""
         await self.show()
 
 
@@ -141,7 +141,7 @@ class Asset(DocsHandler):
 
     @endpoint(PUBLIC, produces="*/*")
     async def get(self, name: str) -> None:
-        """A file of these pages."""
+        """Return a file of these pages."""
         content = read_files().get(name)
         if content is None:
             raise NotFound("File")
@@ -161,7 +161,7 @@ class Home(Handler):
 
     @endpoint(PUBLIC, statuses=(302,), errors=("NOT_FOUND",))
     async def get(self) -> None:
-        """The start of the documentation, outside production."""
+        """Redirect to the documentation, outside production."""
         self.redirect("docs")
 
 

@@ -1,4 +1,4 @@
-"""Files in handlers: read from a form, stored before a transaction, deleted when nothing refers to them."""
+"""Files in handlers: read from a form, stored before a transaction, deleted when no row refers to them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ removals: set[asyncio.Task[None]] = set()  # asyncio keeps only weak references 
 
 
 class FileOnly(Body):
-    """A form with a file, and no other field that is read."""
+    """A form whose only field is a file."""
 
 
 class FileHandler(Handler):
@@ -61,12 +61,12 @@ class FileHandler(Handler):
         return file
 
     async def optional_picture(self, name: str) -> AcceptedFile | None:
-        """Return the picture of a form, if there is one; only then does the request count as an upload."""
+        """Return the picture of a form, if there is one. Only then the request counts as an upload."""
         file = self.file(name, PICTURE_MAX_BYTES)
         if file is None:
             return None
         if self.caller.role not in PICTURE_FOLDERS:
-            raise Forbidden("Only influencers and salons have a picture")
+            raise Forbidden("Only influencers and salons have a picture; please sign in as one of them")
         await self.count([self.user_claim("limit_upload")])
         return await accept_picture(file.data)
 
@@ -81,7 +81,7 @@ class FileHandler(Handler):
 
     @asynccontextmanager
     async def stored(self, folder: Folder, file: AcceptedFile) -> AsyncIterator[str]:
-        """Store a file before the transaction, so that none waits for it; delete it if the transaction fails."""
+        """Store a file before the transaction, which must not wait for it. Delete the file if the transaction fails."""
         url = await self.services.media.save(folder, file.data, file.content_type, file.extension)
         try:
             yield url
@@ -93,7 +93,7 @@ class FileHandler(Handler):
             raise
 
     async def forget_unless_kept(self, url: str) -> None:
-        """Delete a file unless it is in use: PostgreSQL may have committed before it failed. If unsure, keep it."""
+        """Delete a file unless it is in use: a failed transaction may have committed. If unsure, keep it."""
         try:
             kept = await self.db.fetchval(IS_KEPT, self.caller.id, url)
         except DatabaseUnavailable:
@@ -103,7 +103,7 @@ class FileHandler(Handler):
             await self.forget(url)
 
     async def forget(self, *urls: str | None) -> None:
-        """Delete files that nothing refers to. A failure is logged and does not fail the request."""
+        """Delete files that no row refers to. A failure is logged and does not fail the request."""
         task = asyncio.create_task(self.delete_files([url for url in urls if url]))
         removals.add(task)
         task.add_done_callback(removals.discard)

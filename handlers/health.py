@@ -1,4 +1,4 @@
-"""Whether the server is alive and ready, for people and load balancers."""
+"""Health of the server, for people and load balancers."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ class HealthReport(Alive):
 
 
 class Checks(Shape):
-    """What the server needs."""
+    """The state of the parts that the server needs."""
 
     database: bool = about("Whether PostgreSQL answers and takes writes", True)
     migrations: bool = about("Whether all migrations are applied", True)
@@ -80,7 +80,7 @@ class ShowReadiness(Handler):
     async def get(self) -> None:
         """Return 200 if this instance can serve requests, else 503; a readiness probe.
 
-        Without Redis the answer is `degraded`, and 200: nothing is lost, it only arrives later."""
+        Without Redis the answer is `degraded`, and 200: events arrive later, but none is lost."""
         database, migrations = await self.check_database()
         redis = self.application.redis_is_connected()
         ready = database and migrations and not self.application.draining

@@ -11,7 +11,7 @@ from handlers.http.endpoint import PUBLIC, endpoint
 from services.files.media import MEDIA_TYPES, MediaStore
 
 CHUNK_BYTES = 128 * 1024
-SEND_SECONDS = 300.0  # enough for the largest file over a slow line; a slower download is cut off
+SEND_SECONDS = 300.0  # enough for the largest file on a slow connection; a slower download is aborted
 
 
 class Media(Handler):
@@ -36,7 +36,7 @@ class Media(Handler):
     def describe(self, folder: str, name: PurePosixPath, size: int) -> None:
         self.set_header("Content-Type", MEDIA_TYPES[name.suffix[1:]])
         self.set_header("Content-Length", size)
-        shared = "private" if folder == "chat" else "public"  # no cache between keeps what people send one another
+        shared = "private" if folder == "chat" else "public"  # shared caches must not store files of messages
         self.set_header("Cache-Control", f"{shared}, max-age=31536000, immutable")
         self.set_header("Etag", f'"{name.stem}"')
         self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
@@ -55,7 +55,7 @@ def open_file(media: MediaStore, name: str) -> BinaryIO | None:
     path = media.path_of(name)
     try:
         return path.open("rb") if path else None
-    except FileNotFoundError:  # deleted a moment ago
+    except FileNotFoundError:  # deleted just before
         return None
 
 

@@ -1,4 +1,4 @@
-"""/metrics: what the code counted (services/metrics.py), and the state of this instance at the moment of the scrape."""
+"""/metrics: the counters of the code (services/metrics.py), and the state of this instance at the scrape."""
 
 import asyncio
 import platform
@@ -16,7 +16,7 @@ from handlers.http.endpoint import PUBLIC, endpoint
 from settings import VERSION
 
 DATABASE_SECONDS = 1.0  # a scrape waits no longer for the database; without it these metrics are absent
-STORED_SECONDS = 5.0  # scrapes within this time share one look at the database
+STORED_SECONDS = 5.0  # scrapes within this time share one read of the database
 
 COUNT_OUTBOX = """
     select count(*) as waiting, coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as oldest
@@ -68,16 +68,16 @@ class InstanceState:
         yield gauge("clock_timestamp_seconds", "The time on the clock of this machine", time.time())
         yield gauge("ready", "1 if this instance takes requests", ready)
         yield gauge("draining", "1 while this instance stops", app.draining)
-        yield gauge("postgresql_up", "1 unless PostgreSQL is away or takes no writes", not app.db.away)
-        yield gauge("redis_up", "1 if this instance hears the other instances through Redis", app.redis_is_connected())
+        yield gauge("postgresql_up", "1 unless PostgreSQL is unavailable or read-only", not app.db.away)
+        yield gauge("redis_up", "1 if events of other instances arrive through Redis", app.redis_is_connected())
 
     def queues(self) -> Iterator[Metric]:
         realtime, passwords = self.app.realtime, self.app.services.passwords
         waiting = [client.queued_bytes for client in realtime.sockets]
         yield gauge("websocket_queued_bytes", "Bytes of frames that wait to be written to WebSockets", sum(waiting))
-        yield gauge("websocket_queued_bytes_max", "The same of one WebSocket, the most", max(waiting, default=0))
+        yield gauge("websocket_queued_bytes_max", "The most such bytes of one WebSocket", max(waiting, default=0))
         yield gauge("redis_queued_events", "Events that wait to be published on Redis", realtime.relay.queued_events)
-        yield gauge("held_events", "Events held back while PostgreSQL is away", len(realtime.gate.held))
+        yield gauge("held_events", "Events held back while PostgreSQL is unavailable", len(realtime.gate.held))
         yield gauge("bcrypt_waiting", "Passwords that wait to be hashed or checked", passwords.waiting)
 
     def pool(self) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""Proxy for pictures of Instagram and TikTok, which browsers may not load from there."""
+"""Proxy for pictures of Instagram and TikTok, which browsers may not load directly."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from handlers.http.endpoint import PUBLIC, Query, endpoint
 from services.files.image_proxy import MAX_URL_CHARS, RemoteImage
 
 CACHE_SECONDS = 86_400
-# A browser that opens the picture as a page must run nothing in it, whatever the host has sent.
+# A browser that opens the picture as a page must not run any content of the host.
 POLICY = "default-src 'none'; sandbox"
 
 
@@ -33,7 +33,7 @@ class ProxiedImage(Handler):
     )
     async def get(self, query: ImageQuery) -> None:
         """Relay a picture of a social network."""
-        # A task of its own, which can be ended when the client hangs up; services/files/image_proxy.py bounds its time.
+        # A separate task, cancelled when the client disconnects; services/files/image_proxy.py bounds its time.
         self.relaying = asyncio.create_task(self.relay(query.url))
         await asyncio.wait({self.relaying})
         if not self.relaying.cancelled():
@@ -47,7 +47,7 @@ class ProxiedImage(Handler):
                 return
             async for chunk in image.chunks:
                 self.write(chunk)
-                await self.flush()  # waits for the client: no more than a chunk of the picture is held
+                await self.flush()  # waits for the client, so that at most one chunk is in memory
 
     def announce(self, image: RemoteImage) -> None:
         self.set_header("Content-Type", image.content_type)

@@ -18,7 +18,7 @@ SHOW_ADMIN = f"select {User.sql('u')} from users u where u.id = $1"
 
 
 class AdminAccountChanges(Body):
-    """The empty string counts as absent."""
+    """Changes of an admin's own account. The empty string counts as absent."""
 
     name: Name = Field(default_factory=str)
     email: Email = Field(default_factory=str)

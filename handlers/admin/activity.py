@@ -1,4 +1,4 @@
-"""The activity log of admins: each act adds a row in the transaction that it changes data in."""
+"""The activity log of admins: each action adds a row in the transaction that changes the data."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class AdminHandler(Handler):
         target_email: str | None = None,
         **metadata: Any,
     ) -> None:
-        """Add a row about what the caller does. The target is a user; its name and e-mail are kept if it is deleted."""
+        """Add a row about an action of the caller. The target is a user; its name and e-mail stay if it is deleted."""
         actor = Actor(self.caller.id, self.ip, self.user_agent)
         target = {"target_id": target_id, "target_name": target_name, "target_email": target_email}
         await log_activity(tx, actor, action, description, **target, metadata=metadata)

@@ -69,8 +69,8 @@ COUNT_CONNECTIONS = f"""
 
 KEY = LATEST.key("$3", "$4")
 ALL = f"connection_requests r where {LATEST.after('r.created_at', 'r.id', KEY)}"
-# With a bound, not an equation, and in this order the planner takes the index that begins with the status; in another
-# one a rare status can be far away.
+# With a bound instead of an equation, the planner uses the index that begins with the status; in another
+# index, rows of a rare status can be far away.
 BY_STATUS = LATEST._replace(lead=("status",))
 OF_STATUS = f"""
     connection_requests r where r.status >= $1 and (r.status, r.created_at, r.id) < ($1, {KEY[0]}, {KEY[1]})
@@ -78,7 +78,7 @@ OF_STATUS = f"""
 
 
 def list_connections(sort: Sort, rows: str, walk: str) -> str:
-    """The statement for a page: (body, created_at, id) after key ($3, $4), at most $5, skipping $6."""
+    """Return the statement for a page: (body, created_at, id) after key ($3, $4), at most $5, skipping $6."""
     of_sender, of_receiver = (
         contains(f"(select d.document from directory d where d.user_id = w.{side})", "$2") for side in SIDES
     )
@@ -101,8 +101,8 @@ def list_connections(sort: Sort, rows: str, walk: str) -> str:
     """
 
 
-# Without a text, a walk goes through the rows of the page and of the numbered pages before it. With a text it looks two
-# people up for each row, so it is shorter.
+# Without a text, a walk reads the rows of the page and of the numbered pages before it. With a text it reads two
+# people for each row, so it is shorter.
 WALKS = (str(WALK_NUMBERED), f"greatest({WALK // 2}, 2 * ($5::bigint + $6))")
 LIST_ALL, LIST_ALL_FOUND = (list_connections(LATEST, ALL, walk) for walk in WALKS)
 LIST_STATUS, LIST_STATUS_FOUND = (list_connections(BY_STATUS, OF_STATUS, walk) for walk in WALKS)

@@ -1,4 +1,4 @@
-"""Jobs as admins see them: schedules, the latest runs, and starting a run."""
+"""Jobs for admins: list schedules and the latest runs, and start a run."""
 
 from datetime import UTC, datetime
 

@@ -105,7 +105,7 @@ class LogQuery(NumberedPaging):
     search: Annotated[LogSearch | None, BlankAsNone] = None
 
 
-# $1 action, $2 text; null: no matter.
+# $1 is the action, $2 the text; null matches everything.
 FOUND = f"""
     from activity_logs f
     where log_terms(f.action, f.document) @> (select array_remove(array['action:' || $1], null) || {grams_of("$2")})
@@ -120,7 +120,7 @@ COUNT_ACTIVITIES = f"""
 
 
 def list_activities(walk: int) -> str:
-    """The statement for a page: (body, created_at, id) after key ($3, $4), at most $5, skipping $6."""
+    """Return the statement for a page: (body, created_at, id) after key ($3, $4), at most $5, skipping $6."""
     key = LATEST.key("$3", "$4")
     page = find_page(
         LATEST,

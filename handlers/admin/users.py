@@ -1,4 +1,4 @@
-"""Influencers and salons as admins see and change them. Admins and deleted accounts answer 404 here."""
+"""Influencers and salons for admins, who list and change them. Admins and deleted accounts are a 404 here."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
@@ -31,7 +31,7 @@ SortOrder = Literal["asc", "desc"]
 
 
 class UserList:
-    """A sort order of users: its statements for early and for later pages, and its own cursors."""
+    """A sort order of users, with its statements for early and later pages and its cursors."""
 
     def __init__(self, sort_by: SortBy, order: SortOrder) -> None:
         self.name, sort = f"{sort_by} {order}", SORTS[sort_by, order]
@@ -62,7 +62,7 @@ class UserQuery(NumberedPaging):
 
 
 class Details(Body):
-    """Profile fields that an admin may set. A profile stores those that its role has; `''` clears."""
+    """Profile fields that an admin may set. A profile stores the fields of its role; `''` clears a field."""
 
     phone_no: Annotated[PhoneNo | None, BlankAsNone] = Field(
         None, validation_alias=AliasChoices("phoneNumber", "phoneNo")
@@ -78,7 +78,7 @@ class Details(Body):
 
 
 class NewUser(Details):
-    """A new account, made by an admin: verified, with the terms accepted."""
+    """A new account, created by an admin: verified, with the terms accepted."""
 
     name: Name
     email: Email
@@ -93,7 +93,7 @@ class UserChanges(Details):
     email: Email = Field(default_factory=str)
 
 
-Reason = Annotated[str, Text(1000), about("Why, for the activity log", "Spam in connection requests")]
+Reason = Annotated[str, Text(1000), about("The reason, for the activity log", "Spam in connection requests")]
 
 
 class Suspension(Body):
@@ -237,7 +237,7 @@ class SuspendUser(UserHandler):
             suspended = await tx.fetchrow(SUSPEND_USER, user_id)
             if suspended is None:
                 await self.show(tx, user_id)
-                raise Conflict("This account is already suspended")
+                raise Conflict("This account is already suspended; please reload the list of users")
             await end_sessions(tx, user_id, "SUSPENDED")
             about = {"reason": suspension.reason} if suspension.reason else {}
             description = describe("Suspended", suspended, suspension.reason)
@@ -271,9 +271,9 @@ class UnsuspendUser(UserHandler):
             activated = await tx.fetchrow(ACTIVATE_USER, user_id)
             if activated is None:
                 await self.show(tx, user_id)
-                raise Conflict("This account is already active")
-            await delete_sign_ups(tx, user_id)  # the account shows the newest one already
-            # A login at the moment of the suspension may have left a session, which must not become valid again.
+                raise Conflict("This account is already active; please reload the list of users")
+            await delete_sign_ups(tx, user_id)  # the account already shows the data of the newest sign-up
+            # A login during the suspension may have created a session, which must not become valid again.
             await end_sessions(tx, user_id, "SUSPENDED")
             await self.log(tx, "USER_ACTIVATED", describe("Activated", activated), target_id=user_id)
             user = await self.show(tx, user_id)

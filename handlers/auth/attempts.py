@@ -23,7 +23,7 @@ class AttemptHandler(Handler):
             yield
 
     async def account_claim(self, email: str) -> Claim:
-        """Failures from all networks count together. A network that has signed in to the account before has a counter
+        """Count failures from all networks together. A network that has signed in to the account before has a counter
         of its own, so that strangers who guess cannot lock the owner out."""
         limit, name = self.limit("limit_auth_account"), "limit_auth_account"
         if limit and await knows_network(self.db, email, self.services.networks.hashes(self.network)):

@@ -1,4 +1,4 @@
-"""Codes by mail, which sign-up, sign-in and password reset share."""
+"""Codes by mail, shared by sign-up, sign-in and password reset."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ class ByCode(ByEmail):
 class CodeHandler(AttemptHandler):
     async def count_code_mail(self, email: str) -> None:
         """Count a mail with a code, per e-mail and network together, and per e-mail."""
-        await self.count(self.code_mail_claims(email), "Too many codes were requested")
+        await self.count(self.code_mail_claims(email), "Too many codes were requested; please try again later")
 
     @asynccontextmanager
     async def count_sign_up(self, email: str) -> AsyncIterator[None]:

@@ -12,7 +12,7 @@ from db.schemas.fields import Body, Line
 from handlers.auth.attempts import AttemptHandler
 from services.security.passwords import MAX_BYTES, weakness
 
-# Compared only, so one that is too long is just wrong.
+# Only compared, so a password that is too long is simply wrong.
 Password = Annotated[str, Line(200), about("The present password", "correct-horse-battery")]
 ChosenPassword = Annotated[str, Line(MAX_BYTES), facts.PASSWORD]  # `weakness` checks the rest
 
@@ -26,12 +26,12 @@ class NewPassword(Body):
 
 class WrongPassword(Forbidden):
     code = "WRONG_PASSWORD"
-    error = "The current password is wrong"
+    error = "The current password is wrong; please enter it again"
 
 
 FIND_PASSWORD = "select name, email, password_hash from users where id = $1 and status = 'ACTIVE'"  # noqa: S105
 
-# If two changes run at once, the second one changes nothing: the hash is no longer the one that it checked.
+# If two changes run at once, the second one changes nothing, because the hash that it checked was replaced.
 CHANGE_PASSWORD = """
     update users set password_hash = $2, updated_at = now() where id = $1 and password_hash = $3 returning id
 """  # noqa: S105
@@ -39,8 +39,8 @@ CHANGE_PASSWORD = """
 
 class PasswordHandler(AttemptHandler):
     async def check_password(self, password: str) -> Any:
-        """Return the caller's account if the password is right. Wrong ones are counted as at sign-in, so a stolen token
-        allows as many guesses as everybody has."""
+        """Return the caller's account if the password is right. Wrong ones count as at sign-in, so a stolen token
+        allows no more guesses than without a token."""
         async with self.reserve_attempt([self.user_claim("limit_auth")]):
             account = await self.db.fetchrow(FIND_PASSWORD, self.caller.id)
             if account is None:

@@ -59,7 +59,7 @@ class SignedIn(TokenPair):
 class SignInHandler(CodeHandler):
     @property
     def cookie_path(self) -> str:
-        """As browsers see it: a proxy may serve this server under a path."""
+        """Return the cookie's path as browsers see it: a proxy may serve this server under a path."""
         return self.application.config.public_path + REFRESH_PATH
 
     def hand_out_tokens(
@@ -104,7 +104,7 @@ LOCK_LOGIN = "select id from users where id = $1 and password_hash = $2 and stat
 
 
 def wrong_credentials() -> NotAuthenticated:
-    return NotAuthenticated("E-mail or password is wrong", code="INVALID_CREDENTIALS")
+    return NotAuthenticated("The e-mail or the password is wrong; please check both", code="INVALID_CREDENTIALS")
 
 
 def wrong_token() -> NotAuthenticated:
@@ -132,7 +132,7 @@ class Login(SignInHandler):
                 await self.remind_of_code(user["id"], password_hash, body.email)
                 raise Forbidden("Please verify your e-mail address first", code="EMAIL_NOT_VERIFIED", email=body.email)
             if not user["terms_accepted"]:
-                raise Forbidden("Please accept the terms first", code="TERMS_NOT_ACCEPTED")
+                raise Forbidden("Please accept the terms of service first", code="TERMS_NOT_ACCEPTED")
         async with self.db.transaction() as tx:
             if not await tx.fetchval(LOCK_LOGIN, user["id"], password_hash):
                 raise wrong_credentials()

@@ -33,16 +33,16 @@ class SignUpForm(Body):
     phone_no: Annotated[PhoneNo | None, BlankAsNone] = None
     terms_accepted: Literal[True] = Field(
         validation_alias=AliasChoices("termsAccepted", "acceptTerms"),
-        description="The terms of service are accepted; also read from `acceptTerms`",
+        description="Whether the terms of service are accepted; also read from `acceptTerms`",
         examples=[True],
     )
 
 
-# Which sign-up is meant: the `signUpToken` that its answer contained.
+# The `signUpToken` from the answer to a sign-up, which identifies that sign-up.
 SignUpToken = Annotated[
     Annotated[str, Line(100)] | None,
     BlankAsNone,
-    about("From the answer to the sign-up; that sign-up alone is meant", "d4c3b2a1-0f9e-4d8c-9b7a-6f5e4d3c2b1a"),
+    about("From the answer to a sign-up; then only that sign-up counts", "d4c3b2a1-0f9e-4d8c-9b7a-6f5e4d3c2b1a"),
 ]
 
 
@@ -53,7 +53,7 @@ class SignUpCode(ByCode):
 
 
 class ResendCode(ByEmail):
-    """Which code to mail again."""
+    """The sign-up whose code is mailed again."""
 
     sign_up_token: SignUpToken = None
 
@@ -65,12 +65,12 @@ class ResetPassword(ByCode):
 
 
 class SignedUp(Shape):
-    """The new account, which is to be verified."""
+    """The new account, whose e-mail is not verified yet."""
 
     user_id: UUID = facts.USER_ID
     email: str = facts.EMAIL
     sign_up_token: str = about(
-        "May be sent with `verifyEmail` and `resendVerificationCode`, which then mean this sign-up",
+        "Identifies this sign-up; may be sent with `verifyEmail` and `resendVerificationCode`",
         "d4c3b2a1-0f9e-4d8c-9b7a-6f5e4d3c2b1a",
     )
 
@@ -83,9 +83,9 @@ class Verified(Shape):
 
 
 class Mailed(Shape):
-    """Where a code was sent."""
+    """The address that a code was sent to."""
 
-    message: str = about("A sentence for people", "If this address awaits a code, a new one is on its way.")
+    message: str = about("A sentence for people", "If this address needs a code, a new one is on its way.")
     email: str = facts.EMAIL
 
 
@@ -178,7 +178,7 @@ class ResendOtp(CodeHandler):
             if sign_up:
                 await renew_code(tx, sign_up.id, digest)
                 await self.mail_sign_up_code(tx, body.email, sign_up, code)
-        self.reply_message("If this address awaits a code, a new one is on its way.", email=body.email)
+        self.reply_message("If this address needs a code, a new one is on its way.", email=body.email)
 
 
 FIND_RESETTABLE = """
@@ -188,7 +188,7 @@ FIND_RESETTABLE = """
 
 
 class ForgotPassword(CodeHandler):
-    """Also the second request for a code: a new one replaces the first."""
+    """The e-mail of an account. Repeating the request replaces the code with a new one."""
 
     @endpoint(PUBLIC, body=ByEmail, returns=Mailed, top=("message", "email"))
     async def post(self, body: ByEmail) -> None:

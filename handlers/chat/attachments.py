@@ -1,4 +1,4 @@
-"""Files of chat messages: a client uploads a file here before it sends a message with it."""
+"""Files of chat messages. A client uploads a file before it sends a message with it."""
 
 from pathlib import PurePosixPath
 
@@ -9,7 +9,7 @@ from handlers.http.endpoint import MEMBER, endpoint
 from services.files.images import ATTACHMENT_MAX_BYTES, accept_attachment
 from services.files.multipart import MAX_FILENAME_CHARS
 
-# The right to upload may have ended while the file was checked.
+# The right to upload may have ended while the file was checked, so the statement checks it.
 ADD_ATTACHMENT = f"""
     with added as (
         insert into attachments (url, conversation_id, uploader_id, file_name, file_size, message_type)
@@ -53,7 +53,7 @@ class Attachments(FileHandler):
 
 
 def true_name(name: str, extension: str) -> str:
-    """Return the client's file name with the extension of its content, so that a picture cannot pass as a program."""
+    """Return the client's file name with the extension of its content, so that a file cannot look like another kind."""
     suffix = PurePosixPath(name).suffix.lower().replace(".jpeg", ".jpg")
     return name if suffix == f".{extension}" else f"{name[: MAX_FILENAME_CHARS - len(extension) - 1]}.{extension}"
 

@@ -1,4 +1,4 @@
-"""Contacts and conversations. To strangers a conversation does not exist; it stays readable after a connection ends."""
+"""Contacts and conversations. Others than the participants get a 404; it stays readable after a connection ends."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -105,7 +105,7 @@ class ConversationWith(Handler):
                 raise NotFound("User")
             async with self.db.transaction() as tx:
                 if await tx.fetchval(HOLD_CONNECTION, self.caller.id, other_id) is None:
-                    raise Forbidden("You are not connected with this user")
+                    raise Forbidden("You are not connected with this user; please send a connection request first")
                 await open_conversation(tx, self.caller.id, other_id)
             conversation = await self.db.fetchval(FIND_OPEN_CONVERSATION, self.caller.id, other_id)
         self.reply(conversation)

@@ -1,4 +1,4 @@
-"""Messages of a conversation: list, send, edit, delete, mark as read. To strangers they do not exist (404)."""
+"""Messages of a conversation: list, send, edit, delete, mark as read. Others than the participants get a 404."""
 
 from typing import Annotated, Literal
 
@@ -42,7 +42,7 @@ class MessageQuery(NumberedPaging):
         return self.cursor is None and self.before is None and self.after is None and self.page in (None, 1)
 
 
-# A participant gets at least one row, which is empty if there is no message; a stranger gets none.
+# A participant gets at least one row, which is empty if there is no message; other users get none.
 LIST_MESSAGES = f"""
     select m.body, m.direction, m.seq from conversations c left join lateral (
         select {Message.sql("m")} as body, 'before' as direction, m.seq from messages m
@@ -113,7 +113,7 @@ async def mark_and_publish(handler: Handler, conversation_id: str, seq: int) -> 
     return mark.unread_count
 
 
-# Locks the conversation, so that the message does not change before the next statement takes a rev for it.
+# Locks the conversation, so that the message cannot change before the next statement assigns its rev.
 LOCK_MESSAGE = """
     select m.conversation_id, m.sender_id = $2 as mine, c.closed_at is not null as closed,
         case when c.low_id = $2 then c.high_id else c.low_id end as reader_id
@@ -175,7 +175,7 @@ class OneMessage(FileHandler):
             shown = preview(edit.content)
             edited = await tx.fetchrow(EDIT_MESSAGE, message_id, edit.content, shown)
             if edited is None:
-                raise Conflict("A deleted message cannot be edited")
+                raise Conflict("A deleted message cannot be edited; please send a new one")
             tx.after_commit(self.publish, MessageEdited(found["conversation_id"], edited["rev"], edited["body"]))
             for notice in await update_text(tx, message_id, shown):
                 tx.after_commit(self.publish, NotificationUpdated(*notice))
@@ -206,9 +206,9 @@ class OneMessage(FileHandler):
         if found is None:
             raise NotFound("Message")
         if not found["mine"]:
-            raise Forbidden("Only its sender can change a message")
+            raise Forbidden("Only the sender of a message can change it")
         if found["closed"]:
-            raise Forbidden("You are no longer connected; this conversation is read-only")
+            raise Forbidden("You are no longer connected, so this conversation is read-only; please connect again")
         return found
 
 
@@ -219,7 +219,7 @@ FIND_MESSAGE = """
 
 
 class Unread(Shape):
-    """What is left unread."""
+    """The number of messages that are still unread."""
 
     unread_count: int = facts.UNREAD_COUNT
 

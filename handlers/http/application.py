@@ -22,7 +22,7 @@ QUIET_PATHS = ("/health", "/metrics")
 
 
 class Jobs(Protocol):
-    """What the jobs of this instance offer to admins (jobs/loop.py)."""
+    """The jobs of this instance, for admins (jobs/loop.py)."""
 
     scheduled: bool  # whether this instance runs jobs on their schedules
     runner: str
@@ -57,7 +57,7 @@ class App(Application):
         self.draining = False
         self.running: WeakSet[RequestHandler] = (
             WeakSet()
-        )  # requests; weak, because one whose client has disconnected may never finish
+        )  # weak references, because the request of a client that has disconnected may never finish
         table.application = self
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
@@ -75,7 +75,7 @@ def log_request(handler: RequestHandler) -> None:
     request, route = handler.request, getattr(handler.request, "route", None)
     seconds, status = request.request_time(), handler.get_status()
     path = route.path if route else "(unknown)"
-    # Clients can invent methods, and Prometheus keeps each label for ever.
+    # Clients can invent methods, and Prometheus stores each label permanently.
     method = request.method if request.method in handler.SUPPORTED_METHODS else "(other)"
     answered, duration = request_metrics(method or "", path, status)
     answered.inc()

@@ -1,7 +1,7 @@
 """The base handler, in the order in which a request passes through it: prepare, body, method, publish.
 
 The router has found the route, and `@endpoint` on the method declares what this file checks. responses.py has the
-half that answers. The base handler knows no noun of the product.
+half that answers. The base handler contains nothing about the product's nouns.
 """
 
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ class Handler(Responder):
     # -- before the method -------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Check who calls before the body is read. An error waits for the end of the body, if that is not too far."""
+        """Check the caller before the body is read. An error is sent after the end of the body, if that is small."""
         current_request_id.set(self.request_id)
         self.request.connection.set_max_body_size(UNBOUNDED)  # type: ignore[union-attr]
         if self.request.method == "OPTIONS":
@@ -109,7 +109,7 @@ class Handler(Responder):
         await self.count([claim(each) for each in ("limit_general", name) if each])
 
     def user_claim(self, setting: str, name: str | None = None) -> Claim:
-        """Return the caller's counter `name`, whose limit is a setting; `name` is the setting's unless it is given."""
+        """Return the caller's counter `name`, whose limit is a setting; by default `name` is that of the setting."""
         return Claim.of_user(self.caller.id, name or setting, self.limit(setting))
 
     def network_claim(self, setting: str) -> Claim:

@@ -1,4 +1,4 @@
-"""The body of a request: bounded while it arrives, then read as the JSON or the form that an endpoint declares."""
+"""The body of a request: bounded while it arrives, then read as JSON or a form, as the endpoint declares."""
 
 import contextlib
 from collections.abc import Collection
@@ -22,7 +22,7 @@ MAX_LENGTH_DIGITS = 18
 
 
 class RequestBody:
-    """`expect` what an endpoint declares, `feed` what arrives, then `read` it."""
+    """Usage: `expect` what the endpoint declares, `feed` the chunks, then `read` the body."""
 
     def __init__(self, headers: HTTPHeaders) -> None:
         self.headers = headers
@@ -45,7 +45,7 @@ class RequestBody:
             raise BodyTooLarge(self.max_bytes)
         if is_form:
             if not declared.files:
-                raise UnsupportedMediaType("Please send JSON")
+                raise UnsupportedMediaType("Please send the body as JSON, with Content-Type: application/json")
             try:
                 self.form = MultipartReader(self.content_type, max_file_bytes=declared.max_bytes)
             except Malformed as error:
@@ -55,7 +55,7 @@ class RequestBody:
         """Return the announced length; 0 for no body and for a chunked one."""
         length = self.headers.get("Content-Length", "0")
         if not (length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS):
-            raise BadRequest("The request is malformed", headers={"Connection": "close"})
+            raise BadRequest("The request is malformed; please correct it", headers={"Connection": "close"})
         return int(length)
 
     def is_worth_draining(self) -> bool:
@@ -73,7 +73,7 @@ class RequestBody:
     # -- while it arrives --------------------------------------------------------------------------------------------
 
     def feed(self, chunk: bytes) -> None:
-        """Keep what fits. `check` and `read` raise the faults, because Tornado drops what is raised here."""
+        """Store a chunk within the bound. `check` and `read` raise the faults, because Tornado ignores errors here."""
         self.size += len(chunk)
         if self.size > self.max_bytes:
             self.content.clear()
@@ -96,14 +96,14 @@ class RequestBody:
             return model.model_validate(self.read_form(self.form, files), context=context)
         kind = self.content_type.partition(";")[0].strip().lower()
         if self.content and kind not in ("", "application/json"):
-            raise UnsupportedMediaType("Please send JSON")
+            raise UnsupportedMediaType("Please send the body as JSON, with Content-Type: application/json")
         try:
             content = decode_json(bytes(self.content) or b"{}")
         except NotJson:
             raise InvalidJson from None
         except TooDeep as error:
             raise Invalid([{"field": "", "message": f"The body {error}"}]) from None
-        # Strict: a number is not bent into a text, nor a text into a number.
+        # Strict: a number is not converted to a text, nor a text to a number.
         return model.model_validate_json(orjson.dumps(content), strict=True, context=context)
 
     def read_form(self, reader: MultipartReader, files: Collection[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who makes a request: the user of its access token."""
+"""The caller of a request: the user of its access token."""
 
 from db.errors import NotAuthenticated
 from db.queries.sessions import Caller, Sessions

@@ -73,19 +73,19 @@ class Endpoint:
     body: type[Body] | None = None
     query: type[Query] | None = None
     returns: Any = None  # the type of `data`, for tests and the API description
-    top: tuple[str, ...] = ()  # fields of `data` that stand at the top level too, where the web client reads them
+    top: tuple[str, ...] = ()  # fields of `data` that are also at the top level, where the web client reads them
     bare: bool = False  # the answer is `returns` itself, without `success` and `data` around it
-    data_as: str | None = None  # a name under which `data` as a whole stands at the top level too
-    beside: dict[str, Any] = field(default_factory=dict)  # what else may stand at the top level: names and types
+    data_as: str | None = None  # a name under which the whole `data` is also at the top level
+    beside: dict[str, Any] = field(default_factory=dict)  # further fields of the top level: names and types
     limit: str | None = None  # a setting's name (`limit_message`) beside the general one
     files: tuple[str, ...] = ()  # multipart file fields that are read
     max_bytes: int = JSON_BYTES  # of the whole body
-    acts: bool = False  # whether this GET changes or pays for something; HEAD then runs the checks alone
-    produces: str = "application/json"  # what a success is; failures are always JSON
+    acts: bool = False  # whether this GET changes data or costs money; HEAD then runs only the checks
+    produces: str = "application/json"  # the media type of a success; errors are always JSON
     counted: bool = True  # whether the general rate limit counts it
     statuses: tuple[int, ...] = (200,)
     errors: tuple[ErrorCode, ...] = ()  # beside those that follow from the rest (handlers/http/description/errors.py)
-    fails: bool = True  # whether a failure is an error; else it is told by a success
+    fails: bool = True  # whether a failure is an error response; otherwise a success reports it
     reads_cookie: bool = False  # whether the refresh cookie signs in
     deprecated: bool = False  # kept for the web client
     summary: str = ""
@@ -96,7 +96,7 @@ class Endpoint:
         return self.body is not None and (not self.files or bool(self.body.model_fields))
 
 
-# Of reading a profile of Instagram or TikTok.
+# Errors of reading a profile of Instagram or TikTok.
 SCRAPE_ERRORS: tuple[ErrorCode, ...] = (
     "NOT_FOUND",
     "PROFILE_PRIVATE",

@@ -6,7 +6,7 @@ from db.errors import DomainError
 
 class InvalidJson(DomainError):
     code: ErrorCode = "INVALID_JSON"
-    error = "The request body is not valid JSON"
+    error = "The request body is not valid JSON; please correct it"
 
 
 class MethodNotAllowed(DomainError):
@@ -14,7 +14,8 @@ class MethodNotAllowed(DomainError):
     code: ErrorCode = "METHOD_NOT_ALLOWED"
 
     def __init__(self, method: str | None, allowed: list[str]) -> None:
-        super().__init__(f"{method} is not possible here", headers={"Allow": ", ".join(allowed)})
+        error = f"This address does not accept {method}; please use {' or '.join(allowed)}"
+        super().__init__(error, headers={"Allow": ", ".join(allowed)})
 
 
 class BodyTooLarge(DomainError):
@@ -22,7 +23,7 @@ class BodyTooLarge(DomainError):
     code: ErrorCode = "BODY_TOO_LARGE"
 
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(f"The request is larger than {max_bytes:,} bytes")
+        super().__init__(f"The request is larger than {max_bytes:,} bytes; please send less")
 
 
 class HeadersTooLarge(DomainError):

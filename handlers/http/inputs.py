@@ -1,4 +1,4 @@
-"""What a client sends, validated by the models that an endpoint declares."""
+"""Bodies and queries of clients, validated by the models that an endpoint declares."""
 
 from typing import Any
 from urllib.parse import parse_qsl

@@ -7,7 +7,7 @@ from services.security.rate_limit import Verdict
 
 
 def limit_headers(verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """Describe the limit that is nearest to exhaustion."""
+    """Return headers that describe the limit with the fewest hits left."""
     if not verdicts:
         return {}
     tightest = min(verdicts, key=lambda verdict: (verdict.allowed, verdict.remaining))

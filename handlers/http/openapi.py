@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 of what the table of routes declares."""
+"""The table of routes as OpenAPI 3.1."""
 
 from functools import cache
 from typing import Any
@@ -54,7 +54,7 @@ SECURITY: Json = {
 
 @cache
 def openapi(table: Table, public_url: str) -> Json:
-    """Return the description of all routes; making it takes a moment, so it is made once."""
+    """Return the description of all routes. It is created once, because that takes a moment."""
     routes = sorted(table.routes, key=lambda route: list(TAGS).index(tag_of(route.path)))
     schemas = Schemas(routes)
     paths: Json = {}

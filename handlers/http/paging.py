@@ -16,11 +16,11 @@ from db.schemas.faults import fault
 from db.schemas.shape import Shape
 from handlers.http.endpoint import NumberedPaging, Paging
 
-MAX_NUMBERED_ROWS = 10_000  # pages are counted through from the start: no deeper than this
+MAX_NUMBERED_ROWS = 10_000  # numbered pages read all rows from the start, so their depth is bounded
 
 
 def key_or_latest(time: str, id: str) -> str:
-    """SQL of the key that a page, newest first, continues after; without one it starts behind everything. Unlike
+    """Return SQL of the key that a page, newest first, continues after; by default it is later than all rows. Unlike
     “$1 is null or …”, a plan that PostgreSQL keeps for all pages still seeks in the index, however deep the page is."""
     return f"(coalesce({time}, 'infinity'::timestamptz), coalesce({id}, '{UUID(int=2**128 - 1)}'::uuid))"
 
@@ -38,7 +38,7 @@ def without_nul(text: str) -> str:
     return text
 
 
-# A cursor can be made up: what a column could not hold is refused before PostgreSQL sees it.
+# Clients can invent cursors, so values that a column cannot hold are refused before they reach PostgreSQL.
 WITHIN_RANGE: dict[Any, Any] = {
     str: Annotated[str, AfterValidator(without_nul)],
     datetime: Annotated[AwareDatetime, AfterValidator(to_utc)],
@@ -66,7 +66,7 @@ class Pagination(Shape):
 
 
 class Cursor:
-    """The sort key of a page's last row, as text that means nothing to clients. `types` are those of its columns."""
+    """The sort key of a page's last row, as an opaque text. `types` are the types of its columns."""
 
     def __init__(self, *types: Any) -> None:
         self.size = len(types)
@@ -77,7 +77,7 @@ class Cursor:
         return base64.urlsafe_b64encode(self.key.dump_json(tuple(values))).decode().rstrip("=")
 
     def decode(self, text: str | None) -> tuple[Any, ...]:
-        """The key to continue after; all None at the start of the list."""
+        """Return the key to continue after; all None at the start of the list."""
         if text is None:
             return (None,) * self.size
         try:
@@ -89,7 +89,7 @@ class Cursor:
 
 
 class Window(NamedTuple):
-    """Which rows to ask for: after `key`, skipping `offset`, and one more than `limit` to see if there are more."""
+    """The rows to fetch: after `key`, skipping `offset`, and one more than `limit` to see if there are more."""
 
     key: tuple[Any, ...]
     limit: int
@@ -118,7 +118,7 @@ class PageOf(NamedTuple):
 
 
 def page_of(rows: Sequence[asyncpg.Record], asked: Window, cursor: Cursor, total: int | None = None) -> PageOf:
-    """The page from rows of (body, *key columns), fetched with `asked.fetch`; `total` where pages are numbered."""
+    """Return the page from rows of (body, *key columns), fetched with `asked.fetch`; `total` if pages are numbered."""
     shown, more = rows[: asked.limit], len(rows) > asked.limit
     info = {"nextCursor": cursor.encode(tuple(shown[-1])[1:]) if more else None, "hasMore": more}
     pagination = None

@@ -54,7 +54,7 @@ class Responder(RequestHandler):
 
     @cached_property
     def lasting_headers(self) -> dict[str, str]:
-        """Headers of every response to this request. Tornado clears all others before it sends an error."""
+        """Return the headers of every response to this request. Tornado clears all others before it sends an error."""
         return common_headers(self.request.headers, self.request_id, self.application.config.origins)
 
     def set_default_headers(self) -> None:
@@ -105,7 +105,7 @@ class Responder(RequestHandler):
             log.warning("vendor failed", error=repr(error), path=self.request.path)
 
     def send_error(self, status_code: int = 500, **about: Any) -> None:
-        # Tornado would end a response that has begun as if it were complete, and has no public name for this state.
+        # Tornado would end a response that has begun as if it were complete. It has no public name for this state.
         if self._headers_written:
             self.application.running.discard(self)
             self.request.connection.stream.close()  # type: ignore[union-attr]
@@ -124,5 +124,5 @@ class Responder(RequestHandler):
     def find_error(self, error: BaseException | None) -> DomainError | None:
         """Return the error to send; None for a defect. Tornado's own 400 means input that it could not parse."""
         if isinstance(error, HTTPInputError) or (isinstance(error, HTTPError) and error.status_code == 400):
-            return BadRequest("The request is malformed")
+            return BadRequest("The request is malformed; please correct it")
         return find_domain_error(error) if error else None

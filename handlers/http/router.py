@@ -1,4 +1,4 @@
-"""The hand-rolled router: one table of routes, and a tree of path segments in which fixed ones go before `{id}`.
+"""The hand-rolled router: one table of routes, and a tree of path segments in which fixed ones precede `{id}`.
 
 Serving, `make routes`, the access guard and the API description all read the same table. `{name}` matches a
 UUID, and another value is a 404; `{name:str}` matches any single segment.
@@ -82,13 +82,13 @@ def make_streaming(handler: type[RequestHandler]) -> type[RequestHandler]:
 
 
 def may_have_body(headers: HTTPHeaders) -> bool:
-    """Whether to stream: it costs a request without a body two turns of the loop. Tornado parses the body of a request
-    that is not streamed, so a type alone counts too."""
+    """Return whether to stream, which costs a request without a body two loop iterations. Tornado parses a body
+    that is not streamed, so a Content-Type alone counts too."""
     return "Content-Length" in headers or "Transfer-Encoding" in headers or "Content-Type" in headers
 
 
 class Table(Router):
-    """All routes of the application. Refuses a handler whose method does not say who may call it."""
+    """All routes of the application. Refuses a handler whose method does not declare its access."""
 
     def __init__(self, declared: Iterable[tuple[str, type[RequestHandler]]], not_found: type[RequestHandler]) -> None:
         self.application: Application  # set by App, which has the table as its router
@@ -101,7 +101,7 @@ class Table(Router):
                 if function is getattr(RequestHandler, method.lower()):  # not overridden
                     continue
                 if not isinstance(getattr(function, "endpoint", None), Endpoint):
-                    raise TypeError(f"{handler.__name__}.{method.lower()} does not say who may call it: use @endpoint")
+                    raise TypeError(f"{handler.__name__}.{method.lower()} does not declare its access: use @endpoint")
                 self.add(Route(method, path, handler, function.endpoint))
 
     def add(self, route: Route) -> None:

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 BARE_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 BARE_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 
-MAX_HEADERS = 256  # Tornado needs about 10 µs for each and blocks the loop meanwhile; browsers send about 20
+MAX_HEADERS = 256  # Tornado blocks the event loop about 10 µs for each; browsers send about 20
 
 # After a refusal the client may still be sending. Closed at once, the kernel resets the connection, and the client
 # loses the answer (RFC 9112 §9.6). These are bounds for clients that never stop.
@@ -53,7 +53,7 @@ class ClientStream(IOStream):
     begun = False  # bytes of the current request have arrived
     answered = False
     malformed = False
-    overflow: DomainError = HeadersTooLarge()  # what it means if Tornado finds no delimiter within its bound
+    overflow: DomainError = HeadersTooLarge()  # the error if Tornado finds no delimiter within its bound
 
     def begin(self) -> None:
         """Expect the next request."""
@@ -67,7 +67,7 @@ class ClientStream(IOStream):
         return count
 
     def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Future[bytes]:
-        """Tornado reads the headers so, and nothing else. Count them before it parses them."""
+        """Count the headers before Tornado parses them. Tornado reads only headers with this method."""
         read: Any = super().read_until_regex(regex, max_bytes)
         counted: Future[bytes] = Future()
         read.add_done_callback(lambda _: self.count_headers(read, counted))
@@ -84,12 +84,12 @@ class ClientStream(IOStream):
             future_set_result_unless_cancelled(counted, read.result())
 
     def read_until(self, delimiter: bytes, max_bytes: int | None = None) -> Any:
-        """Tornado reads the size of a chunk so, and nothing else of a request."""
-        self.overflow = BadRequest("The request is malformed")
+        """Bound the size line of a chunk. Tornado reads nothing else of a request with this method."""
+        self.overflow = BadRequest("The request is malformed; please correct it")
         return super().read_until(delimiter, max_bytes)
 
     def write(self, data: bytes | memoryview) -> Future[None]:
-        if data == BARE_REFUSAL:  # Tornado closes next; a request that was answered before gets no second answer
+        if data == BARE_REFUSAL:  # Tornado closes next; an answered request gets no second answer
             self.malformed = True
             written: Future[None] = Future()
             written.set_result(None)
@@ -108,13 +108,13 @@ class ClientStream(IOStream):
     def find_fault(self, exc_info: Any) -> DomainError | None:
         """Return why the request cannot be served; None if there is no request, or if its handler runs."""
         if self.malformed:
-            return BadRequest("The request is malformed")
+            return BadRequest("The request is malformed; please correct it")
         if isinstance(exc_info, UnsatisfiableReadError):
             return self.overflow
         return RequestTimeout() if self.begun and self.reading() else None
 
     def refuse(self, error: DomainError) -> None:
-        with contextlib.suppress(OSError):  # the client may be gone, or no file descriptor is free
+        with contextlib.suppress(OSError):  # the client may have disconnected, or no file descriptor is free
             self.socket.send(encode(error))
             self.socket.shutdown(socket.SHUT_WR)
             if len(lingering) < MAX_LINGERING:
@@ -124,7 +124,7 @@ class ClientStream(IOStream):
 
 
 def encode(error: DomainError) -> bytes:
-    """A whole answer in the form of handlers/http/base.py, for requests that have no handler."""
+    """Return a whole answer in the form of handlers/http/base.py, for requests without a handler."""
     request_id = str(uuid.uuid4())
     log.info("request refused", status=error.status, code=error.code, request_id=request_id)
     body = orjson.dumps({**error.body(), "requestId": request_id})
@@ -150,7 +150,7 @@ async def linger(sock: socket.socket) -> None:
 
 
 class PausingListener(socket.socket):
-    """A listening socket. Without free file descriptors it pauses; connections that are open go on."""
+    """A listening socket that pauses while no file descriptor is free; open connections continue."""
 
     logged_at = -LOG_SECONDS
 

@@ -22,7 +22,7 @@ from handlers.http.base import Handler
 from handlers.http.endpoint import USER, endpoint
 
 PAGE_ROWS = 500
-EXPORT_SECONDS = 300.0  # enough for the longest history over a slow line; a slower download is cut off
+EXPORT_SECONDS = 300.0  # enough for the longest history on a slow connection; a slower download is aborted
 
 EXPORT_ACCOUNT = f"select {ExportedAccount.sql('u')} from users u where u.id = $1 and u.status <> 'DELETED'"
 
@@ -79,7 +79,7 @@ EXPORT_SESSIONS = f"""
     order by s.id limit {PAGE_ROWS}
 """
 
-# Section → its statement and how many columns its key has.
+# Section → its statement and the number of columns of its key.
 SECTIONS = {
     "socialMediaAccounts": (EXPORT_SOCIAL_ACCOUNTS, 1),
     "socialMediaPosts": (EXPORT_POSTS, 1),
@@ -112,7 +112,7 @@ class ExportData(Handler):
         self.finish(b"}}")
 
     async def pass_on(self, piece: bytes) -> None:
-        """Send a piece and wait until the client has received it."""
+        """Send a part and wait until the client has received it."""
         self.write(piece)
         await self.flush()
 

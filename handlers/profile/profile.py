@@ -29,7 +29,7 @@ class OwnProfile(Handler):
 
 
 def is_blank(value: Any) -> bool:
-    """Return whether a value is what the web client sends for a field that it did not load."""
+    """Return whether the web client sends this value for a field that it did not load."""
     if isinstance(value, list):
         return all(is_blank(part) for part in value)
     return isinstance(value, str) and not value.strip()
@@ -43,7 +43,7 @@ class ProfileChanges(InfluencerFields, SalonFields):
     """Fields of both roles; those of the other role are ignored. Absent, '' and [] mean unchanged; null clears."""
 
     name: Name | None = None
-    profile_pic: Annotated[None, about("null removes the picture; a new one comes as a file", None)] = None
+    profile_pic: Annotated[None, about("null removes the picture; send a new one as a file", None)] = None
 
     @model_validator(mode="before")
     @classmethod

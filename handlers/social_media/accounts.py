@@ -39,8 +39,8 @@ from services.tiktok.revocations import revoke_now
 
 # A profile that another caller fetched within this time is used again, because each scrape costs money.
 SHARED_SECONDS = 3600.0
-PROVEN = {"isVerified": Annotated[bool, about("Whether the account is proven now", True)]}
-CODE = {"verificationCode": Annotated[str, about("To be put into the bio", "encer-7K2M9QXA")]}
+PROVEN = {"isVerified": Annotated[bool, about("Whether ownership of the account is proven", True)]}
+CODE = {"verificationCode": Annotated[str, about("The code to put into the bio", "encer-7K2M9QXA")]}
 SYNC_ERRORS = ("HANDLE_TAKEN", "CONFLICT", "NEEDS_RECONNECT", *SCRAPE_ERRORS)
 SYNC_LIMIT = "You can refresh your accounts by hand three times an hour; they are refreshed automatically every day"
 
@@ -277,7 +277,7 @@ class VerifyAccount(SocialHandler):
             if proven:
                 notices = await prove_account(tx, account["id"], platform, username, account["influencer_id"], code)
                 if notices is None:
-                    raise Conflict("The account has changed meanwhile")
+                    raise Conflict("The account has changed meanwhile; please reload your accounts and try again")
                 for notice in notices:
                     tx.after_commit(self.publish, NotificationReceived(*notice))
             profile = found.profile.model_dump_json()

@@ -1,4 +1,4 @@
-"""Connecting TikTok with TikTok's own consent: sending the person there, and taking them back."""
+"""Connect TikTok by consent: redirect the person to TikTok, and handle the redirect back."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -33,9 +33,9 @@ from services.tiktok.revocations import revoke_now
 
 log = structlog.get_logger()
 
-OPEN_STATES = 5  # of a user; a sixth sign-in that has begun ends the oldest, used up or not
-EXCHANGE_SECONDS = 45.0  # a token, a profile and two pages of videos, while the browser waits
-LOST_SECONDS = 60  # after so long the first of several requests has ended or died
+OPEN_STATES = 5  # sign-ins per user; a sixth one removes the oldest, used or not
+EXCHANGE_SECONDS = 45.0  # for a token, a profile and two pages of videos, while the browser waits
+LOST_SECONDS = 60  # after this time the first of several requests has ended, or its instance has died
 POLL_SECONDS = 0.5  # between two queries for its outcome
 PAGE = "/social-media"  # of the web client
 MAX_PARAMETER = 4096
@@ -166,7 +166,7 @@ class OAuthCallback(Handler):
             if tokens.missing_scopes:
                 raise SignInRefused("missing_permissions")
             profile = await tiktok.read(tokens)
-            deadline.reschedule(None)  # tokens must not expire half-stored; the database has its own time-outs
+            deadline.reschedule(None)  # cancelling could leave tokens stored in part; the database has its own timeouts
             await self.store(state, profile, tokens)
         except BaseException:
             await tiktok.discard(tokens)

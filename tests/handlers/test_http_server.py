@@ -46,8 +46,9 @@ async def test_a_refusal_of_the_server_itself(instance: Instance):
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.json == {
-        "error": "The request is malformed", "message": "The request is malformed", "code": "BAD_REQUEST",
-        "requestId": answer.headers["x-request-id"],
+        "error": "The request is malformed; please correct it",
+        "message": "The request is malformed; please correct it",
+        "code": "BAD_REQUEST", "requestId": answer.headers["x-request-id"],
     }  # fmt: skip
 
 

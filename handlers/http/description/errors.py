@@ -53,14 +53,14 @@ OWNERSHIP_CODE: Json = {
 }
 REASON: Json = {
     "type": "string",
-    "description": "What exactly the vendor failed at, for programs",
+    "description": "The exact failure of the vendor, for programs",
     "examples": ["UPSTREAM_UNREACHABLE"],
 }
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """Of a code: its status, when it is answered, and the fields that it alone has beside those of every error."""
+    """Of a code: its status, when it is answered, and its fields beside those of every error."""
 
     status: int
     when: str
@@ -73,7 +73,7 @@ VENDOR: Json = {"reason": REASON}
 MEANINGS: dict[ErrorCode, Meaning] = {
     "INVALID_JSON": Meaning(400, "The body is not valid JSON"),
     "VALIDATION_ERROR": Meaning(400, "Fields are missing or invalid", always={"details": DETAILS}),
-    "BAD_REQUEST": Meaning(400, "The request is malformed, or nobody could fulfil it"),
+    "BAD_REQUEST": Meaning(400, "The request is malformed or cannot be fulfilled"),
     "INVALID_OTP": Meaning(400, "The code is wrong or has expired", always={"attemptsLeft": ATTEMPTS_LEFT}),
     "INVALID_FILE": Meaning(400, "The file is damaged or empty"),
     "URL_REFUSED": Meaning(400, "The server does not fetch this address"),
@@ -81,16 +81,16 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     "TOKEN_EXPIRED": Meaning(401, "The access token has expired: refresh it"),
     "INVALID_TOKEN": Meaning(401, "The token is malformed, or its session has ended: sign in again"),
     "INVALID_CREDENTIALS": Meaning(401, "The e-mail or the password is wrong"),
-    "FORBIDDEN": Meaning(403, "The caller may not do this"),
+    "FORBIDDEN": Meaning(403, "The caller is not allowed to do this"),
     "WRONG_PASSWORD": Meaning(403, "The current password is wrong"),
     "ACCOUNT_SUSPENDED": Meaning(403, "An admin has suspended the account"),
     "EMAIL_NOT_VERIFIED": Meaning(403, "The e-mail is not verified; a code is on its way", always={"email": EMAIL}),
     "TERMS_NOT_ACCEPTED": Meaning(403, "The terms of service are not accepted"),
-    "NOT_FOUND": Meaning(404, "It does not exist, or the caller may not know that it does", sometimes=VENDOR),
+    "NOT_FOUND": Meaning(404, "The resource does not exist, or the caller has no access to it", sometimes=VENDOR),
     "NOT_ACCEPTABLE": Meaning(406, "The format that `Accept` asks for does not exist"),
-    "CONFLICT": Meaning(409, "The present state does not allow it"),
+    "CONFLICT": Meaning(409, "The current state of the resource does not allow the request"),
     "EMAIL_TAKEN": Meaning(409, "A verified account has this e-mail"),
-    "HANDLE_TAKEN": Meaning(409, "Another user has proven that the social account is theirs"),
+    "HANDLE_TAKEN": Meaning(409, "Another user has proven to own the social account"),
     "CODE_NOT_FOUND": Meaning(
         409, "The bio does not show the ownership code", sometimes={"verificationCode": OWNERSHIP_CODE}
     ),
@@ -109,7 +109,7 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     "STORAGE_FULL": Meaning(507, "The disk for files is full"),
 }
 
-# Codes that any request can meet, also one that no client of this description sends.
+# Codes that any request can get, also those that clients of this description never send.
 ANY_REQUEST: tuple[ErrorCode, ...] = (
     "BAD_REQUEST",
     "BODY_TOO_LARGE",
@@ -161,7 +161,7 @@ def error_name(code: str) -> str:
 
 
 def describe_error(code: str, meaning: Meaning) -> Json:
-    """The schema of an error with this code."""
+    """Return the schema of an error with this code."""
     return {
         "type": "object",
         "description": f"{meaning.when}.",
@@ -182,8 +182,8 @@ def describe_error(code: str, meaning: Meaning) -> Json:
 
 
 def error_schemas() -> Json:
-    """Return the schemas of all errors. The codes of `Error` are none of a single endpoint, so that a client that looks
-    at `code` knows which fields an error has."""
+    """Return the schemas of all errors. No endpoint has the codes of `Error` alone, so that a client that reads
+    `code` knows which fields an error has."""
     known = {error_name(code): describe_error(code, meaning) for code, meaning in MEANINGS.items()}
     generic = describe_error("INTERNAL", Meaning(500, "Something went wrong on our side"))
     generic["description"] = "An error that any request can meet."

@@ -97,5 +97,5 @@ OPERATION_IDS: dict[str, dict[str, str]] = {
 
 
 def operation_id(method: str, path: str) -> str:
-    """Raises KeyError for a route without a name: add it to the table."""
+    """Return the operation's name. Raises KeyError for a route without one: add it to the table."""
     return OPERATION_IDS[path.removeprefix("/api/v1")][method]

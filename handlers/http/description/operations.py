@@ -28,7 +28,7 @@ REQUEST_ID_HEADER: Json = {
     "schema": {"type": "string", "minLength": 8, "maxLength": 128},
     "example": "0b0f7c5e-8a51-4c55-9b0e-6c1d2a7f3e90",
 }
-CLEARING = ("PUT", "PATCH")  # here null in an optional field clears it; elsewhere it means the same as an absent one
+CLEARING = ("PUT", "PATCH")  # null in an optional field clears it; with other methods null means absent
 
 
 def tag_of(path: str) -> str:
@@ -38,12 +38,12 @@ def tag_of(path: str) -> str:
 
 
 def named(identifier: str, suffix: str = "") -> str:
-    """The name of a type that belongs to an operation: `sendMessage` has `SendMessageResponse`."""
+    """Return the name of a type that belongs to an operation: `sendMessage` has `SendMessageResponse`."""
     return identifier[0].upper() + identifier[1:] + suffix
 
 
 class Schemas:
-    """The schemas of all models, made at once, so that each stands under `components` with a name of its own."""
+    """The schemas of all models, created together, so that each has its own name under `components`."""
 
     def __init__(self, routes: list[Route]) -> None:
         adapters = {id(type): TypeAdapter(type) for route in routes for type in types_of(route.endpoint)}
@@ -68,7 +68,7 @@ PAGES = (PageInfo, Pagination)
 
 
 def types_of(declared: Endpoint) -> Iterator[Any]:
-    """Everything that an endpoint declares a schema with."""
+    """Return all types with schemas that an endpoint declares."""
     yield from PAGES
     yield from declared.beside.values()
     for type in (declared.body, declared.query, declared.returns):
@@ -110,7 +110,7 @@ def describe_operation(route: Route, schemas: Schemas, aliases: list[Route]) -> 
 
 
 def security(declared: Endpoint) -> list[Json]:
-    """Ways to sign in, of which one is enough; an empty one means that none is needed."""
+    """Return the ways to sign in, of which one is enough; an empty one means that none is needed."""
     if declared.access.roles is not None:
         return [{"bearer": []}]
     return [{"refreshCookie": []}, {}] if declared.reads_cookie else []
@@ -145,7 +145,7 @@ def optional(schema: Json) -> Json:
 
 
 def form_of(model: Json, declared: Endpoint) -> Json:
-    """The fields of a model and the files, in a form, which has no null."""
+    """Return the form with the fields of a model and the files; a form has no null."""
     files = {name: {**BINARY, "description": about} for name, about in FILES.items() if name in declared.files}
     fields = {name: optional(each) for name, each in model.get("properties", {}).items() if each != {"type": "null"}}
     fields = {name: each for name, each in fields.items() if name not in files}
@@ -168,7 +168,7 @@ def success(declared: Endpoint, status: int, schemas: Schemas, identifier: str) 
 
 
 DESCRIPTIONS = {200: "Success", 201: "Created", 202: "Started", 503: "Not ready"}
-LOCATION: Json = {"description": "Where to go", "schema": {"type": "string", "format": "uri"}}
+LOCATION: Json = {"description": "The address of the redirect", "schema": {"type": "string", "format": "uri"}}
 NO_CONTENT: dict[int, Json] = {
     101: {"description": "The connection becomes a WebSocket"},
     302: {"description": "A redirect", "headers": {"Location": LOCATION}},
@@ -179,11 +179,11 @@ SUCCESS: Json = {"type": "boolean", "const": True, "description": "Always true",
 
 
 def envelope(declared: Endpoint, schemas: Schemas, identifier: str) -> Json:
-    """`data` and what stands beside it, as one schema for each operation."""
+    """Return `data` and the fields beside it as one schema for each operation."""
     if declared.returns is None:
         data: Json = {"type": "null", "description": "Nothing", "examples": [None]}
         confirmation = {"success": SUCCESS, "data": data, "message": MESSAGE}
-        return schemas.define("Confirmation", wrap(confirmation, "Nothing but the message is answered.", []))
+        return schemas.define("Confirmation", wrap(confirmation, "The answer has no data.", []))
     data = schemas.of(declared.returns)
     if "$ref" not in data:
         data = {**data, "description": declared.summary.removesuffix(".")}

@@ -1,4 +1,4 @@
-"""Parameters in /openapi.json: those of the path, described here, and those of the query, from its model."""
+"""Parameters in /openapi.json: those of paths, described here, and those of queries, from their models."""
 
 from itertools import pairwise
 from typing import Any
@@ -10,7 +10,7 @@ from handlers.http.router import PARAMETER
 
 Json = dict[str, Any]
 
-# By the segment before it and its name: what a parameter of a path means, and an example.
+# Description and example of each path parameter, by the segment before it and its name.
 EXAMPLE_ID = "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21"
 PATH_PARAMETERS: dict[str, tuple[str, str]] = {
     "profile/user_id": ("Id of the user", EXAMPLE_ID),
@@ -36,7 +36,7 @@ PATH_PARAMETERS: dict[str, tuple[str, str]] = {
 
 
 def describe_path(path: str) -> str:
-    """The path as OpenAPI writes it; parameters are camelCase as all names on the wire."""
+    """Return the path as OpenAPI writes it; parameters are in camelCase, like all names in the API."""
     return PARAMETER.sub(lambda match: f"{{{to_camel(match[1])}}}", path)
 
 
@@ -61,7 +61,7 @@ def path_parameters(path: str) -> list[Json]:
 
 
 def query_parameters(schema: Json) -> list[Json]:
-    """The parameters of a query from the schema of its model. A list is written as `name=a&name=b`, or with commas."""
+    """Return the parameters of a query from its model's schema. A list is `name=a&name=b`, or has commas."""
     required = schema.get("required", [])
     parameters = []
     for name, each in schema.get("properties", {}).items():
