@@ -106,9 +106,9 @@ class FrameSchemas:
 
 
 def name_types(model: str, properties: Json) -> None:
-    """Give enums the names of types: generators make types of them, and two of one name would become one.
+    """Give enums the names of types, because generators create types from them and merge two of one name.
 
-    Drop the other titles that pydantic makes of field names: they say nothing.
+    Delete the other titles, which pydantic derives from field names.
     """
     for name, schema in properties.items():
         if schema.get("title") != name.capitalize():
@@ -121,7 +121,7 @@ def name_types(model: str, properties: Json) -> None:
 
 
 def without_null_defaults(schema: Any) -> Any:
-    """A default of null would say that a client sends null; it leaves the field out."""
+    """Remove defaults of null: they would mean that a client sends null, but it omits the field."""
     if isinstance(schema, dict):
         return {
             key: without_null_defaults(value)
@@ -225,7 +225,7 @@ def message_refs(names: Iterable[str]) -> list[Json]:
 
 
 def receive_operations() -> Json:
-    """What the server receives: a command each, with the messages that answer it."""
+    """Return the operations that the server receives: one per command, with the messages that answer it."""
     return {
         name: {
             "action": "receive",
@@ -255,7 +255,7 @@ def send_operations(events: Json) -> Json:
     }
 
 
-# -- what the introduction lists ---------------------------------------------------------------------------------------
+# -- lists of the introduction --------------------------------------------------------------------------------------
 
 
 def tables(settings: Settings) -> list[str]:

@@ -1,6 +1,6 @@
-"""Compare what was delivered with the database, and deliver what Redis did not bring.
+"""Compare delivered events with the database, and deliver those that did not arrive through Redis.
 
-Every COMPARE_SECONDS one statement each asks which conversations, read marks and notifications changed lately. Feeds
+Every COMPARE_SECONDS three statements read which conversations, read marks and notifications changed lately. Feeds
 that lag, and feeds with a gap, are then read from the database by a few workers.
 """
 
@@ -32,9 +32,9 @@ from realtime.hub import Hub
 from realtime.user_feeds import GONE, NoticeStamp
 from services.metrics import CATCH_UPS
 
-COMPARE_SECONDS = 1.5  # an event that Redis did not bring is delivered within about this time
-OVERLAP_SECONDS = 10  # a transaction may hold a change back that long before it commits
-WORKERS = 3  # after an outage thousands of feeds lag: requests keep most of the pool
+COMPARE_SECONDS = 1.5  # an event that did not arrive through Redis is delivered within about this time
+OVERLAP_SECONDS = 10  # a transaction may take this long from a change to its commit
+WORKERS = 3  # after an outage thousands of feeds lag, but requests need most of the pool
 RETRY_SECONDS = 0.5
 BATCH = 5_000  # conversations or users in one statement, and changes that it returns: the latest
 

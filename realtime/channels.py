@@ -1,13 +1,13 @@
-"""The names of the Redis channels, spelt here only."""
+"""The names of the Redis channels, defined only here."""
 
 ALL_INSTANCES = "encer:all"
 
 
 def user(user_id: str) -> str:
-    """The channel of one user's sockets."""
+    """Return the channel of one user's sockets."""
     return f"encer:user:{user_id}"
 
 
 def conversation(conversation_id: str) -> str:
-    """The channel of the sockets that joined a conversation."""
+    """Return the channel of the sockets that joined a conversation."""
     return f"encer:conversation:{conversation_id}"

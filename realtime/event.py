@@ -1,6 +1,6 @@
-"""What every event is made of: its fields, their JSON schema, and what travels between instances (events.py).
+"""The base of all events (events.py): their fields, JSON schemas, and form between instances.
 
-An event is encoded once, whatever the number of sockets and instances it goes to. Between instances travels its frame
+An event is encoded once for all sockets and instances. Instances send each other its frame
 with a header: the fields that receiving instances need to order and filter it (realtime/redis/packet.py).
 """
 
@@ -33,7 +33,7 @@ def encode(name: str, data: Any, id: str | int | None = None) -> bytes:
 
 @dataclass(frozen=True)
 class Event:
-    """Its fields are its data, in camelCase, unless a field says otherwise."""
+    """An event. Its fields are its data, in camelCase, unless a field is marked differently."""
 
     name: ClassVar[str]
     recipients: ClassVar[str] = THE_SOCKET
@@ -55,7 +55,7 @@ class Event:
         return encode(self.name, self.data())
 
     def mark_published(self) -> None:
-        """Note the time, to measure how long delivery takes."""
+        """Store the time, to measure how long delivery takes."""
         self.__dict__["published_at"] = time.time()
 
     def header(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Event:
 
     @classmethod
     def restore(cls, header: Mapping[str, Any], frame: bytes, published_at: float | None = None) -> Self:
-        """Rebuild an event of another instance. What only the frame contains stays None."""
+        """Rebuild an event of another instance. Fields that only the frame contains stay None."""
         hints = get_hints(cls)
         only_in_frame = {item.name: None for item in fields(cls) if is_fragment(hints[item.name])}
         event = cls(**only_in_frame, **header)
@@ -106,7 +106,7 @@ def is_fragment(hint: Any) -> bool:
 
 
 def schema_type(hint: Any) -> Any:
-    """Return the type that describes a field to clients: what stands beside the Python type, if it is a type."""
+    """Return the type that describes a field to clients: the annotation beside the Python type, if it is a type."""
     if get_origin(hint) is Annotated:
         python_type, *marks = get_args(hint)
         shown = marks.pop(0) if isinstance(marks[0], type) else schema_type(python_type)

@@ -40,8 +40,8 @@ UnreadCount = Annotated[int, described("How many of the user's notifications are
 
 ResyncReason = Literal["redis", "overflow", "version", "notifications", "behind"]
 RESYNC_REASONS: dict[ResyncReason, str] = {
-    "redis": "The instance lost its connection to Redis for a moment.",
-    "overflow": "More events arrived than the instance could hold back while it was cut off from the database.",
+    "redis": "The instance lost its connection to Redis for a short time.",
+    "overflow": "More events arrived than the instance could hold back while the database was unavailable.",
     "version": "An instance of another version published an event, during an upgrade.",
     "behind": "This conversation has changed too often since the socket's last event: fetch its messages.",
     "notifications": "A notification was read on another instance, or an unread count was wrong.",
@@ -171,7 +171,7 @@ class UserOffline(PresenceEvent):
     name = "user_offline"
 
 
-# A state of a notification: its id, the time of its last change, a checksum that tells equal times apart.
+# A state of a notification: its id, the time of its last change, a checksum that distinguishes equal times.
 NoticeStamp = tuple[str, str, int]
 
 
@@ -205,7 +205,7 @@ class NotificationState(NotificationEvent):
 
 @dataclass(frozen=True)
 class NotificationReceived(NotificationState):
-    """The user got a notification, or one message more in an unread notification."""
+    """The user received a notification, or one more message in an unread notification."""
 
     name = "notification_received"
 

@@ -1,4 +1,4 @@
-"""What this instance's sockets have received of one conversation.
+"""The state of one conversation as this instance's sockets have received it.
 
 A conversation's changes carry its counter (`rev`). A feed knows the rev that its sockets have received. It delivers
 the next change, drops known ones, and holds changes beyond a gap until catch_up.py has filled the gap from the
@@ -26,8 +26,8 @@ from realtime.events import (
 )
 from realtime.typing import TypingState
 
-GAP_SECONDS = 0.05  # events of two instances overtake each other; a missing change may still arrive within this time
-HELD_CHANGES = 1_000  # beyond a gap; more are dropped, because the database has them all
+GAP_SECONDS = 0.05  # events of two instances can arrive in another order; a missing one may still arrive
+HELD_CHANGES = 1_000  # held changes after a gap; more are dropped, because the database has them all
 
 
 class Listener(Protocol):
@@ -52,7 +52,7 @@ class LiveChange:
 
 @dataclass(frozen=True, slots=True)
 class StoredChange:
-    """A change as the database holds it. `position` is the rev that all sockets of the feed have received."""
+    """A change as the database stores it. `position` is the rev that all sockets of the feed have received."""
 
     conversation_id: str
     change: Change
@@ -124,7 +124,7 @@ class ConversationFeed:
         self.listeners: dict[Listener, int] = {}  # each with the rev that its join has delivered
         self.joining: dict[Listener, list[tuple[int, PendingChange]]] = {}
         self.held: dict[int, PendingChange] = {}
-        self.lagging = False  # the database has changes that did not arrive
+        self.lagging = False  # whether the database has changes that did not arrive
         self.read_marks: dict[str, int] = {}  # user → the last delivered read mark; marks only move forward
 
     @property
@@ -134,14 +134,14 @@ class ConversationFeed:
     # -- joining -----------------------------------------------------------------------------------------------------
 
     def begin_join(self, listener: Listener) -> None:
-        """Collect what happens for this socket while the database is read."""
+        """Collect the changes for this socket while the database is read."""
         self.joining[listener] = []
 
     def finish_join(self, listener: Listener, last_rev: int) -> None:
-        """Deliver what was collected. The socket has received the state at `last_rev`."""
+        """Deliver the collected changes. The socket has received the state at `last_rev`."""
         collected = self.joining.pop(listener)
         if not self.joining:
-            self.joining = {}  # a dictionary that had an entry keeps its memory
+            self.joining = {}  # an emptied dictionary would keep its memory
         self.listeners[listener] = last_rev
         if self.position is None:
             self.position = last_rev
@@ -236,8 +236,8 @@ class ConversationFeed:
     def apply(self, changes: Changes, held_before: Iterable[int]) -> None:
         """Deliver the state that the database had at `changes.last_rev`, unless it has arrived meanwhile.
 
-        `held_before` are the revs that were held before the database was read. What it did not know of them then will
-        never come: the database was restored to an older state, for example.
+        `held_before` are the revs that were held before the database was read. One that the database did not have
+        will never arrive: for example, the database was restored to an older state.
         """
         if self.position is None:
             return

@@ -1,7 +1,7 @@
-"""Hold events back while this instance cannot know which sessions have ended.
+"""Hold events back while this instance does not know which sessions have ended.
 
-An instance that is cut off from PostgreSQL, or was frozen, still receives events from Redis. They may not be for
-users whose sessions have ended meanwhile, so they wait until the sessions were checked and the sockets of ended ones
+An instance without PostgreSQL, or one that was frozen, still receives events from Redis. They must not be delivered to
+users whose sessions have ended meanwhile. So they wait until the sessions are checked and the sockets of ended ones
 are closed.
 """
 
@@ -11,7 +11,7 @@ from db.queries.sessions import Sessions
 from realtime.events import Event
 from realtime.hub import Hub
 
-HELD_BYTES = 8 * 1024 * 1024  # some seconds of a busy instance; beyond, the held events are dropped and clients resync
+HELD_BYTES = 8 * 1024 * 1024  # some seconds of a busy instance; above it the held events are dropped and clients resync
 
 
 class DeliveryGate:
@@ -34,7 +34,7 @@ class DeliveryGate:
             self.overflowed = True
 
     def open(self) -> None:
-        """Deliver what was held. Call it when the sockets of all ended sessions are closed."""
+        """Deliver the held events. Call it when the sockets of all ended sessions are closed."""
         held, overflowed = self.held, self.overflowed
         self._drop_held()
         self.overflowed = False

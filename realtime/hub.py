@@ -1,4 +1,4 @@
-"""The sockets of this process: who listens to which channel. Channel names are in channels.py, order in feeds.py."""
+"""The sockets of this process by channel. channels.py has the names of channels, feeds.py the order of events."""
 
 import math
 import time
@@ -94,7 +94,7 @@ class Hub:
             DELIVERED[event.origin].observe(max(0.0, time.time() - event.published_at))
 
     def resync(self, reason: ResyncReason) -> None:
-        """Events may be missing: tell all clients, and compare all feeds with the database now."""
+        """Send `resync` to all clients because events may be missing, and compare all feeds with the database now."""
         event = Resync(reason)
         for feed in list(self.users.values()):  # a copy, because a socket that reads too slowly leaves during the loop
             feed.deliver(event)

@@ -14,7 +14,7 @@ class Publisher:
         self.relay = relay
 
     def publish(self, event: Event) -> None:
-        """Publish after the commit, never before. Return at once: neither sockets nor Redis are waited for."""
+        """Publish after the commit, never before. Return at once, without waiting for sockets or Redis."""
         events_published(event.name).inc()
         event.mark_published()
         for channel in event.channels():

@@ -4,7 +4,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-# For fields that say no example of their own.
+# For fields without an example.
 BY_FORMAT = {
     "uuid": "0b9f4c61-2d3e-4a5b-8c7d-9e0f1a2b3c4d",
     "date-time": "2026-01-31T09:30:00.000Z",
@@ -17,7 +17,7 @@ BY_TYPE = {"string": "text", "integer": 1, "number": 1.5, "boolean": False, "nul
 def example_of(schema: Json, defs: Json) -> Any:
     """Return a value that the schema accepts; it leaves out optional fields without an example.
 
-    Raises KeyError for a reference that leads nowhere.
+    Raises KeyError for a reference to a missing schema.
     """
     if schema.get("examples"):
         return schema["examples"][0]

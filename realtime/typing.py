@@ -1,10 +1,10 @@
-"""What the sockets of one conversation know of typists: each beginning once, and always an end."""
+"""The typists of one conversation as its sockets have received them: each start once, and always an end."""
 
 import asyncio
 from collections.abc import Callable
 
 TYPING_SECONDS = 6.0
-# The typist's instance publishes the end. If it was killed, or Redis lost the event, each instance ends the typing.
+# The typist's instance publishes the end. If it was killed, or the event was lost, each instance ends the typing.
 LOST_SECONDS = TYPING_SECONDS + 1.5
 
 
@@ -17,14 +17,14 @@ class TypingState:
         self.typists: dict[str, tuple[float, asyncio.TimerHandle]] = {}  # user → time of the last `user_typing`, timer
 
     def begin(self, user_id: str) -> bool:
-        """Return whether the sockets did not know yet that this user types."""
+        """Return whether the sockets had not received yet that this user types."""
         known = self.end(user_id)
         loop = asyncio.get_running_loop()
         self.typists[user_id] = loop.time(), loop.call_later(LOST_SECONDS, self.on_lost_end, user_id)
         return not known
 
     def end(self, user_id: str) -> bool:
-        """Return whether the sockets knew that this user types."""
+        """Return whether the sockets had received that this user types."""
         _, timer = self.typists.pop(user_id, (None, None))
         if timer:
             timer.cancel()

@@ -1,8 +1,8 @@
-"""What this instance's sockets have received of one user's notifications.
+"""The state of one user's notifications as this instance's sockets have received it.
 
-A notification's state is known by its id and the time of its last change. A feed drops a state that arrives twice, or
-after a newer one. The unread count that goes with a notification is taken in the statement that writes it; of two
-statements at once neither counts the other's. So catch_up.py counts again, and the clients resync if the last
+A notification's state is identified by its id and the time of its last change. A feed drops a repeated state, or one
+that arrives after a newer one. The unread count is counted in the statement that writes the notification; of two
+concurrent statements neither counts the other's. So catch_up.py counts again, and the clients resync if the last
 delivered count was wrong.
 """
 
@@ -12,10 +12,10 @@ from typing import NamedTuple
 from realtime.events import Event, NotificationDeleted, NotificationsChanged, NotificationState
 from realtime.feeds import Listener
 
-ON_ITS_WAY_SECONDS = 1.0  # the instance that made a younger change may still publish it
+ON_ITS_WAY_SECONDS = 1.0  # a newer change may still be published by its instance
 
 
-GONE = "~"  # later than any time: nothing that arrives of a deleted notification afterwards is new
+GONE = "~"  # later than any time, so that no state of a deleted notification counts as new
 
 
 class Delivered(NamedTuple):
@@ -25,7 +25,7 @@ class Delivered(NamedTuple):
 
 
 class NoticeStamp(NamedTuple):
-    """The state of a notification in the database: its last change of any kind, and the last one that is an arrival.
+    """The state of a notification in the database: its last change of any kind, and its last arrival.
 
     Ages are in seconds. The stamp of a deleted notification is GONE.
     """
@@ -48,9 +48,9 @@ class UserFeed:
         self.created_at = time.monotonic()
         self.delivered: dict[str, Delivered] = {}  # by notification
         self.read_at = float("-inf")  # when a notification_read last arrived
-        self.unread: int | None = None  # the last delivered count; None once it has been found right
+        self.unread: int | None = None  # the last delivered count; None once it is known to be right
         self.unread_at = 0.0
-        self.suspect = False  # the count was wrong once; the right one may have been on its way
+        self.suspect = False  # the count was wrong once; an event with the right one may have been in transit
 
     def deliver(self, event: Event) -> None:
         if self._is_new(event):
@@ -73,7 +73,7 @@ class UserFeed:
         return True
 
     def _is_newer(self, id: str, stamp: str, checksum: int, now: float) -> bool:
-        """Return whether this state is newer than what was delivered, and remember it."""
+        """Return whether this state is newer than the delivered one, and store it."""
         known = self.delivered.get(id)
         if known and (stamp < known.stamp or (stamp, checksum) == known[:2]):
             return False
@@ -108,5 +108,5 @@ class UserFeed:
         return wrong
 
     def forget(self, before: float) -> None:
-        """Forget states that were delivered before; the database is no longer asked for changes that old."""
+        """Drop states that were delivered before; changes that old are no longer read from the database."""
         self.delivered = {id: state for id, state in self.delivered.items() if state.at >= before}

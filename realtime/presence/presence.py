@@ -1,8 +1,8 @@
-"""Who is online, counted over all sockets and instances, and published to connected users.
+"""Presence: which users are online over all sockets and instances, published to connected users.
 
 Each instance keeps its users in Redis and sends heartbeats; live instances remove the users of dead ones. Sockets
-only note arrivals and departures here; one task reports them to Redis in batches and announces the changes. Redis may
-fail or lose everything: every instance then reports all its users again, and nobody is announced as offline until all
+only record arrivals and departures here; one task reports them to Redis in batches and publishes the changes. Redis may
+fail or lose everything: every instance then reports all its users again, and no user is published as offline until all
 had time for that.
 """
 
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 GRACE_SECONDS = 10.0  # a page reload or a change of instance is not a departure
 HEARTBEAT_SECONDS = 2.0
-DEAD_SECONDS = 10.0  # without a heartbeat; then the instance's users count as gone, unless another instance has them
+DEAD_SECONDS = 10.0  # without a heartbeat; then the instance's users count as offline, unless another instance has them
 FRESH_SECONDS = 4.0  # sockets of an instance with a heartbeat within this time count towards SOCKETS_PER_USER
 REDIS_SECONDS = 1.0
 RETRY_SECONDS = 0.5
@@ -68,17 +68,17 @@ class Presence:
         self.publisher = publisher
         self.sockets = sockets
         self.sockets_per_user = sockets_per_user
-        self.counts: dict[str, int] = {}  # user -> open sockets here; 0 during the grace
+        self.counts: dict[str, int] = {}  # user -> open sockets here; 0 during the grace period
         self.graces: dict[str, asyncio.TimerHandle] = {}
         self.left_at: dict[str, float] = {}
-        self.dirty: dict[str, None] = {}  # users whose present count Redis does not know, in order
+        self.dirty: dict[str, None] = {}  # users whose current count was not reported to Redis, in order
         self.restored: set[str] = set()  # reported again to a Redis that lost them: announced before
-        # Changes that are not announced yet: user -> when they came, when they were last seen.
+        # Changes that are not published yet: user -> time of arrival, time last seen.
         self.pending_online: dict[str, float] = {}
         self.pending_offline: dict[str, float] = {}
-        self.uninformed: dict[Listener, None] = {}  # sockets that do not know yet who is online
-        self.registered = False  # whether Redis has known this instance; users who came before are arrivals
-        self.settled_at = float("inf")  # since when every instance can have reported all its users
+        self.uninformed: dict[Listener, None] = {}  # new sockets that have not received the online users yet
+        self.registered = False  # whether Redis had this instance; users who connected before that are arrivals
+        self.settled_at = float("inf")  # time from which every instance has had time to report all its users
         self.wake = asyncio.Event()
         self.running: list[asyncio.Task[None]] = []
 
@@ -91,11 +91,11 @@ class Presence:
         ]
 
     async def stop(self) -> None:
-        """Tell the other instances that this is not a death. They remove its users later, as for a dead one."""
+        """Report an orderly stop to Redis. Other instances remove this one's users later, as for a dead instance."""
         for grace in self.graces.values():
             grace.cancel()
         await tasks.end(*self.running)
-        with suppress(*FAILURES):  # without Redis the stop counts as a death
+        with suppress(*FAILURES):  # without Redis, the others treat the stop as a death
             await self._run(LEAVE, self.instance_id)
 
     # -- arrivals and departures ---------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class Presence:
             if self.counts.get(user_id, -1) == count:
                 self.dirty.pop(user_id, None)
             if count >= 0 and not before and not elsewhere and user_id not in self.restored:
-                if self.pending_offline.pop(user_id, None) is None:  # else the departure was never announced
+                if self.pending_offline.pop(user_id, None) is None:  # otherwise the departure was never published
                     self.pending_online[user_id] = time.time()
             elif count < 0:
                 left_at = self.left_at.pop(user_id, time.time())
@@ -188,7 +188,7 @@ class Presence:
             self.publisher.publish(event(user_id, row["last_seen_at"], tuple(row["connected"])))
 
     async def _announce_changes(self) -> None:
-        """Announce arrivals, then departures. A user who returned meanwhile is announced as online last."""
+        """Publish arrivals, then departures. A user who returned meanwhile is published as online last."""
         while self.pending_online:
             user_id, seen_at = next(iter(self.pending_online.items()))
             await self._announce(UserOnline, user_id, seen_at)
@@ -214,7 +214,7 @@ class Presence:
         rows = await self.db.fetch(LIST_CONNECTED, listener.user_id)
         seen = {row["id"]: row["last_seen_at"] for row in rows}
         online = await self._present(list(seen), present=True)
-        if self.uninformed.pop(listener, 0) == 0:  # it closed meanwhile
+        if self.uninformed.pop(listener, 0) == 0:  # the socket closed meanwhile
             return
         for user_id in online:
             listener.send(UserOnline(user_id, seen[user_id]).frame)

@@ -8,7 +8,7 @@ OF = "encer:{presence}:of:"
 SWEPT = "encer:{presence}:swept:"
 LEFT = "encer:{presence}:left:"
 NOW = "local time = redis.call('TIME'); local now = tonumber(time[1]) + tonumber(time[2]) / 1e6"
-SWEPT_SECONDS = 3_600  # an instance that counted as dead by mistake can learn it this long
+SWEPT_SECONDS = 3_600  # for this long, an instance that was declared dead by mistake can find that out
 
 # ARGV: this instance, seconds without heartbeat that mean death.
 # → {seconds since its last heartbeat (-1: none), whether it was swept, the dead instances}
@@ -46,7 +46,7 @@ end
 return answer
 """
 
-# ARGV: this instance, after an orderly stop. Its users stay during the grace, in which they can reconnect elsewhere.
+# ARGV: this instance, after an orderly stop. Its users stay for the grace period, to reconnect to another instance.
 LEAVE = f"""
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) then redis.call('SET', '{LEFT}' .. ARGV[1], 1) end
 """

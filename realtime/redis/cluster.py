@@ -1,7 +1,7 @@
-"""Sharded pub/sub on a Redis cluster: one RedisNode for each primary; a channel's slot says which node carries it.
+"""Sharded pub/sub on a Redis cluster: one RedisNode per primary; the slot of a channel determines its node.
 
 Each node fails and recovers separately: while one primary is unavailable, the channels of the others work. The
-topology is read again whenever something suggests a change: a refused command, a cancelled subscription, a failed
+topology is read again after each sign of a change: a refused command, a cancelled subscription, a failed
 connection. Events on channels that moved may be missing until then, so clients resync, as after a failed connection.
 """
 
@@ -23,8 +23,8 @@ from realtime.redis.node import TIMEOUTS, RedisNode
 from realtime.redis.subscriber import CONNECT_SECONDS, RETRY_SECONDS, PacketReceiver
 from services.redis_client import FAILURES
 
-TOPOLOGY_SECONDS = 5.0  # for the nodes to report the topology; a frozen one costs a second
-CHANNELS_AT_ONCE = 1_000  # then other tasks get their turn
+TOPOLOGY_SECONDS = 5.0  # for the nodes to report the topology; a frozen node delays it by a second
+CHANNELS_AT_ONCE = 1_000  # then other tasks may run
 
 
 def url_of_node(redis_url: str, host: str, port: int | str) -> str:
@@ -46,7 +46,7 @@ class ClusterBus:
         self.redis: Any = RedisCluster.from_url(
             redis_url, require_full_coverage=False, protocol=2, **{**TIMEOUTS, "retry": Retry(NoBackoff(), 0)}
         )
-        # Until the topology is known, everything is requested from the node of REDIS_URL, which refuses what it lacks.
+        # Until the topology is known, the node of REDIS_URL gets all requests, and refuses channels of other nodes.
         self.nodes: dict[str, RedisNode] = {"": self._make_node(redis_url)}
         self.outage = Outage("the Redis cluster does not report its slots", "the Redis cluster reports its slots again")
         self.owners: dict[int, RedisNode] = {}  # by slot
@@ -123,11 +123,11 @@ class ClusterBus:
             if isinstance(error, FAILURES):
                 self.outage.begin(error)
             raise
-        await asyncio.sleep(RETRY_SECONDS[1])  # a topology that changes constantly is not read constantly
+        await asyncio.sleep(RETRY_SECONDS[1])  # bounds the reads while the topology changes constantly
 
     async def _read_topology(self, receiver: PacketReceiver) -> None:
         manager = self.redis.nodes_manager
-        seed = self.redis.startup_nodes[0]  # redis-py forgets it once others are known, but those may move away
+        seed = self.redis.startup_nodes[0]  # redis-py drops this node once it has others, but those may be removed
         manager.startup_nodes.setdefault(seed.name, seed)
         async with asyncio.timeout(TOPOLOGY_SECONDS):
             await manager.initialize()

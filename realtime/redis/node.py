@@ -37,7 +37,7 @@ class SingleServer:
 
 
 class RedisNode:
-    """`topology` is the cluster if the server is one of its nodes; a node carries the channels of its slots only."""
+    """A Redis server. `topology` is the cluster if the server is a node of it, which has only its slots' channels."""
 
     def __init__(self, redis_url: str, name: str, topology: Topology | None = None) -> None:
         self.topology = topology or SingleServer()

@@ -1,8 +1,8 @@
-"""What travels between instances: a line of JSON, the header, and then the frame as the sockets get it.
+"""The packet between instances: the header as a line of JSON, then the frame as the sockets get it.
 
 The header names the format, the sending queue, a number that grows with each packet of that queue, the event, the time
-of its publication, and the fields that receiving instances need. An instance that reads another format lets its clients
-resync.
+of its publication, and the fields that receiving instances need. An instance that receives another format sends its
+clients `resync`.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,7 @@ def pack(sender: str, number: int, event: Event) -> bytes:
 
 
 def unpack(packed: bytes) -> Packet:
-    """Raises UnknownFormat."""
+    """Return the parts of a packet. Raises UnknownFormat."""
     head, _, frame = packed.partition(b"\n")
     try:
         header = orjson.loads(head)

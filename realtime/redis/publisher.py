@@ -1,4 +1,4 @@
-"""The queue of events to publish on one Redis server, in order. Whoever publishes waits for nothing."""
+"""The queue of events to publish on one Redis server, in order. Publishing never waits."""
 
 import asyncio
 from collections import deque
@@ -14,8 +14,8 @@ from realtime.redis.packet import pack
 from realtime.redis.subscriber import RETRY_SECONDS
 from services.redis_client import FAILURES
 
-QUEUE_BYTES = 16 * 1024 * 1024  # some seconds of a busy instance; beyond, the queue is dropped and all clients resync
-EVENT_BYTES = 200  # of an event beside its frame, roughly
+QUEUE_BYTES = 16 * 1024 * 1024  # some seconds of a busy instance; above it the queue is dropped and all clients resync
+EVENT_BYTES = 200  # approximate size of an event beside its frame
 BATCH_EVENTS = 200
 SEND_SECONDS = 1.0
 
@@ -49,15 +49,15 @@ class RedisPublisher:
         self.server = server
         self.queue: deque[Queued] = deque()
         self.queued_bytes = 0
-        self.in_flight: list[tuple[Queued, bytes]] = []  # sent, perhaps not received: sent again unchanged
+        self.in_flight: list[tuple[Queued, bytes]] = []  # sent, perhaps not received: they are sent again unchanged
         self.number = 0
         self.pending = asyncio.Event()  # something is queued
-        self.idle = asyncio.Event()  # nothing is
+        self.idle = asyncio.Event()  # the queue is empty
         self.idle.set()
         self.running: asyncio.Task[None] | None = None
 
     def publish(self, channel: str, event: Event) -> None:
-        """Queue the event. If the queue is full, drop it all and let the other instances' clients resync."""
+        """Queue the event. If the queue is full, drop all of it and make the other instances' clients resync."""
         item = Queued(channel, event)
         if self.queued_bytes + item.size > QUEUE_BYTES:
             self.queue.clear()

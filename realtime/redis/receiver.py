@@ -1,4 +1,4 @@
-"""Events of other instances, on their way to the gate. A packet that Redis repeats is delivered once."""
+"""Receive events of other instances and pass them to the gate. A repeated packet is delivered once."""
 
 import time
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from realtime.redis.packet import UnknownFormat, unpack
 
 log = structlog.get_logger()
 
-REMEMBERED_SENDERS = 10_000  # senders of instances that stopped long ago are forgotten
+REMEMBERED_SENDERS = 10_000  # senders of instances that stopped long ago are dropped
 FORMAT_RESYNC_SECONDS = 5.0  # during an upgrade clients resync at most this often; comparisons deliver the rest
 
 
@@ -42,7 +42,7 @@ class Receiver:
             self.gate.deliver(channel, event)
 
     def resubscribed(self) -> None:
-        """The connection to Redis was lost and is back: events in between are missing."""
+        """Handle a restored connection to Redis: events of the interruption are missing."""
         self.hub.resync("redis")
 
     def _resync_after_unknown_format(self, channel: str) -> None:

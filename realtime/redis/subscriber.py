@@ -1,9 +1,9 @@
 """One supervised connection to one Redis server that only subscribes.
 
-Callers state what they want, a writer requests it from Redis in batches, and a reader passes on what is published.
-Redis answers a ping behind everything that was published before it. When the answer is missing, the connection is
-replaced and the receiver learns that events may be missing. (redis-py's own PubSub reconnects silently, so that
-nobody would know.)
+Callers state the channels that they need, a writer requests them in batches, and a reader passes on what is published.
+Redis answers a ping after everything that was published before it. If the answer is missing, the connection is
+replaced and the receiver is notified that events may be missing. (redis-py's own PubSub reconnects silently, without
+such a notification.)
 """
 
 import asyncio
@@ -30,7 +30,7 @@ RETRY_SECONDS = (0.1, 0.5)  # events must be complete again within 2 s
 BATCH_CHANNELS = 500  # in one command: 100,000 at once would block Redis
 
 
-CONFIRMED = asyncio.Event()  # stands for the event of each confirmed channel; one of its own takes 760 bytes
+CONFIRMED = asyncio.Event()  # shared by all confirmed channels, because an event for each takes 760 bytes
 CONFIRMED.set()
 
 
@@ -40,12 +40,12 @@ class PacketReceiver(Protocol):
     def receive(self, channel: str, packed: bytes) -> None: ...
 
     def resubscribed(self) -> None:
-        """Events may be missing: some channels were not subscribed for a while and are again."""
+        """Handle missing events: some channels were not subscribed for some time and are subscribed again."""
 
 
 class TopologyObserver(Protocol):
     def changed(self) -> None:
-        """What is subscribed here may belong to another node by now."""
+        """Handle a change of slots: channels that are subscribed here may belong to another node now."""
 
 
 class RedisSubscriber:
@@ -62,7 +62,7 @@ class RedisSubscriber:
         self.subscriptions: dict[str, asyncio.Event] = {}  # channel -> set once Redis has confirmed it
         self.requested: dict[str, bool] = {}  # on the present connection: channel -> confirmed
         self.dirty: dict[str, None] = {}  # channels to subscribe or unsubscribe, in order
-        self.missing: set[str] = set()  # must be subscribed again before nothing can be missed any more
+        self.missing: set[str] = set()  # channels that must be subscribed again before delivery is complete
         self.regained = False  # some of them are subscribed again
         self.had_failure = False
         self.was_refused = False
@@ -83,7 +83,7 @@ class RedisSubscriber:
         return confirmed
 
     def take_over(self, channels: Iterable[str]) -> None:
-        """Subscribe to what another node carried so far; clients resync once all of it is confirmed here."""
+        """Subscribe to channels that another node had; clients resync once all of them are confirmed here."""
         for channel in channels:
             if not self.subscribe(channel).is_set():
                 self.missing.add(channel)
@@ -146,7 +146,7 @@ class RedisSubscriber:
 
     async def _read(self, connection: Any, receiver: PacketReceiver) -> None:
         """Pass on answers until the connection fails."""
-        silences = 0  # in a row; a blocked event loop counts as one, whatever waits to be read
+        silences = 0  # in a row; a blocked event loop counts as one, even if data waits to be read
         while True:
             try:
                 answer = await connection.read_response(timeout=PING_SECONDS, disconnect_on_error=False)
@@ -184,7 +184,7 @@ class RedisSubscriber:
             self._cancelled(answer[1].decode())
 
     def _cancelled(self, channel: str) -> None:
-        """Redis cancelled a subscription. Unless it was requested, the channel's slot moved to another node."""
+        """Handle a cancelled subscription. If it was not requested, the channel's slot moved to another node."""
         if self.requested.get(channel) and channel in self.subscriptions:
             self.requested[channel] = False
             self._await_confirmation(channel)

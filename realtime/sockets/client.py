@@ -1,7 +1,7 @@
-"""One connected client: who it is, which conversations it joined, and the queue of frames to it.
+"""One connected client: its user, the conversations that it joined, and the queue of frames to it.
 
-The queue is the only way out, so that a slow client delays nobody. socket.py connects a client to a WebSocket, and
-commands.py lists what a client can ask for.
+All frames go through the queue, so that a slow client delays no other. socket.py connects a client to a WebSocket,
+and commands.py has the commands of clients.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from services.security.rate_limit import Claim
 from services.security.tokens import TokenError
 
 HEARTBEAT_SECONDS = 25.0
-EARLY_FRAMES = 100  # that arrive during sign-in; `ready` counts what is unread in any case
-FLUSH_SECONDS = 1.0  # queued frames may still be written this long before a close
+EARLY_FRAMES = 100  # events that arrive during sign-in; `ready` contains the unread counts in any case
+FLUSH_SECONDS = 1.0  # time to write queued frames before a close
 
 
 class Client:
@@ -41,8 +41,8 @@ class Client:
         self.opened_at = time.monotonic()
         self.closed = False
         self.present = False  # whether presence counts this client
-        self.busy = False  # whether a command runs
-        self.frame_id: str | int | None = None  # of the frame whose command runs
+        self.busy = False  # whether a command is running
+        self.frame_id: str | int | None = None  # of the frame whose command is running
         self.answered = False
         self.early: list[bytes] | None = None
         self.timers: dict[str, asyncio.TimerHandle] = {}
@@ -64,7 +64,7 @@ class Client:
             error = NotAuthenticated("The token is invalid or has expired", code="INVALID_TOKEN")
             self.refuse_and_close(close_codes.INVALID_TOKEN, "invalid or expired token", error)
         caller = await self.realtime.sessions.caller(claims.session_id, claims.user_id)
-        if self.closed:  # while the database was asked
+        if self.closed:  # while the database was read
             raise Closed
         if caller is None:
             self.close_ended_session()
@@ -77,7 +77,7 @@ class Client:
             await self._start(caller.id)
 
     async def check_session(self) -> None:
-        """Close if the session has ended; asks the database when the sessions of this instance are not up to date."""
+        """Close if the session has ended. Reads the database if the sessions of this instance are not up to date."""
         if await self.realtime.sessions.caller(self.session_id, self.user_id) is None:
             self.close_ended_session()
 
@@ -87,7 +87,7 @@ class Client:
             error = TooMany(f"At most {limit} sockets can be open at once; please close one first")
             self.refuse_and_close(close_codes.FLOOD, "too many sockets", error)
         self.user_id = user_id
-        self.early = []  # what arrives meanwhile follows `ready`
+        self.early = []  # events that arrive meanwhile follow `ready`
         await self.realtime.hub.add_user(self)
         try:
             notifications, messages = await count_unread(self.realtime.db, user_id)
@@ -114,7 +114,7 @@ class Client:
         else:
             FRAMES_SENT.inc()
             if not self.queue.put(frame):
-                self.close(close_codes.TOO_SLOW, "too slow a reader")
+                self.close(close_codes.TOO_SLOW, "client reads too slowly")
 
     def acknowledge(self, data: dict[str, Any]) -> None:
         """Answer the current frame, once, if it has an id."""
@@ -133,7 +133,7 @@ class Client:
             self.send(Error(error.body(), self.frame_id).frame)
 
     async def count_against(self, claim: Claim) -> None:
-        """Count a use of a limit that REST shares. Raises RateLimited."""
+        """Count a hit of a limit that REST shares. Raises RateLimited."""
         for verdict in await self.realtime.rate_limits.take([claim]):
             if not verdict.allowed:
                 raise RateLimited(verdict.retry_after, "Too many messages; please wait")
@@ -171,7 +171,7 @@ class Client:
             self.set_timer("flush", FLUSH_SECONDS, lambda: self._close_transport(code, reason))
 
     def disconnected(self) -> None:
-        """The WebSocket is closed, by either side."""
+        """Clean up after either side has closed the WebSocket."""
         self.closed = True
         self.queue.close()
         self._release()

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 GOING_AWAY = 1001
-TOO_LARGE = 1009  # Tornado closes with it
+TOO_LARGE = 1009  # used by Tornado
 TRY_AGAIN = 1013
 PROTOCOL_ERROR = 4400
 INVALID_TOKEN = 4401
@@ -21,7 +21,7 @@ class CloseCode(NamedTuple):
 CLOSE_CODES: dict[int, CloseCode] = {
     GOING_AWAY: CloseCode("The instance stops.", "Reconnect after the `reconnectAfterMs` of `going_away`."),
     TOO_LARGE: CloseCode("The frame was too large.", "Send a smaller frame; reconnect and resume."),
-    TRY_AGAIN: CloseCode("The database is unavailable.", "Reconnect later, with growing pauses."),
+    TRY_AGAIN: CloseCode("The database is unavailable.", "Reconnect later, with increasing pauses."),
     PROTOCOL_ERROR: CloseCode(
         "The client offered other subprotocols, or sent a frame that no WebSocket client may send.",
         "Correct the client: it offers `encer.v1`, masks its frames and uses valid close codes.",

@@ -27,15 +27,15 @@ from realtime.sockets.errors import TooMany
 from services.security.rate_limit import Claim
 
 JOINED_CONVERSATIONS = 100
-REPLAY_BYTES = 384 * 1024  # one page of a replay; with JSON escapes it stays well below what a socket's queue holds
+REPLAY_BYTES = 384 * 1024  # one page of a replay; even with JSON escapes it is well below the bound of a socket's queue
 
 
 class NoFields(Shape):
-    """The command was carried out; there is nothing more to say."""
+    """The command was carried out. No fields."""
 
 
 class Command(Body):
-    """The fields are the command's data. `run` returns the data of the `ack`, or None if it answers itself."""
+    """A command; its fields are its data. `run` returns the data of the `ack`, or None if it has sent the answer."""
 
     name: ClassVar[str]
     ack: ClassVar[type[Shape] | None] = NoFields  # the data of its `ack`; None: it is answered by `pong`
@@ -70,7 +70,7 @@ class Authenticate(Command):
     needs_sign_in = False
     token: str = Field(
         max_length=4096,
-        description="An access token, as sign-in or `POST /api/v1/auth/refresh` answers it.",
+        description="An access token, from sign-in or `POST /api/v1/auth/refresh`.",
         examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0eXAiOiJhY2Nlc3MifQ.c2lnbmF0dXJl"],
     )
 
@@ -87,7 +87,7 @@ def or_bare_id(schema: dict[str, Any]) -> None:
 
 
 class JoinConversationAck(Shape):
-    """The socket has joined. What it had missed was replayed before this, unless it was too much."""
+    """The socket has joined. The changes that it had missed were replayed before this, unless there were too many."""
 
     conversation_id: UUID = Field(
         description="The joined conversation.", examples=["3f2b8c1e-5d0a-4f4e-9c37-2a6f0d9b7e11"]
@@ -180,7 +180,7 @@ class LeaveConversation(ConversationCommand):
 
 
 class TypingStart(ConversationCommand):
-    """Tell the others that the user types. Repeat it while the user types: it ends after six seconds.
+    """Show the other participant that the user is typing. Repeat it while the user types: it ends after six seconds.
 
     The conversation must be joined.
     """
@@ -196,7 +196,7 @@ class TypingStart(ConversationCommand):
 
 
 class TypingStop(ConversationCommand):
-    """Tell the others that the user no longer types. The conversation must be joined."""
+    """Show the other participant that the user no longer types. The conversation must be joined."""
 
     name = "typing_stop"
     droppable = True

@@ -1,14 +1,14 @@
-"""Expected failures that only frames have. Others are shared with REST (db/errors.py)."""
+"""Expected failures of frames only. Others are shared with REST (db/errors.py)."""
 
 from db.error_codes import ErrorCode
 from db.errors import DomainError
 
 
 class InvalidFrame(DomainError):
-    """`frame_id` is the frame's id, as far as it could be read; the answer repeats it."""
+    """The frame is invalid. `frame_id` is its id, if it could be read; the answer repeats it."""
 
     code: ErrorCode = "INVALID_FRAME"
-    error = "A frame is an object with an event and its data"
+    error = "A frame must be an object with an event and its data"
 
     def __init__(
         self, error: str | None = None, code: ErrorCode | None = None, frame_id: str | int | None = None
@@ -21,7 +21,7 @@ class UnknownEvent(DomainError):
     code: ErrorCode = "UNKNOWN_EVENT"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is no event {name[:50]!r}")
+        super().__init__(f"There is no event {name[:50]!r}; please see /asyncapi.json for the events")
 
 
 class TooMany(DomainError):
@@ -30,4 +30,4 @@ class TooMany(DomainError):
 
 class Closed(DomainError):
     code: ErrorCode = "CLOSED"
-    error = "The socket is closed"
+    error = "The socket is closed; please reconnect"

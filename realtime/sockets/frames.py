@@ -18,9 +18,9 @@ class Frame(NamedTuple):
 
 
 def parse(frame: str | bytes) -> Frame:
-    """Raises InvalidFrame."""
+    """Return event, data and id of a frame. Raises InvalidFrame."""
     if isinstance(frame, bytes):
-        raise InvalidFrame("Frames are text, not binary")
+        raise InvalidFrame("Frames must be text, not binary")
     try:
         parsed = decode_json(frame)
     except TooDeep as error:
@@ -31,7 +31,7 @@ def parse(frame: str | bytes) -> Frame:
         raise InvalidFrame
     event, data, frame_id = parsed.get("event"), parsed.get("data"), parsed.get("id")
     if frame_id is not None and not is_id(frame_id):
-        raise InvalidFrame(f"An id is a text of at most {MAX_ID_CHARS} characters or a whole number")
+        raise InvalidFrame(f"An id must be a text of at most {MAX_ID_CHARS} characters or a whole number")
     if not isinstance(event, str):
         raise InvalidFrame(frame_id=frame_id)
     return Frame(event, {} if data is None else data, frame_id)
@@ -42,10 +42,10 @@ def is_id(value: Any) -> bool:
 
 
 def salvage_id(frame: str) -> str | int | None:
-    """Return the id of a frame that orjson refuses and json reads, such as one with half of a surrogate pair."""
+    """Return the id of a frame that orjson refuses but json accepts, such as one with half of a surrogate pair."""
     try:
         parsed = json.loads(frame)
-        orjson.dumps(id_of(parsed))  # as the answer will
+        orjson.dumps(id_of(parsed))  # as in the answer
     except (ValueError, TypeError, RecursionError):
         return None
     return id_of(parsed)

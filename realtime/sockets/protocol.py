@@ -1,4 +1,4 @@
-"""RFC 6455 where Tornado is lenient: frames that no client may send close the socket, and every frame is counted.
+"""RFC 6455 where Tornado is lenient: frames that clients must not send close the socket, and all frames are counted.
 
 Tornado has no public hook for any of this; tests/realtime/test_socket.py pins what is overridden here.
 """
@@ -11,7 +11,7 @@ from tornado.websocket import WebSocketProtocol13
 from realtime.sockets import close_codes
 
 TEXT, CLOSE, IS_CONTROL = 0x1, 0x8, 0x8  # two opcodes, and the bit of those that are control frames
-# What a close frame may carry (§7.4): what is registered, what libraries and what applications use.
+# The codes that a close frame may contain (§7.4): registered ones, and those of libraries and applications.
 CLOSE_CODES = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
 
 
@@ -32,9 +32,9 @@ class Protocol(WebSocketProtocol13):
             self._abort()
 
     def _handle_message(self, opcode: int, data: bytes) -> Any:
-        """Tornado calls it with each whole message and each control frame."""
+        """Check a message or control frame; Tornado calls it with each one."""
         self.handled = True
-        if self._frame_mask is None or (opcode == CLOSE and not is_close(data)):  # §5.1: clients mask all they send
+        if self._frame_mask is None or (opcode == CLOSE and not is_close(data)):  # §5.1: clients mask all frames
             self._abort()
             return None
         if opcode & IS_CONTROL:
@@ -46,7 +46,7 @@ class Protocol(WebSocketProtocol13):
         nothing, if the stream still holds bytes of earlier ones. Raises StreamClosedError."""
         if self.stream.writing():
             return False
-        self._write_frame(True, TEXT, frame)  # its future is for flow control; the stream handles its error itself
+        self._write_frame(True, TEXT, frame)  # its future is for flow control; the stream handles errors
         return True
 
     def _abort(self) -> None:
@@ -57,7 +57,7 @@ class Protocol(WebSocketProtocol13):
 
 
 def is_close(data: bytes) -> bool:
-    """Whether a close frame may carry this: nothing, or a code and a reason."""
+    """Return whether a close frame may contain this: nothing, or a code and a reason."""
     try:
         data[2:].decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The clients of this instance: to close those of ended sessions, and all of them when the instance stops."""
+"""The clients of this instance, which closes those of ended sessions, and all when it stops."""
 
 import asyncio
 import random
@@ -11,8 +11,8 @@ from realtime.events import GoingAway
 from realtime.sockets import close_codes
 
 RECONNECT_MS = (500, 5_000)  # clients reconnect spread over this time after a restart
-RETURNING_A_SECOND = 700  # opening a socket costs 2 to 3 ms (docs/scale.md); two instances carry this beside requests
-RECONNECT_LATEST_MS = 15_000  # with any number of sockets; later, presence would announce the users as offline
+RETURNING_A_SECOND = 700  # opening a socket costs 2 to 3 ms (docs/scale.md); two instances can do this besides requests
+RECONNECT_LATEST_MS = 15_000  # with any number of sockets; later, presence would publish the users as offline
 CLOSE_BATCH = 200
 POLL_SECONDS = 0.05
 CLOSING_SECONDS = 2.0  # for the clients' part of the closing handshake
@@ -35,7 +35,7 @@ class RegisteredClient(Protocol):
 class SocketRegistry:
     def __init__(self) -> None:
         self.clients: set[RegisteredClient] = set()
-        self.closing: set[RegisteredClient] = set()  # closed here, and not yet by the peer
+        self.closing: set[RegisteredClient] = set()  # closed by this side, not yet by the peer
         self.draining = False
 
     def __iter__(self) -> Iterator[RegisteredClient]:
@@ -56,7 +56,7 @@ class SocketRegistry:
             max(clients, key=lambda client: client.opened_at).close(close_codes.FLOOD, "too many sockets")
 
     def announce_drain(self) -> None:
-        """Accept no more sockets, and ask each client to reconnect elsewhere at a moment of its own."""
+        """Accept no more sockets, and ask each client to reconnect, each after a different time."""
         self.draining = True
         soonest, latest = RECONNECT_MS
         latest = min(max(latest, len(self.clients) * 1000 // RETURNING_A_SECOND), RECONNECT_LATEST_MS)
@@ -64,8 +64,8 @@ class SocketRegistry:
             client.send(GoingAway(random.randint(soonest, latest)).frame)
 
     async def commands_end(self) -> None:
-        """Wait until no command runs. The caller bounds the wait."""
-        while any(client.busy for client in self.clients):  # noqa: ASYNC110  a stop is rare, a command is not
+        """Wait until no command is running. The caller bounds the wait."""
+        while any(client.busy for client in self.clients):  # noqa: ASYNC110  an event would cost every command, and a stop is rare
             await asyncio.sleep(POLL_SECONDS)
 
     async def close_all(self) -> None:

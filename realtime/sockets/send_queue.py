@@ -1,6 +1,6 @@
 """The frames that wait to be written to one socket: bounded, with a writer that runs only while frames wait.
 
-Most frames never wait: the stream takes them at once, and neither the queue nor its writer exists.
+Most frames never wait: they are written at once, and neither the queue nor its writer exists.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from typing import Protocol
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError
 
-# A client that is this far behind does not read; it is closed and resumes from the database. With the copy of the frame
+# A client that is this far behind does not read. It is closed and resumes from the database. With the copy of the frame
 # that Tornado is writing, a socket holds at most 1 MiB.
 MAX_BYTES = 1024 * 1024 - 64 * 1024
 

@@ -47,7 +47,7 @@ TORNADO_SETTINGS: dict[str, Any] = {
 }
 
 
-NO_HEADERS = HTTPHeaders()  # of sockets that are open: those of the request take 2 KiB
+NO_HEADERS = HTTPHeaders()  # of open sockets, instead of the request's headers, which take 2 KiB
 
 
 class UpgradeRequired(DomainError):
@@ -75,7 +75,7 @@ def offered_token(headers: HTTPHeaders, offered: list[str]) -> str | None:
     return next((part.removeprefix(TOKEN_PROTOCOL) for part in offered if part.startswith(TOKEN_PROTOCOL)), None)
 
 
-@stream_request_body  # otherwise Tornado keeps a whole body before it asks who sends it
+@stream_request_body  # otherwise Tornado buffers a whole body before the sign-in is checked
 class Socket(WebSocketHandler):
     def initialize(self) -> None:
         self.realtime: Realtime = self.application.realtime  # type: ignore[attr-defined]
@@ -101,11 +101,14 @@ class Socket(WebSocketHandler):
         return protocol
 
     async def get(self, *_: str) -> None:
-        """Upgrade, or say why not. A body has arrived before, up to Tornado's bound, and was dropped."""
+        """Upgrade, or refuse with the reason. A body, up to Tornado's bound, was dropped before."""
         origin = self.request.headers.get("Origin")
-        if origin is not None and not self.check_origin(origin):  # Tornado asks it only about origins of other hosts
+        if origin is not None and not self.check_origin(origin):  # Tornado calls it only for origins of other hosts
             await self.refuse_upgrade(
-                Forbidden("This origin may not connect", "Add it to FRONTEND_URL, the list of allowed origins")
+                Forbidden(
+                    "This origin is not allowed to connect",
+                    "Please ask the operator to add it to FRONTEND_URL, the list of allowed origins.",
+                )
             )
         elif not asks_for_a_websocket(self.request.headers) or self.has_body or self.request.method != "GET":
             await self.refuse_upgrade(UpgradeRequired())
@@ -120,7 +123,7 @@ class Socket(WebSocketHandler):
         self.has_body = True
 
     def on_connection_close(self) -> None:
-        """Before the upgrade only the wait for the body ends: there is no socket yet that could close."""
+        """End the wait for the body. Before the upgrade there is no socket that could close."""
         if self.ws_connection is None:
             RequestHandler.on_connection_close(self)
         else:
@@ -154,7 +157,7 @@ class Socket(WebSocketHandler):
         except DatabaseUnavailable:
             self.client.close(close_codes.TRY_AGAIN, "not ready")
         except DomainError:
-            pass  # the close code says why
+            pass  # the close code is the reason
         return None
 
     def _end_without_sign_in(self) -> None:
@@ -165,7 +168,7 @@ class Socket(WebSocketHandler):
     async def on_message(self, frame: str | bytes) -> None:
         """Handle one frame. Tornado reads the next one when this returns, so frames are handled in order."""
         client = self.client
-        if client.closed:  # Tornado reads on until the client has closed too
+        if client.closed:  # Tornado continues to read until the client has closed too
             return
         client.frame_id, client.answered, client.busy = None, False, True
         try:
