@@ -1,4 +1,4 @@
-"""What the made-up people of `make seed` are called, say and write."""
+"""Names, profiles and messages of the invented people of `make seed`."""
 
 from typing import NamedTuple
 
@@ -169,7 +169,7 @@ GREETINGS = [
     "Hello, do you have room for a collaboration this spring?",
 ]
 
-# A talk about one collaboration: those of the first column ask, those of the second answer.
+# A conversation about a collaboration: the influencer's messages, and the salon's answers.
 TALK = [
     ("ご連絡ありがとうございます！ぜひお願いしたいです。", "こちらこそ😊 ご希望のメニューはありますか？"),
     ("カットとカラーをお願いできますか？", "もちろんです。どんな色がお好きですか？"),
@@ -189,7 +189,7 @@ TALK = [
     ("はい、夏は少し明るくしたいです。", "では七月に。楽しみにしています。"),
 ]  # fmt: skip
 
-# What the thousands of `--scale` are put together from.
+# Parts that names and profiles of `--scale` are combined from.
 words = str.split
 FAMILY_NAMES = words("佐藤 鈴木 高橋 田中 伊藤 渡辺 山本 中村 小林 加藤 吉田 山田 佐々木 山口 松本 井上 木村 林 清水")
 GIVEN_NAMES = words("陽菜 結衣 さくら 美咲 葵 凛 莉子 七海 彩花 真央 蓮 翔太 大輝 悠真 湊 樹 陸 健太 直樹 颯")

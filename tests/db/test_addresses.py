@@ -1,4 +1,4 @@
-"""The client's address behind proxies, and the network that limits count."""
+"""The client's address behind proxies, and the network that rate limits count."""
 
 import pytest
 
@@ -37,7 +37,7 @@ CLIENT_V6 = "2001:db8:1:2::7"
     ],
 )
 @pytest.mark.parametrize("before", ["", "203.0.113.9, ", "nonsense,"])
-def test_entries_as_proxies_write_them(before: str, entry: str, address: str):
+def test_entries_in_the_spellings_of_proxies(before: str, entry: str, address: str):
     assert client_address(PROXY, before + entry, [read_network("10.0.0.0/8")]) == address
 
 
@@ -59,13 +59,13 @@ def test_a_peer_without_an_address_is_not_a_proxy(peer: str | None):
     assert client_address(peer, CLIENT, [read_network("0.0.0.0/0")]) == "unknown"
 
 
-# Three addresses of one client, as three proxies would write them, and a stranger's.
+# Three spellings of one client's network by three proxies, and a stranger's address.
 ONE_CLIENT = [f"[{CLIENT_V6}]:51234", "2001:db8:1:2:ffff::1", "[2001:db8:1:2:aaaa::]"]
 STRANGER = "[2001:db8:1:3::7]:51234"
 
 
 def count_visitors(instance, monkeypatch):
-    """Return the names under which the image proxy counts the visits that follow."""
+    """Return a list that collects the names under which the image proxy counts later requests."""
     names: list[str] = []
 
     def refuse(url: str, visitor: str):
@@ -76,7 +76,7 @@ def count_visitors(instance, monkeypatch):
     return names
 
 
-async def test_one_client_is_one_network_for_every_limit(instance, api, limit, monkeypatch):
+async def test_every_limit_counts_one_client_as_one_network(instance, api, limit, monkeypatch):
     monkeypatch.setattr(instance.app, "proxies", [read_network("::ffff:127.0.0.1")])
     visitors = count_visitors(instance, monkeypatch)
 
@@ -100,7 +100,7 @@ async def test_one_client_is_one_network_for_every_limit(instance, api, limit, m
     assert visitors == ["2001:db8:1:2::/64"] * 3 + ["2001:db8:1:3::/64"]
 
 
-async def test_a_session_keeps_the_address_alone(instance, api, people, db, monkeypatch):
+async def test_a_session_stores_the_address_without_port(instance, api, people, db, monkeypatch):
     monkeypatch.setattr(instance.app, "proxies", [read_network("127.0.0.1")])
     person = await people.influencer()
     body = {"email": person.email, "password": PASSWORD}

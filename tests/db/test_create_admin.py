@@ -1,4 +1,4 @@
-"""Where admins come from: the program, and the settings at first start."""
+"""Creation of admins by db.create_admin, and by the settings at the first start."""
 
 import asyncio
 import contextlib
@@ -39,14 +39,14 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def environment(servers: ServerUrls, data_dir: Path) -> dict[str, str]:
-    """The database of the tests, and nothing of the machine's own settings."""
+    """Return an environment with the tests' database and without settings of the machine."""
     return {"PATH": os.environ["PATH"], "APP_ENV": "test", "PORT": "0", "DATABASE_URL": servers.database_url,
             "DATA_DIR": str(data_dir), "PASSWORD_COST": "4"}  # fmt: skip
 
 
 @pytest.fixture
 def run(environment: dict[str, str]):
-    """Run the program with nobody at a terminal."""
+    """Return a function that runs the program without a terminal."""
 
     async def run(*options: str, **more: str) -> Done:
         done = await asyncio.to_thread(
@@ -60,7 +60,7 @@ def run(environment: dict[str, str]):
 
 @pytest.fixture
 def call(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """The same without a process of its own, which takes a while to start."""
+    """Return a function that runs the program in this process, which is faster."""
 
     async def call(*options: str, **more: str) -> Done:
         for name, value in {**environment, **more}.items():
@@ -74,7 +74,7 @@ def call(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: p
 
 @pytest.fixture
 def converse(environment: dict[str, str]):
-    """Run the program at a terminal: wait for each prompt, then type its answer."""
+    """Return a function that runs the program at a terminal, waits for each prompt and types the answer."""
 
     def talk(options: tuple[str, ...], answers: list[tuple[str, str]]) -> Done:
         ours, theirs = pty.openpty()
@@ -119,13 +119,13 @@ async def test_options_make_an_admin_who_can_sign_in(api: Api, db: Database, run
     assert await db.fetchval("select name from users") == "花子"
 
 
-async def test_the_environment_will_do(api: Api, db: Database, call):
+async def test_the_environment_is_enough(api: Api, db: Database, call):
     done = await call(ADMIN_EMAIL=EMAIL, ADMIN_PASSWORD=PASSWORD)
     assert done.code == 0, done.err
     assert await can_sign_in(api, EMAIL, PASSWORD)
 
 
-async def test_what_is_missing_is_asked_for(api: Api, db: Database, converse):
+async def test_the_program_asks_for_missing_values(api: Api, db: Database, converse):
     answers = [("E-mail: ", EMAIL), ("Password: ", PASSWORD), ("Password again: ", PASSWORD)]
     done = await converse(answers=answers)
     assert done.code == 0, done
@@ -133,7 +133,7 @@ async def test_what_is_missing_is_asked_for(api: Api, db: Database, converse):
     assert await can_sign_in(api, EMAIL, PASSWORD)
 
 
-async def test_a_password_is_asked_for_again_until_it_is_good(api: Api, db: Database, converse):
+async def test_the_program_asks_again_until_the_password_is_accepted(api: Api, db: Database, converse):
     answers = [
         ("Password: ", "short"), ("Password: ", PASSWORD), ("Password again: ", "mistyped"), ("Password: ", PASSWORD),
         ("Password again: ", PASSWORD),
@@ -144,13 +144,13 @@ async def test_a_password_is_asked_for_again_until_it_is_good(api: Api, db: Data
     assert await can_sign_in(api, EMAIL, PASSWORD)
 
 
-async def test_a_password_is_not_asked_for_for_ever(db: Database, converse):
+async def test_the_program_stops_asking_after_three_bad_passwords(db: Database, converse):
     done = await converse("--email", EMAIL, answers=[("Password: ", "short")] * 3)
     assert done.code == 1, done
     assert await db.fetchval(COUNT_ADMINS) == 0
 
 
-async def test_an_operator_may_think_better_of_it(db: Database, converse):
+async def test_the_end_of_input_cancels_the_program(db: Database, converse):
     done = await converse(answers=[("E-mail: ", "\x04")])  # end of input
     assert done.code == 130 and "Traceback" not in done.out
     assert await db.fetchval(COUNT_ADMINS) == 0
@@ -177,14 +177,14 @@ async def test_refusals(db: Database, call, options: list[str], told: str):
     assert await db.fetchval(COUNT_ADMINS) == 0
 
 
-async def test_nobody_is_made_an_admin_by_their_address(db: Database, people: People, call):
+async def test_an_existing_account_does_not_become_an_admin(db: Database, people: People, call):
     salon = await people.salon()
     done = await call("--email", salon.email.upper(), "--password", PASSWORD)
     assert (done.code, "registered already" in done.err) == (1, True)
     assert await db.fetchval(COUNT_ADMINS) == 0
 
 
-async def test_bad_settings_and_an_absent_database_are_told_without_a_trace(db: Database, call):
+async def test_bad_settings_and_a_missing_database_print_no_traceback(db: Database, call):
     options = ("--email", EMAIL, "--password", PASSWORD)
     done = await call(*options, PORT="x")
     assert done.code == 2 and "PORT" in done.err
@@ -201,7 +201,7 @@ def with_admin(settings: Settings) -> Settings:
     return settings.model_copy(update={"admin_email": "Boss@Example.com", "admin_password": SecretStr(PASSWORD)})
 
 
-async def test_instances_that_start_together_make_one_admin(
+async def test_instances_that_start_together_create_one_admin(
     with_admin: Settings, servers: ServerUrls, api: Api, db: Database
 ):
     instances = [Instance(with_admin, servers) for _ in range(3)]
@@ -214,12 +214,12 @@ async def test_instances_that_start_together_make_one_admin(
             await instance.stop()
 
 
-async def test_all_who_found_no_admin_add_one(db: Database):
+async def test_concurrent_calls_add_one_admin(db: Database):
     outcomes = await asyncio.gather(*(add_first_admin(db, "A", f"a{n}@example.com", "hash") for n in range(8)))
     assert sorted(outcomes) == ["ADDED"] + ["NOT_NEEDED"] * 7
 
 
-async def test_nothing_happens_with_an_admin_there(
+async def test_an_existing_admin_prevents_another_one(
     with_admin: Settings, instance: Instance, api: Api, db: Database, people: People
 ):
     await people.admin()
@@ -228,7 +228,7 @@ async def test_nothing_happens_with_an_admin_there(
     assert not await can_sign_in(api, EMAIL, PASSWORD)
 
 
-async def test_an_account_with_the_address_is_left_alone(
+async def test_an_account_with_the_address_is_not_changed(
     with_admin: Settings, instance: Instance, db: Database, people: People
 ):
     salon = await people.add("SALON", "Squatter", EMAIL)
@@ -238,7 +238,7 @@ async def test_an_account_with_the_address_is_left_alone(
     assert await db.fetchval(COUNT_ADMINS) == 0
 
 
-async def test_no_settings_no_admin(settings: Settings, instance: Instance, db: Database):
+async def test_without_settings_no_admin_is_added(settings: Settings, instance: Instance, db: Database):
     await make_first_admin(db, instance.services.passwords, settings)
     assert await db.fetchval("select count(*) from users") == 0
 
@@ -251,7 +251,7 @@ async def test_no_settings_no_admin(settings: Settings, instance: Instance, db: 
         ("nobody", "short", {"ADMIN_EMAIL", "ADMIN_PASSWORD"}), (EMAIL, EMAIL, {"ADMIN_PASSWORD"}),
     ],
 )  # fmt: skip
-def test_faulty_settings_keep_the_server_from_starting(
+def test_invalid_settings_prevent_the_start(
     settings: Settings, email: str | None, password: str | None, faulty: set[str]
 ):
     given = {"admin_email": email, "admin_password": password and SecretStr(password)}
@@ -262,7 +262,7 @@ def test_faulty_settings_keep_the_server_from_starting(
     assert not password or password not in str(error.value)
 
 
-async def test_the_server_tells_and_ends(environment: dict[str, str]):
+async def test_the_server_prints_the_invalid_setting_and_ends(environment: dict[str, str]):
     more = {"ADMIN_EMAIL": EMAIL, "ADMIN_PASSWORD": "password123"}
     done = await asyncio.to_thread(
         subprocess.run, [sys.executable, "server.py"], cwd=ROOT, env={**environment, **more}, capture_output=True,

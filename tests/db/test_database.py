@@ -1,4 +1,4 @@
-"""PostgreSQL away or frozen: 503 with Retry-After, sockets stay, and it is taken up again without a restart."""
+"""PostgreSQL unreachable or frozen: 503 with Retry-After, sockets stay open, and no restart is needed afterwards."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from server import Instance
 from tests.drills.proxy import TcpProxy
 from tests.helpers.clients import Api, ask_readiness
 
-ANSWER_SECONDS = 3.0  # with the waits below; 9 s with those of production, less than nginx waits
+ANSWER_SECONDS = 3.0  # with the bounds below; 9 s with those of production, less than nginx waits
 HEAL_SECONDS = 3.0
 
 
@@ -32,7 +32,7 @@ def proxy(io_loop, servers) -> TcpProxy:
 
 @pytest.fixture
 def shaky(io_loop, settings, servers, proxy, instance, monkeypatch) -> Instance:
-    """An instance whose PostgreSQL is behind the proxy, with shorter waits."""
+    """Start an instance whose PostgreSQL is behind the proxy, with shorter bounds."""
     monkeypatch.setattr("db.pool.ACQUIRE_SECONDS", 0.5)
     monkeypatch.setattr("db.pool.COMMAND_SECONDS", 0.8)
     shaky = Instance(settings, ServerUrls(f"postgresql://encer@127.0.0.1:{proxy.port}/encer", servers.redis_url))
@@ -60,8 +60,8 @@ async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
     assert ready == (503, "not_ready")
     refused = await here.ask("send_message", {"conversationId": conversation_id, "content": "lost?"})
     assert refused["data"]["code"] == "NOT_READY"
-    assert await here.heard() == ["error"]  # and it is still open
-    # What the other instance stores meanwhile is told once this one can see again.
+    assert await here.heard() == ["error"]  # the socket is still open
+    # The message of the other instance is delivered when PostgreSQL is reachable again.
     await other_api.post(path, {"content": "meanwhile"}, sakura)
     proxy.heal()
     healed = time.monotonic()
@@ -74,7 +74,7 @@ async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
 
 
 @pytest.mark.parametrize("fail", [TcpProxy.hold, TcpProxy.refuse], ids=["frozen", "away"])
-async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, people, fail, monkeypatch):
+async def test_an_outage_of_any_length_is_two_log_lines(shaky, proxy, people, fail, monkeypatch):
     monkeypatch.setattr("db.pool.CONNECT_SECONDS", 0.2)
     monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.05)
     api, hanako, looks = Api(shaky), await people.influencer(), [0]
@@ -100,7 +100,7 @@ async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, peopl
 
 
 async def test_a_busy_pool_is_no_outage(shaky, db):
-    """The server answers others: only this instance's connections are all taken."""
+    """The server works; only all connections of this instance are in use."""
     async with AsyncExitStack() as taken:
         for _ in range(shaky.settings.database_pool_size):
             await taken.enter_async_context(shaky.db.connection())
@@ -114,7 +114,7 @@ async def test_a_busy_pool_is_no_outage(shaky, db):
     assert [entry for entry in logs if entry["log_level"] != "info"] == []
 
 
-async def test_the_pool_is_whole_after_a_cut(shaky, proxy, people, monkeypatch):
+async def test_the_pool_recovers_after_its_connections_are_cut(shaky, proxy, people, monkeypatch):
     monkeypatch.setattr("db.pool.ACQUIRE_SECONDS", 30.0)  # a busy machine may need longer for 30 requests at once
     api = Api(shaky)
     hanako = await people.influencer()
@@ -130,9 +130,7 @@ async def test_the_pool_is_whole_after_a_cut(shaky, proxy, people, monkeypatch):
     assert statuses == {200}
 
 
-async def test_whoever_is_suspended_meanwhile_hears_nothing_of_an_instance_that_cannot_ask(
-    shaky, instance, proxy, api, people, db
-):
+async def test_a_user_suspended_during_an_outage_receives_nothing(shaky, instance, proxy, api, people, db):
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)
     there, watching = await Api(shaky).socket(sakura), await Api(shaky).socket(hanako)
@@ -143,14 +141,14 @@ async def test_whoever_is_suspended_meanwhile_hears_nothing_of_an_instance_that_
     async with asyncio.timeout(5):
         while shaky.sessions.fresh:
             await asyncio.sleep(0.01)
-    # She acts no more, by what needs no database either.
+    # Her commands fail, also those that need no database.
     typed = await there.ask("typing_start", {"conversationId": conversation_id})
     assert typed["data"]["code"] == "NOT_READY"
     heard = shaky.realtime.receiver.received
     told = heard.get(instance.realtime.instance_id, 0)
     await api.post(f"/chat/conversations/{conversation_id}/messages", {"content": "not for her"}, hanako)
     async with asyncio.timeout(5):
-        while heard.get(instance.realtime.instance_id, 0) < told + 2:  # its message and notification
+        while heard.get(instance.realtime.instance_id, 0) < told + 2:  # for the message and the notification
             await asyncio.sleep(0.01)
     assert "message_sent" not in await there.heard()
     proxy.heal()
@@ -159,7 +157,7 @@ async def test_whoever_is_suspended_meanwhile_hears_nothing_of_an_instance_that_
     assert {"message_sent", "notification_received"}.isdisjoint(event["event"] for event in there.events)
 
 
-def test_what_is_held_back_keeps_its_order_and_has_a_bound(monkeypatch):
+def test_held_events_keep_their_order_and_have_a_bound(monkeypatch):
     monkeypatch.setattr("realtime.gate.HELD_BYTES", 120)
     delivered: list[str] = []
     hub = Mock(deliver=lambda channel, event: delivered.append(event.reason), resync=delivered.append)
@@ -167,7 +165,7 @@ def test_what_is_held_back_keeps_its_order_and_has_a_bound(monkeypatch):
     gate = DeliveryGate(sessions, hub)
     gate.deliver("c", Resync("first"))
     sessions.fresh = True
-    gate.deliver("c", Resync("second"))  # behind the one that waits
+    gate.deliver("c", Resync("second"))  # behind the held event
     assert delivered == []
     gate.open()
     gate.deliver("c", Resync("third"))

@@ -1,4 +1,4 @@
-"""JSON from clients: nested within a bound, in frames, bodies and fields of forms, and told so with the frame's id."""
+"""JSON of clients: the bound on nesting in frames, bodies and fields of forms; an error frame has the frame's id."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from db.schemas.decode import MAX_DEPTH, NotJson, TooDeep, decode_json
 
 
 def nested(depth: int, inside: str = "", lists: bool = True) -> str:
-    """JSON of so many lists, or objects, inside each other."""
+    """Return JSON with `depth` nested lists or objects."""
     return "[" * depth + inside + "]" * depth if lists else '{"a":' * depth + (inside or "1") + "}" * depth
 
 
@@ -38,7 +38,7 @@ def depth_of(value: Any) -> int:
 
 
 @pytest.mark.parametrize("text", ["[" * 70, "]" * 70, nested(70) + "]", "{" * 5_000, '["' + "[" * 100, nested(70)[:-1]])
-def test_what_is_no_json_is_not_called_deep(text: str):
+def test_invalid_json_is_not_reported_as_too_deep(text: str):
     with pytest.raises(NotJson):
         decode_json(text)
 
@@ -80,7 +80,7 @@ async def test_deep_bodies_are_refused(api, people, depth: int):
         assert "64 deep" in answer.body["message"]
 
 
-async def test_what_a_body_leaves_unread_may_be_nested(api, people):
+async def test_unknown_fields_of_a_body_may_be_nested(api, people):
     hanako, sakura = await people.influencer(), await people.salon()
     messages = f"/chat/conversations/{await people.connect(hanako, sakura)}/messages"
     body = f'{{"content": "x", "more": {nested(MAX_DEPTH - 1)}}}'.encode()

@@ -1,4 +1,4 @@
-"""The packaged PostgreSQL and Redis: one owner, others find them, and no way of ending leaves a folder unusable."""
+"""The packaged PostgreSQL and Redis: one process owns them, others find them, and any end leaves a usable folder."""
 
 import asyncio
 import signal
@@ -63,11 +63,11 @@ def test_the_servers_are_found_by_others_and_outlive_a_killed_owner(folder):
     urls = guest.start()
     assert answer(urls)
     guest.stop()
-    assert answer(urls)  # they were not the guest's to stop
+    assert answer(urls)  # only the owner stops them
     owner.kill()
     owner.wait()
     heir = EmbeddedServers(folder)
-    assert heir.start() == urls  # the same, with what they hold
+    assert heir.start() == urls  # the same servers
     heir.stop()
     with pytest.raises(psycopg.OperationalError):
         answer(urls)
@@ -75,7 +75,7 @@ def test_the_servers_are_found_by_others_and_outlive_a_killed_owner(folder):
 
 
 @pytest.mark.parametrize("moment", ["postgres.draft", "postgres/postmaster.pid", "redis.conf"])
-def test_a_start_that_is_interrupted_stops_no_later_one(folder, moment):
+def test_an_interrupted_start_does_not_prevent_a_later_one(folder, moment):
     owner = own(folder)
     deadline = time.monotonic() + SECONDS
     while not (folder / moment).exists():
@@ -105,7 +105,7 @@ async def test_data_may_be_in_a_folder_of_any_name(folder, name):
     assert [path.name for path in folder.iterdir()] == [name]
 
 
-def test_what_a_failing_program_prints_is_in_the_error(folder, monkeypatch):
+def test_the_error_contains_the_output_of_a_failing_program(folder, monkeypatch):
     with pytest.raises(ServersError, match=r"sh failed with status 3:\nwhy"):
         run_program("sh", "-c", "echo why >&2; exit 3", timeout=SECONDS)
     servers = EmbeddedServers(folder, "-c no_such_setting=on")
@@ -121,7 +121,7 @@ def test_what_a_failing_program_prints_is_in_the_error(folder, monkeypatch):
         servers.start_redis()
 
 
-def test_a_program_that_cannot_be_started_or_does_not_end_is_named():
+def test_the_error_names_a_program_that_does_not_start_or_end():
     with pytest.raises(ServersError, match=r"no-such-program cannot be started: .*No such file"):
         run_program("no-such-program", timeout=SECONDS)
     with pytest.raises(ServersError, match="sleep has not ended within 0 seconds"):

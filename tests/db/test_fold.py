@@ -1,4 +1,4 @@
-"""One `fold` for all searches: width, letter case and composition make no difference, in any locale of the database."""
+"""All searches use `fold`: width, letter case and composition make no difference, in any locale of the database."""
 
 import re
 import unicodedata
@@ -16,7 +16,7 @@ from tests.helpers.clients import Api
 from tests.helpers.discovery import add
 from tests.helpers.factories import People
 
-# What is promised: Latin, Greek, Cyrillic and Armenian letters, kana and widths, and all compatibility forms of these.
+# The supported ranges: Latin, Greek, Cyrillic and Armenian letters, kana, and all compatibility forms of these.
 PROMISED = [
     (0x1, 0x590), (0x1E00, 0x2200), (0x2460, 0x2500), (0x3000, 0x3400), (0xF900, 0x10000), (0x1D400, 0x1D800),
     (0x1F100, 0x1F200),
@@ -38,7 +38,7 @@ def locale_url(request: pytest.FixtureRequest, servers: ServerUrls) -> Iterator[
         conn.execute("drop database folded with (force)")
 
 
-def test_fold_is_that_of_python_in_any_locale(locale_url: str):
+def test_fold_equals_python_in_any_locale(locale_url: str):
     migrate(locale_url)
     characters = [chr(code) for first, end in PROMISED for code in range(first, end)]
     letters = [letter for letter in characters if unicodedata.category(letter) not in ("Cn", "Cs")]
@@ -49,14 +49,14 @@ def test_fold_is_that_of_python_in_any_locale(locale_url: str):
     assert [(letter, text) for letter, text in folded if text != expected(letter)] == []
 
 
-# What is written in a profile, and how it is sought.
+# Names in a profile, and searches that must find them.
 SPELLINGS = [
     ("Élodie", "élodie"), ("Élodie", "E\u0301LODIE"), ("ZOË", "zoë"), ("サクラ", "ｻｸﾗ"), ("ガーデン", "ｶﾞｰﾃﾞﾝ"),
     ("ＳＡＫＵＲＡ", "sakura"), ("sakura", "ＳＡＫＵＲＡ"), ("Groß", "GROSS"), ("Юлия", "ЮЛИЯ"), ("Νίκος", "ΝΊΚΟΣ"),
     ("Ærø", "ÆRØ"),
 ]  # fmt: skip
 
-# Each route with a search: who asks, and where the found person's name stands in a row of the answer.
+# Each route with a search: the caller's role, and the place of the found name in a row of the response.
 SEARCHES: dict[str, tuple[str, Any]] = {
     "/discovery/influencers": ("salon", lambda row: row["user"]["name"]),
     "/discovery/salons": ("influencer", lambda row: row["user"]["name"]),
@@ -67,7 +67,7 @@ SEARCHES: dict[str, tuple[str, Any]] = {
 }
 
 
-def test_no_search_is_forgotten():
+def test_all_routes_with_a_search_are_listed():
     routes = [route for route in make_table().routes if "search" in getattr(route.endpoint.query, "model_fields", {})]
     assert {route.path.removeprefix("/api/v1") for route in routes} == SEARCHES.keys()
 
@@ -75,7 +75,7 @@ def test_no_search_is_forgotten():
 LOCALE_DEPENDENT = re.compile(r"\b(i?like|similar to|~\*) ([$']|any\b)", re.IGNORECASE)
 
 
-def test_no_statement_seeks_texts_in_another_way():
+def test_no_statement_compares_texts_without_fold():
     found = {
         f"{path.name}: {match[0]}"
         for room in ("db", "handlers", "jobs")

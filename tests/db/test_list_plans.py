@@ -1,4 +1,4 @@
-"""No page of a list costs more for being deep: each seeks its place in an index, also by a plan kept for all pages."""
+"""A deep page of a list costs no more than the first: its plan, also a generic one, starts at its key in an index."""
 
 import asyncio
 
@@ -35,7 +35,7 @@ SEEKS = {
 }  # fmt: skip
 
 
-# Enough for one's own to be few among all, as they are; of people that need not be there.
+# Enough rows that one user's requests are few among them. The users need not exist.
 FILL = """
     set local session_replication_role = replica;
     insert into connection_requests (sender_id, receiver_id, status)
@@ -46,7 +46,7 @@ FILL = """
 
 
 def explain(url: str, sql: str) -> str:
-    """The plan that is made once and for all arguments; on tables so small the planner must be told to mean it."""
+    """Return the generic plan of a statement; on tables this small, scans and sorts must be disabled to get it."""
     with psycopg.connect(url) as conn, conn.transaction(force_rollback=True):
         conn.execute(FILL)
         conn.execute("set local enable_seqscan = off; set local enable_sort = off")
@@ -54,7 +54,7 @@ def explain(url: str, sql: str) -> str:
 
 
 @pytest.mark.parametrize("name", SEEKS)
-async def test_deep_pages_seek(instance, servers, name: str):
+async def test_deep_pages_start_in_the_index(instance, servers, name: str):
     sql, seek = SEEKS[name]
     plan = await asyncio.to_thread(explain, servers.database_url, sql)
     assert f"Index Cond: {seek}" in plan, plan

@@ -29,7 +29,7 @@ from tests.helpers.tls import Authority
 
 pytestmark = needs_program("pgbouncer", package="pgbouncer")
 
-SENDERS = 40  # at once: more than the pooler has connections to PostgreSQL
+SENDERS = 40  # concurrent ones: more than the pooler has connections to PostgreSQL
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def pgbouncer(servers: ServerUrls) -> Iterator[Pgbouncer]:
 
 @pytest.fixture(scope="module", params=["", "pgbouncer=true"], ids=["found out", "said"])
 def pooled(request, io_loop, settings, servers: ServerUrls, pgbouncer: Pgbouncer) -> Iterator[Instance]:
-    """An instance of the server behind pgbouncer."""
+    """Start an instance of the server behind pgbouncer."""
     yield from started(io_loop, settings, ServerUrls(pgbouncer.url(request.param), servers.redis_url))
 
 
@@ -51,7 +51,7 @@ def pooled_api(pooled: Instance) -> Api:
 
 @pytest.fixture
 def fresh(servers: ServerUrls, pgbouncer: Pgbouncer) -> Iterator[str]:
-    """An empty database, through the pooler."""
+    """Return the address of an empty database behind the pooler."""
     with psycopg.connect(servers.database_url, autocommit=True) as conn:
         conn.execute("drop database if exists pooled")
         conn.execute("create database pooled")
@@ -102,8 +102,8 @@ async def test_jobs(pooled_api: Api, pooled: Instance, people):
     }
 
 
-async def test_each_transaction_sets_its_own_bounds(pooled: Instance, db: Database):
-    """As on a connection of the server's own, and none is left in the sessions of the pooler."""
+async def test_each_transaction_sets_its_limits(pooled: Instance, db: Database):
+    """They equal those of a direct connection, and none stays in the sessions of the pooler."""
     for name in LIMITS:
         expected = await db.fetchval(f"show {name}")
         async with pooled.db.transaction() as tx:
@@ -112,7 +112,7 @@ async def test_each_transaction_sets_its_own_bounds(pooled: Instance, db: Databa
 
 
 def test_migrations(fresh: str):
-    """Of more instances at once than the pooler has connections."""
+    """More instances migrate at the same time than the pooler has connections."""
     instances = POOLER_CONNECTIONS + 3
     with ThreadPoolExecutor(instances) as threads:
         assert sum(threads.map(migrate, [fresh] * instances)) == len(migration_ids())
@@ -120,7 +120,7 @@ def test_migrations(fresh: str):
     assert rollback(fresh, lose_data=True) == len(migration_ids())
 
 
-async def test_a_server_that_is_started_on_an_empty_database(fresh: str, servers: ServerUrls, data_dir, api: Api):
+async def test_a_server_starts_on_an_empty_database(fresh: str, servers: ServerUrls, data_dir, api: Api):
     def start_and_stop() -> None:
         with server_process(ServerUrls(fresh, servers.redis_url), data_dir):
             pass
@@ -130,7 +130,7 @@ async def test_a_server_that_is_started_on_an_empty_database(fresh: str, servers
 
 
 @pytest.mark.parametrize(("said", "pooled"), [("", True), ("pgbouncer=true", True), ("pgbouncer=false", False)])
-async def test_a_pooler_is_found_out_unless_the_address_says_it(pgbouncer: Pgbouncer, said: str, pooled: bool):
+async def test_a_pooler_is_detected_unless_the_address_says_it(pgbouncer: Pgbouncer, said: str, pooled: bool):
     connector = Connector(Address.parse(pgbouncer.url(said)))
     await connector.look_for_pooler()
     assert connector.pooled == pooled
@@ -139,14 +139,14 @@ async def test_a_pooler_is_found_out_unless_the_address_says_it(pgbouncer: Pgbou
 async def test_without_a_pooler_sessions_keep_statements_and_settings(db: Database):
     assert not db.connector.pooled
     async with db.connection() as conn:
-        # It finds itself. A count of all statements would stay the same once asyncpg's cache of 100 is full.
+        # The statement finds itself. A count of all would stay the same once asyncpg's cache of 100 is full.
         itself = "select count(*) from pg_prepared_statements where statement like '%which finds itself%'"
         assert await conn.fetchval(itself) == 1
         assert await conn.fetchval("show jit") == "off"
 
 
-async def test_a_pooler_is_not_taken_for_its_database(servers: ServerUrls):
-    """It still takes connections after PostgreSQL has gone; a start waits for PostgreSQL."""
+async def test_a_start_waits_for_postgresql_behind_a_pooler(servers: ServerUrls):
+    """The pooler still accepts connections when PostgreSQL is down, so the start must run a statement."""
     with running_pgbouncer(servers) as pgbouncer:
         await wait_for_database(pgbouncer.url(), asyncio.Event(), seconds=0)
         pgbouncer.cut_off()
@@ -158,7 +158,7 @@ async def test_a_pooler_is_not_taken_for_its_database(servers: ServerUrls):
 
 @pytest.fixture
 def certificate() -> Iterator[Authority]:
-    """Of `localhost`, where pgbouncer can read it."""
+    """Create a certificate of `localhost` in a folder that pgbouncer can read."""
     with tempfile.TemporaryDirectory(prefix="encer-tls-") as folder:
         authority = Authority(Path(folder))
         authority.server("localhost")
@@ -169,8 +169,8 @@ def certificate() -> Iterator[Authority]:
         yield authority
 
 
-async def test_both_drivers_speak_tls(servers: ServerUrls, certificate: Authority):
-    """pgbouncer does; the packaged PostgreSQL is built without."""
+async def test_both_drivers_use_tls(servers: ServerUrls, certificate: Authority):
+    """pgbouncer is the server, because the packaged PostgreSQL is built without TLS."""
     file = certificate.root.with_name("localhost.pem")
     options = f"client_tls_sslmode = require\nclient_tls_cert_file = {file}\nclient_tls_key_file = {file}\n"
     with running_pgbouncer(servers, options) as pgbouncer:

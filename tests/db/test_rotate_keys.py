@@ -1,4 +1,4 @@
-"""Key rotation: old and new keys together, everything that is sealed, stopped and gone on with, beside instances."""
+"""Key rotation: old and new keys together, all encrypted columns, interrupted and continued, with running instances."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ PARAMS = {"name": "花子", "code": "012345", "minutes": "10"}
 
 @pytest.fixture
 def use_keys(instance, other_instance, monkeypatch):
-    """Let both instances work with these keys, as after a restart."""
+    """Return a function that sets the keys of both instances, as after a restart."""
 
     def use(current: bytes, *old: bytes) -> Encryption:
         encryption = Encryption(current, old)
@@ -43,20 +43,20 @@ async def envelopes(db) -> list[bytes]:
 
 
 async def fill(api, people, tiktok, db, encryption, count: int = 3) -> str:
-    """Accounts with tokens, a revocation that waits, a sign-in that has begun, a mail; the address of the sign-in."""
+    """Add accounts with tokens, a queued revocation, a started sign-in and a mail; return the sign-in's address."""
     for number in range(count):
         await connect_oauth(api, tiktok, await people.influencer(), f"person.{number}")
     gone = await people.influencer()
     await connect_oauth(api, tiktok, gone, "gone")
     tiktok.fail("server_error", "revoke")
     await api.delete("/social-media/tiktok", gone)
-    async with db.transaction() as tx:  # so that no outbox sends it before it is put off
+    async with db.transaction() as tx:  # so that no outbox sends it before its time is changed
         await queue_mail(tx, encryption, "a@example.com", "reset", PARAMS)
         await tx.execute("update email_outbox set next_attempt_at = now() + interval '1 hour'")
     return await begin_oauth(api, await people.influencer("Late"))
 
 
-async def test_everything_is_sealed_anew_and_the_old_key_can_go(api, people, tiktok, db, use_keys):
+async def test_everything_is_encrypted_again_and_the_old_key_is_not_needed(api, people, tiktok, db, use_keys):
     auth_url = await fill(api, people, tiktok, db, use_keys(OLD))
     before = await envelopes(db)
     both = use_keys(NEW, OLD)
@@ -85,9 +85,7 @@ async def test_before_the_rotation_both_keys_are_read(api, people, tiktok, db, u
     assert (await api.post("/social-media/tiktok/public/sync", {"accountId": account["id"]}, sakura)).status == 200
 
 
-async def test_a_key_that_was_forgotten_in_the_settings_is_nobodys_fault_but_the_operators(
-    api, instance, people, tiktok, db, use_keys
-):
+async def test_a_missing_key_in_the_settings_marks_no_account(api, instance, people, tiktok, db, use_keys):
     use_keys(OLD)
     sakura = await people.influencer()
     await connect_oauth(api, tiktok, sakura)
@@ -105,7 +103,7 @@ async def test_a_key_that_was_forgotten_in_the_settings_is_nobodys_fault_but_the
     assert not tiktok.refresh_tokens
 
 
-async def test_a_rotation_that_was_stopped_goes_on(api, people, tiktok, db, use_keys, monkeypatch):
+async def test_an_interrupted_rotation_continues(api, people, tiktok, db, use_keys, monkeypatch):
     await fill(api, people, tiktok, db, use_keys(OLD), count=5)
     both = use_keys(NEW, OLD)
     encrypt, calls = Encryption.encrypt, 0
@@ -125,7 +123,7 @@ async def test_a_rotation_that_was_stopped_goes_on(api, people, tiktok, db, use_
     assert (counts["current"], counts["rotated"]) == (3, len(await envelopes(db)) - 3)
 
 
-async def test_two_rotations_at_once_and_a_refresh_in_between_lose_nothing(api, people, tiktok, db, instance, use_keys):
+async def test_concurrent_rotations_and_refreshes_lose_nothing(api, people, tiktok, db, instance, use_keys):
     await fill(api, people, tiktok, db, use_keys(OLD), count=5)
     both = use_keys(NEW, OLD)
     ids = [row["id"] for row in await db.fetch("select id from social_media_accounts")]
@@ -139,7 +137,7 @@ async def test_two_rotations_at_once_and_a_refresh_in_between_lose_nothing(api, 
         assert alone.decrypt(row["refresh_token"], identity(row["id"], "refresh_token")) in tiktok.refresh_tokens
 
 
-async def test_tokens_that_are_being_refreshed_are_left_for_later(api, people, tiktok, db, use_keys):
+async def test_tokens_in_a_refresh_are_left_to_the_next_run(api, people, tiktok, db, use_keys):
     use_keys(OLD)
     await connect_oauth(api, tiktok, await people.influencer())
     await db.execute("update social_media_accounts set refresh_claimed_until = now() + interval '1 minute'")
@@ -149,7 +147,7 @@ async def test_tokens_that_are_being_refreshed_are_left_for_later(api, people, t
     assert await rotate(db, both) == {"rotated": 2}
 
 
-async def test_what_no_key_opens_is_named_and_left(api, people, tiktok, db, use_keys, capsys):
+async def test_unreadable_values_are_printed_and_not_changed(api, people, tiktok, db, use_keys, capsys):
     use_keys(OTHER)
     await connect_oauth(api, tiktok, await people.influencer())
     before = await envelopes(db)

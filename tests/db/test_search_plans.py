@@ -1,6 +1,6 @@
-"""The plans of discovery, contacts and the lists of admins over 100,000 rows: no list reads a table from end to end,
-whatever is sought and sorted, and no page costs more for being deep. Asserted by what PostgreSQL counted while it ran
-the statements: nodes, buffers (8 KiB pages touched) and rows; not by the clock."""
+"""The plans of discovery, contacts and the lists of admins over 100,000 rows: with any search and sort, no list scans a
+whole table, and a deep page costs no more than the first. The tests assert what PostgreSQL counted while it ran the
+statements: plan nodes, buffers (8 KiB pages) and rows; they measure no time."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ from handlers.chat import conversations as chat
 from tests.helpers.crowd import CONTACTS, PEOPLE, Crowd, Run
 
 LIMIT = 20
-# Looking a hit's profile, user, accounts and connection up takes about 14 buffers each; the walk to it some more.
+# About 14 buffers for profile, user, accounts and connection of each hit, and some more for the walk to it.
 HITS = 20 * (LIMIT + 1)
 
 DISCOVERY = {
@@ -99,15 +99,15 @@ PLANS = pytest.mark.parametrize("generic", [False, True], ids=["own plan", "kept
 @PLANS
 @pytest.mark.parametrize("sort", COLUMNS)
 @pytest.mark.parametrize("what", SOUGHT)
-def test_a_page_costs_little_and_a_deep_one_no_more(crowd: Crowd, what: str, sort: str, generic: bool):
+def test_a_deep_page_costs_as_little_as_the_first(crowd: Crowd, what: str, sort: str, generic: bool):
     first = discover(crowd, sort, SOUGHT[what], generic=generic)
     key = tuple(crowd.fetchrow(FIND_DEEP_KEY.format(column=COLUMNS[sort])))
     deep = discover(crowd, sort, SOUGHT[what], key, generic=generic)
     for page in (first, deep):
         assert page.sequential == set()
-        # The walk touches a buffer or so for each listing; what is gathered lies on some pages of the table.
+        # The walk reads about one buffer per listing; gathering reads at most all pages of the table.
         assert page.buffers < 1.2 * WALK + crowd.pages["listings"] + HITS, page.buffers
-        # What does not match often enough for the walk is little to gather.
+        # If few rows match, gathering has little to read.
         assert page.looked_at < PEOPLE / 12, page.looked_at
     assert deep.buffers < 1.2 * first.buffers + WALK
     if what in OFTEN:
@@ -132,8 +132,8 @@ def test_the_last_numbered_page(crowd: Crowd, sort: str, what: str, generic: boo
 
 
 @PLANS
-def test_the_worst_that_gathering_can_be(crowd: Crowd, generic: bool):
-    """Nearly all match, but none of those that are walked over: each page of the table is read once."""
+def test_the_worst_case_of_gathering(crowd: Crowd, generic: bool):
+    """Nearly all rows match, but none in the walk: each page of the table is read once."""
     worst = discover(crowd, "never_walks", SOUGHT["one character that nearly all have"], generic=generic)
     assert worst.sequential == set()
     assert worst.buffers < 1.2 * crowd.pages["listings"] + HITS, worst.buffers
@@ -149,15 +149,15 @@ def test_a_count(crowd: Crowd, what: str, generic: bool):
 
 @PLANS
 @pytest.mark.parametrize("facet", ["COUNT_REGIONS", "COUNT_CATEGORIES"])
-def test_facets_read_narrow_indexes_alone(crowd: Crowd, facet: str, generic: bool):
+def test_facets_read_only_small_indexes(crowd: Crowd, facet: str, generic: bool):
     counted = crowd.run(getattr(discovery, facet), ["INFLUENCER", "SALON"], generic=generic)
     assert {node["Node Type"] for node in counted.nodes if "Relation Name" in node} == {"Index Only Scan"}
     assert counted.buffers < crowd.pages["listings"] / 2, counted.buffers
 
 
 @pytest.mark.parametrize("table", ["listings", "directory", "activity_logs"])
-def test_what_an_index_of_terms_weighs(crowd: Crowd, table: str):
-    """About what one of trigrams would, and less than the table itself."""
+def test_the_size_of_an_index_of_terms(crowd: Crowd, table: str):
+    """It is about as large as an index of trigrams, and smaller than the table."""
     assert crowd.pages[f"{table}_terms_idx"] < crowd.pages[table]
 
 
@@ -221,7 +221,7 @@ def test_connections(crowd: Crowd, status: str | None, what: str, generic: bool)
     statement = found if TEXTS[what] else listed
     page = crowd.run(statement, status, TEXTS[what], None, None, LIMIT + 1, 0, generic=generic)
     assert page.sequential == set()
-    # Two people are looked up for each request that is walked over, and the requests of each person who is found.
+    # The walk reads two people per request; the search reads the requests of each person found.
     assert page.buffers < 10 * WALK // 2 + 8 * PEOPLE / 80 + HITS, page.buffers
     assert page.looked_at < PEOPLE / 12, page.looked_at
 

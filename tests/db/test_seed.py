@@ -1,4 +1,4 @@
-"""`make seed`: people to sign in as, once each, and the lists that a newcomer looks at are full."""
+"""`make seed` adds accounts to sign in with, each once, and fills the lists that their users see."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ def make_seed(servers, tmp_path):
 
 @pytest.fixture
 def fill(settings, servers):
-    """Do what the program does, in this process: a process of its own takes a second to start."""
+    """Return a function that runs the seed in this process, which is a second faster."""
     of_database = settings.model_copy(update={"database_url": SecretStr(servers.database_url)})
 
     async def fill(scale: int = 0) -> None:
@@ -59,7 +59,7 @@ async def sign_in(api, email: str) -> Person:
     return Person(user["id"], user["name"], email, user["role"], answer["accessToken"], "")
 
 
-async def test_everything_is_there_and_a_second_run_doubles_nothing(api, db, make_seed):
+async def test_the_seed_is_complete_and_a_second_run_adds_nothing(api, db, make_seed):
     first = await make_seed()
     assert first.returncode == 0, first.stderr
     assert "30 influencers added" in first.stdout
@@ -88,7 +88,7 @@ async def test_everything_is_there_and_a_second_run_doubles_nothing(api, db, mak
     assert (await api.get("/notifications", sakura)).data
 
 
-async def test_unread_counts_are_what_the_talks_say(api, db, fill):
+async def test_unread_counts_match_the_notifications(api, db, fill):
     await fill()
     unread = 0
     for n in range(1, 7):
@@ -100,7 +100,7 @@ async def test_unread_counts_are_what_the_talks_say(api, db, fill):
     assert unread > 0
 
 
-async def test_what_has_been_changed_since_stays(db, fill):
+async def test_a_second_run_keeps_changes(db, fill):
     await fill()
     await db.execute("update influencers set bio = 'mine'")
     await db.execute("delete from connection_requests where status = 'PENDING'")
@@ -110,7 +110,7 @@ async def test_what_has_been_changed_since_stays(db, fill):
     assert await db.fetchval("select count(*) from influencers where bio = 'mine'") == 30
 
 
-async def test_thousands_are_searchable_and_not_doubled(api, db, people, make_seed):
+async def test_thousands_are_searchable_and_added_once(api, db, people, make_seed):
     sakura = await people.salon()
     triggers, index = [tuple(row) for row in await db.fetch(TRIGGERS)], await db.fetchval(INDEX_OF_TERMS)
     scaled = await make_seed("--scale", "1")
@@ -124,7 +124,7 @@ async def test_thousands_are_searchable_and_not_doubled(api, db, people, make_se
     async with db.connection() as conn:
         await add_people(conn, 1_000, "another password", lambda _: None)
     assert await count(db) == counts
-    # What was switched off for the while is on again.
+    # Triggers and indexes are enabled again.
     assert [tuple(row) for row in await db.fetch(TRIGGERS)] == triggers
     assert {state for _, state in triggers} == {b"O"}
     assert await db.fetchval(INDEX_OF_TERMS) == index
@@ -146,7 +146,7 @@ async def test_bad_scale(scale):
         seed.main(["--scale", scale])
 
 
-async def test_a_database_that_is_away(make_seed):
+async def test_an_unreachable_database(make_seed):
     away = await make_seed(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert away.returncode == 1
     assert "does not answer" in away.stderr

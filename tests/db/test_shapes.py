@@ -1,4 +1,4 @@
-"""Shapes build the same JSON from a row whatever alias that row has: no alias inside hides it."""
+"""Shapes build the same JSON from a row for every alias of the row: no inner alias hides it."""
 
 import re
 import string
@@ -33,7 +33,7 @@ def subclasses(shape: type[Shape]) -> Iterator[type[Shape]]:
 SHAPES = sorted(
     {s for s in subclasses(Shape) if s.__module__ in {m.__name__ for m in MODULES}}, key=lambda s: s.__name__
 )
-# The table whose rows a shape is built from, of every shape that reads further tables.
+# The table of each shape that reads further tables.
 TABLES = {
     "AdminConnection": "connection_requests", "AdminInfluencer": "influencers", "AdminSalon": "salons",
     "AdminUser": "users", "CardUser": "users", "ContactConversation": "conversations", "Conversation": "conversations",
@@ -49,7 +49,7 @@ TABLES = {
 
 
 def given(shape: type[Shape]) -> dict[str, str]:
-    """Null for the fields that only a query can tell: parts that have no SQL of their own."""
+    """Return null for the fields that only a query can provide: shapes without their own SQL."""
     return {
         name: "null"
         for name, field in shape.model_fields.items()
@@ -60,12 +60,14 @@ def given(shape: type[Shape]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
-def test_every_alias_inside_is_made_from_the_outer_one(shape: type[Shape]):
+def test_every_inner_alias_is_derived_from_the_outer_one(shape: type[Shape]):
     for letter in LETTERS:
         sql = shape.sql(letter, viewer="$1", **given(shape))
         rows = set(re.findall(r"\b(\w+)\.\w", sql)) | set(re.findall(r"\b(?:from|join) \w+ (\w+)", sql))
         assert all(row == letter or row.startswith(f"{letter}__") for row in rows), rows
-        assert not re.search(r"\b(from|join) \w+( where| on|\)|$)", sql)  # a table without an alias is its own
+        assert not re.search(
+            r"\b(from|join) \w+( where| on|\)|$)", sql
+        )  # a table without an alias has its name as alias
         assert ("(select" in sql) == (shape.__name__ in TABLES)
 
 

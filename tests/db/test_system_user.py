@@ -47,7 +47,7 @@ def write_program(path: Path, *lines: str) -> Path:
 
 
 @needs_namespace()
-def test_first_starts_at_once_create_the_user_once(tmp_path):
+def test_concurrent_first_starts_create_the_user_once(tmp_path):
     calls = tmp_path / "calls"
     write_program(tmp_path / "bin" / "useradd", f'echo "$@" >> {calls}', f'exec {find_program("useradd")} "$@"')
     (tmp_path / "data").mkdir()
@@ -75,7 +75,7 @@ def test_a_new_user_is_used_once_it_can_be_looked_up(tmp_path, monkeypatch):
         system_user.add_user()
 
 
-def test_why_the_user_cannot_be_created_is_shown(tmp_path, monkeypatch):
+def test_the_error_says_why_the_user_cannot_be_created(tmp_path, monkeypatch):
     write_program(tmp_path / "bin" / "useradd", "echo the disk is full >&2", "exit 10")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     with pytest.raises(ServersError, match=r"(?s)the disk is full.*Run this command as an ordinary user"):

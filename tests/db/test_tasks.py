@@ -1,4 +1,4 @@
-"""A task ends when it is told to, also when a library on its way swallows the word."""
+"""`tasks.end` ends a task, also if a library loses the cancellation."""
 
 import asyncio
 import gc
@@ -6,25 +6,25 @@ import gc
 from db import tasks
 
 
-async def test_a_cancellation_that_is_swallowed_is_repeated(monkeypatch):
+async def test_a_lost_cancellation_is_repeated(monkeypatch):
     monkeypatch.setattr(tasks, "CANCEL_AGAIN_SECONDS", 0.01)
     swallowed = asyncio.Event()
 
-    async def deaf_at_first() -> None:
+    async def ignores_the_first() -> None:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             swallowed.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(deaf_at_first())
+    task = asyncio.create_task(ignores_the_first())
     await asyncio.sleep(0)
     await tasks.end(task, None)
     assert swallowed.is_set()
     assert task.cancelled()
 
 
-async def test_what_a_task_raised_is_nobody_s_concern(io_loop):
+async def test_exceptions_of_ended_tasks_are_ignored(io_loop):
     told: list[object] = []
     io_loop.asyncio_loop.set_exception_handler(lambda loop, context: told.append(context))
 
@@ -39,7 +39,7 @@ async def test_what_a_task_raised_is_nobody_s_concern(io_loop):
     await tasks.end(one)
     ending = asyncio.create_task(tasks.end(other))
     await asyncio.sleep(0)
-    ending.cancel()  # who waits for the end may have to go first
+    ending.cancel()  # the caller that waits for the end may be cancelled
     await asyncio.wait({ending, other})
     del one, other, ending
     gc.collect()
