@@ -1,5 +1,5 @@
--- A sign-in at TikTok that has begun: it works once, for the user and session that began it, for ten minutes. When it has
--- come back, the row keeps what it came back with and how it ended, so that a reload of the page gets the same answer.
+-- Sign-ins at TikTok. Each is valid once, for the user and session that started it, for ten minutes. After TikTok's redirect
+-- back, the row stores the redirect's answer and the outcome, so that a reload of the page gets the same response.
 create table oauth_states (
     id uuid not null default new_id(),
     user_id uuid not null,
@@ -7,7 +7,7 @@ create table oauth_states (
     verifier bytea,                      -- PKCE; AES-256-GCM envelope bound to this row's id; null once it has been used
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,
-    answer_hash bytea,                   -- of the code or the error; null before
+    answer_hash bytea,                   -- of the code or the error; null until the redirect
     answered_at timestamptz,
     outcome text,                        -- null while the code is exchanged
     constraint oauth_states_pkey primary key (id),
@@ -18,8 +18,8 @@ create index oauth_states_user_id_idx on oauth_states (user_id, created_at);
 create index oauth_states_session_id_idx on oauth_states (session_id);
 create index oauth_states_expires_at_idx on oauth_states (expires_at);
 
--- Tokens of connections that people have ended: stored in the transaction that ends the connection, revoked at the vendor
--- after its commit, and retried by housekeeping until the vendor answers.
+-- Tokens of disconnected accounts: stored in the transaction that disconnects the account, revoked at the vendor after its
+-- commit, and retried by housekeeping until the vendor answers.
 create table token_revocations (
     id uuid not null default new_id(),
     account_id uuid not null,            -- of the deleted account: the envelopes are bound to it

@@ -1,4 +1,4 @@
--- last_rev is the conversation's one counter: a new message takes the next value as its rev, a later change of a message
+-- last_rev is the conversation's only counter: a new message takes the next value as its rev, a later change of a message
 -- takes the next value as its new rev. Values are given out under this row's lock: without gaps, in the order of commits.
 create table conversations (
     id uuid not null default new_id(),

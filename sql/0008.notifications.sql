@@ -8,11 +8,11 @@ create table notifications (
     connection_request_id uuid,
     message_id uuid,
     conversation_id uuid,
-    actor_id uuid,                       -- the user whose act it reports
+    actor_id uuid,                       -- the user who caused it
     metadata jsonb,
     created_at timestamptz not null default now(),
-    updated_at timestamptz not null default now(),  -- the latest news: lists are sorted by it
-    changed_at timestamptz default now(),           -- the last change of any kind; a row that is read keeps its place in lists
+    updated_at timestamptz not null default now(),  -- when its content last changed: lists are sorted by it
+    changed_at timestamptz default now(),           -- the last change of any kind, such as reading it
     constraint notifications_pkey primary key (id),
     constraint notifications_user_id_fkey foreign key (user_id) references users on delete cascade,
     constraint notifications_actor_id_fkey foreign key (actor_id) references users on delete set null,
@@ -45,7 +45,7 @@ end $$;
 create trigger notifications_change before update on notifications
     for each row execute function note_notification_change();
 
--- Deleted unread notifications, kept for a day: an instance may die between a deletion and its event.
+-- Deleted unread notifications, kept for a day: an instance may crash between a deletion and its event.
 create table deleted_notifications (
     id uuid not null,
     user_id uuid not null,

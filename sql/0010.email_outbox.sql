@@ -12,7 +12,7 @@ create table email_outbox (
     failed_at timestamptz,
     last_error text,
     created_at timestamptz not null default now(),
-    senders_lost int not null default 0, -- senders that ended without an answer: such a mail is retried less often
+    senders_lost int not null default 0, -- senders that ended before they stored a result; slows down retries
     constraint email_outbox_pkey primary key (id)
 );
 create index email_outbox_due_idx on email_outbox (next_attempt_at) where sent_at is null and failed_at is null;

@@ -1,4 +1,4 @@
--- follower_step: return eight steps a decade, so that a range of followers is a short list of terms.
+-- follower_step: return the step of a number on a logarithmic scale, so that a range of followers is a short list of terms.
 create function follower_step(bigint) returns int
     language sql immutable parallel safe strict
     return floor(8 * log(greatest($1, 1)::double precision))::int;
@@ -30,7 +30,7 @@ create index listings_followers_idx on listings (role, followers_count, user_id)
 create index listings_engagement_idx on listings (role, engagement_rate, user_id);
 create index listings_region_idx on listings (role, region);
 create index listings_category_set_idx on listings (role, category_set);
--- No fastupdate: profiles change seldom, and every search would read the whole pending list.
+-- No fastupdate: profiles change rarely, and every search would read the whole pending list.
 create index listings_terms_idx on listings
     using gin (listing_terms(role, region, categories, followers_count, document)) with (fastupdate = off);
 -- Statistics of the terms would take ANALYZE seconds, and no plan needs them.
@@ -86,7 +86,7 @@ begin
     return null;
 end $$;
 
--- At commit, when a transaction holds all its other locks already, so that two transactions cannot deadlock.
+-- Deferred to the commit, after all other locks of the transaction are taken, so that two transactions cannot deadlock.
 create constraint trigger users_listing after update of name, role, status, email_verified_at, onboarded_at on users
     deferrable initially deferred for each row execute function refresh_user_listing();
 create constraint trigger influencers_listing after insert or delete or update of bio, region, categories on influencers

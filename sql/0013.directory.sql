@@ -4,7 +4,7 @@ create table directory (
     user_id uuid not null,
     role text not null,
     status text not null,
-    verified boolean not null,             -- and active, as the list of admins shows it
+    verified boolean not null,             -- and active, as admins' lists show it
     created_at timestamptz not null,
     name text not null,                    -- folded, for sorting; cut, because an index cannot hold long texts
     email text not null,                   -- folded
@@ -34,7 +34,7 @@ create view directory_sources as
     from users u left join salons s on s.user_id = u.id
     where u.role <> 'ADMIN' and u.status <> 'DELETED';
 
--- As refresh_listing, under the same lock: a transaction takes one lock for each person that it changes.
+-- Takes the same lock as refresh_listing, so that a transaction takes only one lock for each person that it changes.
 create function refresh_directory(person uuid) returns void language plpgsql as $$
 begin
     perform pg_advisory_xact_lock(hashtextextended(person::text, 31));

@@ -78,8 +78,8 @@ LOCALE_DEPENDENT = re.compile(r"\b(i?like|similar to|~\*) ([$']|any\b)", re.IGNO
 def test_no_statement_compares_texts_without_fold():
     found = {
         f"{path.name}: {match[0]}"
-        for room in ("db", "handlers", "jobs")
-        for path in (FOLDER.parent / room).rglob("*.py")
+        for package in ("db", "handlers", "jobs")
+        for path in (FOLDER.parent / package).rglob("*.py")
         for match in LOCALE_DEPENDENT.finditer(path.read_text())
     }
     assert found == set()
