@@ -1,4 +1,4 @@
-"""Builds the TypeScript client: types from the API descriptions, one minified file, declarations, a size guard.
+"""Build the TypeScript client: types from the API descriptions, one minified file, declarations, a size guard.
 
 `.venv/bin/python clients/build.py` writes them; `--compare` fails if what is committed differs from what is built.
 """
@@ -22,17 +22,17 @@ from settings import load_settings  # noqa: E402
 from tools.node.packages import FOLDER, MODULES, install_packages, run_node  # noqa: E402
 
 CLIENT = ROOT / "clients" / "typescript"
-MAX_BYTES = 12 * 1024  # of the minified file, compressed with gzip: what a web page can afford for a chat
-# What the client uses; openapi.json or asyncapi.json describes each.
+MAX_BYTES = 12 * 1024  # of the minified file, compressed with gzip; a web page can load this for a chat
+# The schemas that the client uses, from openapi.json or asyncapi.json.
 SCHEMAS = (
     "Message", "MessageDeleted", "MessageRead", "Notification", "NotificationReceived", "NotificationRead",
     "Attachment", "SignedInUser", "UserOnline", "Ready",
 )  # fmt: skip
-TEXTS = ("description", "examples", "example", "title")  # a better sentence is no other type
+TEXTS = ("description", "examples", "example", "title")  # a changed description does not change a type
 
 
 class BuildError(Exception):
-    """Says what failed, with the output of the program."""
+    """A program of the build failed; the text has its output."""
 
 
 def describe() -> dict[str, Any]:
@@ -59,7 +59,7 @@ def without_texts(node: Any) -> Any:
     if isinstance(node, dict):
         properties = node.get("properties")
         kept = {name: without_texts(value) for name, value in node.items() if name not in (*TEXTS, "properties")}
-        if isinstance(properties, dict):  # a property may be named like a text
+        if isinstance(properties, dict):  # a property may have the name of a text field
             kept["properties"] = {name: without_texts(value) for name, value in properties.items()}
         return kept
     return [without_texts(item) for item in node] if isinstance(node, list) else node

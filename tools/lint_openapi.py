@@ -11,11 +11,11 @@ from handlers.routes import make_table
 from tools.node.packages import install_packages, run_node
 
 ROOT = Path(__file__).parents[1]
-PUBLIC_URL = "https://api.encer.dev"  # a rule refuses addresses of examples and of the own machine
+PUBLIC_URL = "https://api.encer.dev"  # a rule forbids example addresses and addresses of this machine
 
 
 def lint(description: Path) -> int:
-    """Print what breaks a rule; return how the linter ended."""
+    """Print violations of the rules; return the linter's exit status."""
     command = install_packages() / "@redocly" / "cli" / "bin" / "cli.js"
     done = run_node(command, "lint", description, "--config", ROOT / "redocly.yaml", "--format=stylish")
     print(done.stdout + done.stderr if done.returncode else "The OpenAPI description follows all rules.")

@@ -1,4 +1,4 @@
-"""`make pictures` draws docs/pictures: the pages as README and docs show them, with the people of the seed."""
+"""Draw docs/pictures (`make pictures`): the pages as README and docs show them, with the people of the seed."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Runs the conformance scenarios: `.venv/bin/python -m clients.conformance [short|long|strangers] [--seed N]`."""
+"""Run the conformance scenarios: `.venv/bin/python -m clients.conformance [short|long|strangers] [--seed N]`."""
 
 import argparse
 import asyncio

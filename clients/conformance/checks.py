@@ -1,4 +1,4 @@
-"""Compares what the clients saw with the database: nothing lost, nothing doubled, in order."""
+"""Compare the events of the clients with the database: none lost, none repeated, all in order."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ class Findings:
 
 
 async def check_sent(conn: asyncpg.Connection, conversation_id: str, keys: set[str], findings: Findings) -> None:
-    """Each confirmed message stands in the database once."""
+    """Check that each confirmed message is in the database once."""
     stored = [row["client_message_id"] for row in await conn.fetch(LIST_MESSAGES, conversation_id)]
     findings.lost += [f"message {key} is not stored" for key in keys - set(stored)]
     findings.doubled += [f"message {key} is stored twice" for key in keys if stored.count(key) > 1]
@@ -33,7 +33,7 @@ async def check_sent(conn: asyncpg.Connection, conversation_id: str, keys: set[s
 async def check_view(
     conn: asyncpg.Connection, conversation_id: str, who: str, report: dict[str, Any], findings: Findings
 ) -> None:
-    """The client's view equals the table; it was told of each message once, and of the changes in their order."""
+    """Check that the client's view equals the table, and that it received each message once and changes in order."""
     rows = await conn.fetch(LIST_MESSAGES, conversation_id)
     view = dict(report["view"])
     for row in rows:
@@ -45,16 +45,16 @@ async def check_view(
         f"{who} sees seq {seq}, which is not stored" for seq in view.keys() - {r["seq"] for r in rows}
     ]
     told = [(name, seq) for name, seq, _ in report["events"] if name in ("message", "deleted")]
-    findings.doubled += [f"{who} was told {name} {seq} twice" for name, seq in set(told) if told.count((name, seq)) > 1]
+    findings.doubled += [f"{who} received {name} {seq} twice" for name, seq in set(told) if told.count((name, seq)) > 1]
     changes = [(seq, rev) for _, seq, rev in report["events"]]
     findings.doubled += [
-        f"{who} was told seq {seq} rev {rev} twice" for seq, rev in set(changes) if changes.count((seq, rev)) > 1
+        f"{who} received seq {seq} rev {rev} twice" for seq, rev in set(changes) if changes.count((seq, rev)) > 1
     ]
     unchanged = [seq for name, seq, rev in report["events"] if name == "message" and seq == rev]
     if unchanged != sorted(unchanged):
-        findings.order.append(f"{who} was told messages out of order")
+        findings.order.append(f"{who} received messages out of order")
     newest: dict[int, int] = {}
     for seq, rev in changes:
         if rev < newest.get(seq, 0):
-            findings.order.append(f"{who} was told rev {rev} of seq {seq} after rev {newest[seq]}")
+            findings.order.append(f"{who} received rev {rev} of seq {seq} after rev {newest[seq]}")
         newest[seq] = rev

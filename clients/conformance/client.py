@@ -1,4 +1,4 @@
-"""The program of the Python client: obeys the runner's lines on stdin (README.md)."""
+"""The program of the Python client: runs the commands of the runner on stdin (README.md)."""
 
 import asyncio
 import json

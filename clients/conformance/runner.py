@@ -1,4 +1,4 @@
-"""Runs one scenario: people of both languages chat through faults, then their views are compared with the database."""
+"""Run one scenario: clients of both languages chat during faults, then their views are compared with the database."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from tests.drills.stage import Stage
 SCENARIOS = Path(__file__).parent / "scenarios"
 LANGUAGES = ("python", "typescript")
 SETTLE_SECONDS = 90.0  # until all clients have caught up
-# As if somebody had sent many messages while a client sleeps; the counter of the conversation follows.
+# Simulates many messages while a client is closed; the counter of the conversation is raised too.
 FILL = """
     with added as (
         insert into messages (conversation_id, sender_id, seq, rev, content, message_type)
@@ -87,7 +87,7 @@ class Runner:
             await self.stage.strike()
 
     async def seat(self) -> None:
-        """In each conversation one person speaks Python, the other one TypeScript."""
+        """Start the clients: in each conversation one uses Python, the other one TypeScript."""
         keys = {name.lower(): value for name, value in self.stage.secrets.items()}
         tokens = Tokens(load_settings(data_dir=self.stage.folder / "data", **keys))
         for number, member in enumerate(await self.stage.people(self.scenario["conversations"])):
@@ -124,7 +124,7 @@ class Runner:
                 await self.change(talker, "edit", text=f"{talker.who} {number}, edited")
             if number % self.scenario["deleteEvery"] == 0:
                 await self.change(talker, "delete")
-        except Refused as error:  # the network was away for longer than REST calls are repeated
+        except Refused as error:  # the network was down for longer than REST calls are retried
             self.counts[f"changes refused: {str(error).split()[1]}"] += 1
 
     async def send(self, talker: Talker, text: str) -> None:
@@ -160,7 +160,7 @@ class Runner:
             front.cut()
 
     async def swallow(self, fault: dict[str, Any]) -> None:
-        """Frames go into a black hole, then the connections are gone."""
+        """Discard all frames, then cut the connections."""
         for front in self.stage.fronts:
             front.hold()
         await asyncio.sleep(fault["seconds"])
@@ -176,7 +176,7 @@ class Runner:
             front.heal()
 
     async def restart(self, fault: dict[str, Any], number: int = signal.SIGTERM) -> None:
-        """The stage starts an instance again when it has ended."""
+        """Stop an instance; the stage starts it again."""
         assert self.stage.cluster
         instance = self.stage.cluster.instances[fault["instance"]]
         instance.signal(number)
@@ -189,7 +189,7 @@ class Runner:
         await self.restart(fault, signal.SIGKILL)
 
     async def sleep(self, fault: dict[str, Any]) -> None:
-        """One person's program is closed while the other one writes more than a replay brings."""
+        """Close one person's program while the other one sends more than a replay contains."""
         pair = self.talkers[2 * fault["conversation"] : 2 * fault["conversation"] + 2]
         sleeper, other = sorted(pair, key=lambda talker: talker.program.language != fault["language"])
         async with sleeper.busy:
@@ -225,7 +225,7 @@ class Runner:
         last, deadline = await conn.fetchval(LAST_REV, talker.conversation_id), time.monotonic() + SETTLE_SECONDS
         while (state := await talker.program.ask("state", talker.who))["rev"] < last:
             if state["state"] == "ended" or time.monotonic() > deadline:
-                self.errors.append(f"{talker.who} stays behind: {state}, not rev {last}")
+                self.errors.append(f"{talker.who} has not caught up: {state}, not rev {last}")
                 return
             await asyncio.sleep(0.1)
 

@@ -27,7 +27,7 @@ def example(language: str) -> str:
 
 
 class Stranger:
-    """A copied program in a folder of its own, with the client installed from its folder."""
+    """A copied program in a separate folder, with the client installed from its folder."""
 
     def __init__(self, language: str, folder: Path) -> None:
         self.language = language
@@ -85,7 +85,7 @@ class Stranger:
 
 
 async def chat(strangers: tuple[Stranger, Stranger], lines: int, pause: float = 0.0) -> list[str]:
-    """Both type this many lines. Return what is wrong: lost, doubled or differently ordered lines."""
+    """Type this many lines in both programs. Return the faults: lost, repeated or differently ordered lines."""
 
     async def type_all(stranger: Stranger) -> None:
         for number in range(lines):
@@ -97,7 +97,7 @@ async def chat(strangers: tuple[Stranger, Stranger], lines: int, pause: float = 
         stranger.type(f"{stranger.language} ends")
     wrong, seen = [], []
     for stranger in strangers:
-        # Each program shows all lines of both, in one order; the ends may be last or last but one.
+        # Each program shows all lines of both, in one order; the end of each is among the last two lines.
         shown: list[str] = []
         missing = {"python ends", "typescript ends"}
         while missing:
@@ -114,13 +114,13 @@ async def chat(strangers: tuple[Stranger, Stranger], lines: int, pause: float = 
 
 
 async def chat_through_a_rolling_restart(folder: Path) -> list[str]:
-    """Start a cluster and both programs, and restart all instances while they chat. Return what is wrong."""
+    """Start a cluster and both programs, and restart all instances while they chat. Return the faults."""
     stage = Stage(folder)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(stage.strike)
         await stage.set()
         assert stage.cluster and stage.reviving
-        stage.reviving.cancel()  # roll() starts what it has stopped
+        stage.reviving.cancel()  # roll() starts the instances that it has stopped
         strangers = Stranger("python", folder / "one"), Stranger("typescript", folder / "two")
         conn = await stage.connect()
         for stranger, member in zip(strangers, await stage.people(1), strict=True):

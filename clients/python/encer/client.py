@@ -20,7 +20,7 @@ from .unread import Unread
 State = Literal["connecting", "live", "offline", "ended"]
 CONVERSATIONS = 100  # that a socket may join
 LIVE_SECONDS = 60.0  # that `live` waits
-TOLD = 20  # frames without an answer that wait to be sent; more are dropped
+TOLD = 20  # frames without an answer that wait to be sent; further ones are dropped
 RENEWAL_RETRY = 5.0
 LISTING_SECONDS = 2.0  # between two listings of the conversations
 LISTING_PAGES = 10
@@ -39,15 +39,15 @@ class Encer(Emitter):
         send_seconds: float = SECONDS, tls: ssl.SSLContext | None = None,
         pace: tuple[float, int] = (FRAMES_PER_SECOND, FRAMES_AT_ONCE),
     ) -> None:  # fmt: skip
-        """`tls` replaces the default trust in certificates. `pace` is frames per second and at once.
+        """`tls` replaces the default trust in certificates. `pace` is the frames per second, and the number at once.
 
-        Raises WrongServer if `base_url` is no URL."""
+        Raises WrongServer if `base_url` is not a URL."""
         super().__init__()
         self.rest = Rest(base_url, tokens or MemoryTokens(), tls or True)
         self.tls = tls
         self.pace = pace
         self.state: State = "offline"
-        self.error: EncerError | None = None  # of the last failure; why it ended
+        self.error: EncerError | None = None  # the last failure, or the reason why the client ended
         self.user_id = ""
         self.socket: Socket | None = None
         self.outbox = Outbox(self.emit, outbox, send_seconds)
@@ -57,7 +57,7 @@ class Encer(Emitter):
         self._checked = self._closed = False
         self._refused: str | None = None  # the access token that the server did not accept
         self._running: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()  # of the present socket
+        self._tasks: set[asyncio.Task[Any]] = set()  # of the current socket
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._listing: asyncio.Task[None] | None = None
@@ -69,7 +69,7 @@ class Encer(Emitter):
         return await self.rest.sign_in(email, password)
 
     async def sign_out(self) -> None:
-        """End the session on the server, forget the tokens and close."""
+        """End the session on the server, delete the tokens and close."""
         try:
             await self.call("POST", "/auth/logout")
         finally:
@@ -92,7 +92,7 @@ class Encer(Emitter):
         return self.conversations[id]
 
     def connect(self) -> None:
-        """Connect, and stay connected until `close` or an error that another attempt would not change."""
+        """Connect, and reconnect until `close` or an error that a retry cannot solve."""
         if self._running is None or (self._running.done() and not self._closed):
             self._backoff, self.error = Backoff(), None
             self._set("connecting")
@@ -117,7 +117,7 @@ class Encer(Emitter):
             self.supervise(self.socket.ping())
 
     async def close(self) -> None:
-        """Close the connection. What waits in the outbox fails with Closed; a persisted outbox keeps it."""
+        """Close the connection. Waiting messages of the outbox fail with Closed; a persisted outbox keeps them."""
         self._closed = True
         if self._running:
             self._running.cancel()
@@ -152,7 +152,7 @@ class Encer(Emitter):
         return True
 
     def supervise(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run it while the present socket lives. If it fails, the socket is dropped, and the next one starts again."""
+        """Run it while the current socket is open. If it fails, the socket is dropped; the next one starts it again."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
@@ -194,7 +194,7 @@ class Encer(Emitter):
             self._end(EncerError(f"The client failed: {type(error).__name__}. Please report it."))
 
     async def _connect_once(self) -> tuple[int | None, float | None]:
-        """Connect and stay until the socket closes; return its code and the pause that the server asked for."""
+        """Connect and stay until the socket closes; return its code and the pause that the server requested."""
         if not self._checked:
             await self.rest.check_server()
             self._checked = True
@@ -206,10 +206,10 @@ class Encer(Emitter):
                 async with asyncio.timeout(OPEN_SECONDS):
                     first = await socket.read()
             except TimeoutError:
-                raise Unreachable("The server opened a socket and said nothing. Check the network.") from None
+                raise Unreachable("The server opened a socket but sent nothing. Check the network.") from None
             if first is not None:
                 if first[0] != "ready":
-                    raise WrongServer("The server sends frames that are not of this protocol.")
+                    raise WrongServer("The server sends frames of another protocol. Check the base URL.")
                 self._ready(socket, token, first[1])
                 while (event := await socket.read()) is not None:
                     if event[0] == "going_away":
@@ -257,8 +257,8 @@ class Encer(Emitter):
         try:
             await chat.resume(socket)
         except (Closed, Unreachable, Unavailable, RateLimited):
-            raise  # the socket is dropped, and the next one tries again
-        except EncerError as error:  # no participant, for example: trying again would change nothing
+            raise  # the socket is dropped, and the next one retries
+        except EncerError as error:  # not a participant, for example: a retry cannot solve it
             self.conversations.pop(chat.id, None)
             chat.emit("error", error)
 
@@ -278,7 +278,7 @@ class Encer(Emitter):
                 chat.receive(name, data)
 
     def list_conversations(self) -> None:
-        """Fetch what no join brings: read marks and unread counts."""
+        """Fetch read marks and unread counts, which no join contains."""
         if self.socket and (self._listing is None or self._listing.done()):
             self.supervise(self._list())
 
@@ -288,7 +288,7 @@ class Encer(Emitter):
             try:
                 await self._list_pages()
                 break
-            except (Unreachable, Unavailable, RateLimited) as error:  # the chat itself goes on
+            except (Unreachable, Unavailable, RateLimited) as error:  # the chat continues
                 await asyncio.sleep(max(LISTING_SECONDS, error.retry_after or 0))
         await asyncio.sleep(LISTING_SECONDS)
 

@@ -15,12 +15,12 @@ from .typing import Typing
 if TYPE_CHECKING:
     from .client import Encer
 
-RECENT = 50  # messages to begin with, if the program does not say from which rev on
+RECENT = 50  # messages to begin with, if the program gives no rev
 PAGE = 100
-REFETCH_MESSAGES = 10_000  # fetched by REST after a long absence; older ones are left to `history`
-ROUNDS = 5  # of fetching and joining, before the connection is given up: the conversation outruns this client
+REFETCH_MESSAGES = 10_000  # fetched by REST after a long absence; `history` fetches older ones
+ROUNDS = 5  # of fetching and joining; then the connection is closed: the conversation changes too fast for this client
 JOIN_SECONDS = 30.0  # a replay of 500 messages over a slow network
-READ_PAUSE = 0.25  # between read marks, so that reading along does not flood the socket
+READ_PAUSE = 0.25  # between read marks, so that they do not flood the socket
 CHANGES = {"message_sent": "message", "message_edited": "edited", "message_deleted": "deleted"}
 
 
@@ -39,7 +39,7 @@ class Conversation(Emitter):
         self.read_by: dict[str, int] = {}  # user -> the seq up to which they have read
         self.closed = False  # the participants are no longer connected
         self._ahead: dict[int, int] = {}  # seq -> rev of what a refetch emitted, until the next join
-        self._holding = False  # while events are ignored, because a refetch or a new join will bring them
+        self._holding = False  # whether events are ignored, because a refetch or a new join will deliver them
         self._resuming = asyncio.Lock()
         self._resync_waits = False
         self._wanted_read = self._sent_read = 0
@@ -51,7 +51,7 @@ class Conversation(Emitter):
     async def send(
         self, content: str = "", *, attachment: Attachment | None = None, client_message_id: str | None = None
     ) -> Message:
-        """Send a message; return it as stored. Waits while offline; cancel the task to take it back."""
+        """Send a message; return it as stored. Waits while offline; cancel the task to withdraw it."""
         self.encer.check_open()
         self._typing.sent()
         return await self.encer.outbox.send({
@@ -68,7 +68,7 @@ class Conversation(Emitter):
         return cast(Message, answer["data"])
 
     async def delete(self, message_id: str) -> None:
-        """Delete one's own message; its place stays."""
+        """Delete one's own message; a placeholder stays."""
         await self.encer.call("DELETE", f"/chat/messages/{message_id}")
 
     async def upload(
@@ -93,7 +93,7 @@ class Conversation(Emitter):
         self._flush_read()
 
     def typing(self) -> None:
-        """Call it at each key: the others see typing, until five seconds after the last call or `stop_typing`."""
+        """Call it at each key press: others see typing until `stop_typing`, or five seconds after the last call."""
         self._typing.key()
 
     def stop_typing(self) -> None:
@@ -105,7 +105,7 @@ class Conversation(Emitter):
             yield message
 
     async def leave(self) -> None:
-        """Receive nothing more of this conversation."""
+        """Leave the conversation and receive no more of its events."""
         await self.encer.forget(self)
 
     # -- joining -----------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class Conversation(Emitter):
         return f"/chat/conversations/{self.id}/messages"
 
     async def resume(self, socket: Socket, again: bool = False) -> None:
-        """Join with what is known, and fetch what a replay does not bring. `again`: it is joined already."""
+        """Join from the last known rev, and fetch changes that no replay contains. `again`: it is joined already."""
         async with self._resuming:
             self._holding = self._resync_waits = again
             if again:
@@ -133,10 +133,10 @@ class Conversation(Emitter):
                 await self._refetch(ack["lastRev"])
                 await socket.ask("leave_conversation", {"conversationId": self.id})
                 self._holding = False
-            raise Unavailable("The conversation changes faster than it can be fetched.")
+            raise Unavailable("The conversation changes faster than it can be fetched. Connect again later.")
 
     def _joined(self, ack: dict[str, Any]) -> None:
-        """Called before any live event is read. Without a replay, those must wait for the refetch."""
+        """Handle the answer to a join, before any live event. Without a replay, live events wait for the refetch."""
         self._holding = not ack["complete"]
         if ack["complete"]:
             self.closed = False
@@ -144,7 +144,7 @@ class Conversation(Emitter):
             self._ahead.clear()  # the replay has ended, so every later `message_sent` is new
 
     def resync(self, socket: Socket) -> None:
-        if not self._resync_waits:  # one that waits covers this one too
+        if not self._resync_waits:  # a waiting one covers this one too
             self._resync_waits = self._holding = True
             self.encer.supervise(self.resume(socket, again=True))
 
@@ -158,9 +158,9 @@ class Conversation(Emitter):
         self.started = True
 
     async def _refetch(self, last_rev: int) -> None:
-        """Emit what changed since `rev`, from the messages themselves; afterwards `last_rev` is covered."""
+        """Fetch the messages and emit the changes since `rev`; afterwards `last_rev` is covered."""
         known = self.rev
-        if last_rev < known:  # the database was restored: take everything as changed
+        if last_rev < known:  # the database was restored: treat all messages as changed
             known = 0
             self._ahead.clear()
         after = max((self.first_seq or 1) - 1, last_rev - REFETCH_MESSAGES, 0)
@@ -206,7 +206,9 @@ class Conversation(Emitter):
             if name == "message_sent" and seq in self._ahead:
                 name = "message_edited"  # a refetch has emitted it before
             self._advance(rev)
-            if data.get("isDeleted"):  # a replay sends a message as new that was deleted before this client saw it
+            if data.get(
+                "isDeleted"
+            ):  # a replay sends a message as new if it was deleted before this client received it
                 self._emit("deleted", seq, deletion_of(cast(Message, data)))
             else:
                 self._emit(CHANGES[name], seq, data)
@@ -254,7 +256,7 @@ class Conversation(Emitter):
         except Closed:
             pass  # sent after the next join
         except EncerError as error:
-            self._sent_read = self._wanted_read  # refused: not asked again
+            self._sent_read = self._wanted_read  # refused: not sent again
             self.emit("error", error)
         finally:
             self._reading = None

@@ -10,7 +10,7 @@ from .errors import SlowConsumer
 
 log = logging.getLogger("encer")
 
-STREAM_EVENTS = 1_000  # that wait for a program that reads a stream; more mean that it does not keep up
+STREAM_EVENTS = 1_000  # events that wait for a program that reads a stream; with more, the program is too slow
 
 
 class Emitter:
@@ -32,7 +32,7 @@ class Emitter:
         for listener in [*self._listeners.get(name, [])]:
             try:
                 listener(data)
-            except Exception:  # a listener's fault must not end the connection
+            except Exception:  # an error of a listener must not end the connection
                 log.exception("a listener of %r failed", name)
 
     async def stream(self, *names: str) -> AsyncIterator[tuple[str, Any]]:

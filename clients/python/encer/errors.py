@@ -1,4 +1,4 @@
-"""Errors: one class per kind of failure, chosen by the `code` of the server's answer or by the client itself."""
+"""Errors: one class per kind of failure, chosen by the `code` of the server's answer or by the client."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -80,7 +80,7 @@ class TooMany(EncerError):
 
 
 class Unavailable(EncerError):
-    """The server cannot do this now. The same request may succeed later."""
+    """The server cannot serve the request now. The same request may succeed later."""
 
     code = "NOT_READY"
 
@@ -174,7 +174,7 @@ CLASSES: dict[str, type[EncerError]] = {
 def error_of(body: Any, status: int | None = None) -> EncerError:
     """Return the error that an answer of the server describes: `{error, message, code, details?, retryAfter?}`."""
     if not isinstance(body, Mapping) or not isinstance(body.get("code"), str):
-        return WrongServer("The server's answer is not one of Beautiful Encer. Check the base URL.", status=status)
+        return WrongServer("The answer does not come from a Beautiful Encer server. Check the base URL.", status=status)
     sentences = [str(body[name]).rstrip(".") for name in ("error", "message") if body.get(name)]
     text = ". ".join(dict.fromkeys(sentences)) + "."
     retry_after = body.get("retryAfter")

@@ -18,8 +18,8 @@ from .errors import (
 from .socket import Socket
 from .types import Message, Unsent
 
-ITEMS = 200  # that wait; more mean that the network is away for long, and the program must decide
-SECONDS = 3_600.0  # that a message waits at most
+ITEMS = 200  # waiting messages; with more, the network is down for long, and the program must decide
+SECONDS = 3_600.0  # how long a message waits at most
 MAX_CONTENT = 5_000
 MAX_FILE_URL = 2_000
 TRIES = 10  # after answers such as NOT_READY
@@ -27,7 +27,7 @@ LONGEST_WAIT = 60.0  # for a rate limit
 
 
 class OutboxStore(Protocol):
-    """The persistence hook: gets all waiting messages at each change, and returns them at the start."""
+    """The persistence hook: it receives all waiting messages at each change, and returns them at the start."""
 
     def load(self) -> list[Unsent]: ...
 
@@ -39,7 +39,9 @@ class Item:
         loop = asyncio.get_running_loop()
         self.unsent = unsent
         self.stored: asyncio.Future[Message] = loop.create_future()
-        self.stored.add_done_callback(lambda stored: stored.cancelled() or stored.exception())  # may go unobserved
+        self.stored.add_done_callback(
+            lambda stored: stored.cancelled() or stored.exception()
+        )  # the program may ignore the result
         self.deadline = loop.time() + seconds
         self.tries = 0
 
@@ -55,14 +57,14 @@ class Outbox:
         self.loaded = False
 
     def load(self) -> None:
-        """Take over what an earlier run of the program did not send."""
+        """Load the messages that an earlier run of the program did not send."""
         if not self.loaded:
             self.loaded = True
             for unsent in (self.store.load() if self.store else [])[:ITEMS]:
                 self.items.setdefault(unsent["clientMessageId"], Item(unsent, self.seconds))
 
     async def send(self, unsent: Unsent) -> Message:
-        """Queue a message; return it as it was stored. Cancelling takes it out of the queue."""
+        """Queue a message; return it as it was stored. Cancelling removes it from the queue."""
         check(unsent)
         self.load()
         if unsent["clientMessageId"] in self.items:
@@ -81,7 +83,7 @@ class Outbox:
                 self._forget(item)
 
     def live(self, socket: Socket) -> None:
-        """Send what waits over this socket."""
+        """Send the waiting messages over this socket."""
         self.load()
         self.socket = socket
         for conversation_id in {item.unsent["conversationId"] for item in self.items.values()}:
@@ -94,7 +96,7 @@ class Outbox:
         self.draining.clear()
 
     def end(self, error: EncerError) -> None:
-        """Fail all waits. The stored list stays, so that a later run sends them."""
+        """Fail all waiting calls. The stored list stays, so that a later run sends the messages."""
         self.offline()
         for item in self.items.values():
             if not item.stored.done():
@@ -108,7 +110,7 @@ class Outbox:
             self.draining[conversation_id] = task
 
     async def _send_all(self, socket: Socket, conversation_id: str) -> None:
-        """One at a time, so that a message that must be sent again cannot overtake the next one."""
+        """Send one message at a time, so that a message that must be sent again keeps its place."""
         try:
             while item := next((i for i in self.items.values() if i.unsent["conversationId"] == conversation_id), None):
                 await self._send_one(socket, item)
@@ -124,7 +126,7 @@ class Outbox:
         try:
             answer = await socket.ask("send_message", {k: v for k, v in item.unsent.items() if v is not None})
         except (NotSignedIn, Closed):
-            raise Closed("The socket closes.") from None
+            raise Closed("The socket is closing.") from None
         except (RateLimited, Unavailable) as error:
             item.tries += 1
             if item.tries >= TRIES:
@@ -159,14 +161,16 @@ class Outbox:
 
 
 def check(unsent: Unsent) -> None:
-    """Refuse what the server would refuse, before it waits for a connection."""
+    """Refuse a message that the server would refuse, before it waits for a connection."""
     if len(unsent["content"]) > MAX_CONTENT:
         raise TooLarge(
             f"The message has more than {MAX_CONTENT} characters. Send a shorter one, or several.",
             code="VALIDATION_ERROR", details=[{"field": "content", "message": f"at most {MAX_CONTENT} characters"}],
         )  # fmt: skip
     if len(unsent["clientMessageId"]) > 64 or len(unsent["fileUrl"] or "") > MAX_FILE_URL:
-        raise TooLarge("The client message id has more than 64 characters, or the file's URL more than 2,000.")
+        raise TooLarge(
+            "The client message id has more than 64 characters, or the file's URL more than 2,000. Shorten it."
+        )
 
 
 def new_id() -> str:

@@ -24,12 +24,12 @@ from .errors import (
 from .tokens import Session, TokenStore
 from .types import Attachment
 
-SERVER_MAJOR = 0  # of the version that /health tells
+SERVER_MAJOR = 0  # of the version that /health returns
 ANSWER_SECONDS = 10.0
 UPLOAD_SECONDS = 90.0  # the server may take 75 for a large picture
 TRIES = 4  # of a call that may be repeated
 FIRST_PAUSE = 0.3
-LONGEST_WAIT = 30.0  # for a Retry-After; a longer one is the caller's to decide
+LONGEST_WAIT = 30.0  # for a Retry-After; after a longer one, the caller decides
 REPEATABLE = ("GET", "PUT", "PATCH", "DELETE")
 UPLOAD_CHUNK = 64 * 1024
 
@@ -112,7 +112,7 @@ class Rest:
                 refused = token
 
     async def _refresh(self, refresh_token: str) -> dict[str, Any]:
-        """Repeated at once if no answer comes: the server accepts the same token for ten seconds more."""
+        """Refresh the tokens. Retry at once without an answer: the server accepts the token for ten more seconds."""
         for tries_left in reversed(range(TRIES)):
             try:
                 answer = await self.send("POST", "/auth/refresh", json={"refreshToken": refresh_token}, timeout=3.0)
@@ -140,7 +140,7 @@ class Rest:
                 raise WrongServer(f"There is no Beautiful Encer server at {self.base_url}. Check the base URL.")
             return body
         error = error_of(body, response.status_code)
-        if isinstance(error, WrongServer) and response.status_code in (502, 503, 504):  # a proxy's own page
+        if isinstance(error, WrongServer) and response.status_code in (502, 503, 504):  # an error page of a proxy
             error = Unavailable("The server is not ready. Try again in a moment.", status=response.status_code)
         if error.retry_after is None and response.headers.get("Retry-After", "").isdigit():
             error.retry_after = float(response.headers["Retry-After"])
@@ -156,13 +156,13 @@ def explain(error: BaseException, base_url: str) -> EncerError:
                 f"The certificate of {base_url} is not accepted: {seen.verify_message}. Check the base URL."
             )
         if isinstance(seen, ssl.SSLError):
-            return WrongServer(f"{base_url} does not speak TLS as expected. Check the base URL.")
+            return WrongServer(f"{base_url} does not answer with TLS. Check the base URL.")
         seen = seen.__cause__ or seen.__context__
     return Unreachable(f"{base_url} does not answer. Check the network and the base URL.")
 
 
 class Form:
-    """A multipart body with one file, sent piece by piece."""
+    """A multipart body with one file, sent in pieces."""
 
     BOUNDARY = "encer-7d1f0c9a5b3e4862"
     content_type = f"multipart/form-data; boundary={BOUNDARY}"

@@ -28,14 +28,14 @@ FRAMES_PER_SECOND, FRAMES_AT_ONCE = 16.0, 50
 
 
 class Pace:
-    """Delays frames so that the server does not take them for a flood."""
+    """Delays frames to stay below the server's limit."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self.rate, self.burst = rate, burst
         self.left, self.at = float(burst), time.monotonic()
 
     def wait(self) -> float:
-        """Take one; return the seconds to wait before it may be sent."""
+        """Count a frame; return the seconds to wait before it may be sent."""
         now = time.monotonic()
         self.left = min(self.burst, self.left + (now - self.at) * self.rate) - 1
         self.at = now
@@ -54,7 +54,7 @@ class Socket:
 
     @classmethod
     async def open(cls, base_url: str, token: str, tls: ssl.SSLContext | None, pace: Pace) -> "Socket":
-        """Raises the typed error that says whether another attempt makes sense."""
+        """Open a socket. Raises a typed error, which determines whether the client retries."""
         url = "ws" + base_url.removeprefix("http") + "/ws"
         options: dict[str, Any] = {"ssl": tls} if tls and url.startswith("wss") else {}
         try:
@@ -74,7 +74,7 @@ class Socket:
         return cls(ws, pace)
 
     async def read(self) -> tuple[str, Any] | None:
-        """Return the next event that is no answer; None when the socket is closed."""
+        """Return the next event that is not an answer; None when the socket is closed."""
         while True:
             try:
                 text = await self.ws.recv()
@@ -84,7 +84,7 @@ class Socket:
                 frame = json.loads(text)
                 event = frame["event"], frame["data"]
             except (ValueError, TypeError, KeyError):
-                raise WrongServer("The server sends frames that are not of this protocol.") from None
+                raise WrongServer("The server sends frames of another protocol. Check the base URL.") from None
             if "id" not in frame:
                 return event
             self._answer(frame)
@@ -118,7 +118,7 @@ class Socket:
                 return await future
         except TimeoutError:
             self.drop()
-            raise Closed("The socket was closed before the answer came.") from None
+            raise Closed("The socket was closed before the answer arrived.") from None
         finally:
             self.answers.pop(number, None)
 
@@ -138,20 +138,20 @@ class Socket:
             raise Closed("The socket was closed before the frame was sent.") from None
 
     async def ping(self) -> None:
-        """Make sure that the server still answers; drop the socket otherwise."""
+        """Check that the server still answers; otherwise drop the socket."""
         await self.ask("ping", seconds=PONG_SECONDS)
 
     def drop(self) -> None:
-        """Close without waiting for the other side, which may be gone."""
+        """Close without waiting for the other side, which may be unreachable."""
         self.closed = True
         self.ws.transport.abort()
 
     async def close(self) -> None:
-        """Close in order, and end the waits for answers."""
+        """Close with a handshake, and end all waits for answers."""
         self.closed = True
         for future, _ in self.answers.values():
             if not future.done():
-                future.set_exception(Closed("The socket was closed before the answer came."))
+                future.set_exception(Closed("The socket was closed before the answer arrived."))
         self.answers.clear()
         try:
             await self.ws.close()
@@ -170,7 +170,7 @@ def refused_upgrade(refusal: websockets.InvalidStatus, base_url: str) -> EncerEr
     if status >= 500 or status in (408, 429):
         after = refusal.response.headers.get("Retry-After", "")
         return Unreachable(
-            f"{base_url} is not ready. It is tried again.", status=status,
+            f"{base_url} is not ready. The client retries.", status=status,
             retry_after=float(after) if after.isdigit() else None,
         )  # fmt: skip
     return WrongServer(f"There is no Beautiful Encer server at {base_url}. Check the base URL.", status=status)

@@ -14,7 +14,9 @@ from .errors import NotSignedIn
 from .types import Tokens
 
 TOKEN = re.compile(r"[\w.~+-]+", re.ASCII)
-MARGIN_SECONDS = 30.0  # an access token is renewed so long before it expires, or at two thirds of a shorter life
+MARGIN_SECONDS = (
+    30.0  # an access token is renewed this long before it expires, or after two thirds of a shorter lifetime
+)
 
 
 class TokenStore(Protocol):
@@ -56,11 +58,11 @@ class FileTokens:
         beside = self.path.with_name(f"{self.path.name}.new")
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(tokens, file)
-        beside.replace(self.path)  # readers see the old tokens or the new ones, never a part
+        beside.replace(self.path)  # readers see the old or the new tokens, never a part of them
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """Return the claims of a JWT without checking its signature; {} if it is none."""
+    """Return the claims of a JWT without checking its signature; {} if it is not a JWT."""
     try:
         part = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
@@ -76,18 +78,18 @@ class Session:
         self.store = store
         self.refresh = refresh
         self.lock = asyncio.Lock()
-        # Of the newest token: when it expires by this machine's steady clock. Its wall clock may be wrong.
+        # When the newest token expires, by this machine's monotonic clock, because its wall clock may be wrong.
         self.newest: tuple[str, float] = ("", 0.0)
 
     async def token(self, refused: str | None = None) -> str:
-        """Return an access token that stays valid for a while; a new one if `refused` is the present one.
+        """Return an access token that stays valid for a while; a new one if `refused` is the current one.
 
         Raises NotSignedIn."""
         async with self.lock:
             tokens = self.store.load()
             if tokens is None:
                 raise NotSignedIn("You are not signed in. Please sign in first.")
-            if not TOKEN.fullmatch(tokens["accessToken"]):  # it could not stand in a header
+            if not TOKEN.fullmatch(tokens["accessToken"]):  # it would not be valid in a header
                 raise NotSignedIn("The stored token is malformed. Please sign in again.")
             if tokens["accessToken"] != refused and self.seconds_to_renewal(tokens["accessToken"]) > 0:
                 return tokens["accessToken"]

@@ -1,4 +1,4 @@
-"""Shapes of what the server sends, as `/openapi.json` and `/asyncapi.json` describe them."""
+"""Types of the data that the server sends, as `/openapi.json` and `/asyncapi.json` describe them."""
 
 from typing import Literal, TypedDict
 

@@ -1,4 +1,4 @@
-"""Typing: repeated while keys are pressed, ended after a pause; and the others' typing, ended without news."""
+"""Typing: repeated while keys are pressed, ended after a pause. Typing of others ends without a repetition."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 REPEAT_SECONDS = 3.0  # the server ends typing after six
 PAUSE_SECONDS = 5.0  # after the last key
-NEWS_SECONDS = 7.0  # without a repetition, the other one's typing has ended
+NEWS_SECONDS = 7.0  # without a repetition for this time, another user's typing has ended
 TYPISTS = 100  # of one conversation; it has two participants today
 
 

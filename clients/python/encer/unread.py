@@ -25,7 +25,7 @@ class Unread:
         self.changed("", self.notifications)
 
     def listed(self, counts: dict[str, int]) -> None:
-        """Take the counts of all conversations."""
+        """Store the counts of all conversations."""
         self.unlisted = 0
         for conversation_id in self.counts.keys() - counts.keys():
             self.set(conversation_id, 0)
@@ -41,10 +41,10 @@ class Unread:
             self.changed(conversation_id, count)
 
     def notification(self, name: str, data: dict[str, Any]) -> bool:
-        """Take the counts of a notification event. Return whether the conversations must be listed again."""
+        """Store the counts of a notification event. Return whether the conversations must be listed again."""
         self.notifications = data["unreadCount"]
         self.changed("", self.notifications)
-        if "notification" not in data:  # read or deleted: its conversation is not named
+        if "notification" not in data:  # read or deleted: the event does not name the conversation
             return any(self.counts.values())
         shown = data["notification"]
         if shown["type"] == "NEW_MESSAGE" and shown["conversationId"] and not shown["isRead"]:

@@ -1,4 +1,4 @@
-// When to connect again after a close, and when not to: a pure decision by close code (docs/realtime.md).
+// Decide by the close code whether and when to connect again (docs/realtime.md). Has no side effects.
 
 import { type EncerError, NotSignedIn, SessionEnded, TooMany, Unreachable, WrongServer } from "./errors.js";
 
@@ -10,7 +10,7 @@ export const FIRST_ATTEMPTS = 10; // before the first success: about two minutes
 const LATER_ATTEMPTS = 2_880; // afterwards: about a day without a network
 export const SLOW_ATTEMPTS = 20; // closes because of floods or slow reading, in a row
 export const REFUSED_TOKENS = 3; // in a row, each newer than the one before
-const STEADY = 60_000; // after so long a connection, earlier floods no longer count
+const STEADY = 60_000; // after a connection of this length, earlier floods no longer count
 
 /** Counts failures. `after` returns milliseconds to wait, or throws the error that ends the client. */
 export class Backoff {
@@ -19,16 +19,16 @@ export class Backoff {
   private refusals = 0;
   private wasLive = false;
 
-  /** `chance` is the jitter, so that clients do not return at one moment. */
+  /** `chance` is the jitter, so that clients do not reconnect at the same moment. */
   constructor(private chance: () => number = Math.random, private firstPause = FIRST_PAUSE) {}
 
-  /** Forget failures: a connection is live, and all conversations are joined. */
+  /** Reset the counts: a connection is live, and all conversations are joined. */
   live(): void {
     this.failures = this.refusals = 0;
     this.wasLive = true;
   }
 
-  /** `code` is undefined if the connection could not be opened; then `error` says why. */
+  /** `code` is undefined if the connection could not be opened; then `error` is the cause. */
   after(code?: number, error?: EncerError, reconnectAfter?: number, lived = 0): number {
     const jitter = 0.5 + this.chance() / 2;
     if (code === 4403) throw new SessionEnded("Your session has ended. Please sign in again.");
@@ -42,7 +42,7 @@ export class Backoff {
     if (code === 4429 || code === 4508) {
       this.slow = lived >= STEADY ? 1 : this.slow + 1;
       if (this.slow >= SLOW_ATTEMPTS)
-        throw new TooMany("The server closes this client again and again: it sends too much, or reads too slowly.");
+        throw new TooMany("The server closes this client repeatedly. Send less or read faster, then connect again.");
       return Math.min(LONGEST_SLOW_PAUSE, SLOW_PAUSE * 2 ** (this.slow - 1)) * jitter;
     }
     if (code === 1001 && reconnectAfter !== undefined) return reconnectAfter * (0.5 + jitter);

@@ -8,12 +8,12 @@ import type { Socket } from "./socket.js";
 import type { Attachment, Deletion, Message, Read } from "./types.js";
 import { Typing } from "./typing.js";
 
-const RECENT = 50; // messages to begin with, if the program does not say from which rev on
+const RECENT = 50; // messages to begin with, if the program gives no rev
 const PAGE = 100;
-const REFETCH_MESSAGES = 10_000; // fetched by REST after a long absence; older ones are left to `history`
-const ROUNDS = 5; // of fetching and joining, before the connection is given up: the conversation outruns this client
+const REFETCH_MESSAGES = 10_000; // fetched by REST after a long absence; `history` fetches older ones
+const ROUNDS = 5; // of fetching and joining; then the connection is closed: the conversation changes too fast for this client
 const JOIN = 30_000; // a replay of 500 messages over a slow network
-const READ_PAUSE = 250; // between read marks, so that reading along does not flood the socket
+const READ_PAUSE = 250; // between read marks, so that they do not flood the socket
 const CHANGES: Record<string, Change> = { message_sent: "message", message_edited: "edited", message_deleted: "deleted" };
 
 type Change = "message" | "edited" | "deleted";
@@ -50,7 +50,7 @@ export class Conversation extends Emitter<ConversationEvents> {
   closed = false;
   private started: boolean;
   private ahead = new Map<number, number>(); // seq -> rev of what a refetch emitted, until the next join
-  private holding = false; // while events are ignored, because a refetch or a new join will bring them
+  private holding = false; // whether events are ignored, because a refetch or a new join will deliver them
   private resyncWaits = false;
   private resuming: Promise<unknown> = Promise.resolve();
   private wantedRead = 0;
@@ -68,7 +68,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     );
   }
 
-  /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to take it back. */
+  /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to withdraw it. */
   async send(content = "", { attachment, clientMessageId, signal }: SendOptions = {}): Promise<Message> {
     this.encer.checkOpen();
     this.typist.sent();
@@ -87,7 +87,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     return (await this.encer.call("PATCH", `/chat/messages/${messageId}`, { body: { content } })).data;
   }
 
-  /** Delete one's own message; its place stays. */
+  /** Delete one's own message; a placeholder stays. */
   async delete(messageId: string): Promise<void> {
     await this.encer.call("DELETE", `/chat/messages/${messageId}`);
   }
@@ -110,7 +110,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     void this.flushRead();
   }
 
-  /** Call it at each key: the others see typing, until five seconds after the last call or `stopTyping`. */
+  /** Call it at each key press: others see typing until `stopTyping`, or five seconds after the last call. */
   typing(): void {
     this.typist.key();
   }
@@ -119,7 +119,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     this.typist.stop();
   }
 
-  /** Receive nothing more of this conversation. */
+  /** Leave the conversation and receive no more of its events. */
   leave(): Promise<void> {
     return this.encer.forget(this);
   }
@@ -130,7 +130,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     return this.encer.call("GET", `/chat/conversations/${this.id}/messages`, { params: { peek: true, ...params } });
   }
 
-  /** Join with what is known, and fetch what a replay does not bring. `again`: it is joined already. */
+  /** Join from the last known rev, and fetch changes that a replay does not contain. `again`: it is joined already. */
   resume(socket: Socket, again = false): Promise<void> {
     const work = this.resuming.then(() => this.join(socket, again));
     this.resuming = work.catch(() => undefined);
@@ -156,10 +156,10 @@ export class Conversation extends Emitter<ConversationEvents> {
       await socket.ask("leave_conversation", { conversationId: this.id });
       this.holding = false;
     }
-    throw new Unavailable("The conversation changes faster than it can be fetched.");
+    throw new Unavailable("The conversation changes faster than it can be fetched. Connect again later.");
   }
 
-  /** Called before any live event is handled. Without a replay, those must wait for the refetch. */
+  /** Handle the answer to a join, before any live event. Without a replay, live events wait for the refetch. */
   private joined({ complete, lastRev }: Json): void {
     this.holding = !complete;
     if (!complete) return;
@@ -169,7 +169,7 @@ export class Conversation extends Emitter<ConversationEvents> {
   }
 
   resync(socket: Socket): void {
-    if (this.resyncWaits) return; // one that waits covers this one too
+    if (this.resyncWaits) return; // a waiting one covers this one too
     this.resyncWaits = this.holding = true;
     this.encer.supervise(socket, this.resume(socket, true));
   }
@@ -182,11 +182,11 @@ export class Conversation extends Emitter<ConversationEvents> {
     this.started = true;
   }
 
-  /** Emit what changed since `rev`, from the messages themselves; afterwards `lastRev` is covered. */
+  /** Fetch the messages and emit the changes since `rev`; afterwards `lastRev` is covered. */
   private async refetch(socket: Socket, lastRev: number): Promise<void> {
     let known = this.rev;
     if (lastRev < known) {
-      known = 0; // the database was restored: take everything as changed
+      known = 0; // the database was restored: treat all messages as changed
       this.ahead.clear();
     }
     let after = Math.max((this.firstSeq ?? 1) - 1, lastRev - REFETCH_MESSAGES, 0);
@@ -230,7 +230,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     const fetched = this.ahead.get(seq) ?? 0;
     this.advance(rev);
     if (rev <= fetched) return;
-    // A replay sends a message as new that was deleted before this client saw it.
+    // A replay sends a message as new if it was deleted before this client received it.
     if (data.isDeleted) this.tell("deleted", seq, deletionOf(data));
     else this.tell(change === "message" && fetched ? "edited" : change, seq, data);
   }
@@ -277,7 +277,7 @@ export class Conversation extends Emitter<ConversationEvents> {
       }
     } catch (error) {
       if (!(error instanceof Closed) && error instanceof EncerError) {
-        this.sentRead = this.wantedRead; // refused: not asked again
+        this.sentRead = this.wantedRead; // refused: not sent again
         this.emit("error", error);
       }
     } finally {
@@ -288,7 +288,7 @@ export class Conversation extends Emitter<ConversationEvents> {
 
 const deletionOf = ({ id, conversationId, seq, rev }: Message): Deletion => ({ messageId: id, conversationId, seq, rev });
 
-/** A UUID, also on pages without https, where crypto.randomUUID is missing. */
+/** Return a UUID, also on pages without https, where crypto.randomUUID is missing. */
 function newId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");

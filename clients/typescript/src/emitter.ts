@@ -15,7 +15,7 @@ export class Emitter<Events> {
       try {
         (listener as (data: Events[Name]) => unknown)(data);
       } catch (error) {
-        // A listener's fault must not end the connection.
+        // An error of a listener must not end the connection.
         console.error(`A listener of "${String(name)}" failed.`, error);
       }
     }

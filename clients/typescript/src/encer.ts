@@ -26,13 +26,13 @@ export interface EncerOptions {
   outbox?: OutboxStore;
   /** Milliseconds that a message waits at most; an hour by default. */
   sendWait?: number;
-  /** Frames per second, and at once. */
+  /** Frames per second, and the number that may be sent at once. */
   pace?: [rate: number, burst: number];
 }
 
 const CONVERSATIONS = 100; // that a socket may join
 const LIVE = 60_000; // that `live` waits
-const TOLD = 20; // frames without an answer that wait to be sent; more are dropped
+const TOLD = 20; // frames without an answer that wait to be sent; further ones are dropped
 const RENEWAL_RETRY = 5_000;
 const LISTING = 2_000; // between two listings of the conversations
 const LISTING_PAGES = 10;
@@ -45,7 +45,7 @@ export class Encer extends Emitter<EncerEvents> {
   readonly unread = new Unread((id, count) => this.tellUnread(id, count));
   readonly conversations = new Map<string, Conversation>();
   state: State = "offline";
-  /** The last failure; why it ended. */
+  /** The last failure, or the reason why the client ended. */
   error: EncerError | undefined;
   userId = "";
   socket: Socket | undefined;
@@ -53,13 +53,13 @@ export class Encer extends Emitter<EncerEvents> {
   private checked = false;
   private finished = false; // by `close`
   private running: AbortController | undefined; // aborted by `close`
-  private woken = new AbortController(); // ends the present pause
+  private woken = new AbortController(); // ends the current pause
   private refused: string | undefined; // the access token that the server did not accept
   private told = 0;
   private listing = false;
   private unlisten: (() => void)[] = [];
 
-  /** Throws WrongServer if `base` is no URL. */
+  /** Throws WrongServer if `base` is not a URL. */
   constructor(base: string, private options: EncerOptions = {}) {
     super();
     this.rest = new Rest(base, options.tokens ?? new MemoryTokens());
@@ -71,7 +71,7 @@ export class Encer extends Emitter<EncerEvents> {
     return this.rest.signIn(email, password);
   }
 
-  /** End the session on the server, forget the tokens and close. */
+  /** End the session on the server, delete the tokens and close. */
   async signOut(): Promise<void> {
     try {
       await this.call("POST", "/auth/logout");
@@ -99,7 +99,7 @@ export class Encer extends Emitter<EncerEvents> {
     return chat;
   }
 
-  /** Connect, and stay connected until `close` or an error that another attempt would not change. */
+  /** Connect, and reconnect until `close` or an error that a retry cannot solve. */
   connect(): void {
     if (this.running || this.finished) return;
     this.running = new AbortController();
@@ -131,13 +131,13 @@ export class Encer extends Emitter<EncerEvents> {
     return changed.finally(stop);
   }
 
-  /** Check the connection now. In browsers this happens when the page wakes up or the network changes. */
+  /** Check the connection now. Browsers do so automatically when the page becomes visible or the network changes. */
   wake(): void {
     this.woken.abort();
     if (this.socket) this.supervise(this.socket, this.socket.ping());
   }
 
-  /** Close the connection. What waits in the outbox fails with Closed; a persisted outbox keeps it. */
+  /** Close the connection. Waiting messages of the outbox fail with Closed; a persisted outbox keeps them. */
   close(): void {
     this.finished = true;
     this.running?.abort(closed());
@@ -164,7 +164,7 @@ export class Encer extends Emitter<EncerEvents> {
     return true;
   }
 
-  /** If it fails, the socket is dropped, and the next one starts again. */
+  /** Drop the socket if this fails; the next socket starts it again. */
   supervise(socket: Socket, work: Promise<unknown>): void {
     work.catch((error: unknown) => {
       if (socket.signal.aborted) return;
@@ -205,7 +205,7 @@ export class Encer extends Emitter<EncerEvents> {
     }
   }
 
-  /** Connect and stay until the socket closes; return its code and the pause that the server asked for. */
+  /** Connect and stay until the socket closes; return its code and the pause that the server requested. */
   private async connectOnce(signal: AbortSignal): Promise<[code?: number | undefined, goodbye?: number | undefined]> {
     if (!this.checked) {
       await this.rest.checkServer();
@@ -230,7 +230,7 @@ export class Encer extends Emitter<EncerEvents> {
     return [code, goodbye];
   }
 
-  /** A WebSocket does not tell why no socket opened. Ask by REST whether the server is there. */
+  /** Find out by REST why no socket opened, because a WebSocket does not give the reason. */
   private async diagnose(error: unknown, token: string): Promise<never> {
     await this.rest.checkServer();
     const upgrade = await this.rest.send("GET", "/ws", { token }).catch((refusal: EncerError) => refusal);
@@ -283,7 +283,7 @@ export class Encer extends Emitter<EncerEvents> {
     try {
       await chat.resume(socket);
     } catch (error) {
-      // The next socket tries again what may pass. Of the rest it would change nothing: no participant, for example.
+      // The next socket retries temporary failures. A retry cannot solve others, such as a missing participant.
       if (error instanceof Closed || mayPass(error) || !(error instanceof EncerError)) throw error;
       this.conversations.delete(chat.id);
       chat.emit("error", error);
@@ -304,7 +304,7 @@ export class Encer extends Emitter<EncerEvents> {
     }
   }
 
-  /** Fetch what no join brings: read marks and unread counts. The chat goes on if it fails. */
+  /** Fetch read marks and unread counts, which no join contains. The chat continues if this fails. */
   private async list(): Promise<void> {
     const { socket } = this;
     if (!socket || this.listing) return;

@@ -1,4 +1,4 @@
-// Errors: one class per kind of failure, chosen by the `code` of the server's answer or by the client itself.
+// Errors: one class per kind of failure, chosen by the `code` of the server's answer or by the client.
 
 export interface Detail {
   field: string;
@@ -72,7 +72,7 @@ export class RateLimited extends EncerError {
 export class TooMany extends EncerError {
   static override readonly code = "TOO_MANY";
 }
-/** The server cannot do this now. The same request may succeed later. */
+/** The server cannot serve the request now. The same request may succeed later. */
 export class Unavailable extends EncerError {
   static override readonly code = "NOT_READY";
 }
@@ -81,7 +81,7 @@ export class Unavailable extends EncerError {
 export class Unreachable extends EncerError {
   static override readonly code = "UNREACHABLE";
 }
-/** The server's certificate is not valid. Browsers do not tell; there it is `Unreachable`. */
+/** The server's certificate is not valid. Browsers do not report this; there it is `Unreachable`. */
 export class CertificateRefused extends EncerError {
   static override readonly code = "CERTIFICATE_REFUSED";
 }
@@ -183,13 +183,13 @@ function kindOf(code: string): Kind {
 export function errorOf(body: unknown, status?: number): EncerError {
   const told = body as { error?: string; message?: string; code?: unknown; details?: Detail[]; retryAfter?: number };
   if (typeof told?.code !== "string")
-    return new WrongServer("The server's answer is not one of Beautiful Encer. Check the base URL.", { status });
+    return new WrongServer("The answer does not come from a Beautiful Encer server. Check the base URL.", { status });
   const sentences = [told.error, told.message].filter(Boolean).map((text) => String(text).replace(/\.+$/, ""));
   const fields: ErrorFields = { code: told.code, details: told.details ?? [], retryAfter: told.retryAfter, status };
   return new (kindOf(told.code))(`${[...new Set(sentences)].join(". ")}.`, fields);
 }
 
-/** Whether the same request may succeed later. */
+/** Return whether the same request may succeed later. */
 export const mayPass = (error: unknown): error is EncerError =>
   error instanceof Unreachable || error instanceof Unavailable || error instanceof RateLimited;
 

@@ -15,8 +15,8 @@ import {
 import type { Socket } from "./socket.js";
 import type { Message } from "./types.js";
 
-export const ITEMS = 200; // that wait; more mean that the network is away for long, and the program must decide
-const WAIT = 3_600_000; // that a message waits at most
+export const ITEMS = 200; // waiting messages; with more, the network is down for long, and the program must decide
+const WAIT = 3_600_000; // how long a message waits at most
 const MAX_CONTENT = 5_000;
 const TRIES = 10; // after answers such as NOT_READY
 const LONGEST_WAIT = 60_000; // for a rate limit
@@ -30,13 +30,13 @@ export interface Unsent {
   fileUrl?: string | undefined;
 }
 
-/** The persistence hook: gets all waiting messages at each change, and returns them at the start. */
+/** The persistence hook: it receives all waiting messages at each change, and returns them at the start. */
 export interface OutboxStore {
   load(): Unsent[] | Promise<Unsent[]>;
   save(items: Unsent[]): void | Promise<void>;
 }
 
-/** An outbox that outlives the page. Use one key per tab or user. */
+/** An outbox that survives a reload of the page. Use one key per tab or user. */
 export class BrowserOutbox implements OutboxStore {
   constructor(private key = "encer.outbox", private storage: Storage = localStorage) {}
   load(): Unsent[] {
@@ -74,7 +74,7 @@ export class Outbox {
     private wait = WAIT,
   ) {}
 
-  /** Take over what an earlier run of the program did not send. */
+  /** Load the messages that an earlier run of the program did not send. */
   load(): Promise<void> {
     return (this.loaded ??= (async () => {
       for (const unsent of ((await this.store?.load()) ?? []).slice(0, ITEMS))
@@ -82,7 +82,7 @@ export class Outbox {
     })());
   }
 
-  /** Queue a message; resolves with the message as it was stored. Aborting takes it out of the queue. */
+  /** Queue a message; resolves with the message as it was stored. Aborting removes it from the queue. */
   async send(unsent: Unsent, signal?: AbortSignal): Promise<Message> {
     check(unsent);
     if (this.store) await this.load();
@@ -99,7 +99,7 @@ export class Outbox {
     return item.stored.finally(() => signal?.removeEventListener("abort", abort));
   }
 
-  /** Send what waits over this socket. */
+  /** Send the waiting messages over this socket. */
   async live(socket: Socket): Promise<void> {
     this.socket = socket;
     await this.load();
@@ -111,7 +111,7 @@ export class Outbox {
     this.draining.clear();
   }
 
-  /** Fail all waits. The stored list stays, so that a later run sends them. */
+  /** Reject all waiting promises. The stored list stays, so that a later run sends the messages. */
   end(error: EncerError): void {
     this.offline();
     for (const item of this.items.values()) {
@@ -125,14 +125,14 @@ export class Outbox {
   private add(unsent: Unsent): Item {
     const item = { unsent, tries: 0, deadline: Date.now() + this.wait } as Item;
     item.stored = new Promise((resolve, reject) => Object.assign(item, { resolve, reject }));
-    item.stored.catch(() => undefined); // it may go unobserved
+    item.stored.catch(() => undefined); // the program may ignore the promise
     const late = `The message was not confirmed within ${this.wait / 1000} s. Send it again.`;
     item.timer = setTimeout(() => this.fail(item, new SendTimeout(late)), this.wait);
     this.items.set(unsent.clientMessageId, item);
     return item;
   }
 
-  /** One at a time, so that a message that must be sent again cannot overtake the next one. */
+  /** Send one message at a time, so that a message that must be sent again keeps its place. */
   private async drain(conversationId: string): Promise<void> {
     const { socket } = this;
     if (!socket || this.draining.get(conversationId) === socket) return;
@@ -182,9 +182,9 @@ export class Outbox {
   }
 }
 
-const aborted = (): Aborted => new Aborted("The message was taken back. It may have been stored if it was on its way.");
+const aborted = (): Aborted => new Aborted("The message was withdrawn. If it was being sent, it may have been stored.");
 
-/** Refuse what the server would refuse, before it waits for a connection. */
+/** Refuse a message that the server would refuse, before it waits for a connection. */
 function check({ content, clientMessageId, fileUrl }: Unsent): void {
   if ([...content].length > MAX_CONTENT)
     throw new TooLarge(`The message has more than ${MAX_CONTENT} characters. Send a shorter one, or several.`, {
@@ -192,5 +192,5 @@ function check({ content, clientMessageId, fileUrl }: Unsent): void {
       details: [{ field: "content", message: `at most ${MAX_CONTENT} characters` }],
     });
   if (clientMessageId.length > 64 || (fileUrl?.length ?? 0) > 2000)
-    throw new TooLarge("The client message id has more than 64 characters, or the file's URL more than 2,000.");
+    throw new TooLarge("The client message id has more than 64 characters, or the file's URL more than 2,000. Shorten it.");
 }

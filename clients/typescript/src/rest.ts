@@ -18,14 +18,14 @@ import {
 import { Session, type TokenStore } from "./tokens.js";
 import type { Attachment } from "./types.js";
 
-export const SERVER_MAJOR = 0; // of the version that /health tells
+export const SERVER_MAJOR = 0; // of the version that /health returns
 const ANSWER = 10_000;
 const REFRESH = 3_000;
 const UPLOAD = 90_000; // the server may take 75 s for a large picture
 const TRIES = 4; // of a call that may be repeated
 const FIRST_PAUSE = 300;
 const CHUNK = 64 * 1024; // of a file, between two calls of onProgress
-const LONGEST_WAIT = 30_000; // for a Retry-After; a longer one is the caller's to decide
+const LONGEST_WAIT = 30_000; // for a Retry-After; after a longer one, the caller decides
 
 export interface CallOptions {
   body?: unknown;
@@ -109,7 +109,7 @@ export class Rest {
     return new OriginRefused("The server does not accept sockets of this origin. Add it to its FRONTEND_URL.");
   }
 
-  /** A browser hides an answer that another origin may not read, and says the same of no answer. */
+  /** Return whether a server answers. A browser reports a hidden answer of another origin like a missing one. */
   private async answersOthers(): Promise<boolean> {
     if (!globalThis.document) return false;
     const options = { mode: "no-cors", signal: AbortSignal.timeout(ANSWER) } as const;
@@ -126,7 +126,7 @@ export class Rest {
     }
   }
 
-  /** Repeated at once if no answer comes: the server accepts the same token for ten seconds more. */
+  /** Refresh the tokens. Retry at once without an answer: the server accepts the same token for ten more seconds. */
   private async refresh(refreshToken: string): Promise<Json> {
     for (let tries = TRIES; ; ) {
       try {
@@ -183,8 +183,8 @@ export function explain(error: unknown, base: string): EncerError {
   return new Unreachable(`${base} does not answer. Check the network and the base URL.`);
 }
 
-/** As fetch, which in Node cannot cancel a form without an exception that nobody can catch. Browsers tell the progress of
- * XMLHttpRequest alone; Node reads a body piece by piece as it sends it. */
+/** Works like fetch, which in Node cannot cancel a form without an uncatchable exception. Browsers report progress of
+ * XMLHttpRequest only; Node reads a body in pieces while it sends it. */
 async function sendForm(
   url: string,
   options: RequestInit & { headers: Record<string, string>; signal: AbortSignal },
@@ -209,7 +209,7 @@ async function sendForm(
   });
 }
 
-/** A form with one file, piece by piece; names are escaped as browsers do. */
+/** Yield a form with one file in pieces; names are escaped as browsers do. */
 async function* parts(file: File, boundary: string, onProgress: (sent: number) => void): AsyncGenerator<Uint8Array> {
   const encoder = new TextEncoder();
   const escapes: Record<string, string> = { '"': "%22", "\r": "%0D", "\n": "%0A" };

@@ -10,7 +10,7 @@ const PONG = 5_000;
 const MAX_FRAME = 64 * 1024; // bytes that the server accepts
 const PENDING = 500; // commands that wait for their answer: 100 conversations, with several each
 
-/** Delays frames so that the server does not take them for a flood: it allows 20 a second after a burst of 80. */
+/** Delays frames to stay below the server's limit: 20 a second after a burst of 80. */
 export class Pace {
   private left: number;
   private at = performance.now();
@@ -19,7 +19,7 @@ export class Pace {
     this.left = burst;
   }
 
-  /** Take one; return the milliseconds to wait before it may be sent. */
+  /** Count a frame; return the milliseconds to wait before it may be sent. */
   wait(): number {
     const now = performance.now();
     this.left = Math.min(this.burst, this.left + ((now - this.at) / 1000) * this.rate) - 1;
@@ -38,9 +38,9 @@ interface Answer {
 export class Socket {
   private numbers = 0;
   private answers = new Map<number, Answer>();
-  private ended = new AbortController(); // ends the waits of a socket that is gone
+  private ended = new AbortController(); // aborted when the socket has closed
   readonly signal = this.ended.signal;
-  /** Resolves with the close code; undefined if it was dropped here or no server closed it. */
+  /** Resolves with the close code; undefined if the client dropped it or no server closed it. */
   readonly closed: Promise<number | undefined>;
   onEvent: (name: string, data: Json) => void = () => undefined;
 
@@ -60,14 +60,14 @@ export class Socket {
     return new Promise((resolve, reject) => {
       const ws = new WebSocket(`ws${base.slice(4)}/ws`, ["encer.v1", `bearer.${token}`]);
       const socket = new Socket(ws, pace);
-      const unreachable = (): void => reject(new Unreachable(`${base} opens no socket. Check the network.`));
+      const unreachable = (): void => reject(new Unreachable(`${base} does not open a socket. Check the network.`));
       const timer = setTimeout(() => {
         socket.drop();
         unreachable();
       }, OPEN);
       socket.onEvent = (name, data) => {
         clearTimeout(timer);
-        if (name !== "ready") return reject(new WrongServer("The server sends frames that are not of this protocol."));
+        if (name !== "ready") return reject(new WrongServer("The server sends frames of another protocol. Check the base URL."));
         on(socket, data);
         resolve(socket);
       };
@@ -125,12 +125,12 @@ export class Socket {
     this.ws.send(frame);
   }
 
-  /** Make sure that the server still answers; drop the socket otherwise. */
+  /** Check that the server still answers; otherwise drop the socket. */
   ping(): Promise<Json> {
     return this.ask("ping", {}, undefined, PONG);
   }
 
-  /** Close without waiting for the other side, which may be gone. */
+  /** Close without waiting for the other side, which may be unreachable. */
   drop(): void {
     this.end();
     this.ws.close();
@@ -147,4 +147,4 @@ export class Socket {
   }
 }
 
-const gone = (): Closed => new Closed("The socket was closed before the answer came.");
+const gone = (): Closed => new Closed("The socket was closed before the answer arrived.");

@@ -35,7 +35,7 @@ export class BrowserTokens implements TokenStore {
   }
 }
 
-const MARGIN = 30; // seconds; a token is renewed so long before it expires, or at two thirds of a shorter life
+const MARGIN = 30; // seconds; a token is renewed this long before it expires, or after two thirds of a shorter lifetime
 const TOKEN = /^[\w.~+-]+$/;
 
 interface Pair extends Tokens {
@@ -53,12 +53,12 @@ function claimsOf(token: string): { exp?: number; iat?: number } {
 /** The tokens of one user. Concurrent callers share one refresh, in the browser those of all tabs. */
 export class Session {
   private turn: Promise<unknown> = Promise.resolve();
-  // Of the newest token: when it expires by this machine's steady clock. Its wall clock may be wrong.
+  // When the newest token expires, by this machine's monotonic clock, because its wall clock may be wrong.
   private newest: [token: string, expires: number] = ["", 0];
 
   constructor(readonly store: TokenStore, private base: string, private refresh: (token: string) => Promise<Pair>) {}
 
-  /** Return an access token that stays valid for a while; a new one if `refused` is the present one. */
+  /** Return an access token that stays valid for a while; a new one if `refused` is the current one. */
   token(refused?: string): Promise<string> {
     const work = this.turn.then(() => this.alone(() => this.find(refused)));
     this.turn = work.catch(() => undefined);

@@ -1,4 +1,4 @@
-// Shapes of what the server sends, from the generated description.
+// Types of the data that the server sends, from the generated description.
 
 import type { components } from "./generated.js";
 

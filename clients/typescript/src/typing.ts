@@ -1,8 +1,8 @@
-// Typing: repeated while keys are pressed, ended after a pause; and the others' typing, ended without news.
+// Typing: repeated while keys are pressed, ended after a pause. Typing of others ends without a repetition.
 
 const REPEAT = 3_000; // the server ends typing after six seconds
 const PAUSE = 5_000; // after the last key
-const NEWS = 7_000; // without a repetition, the other one's typing has ended
+const NEWS = 7_000; // without a repetition for this time, another user's typing has ended
 const TYPISTS = 100; // of one conversation; it has two participants today
 
 export class Typing {

@@ -22,7 +22,7 @@ export class Unread {
     this.changed("", this.notifications);
   }
 
-  /** Take the counts of all conversations. */
+  /** Store the counts of all conversations. */
   listed(counts: Map<string, number>): void {
     this.unlisted = 0;
     for (const id of [...this.counts.keys()]) if (!counts.has(id)) this.set(id, 0);
@@ -37,11 +37,11 @@ export class Unread {
     if (count !== before) this.changed(conversationId, count);
   }
 
-  /** Take the counts of a notification event. Return whether the conversations must be listed again. */
+  /** Store the counts of a notification event. Return whether the conversations must be listed again. */
   notification({ unreadCount, notification }: Json): boolean {
     this.notifications = unreadCount;
     this.changed("", unreadCount);
-    if (!notification) return this.messages > 0; // read or deleted: its conversation is not named
+    if (!notification) return this.messages > 0; // read or deleted: the event does not name the conversation
     const { type, conversationId, isRead, metadata } = notification;
     if (type === "NEW_MESSAGE" && conversationId && !isRead)
       this.set(conversationId, JSON.parse(metadata || "{}").count ?? 0);

@@ -11,10 +11,10 @@ export declare class Backoff {
     private slow;
     private refusals;
     private wasLive;
-    /** `chance` is the jitter, so that clients do not return at one moment. */
+    /** `chance` is the jitter, so that clients do not reconnect at the same moment. */
     constructor(chance?: () => number, firstPause?: number);
-    /** Forget failures: a connection is live, and all conversations are joined. */
+    /** Reset the counts: a connection is live, and all conversations are joined. */
     live(): void;
-    /** `code` is undefined if the connection could not be opened; then `error` says why. */
+    /** `code` is undefined if the connection could not be opened; then `error` is the cause. */
     after(code?: number, error?: EncerError, reconnectAfter?: number, lived?: number): number;
 }

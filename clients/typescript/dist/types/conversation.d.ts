@@ -58,11 +58,11 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     private reading;
     private typist;
     constructor(encer: Encer, id: string, after?: number);
-    /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to take it back. */
+    /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to withdraw it. */
     send(content?: string, { attachment, clientMessageId, signal }?: SendOptions): Promise<Message>;
     /** Change the text of one's own message. */
     edit(messageId: string, content: string): Promise<Message>;
-    /** Delete one's own message; its place stays. */
+    /** Delete one's own message; a placeholder stays. */
     delete(messageId: string): Promise<void>;
     /** Upload a picture or PDF for `send("", {attachment})`. */
     upload(file: Blob, options?: UploadOptions): Promise<Attachment>;
@@ -70,21 +70,21 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     history(before?: number, limit?: number): Promise<Message[]>;
     /** Mark messages up to `seq` (default: all that were emitted) as read, now or when connected. */
     read(seq?: number): void;
-    /** Call it at each key: the others see typing, until five seconds after the last call or `stopTyping`. */
+    /** Call it at each key press: others see typing until `stopTyping`, or five seconds after the last call. */
     typing(): void;
     stopTyping(): void;
-    /** Receive nothing more of this conversation. */
+    /** Leave the conversation and receive no more of its events. */
     leave(): Promise<void>;
     private fetch;
-    /** Join with what is known, and fetch what a replay does not bring. `again`: it is joined already. */
+    /** Join from the last known rev, and fetch changes that a replay does not contain. `again`: it is joined already. */
     resume(socket: Socket, again?: boolean): Promise<void>;
     private join;
-    /** Called before any live event is handled. Without a replay, those must wait for the refetch. */
+    /** Handle the answer to a join, before any live event. Without a replay, live events wait for the refetch. */
     private joined;
     resync(socket: Socket): void;
     /** Begin with the newest messages; all later changes have a higher rev than they have. */
     private start;
-    /** Emit what changed since `rev`, from the messages themselves; afterwards `lastRev` is covered. */
+    /** Fetch the messages and emit the changes since `rev`; afterwards `lastRev` is covered. */
     private refetch;
     /** Handle an event of the socket. */
     receive(name: string, data: Json): void;

@@ -23,7 +23,7 @@ export interface EncerOptions {
     outbox?: OutboxStore;
     /** Milliseconds that a message waits at most; an hour by default. */
     sendWait?: number;
-    /** Frames per second, and at once. */
+    /** Frames per second, and the number that may be sent at once. */
     pace?: [rate: number, burst: number];
 }
 export declare class Encer extends Emitter<EncerEvents> {
@@ -33,7 +33,7 @@ export declare class Encer extends Emitter<EncerEvents> {
     readonly unread: Unread;
     readonly conversations: Map<string, Conversation>;
     state: State;
-    /** The last failure; why it ended. */
+    /** The last failure, or the reason why the client ended. */
     error: EncerError | undefined;
     userId: string;
     socket: Socket | undefined;
@@ -46,11 +46,11 @@ export declare class Encer extends Emitter<EncerEvents> {
     private told;
     private listing;
     private unlisten;
-    /** Throws WrongServer if `base` is no URL. */
+    /** Throws WrongServer if `base` is not a URL. */
     constructor(base: string, options?: EncerOptions);
     /** Sign in, store the tokens and return the user. */
     signIn(email: string, password: string): Promise<SignedInUser>;
-    /** End the session on the server, forget the tokens and close. */
+    /** End the session on the server, delete the tokens and close. */
     signOut(): Promise<void>;
     /** Call the REST API: `await encer.call("GET", "/chat/contacts")` returns the answer's JSON. */
     call(method: string, path: string, options?: CallOptions): Promise<Json>;
@@ -58,24 +58,24 @@ export declare class Encer extends Emitter<EncerEvents> {
     conversation(id: string, { after }?: {
         after?: number;
     }): Conversation;
-    /** Connect, and stay connected until `close` or an error that another attempt would not change. */
+    /** Connect, and reconnect until `close` or an error that a retry cannot solve. */
     connect(): void;
     /** Wait until the connection is live. Rejects with the error that ended it, or Unreachable after `timeout` ms. */
     live(timeout?: number): Promise<void>;
-    /** Check the connection now. In browsers this happens when the page wakes up or the network changes. */
+    /** Check the connection now. Browsers do so automatically when the page becomes visible or the network changes. */
     wake(): void;
-    /** Close the connection. What waits in the outbox fails with Closed; a persisted outbox keeps it. */
+    /** Close the connection. Waiting messages of the outbox fail with Closed; a persisted outbox keeps them. */
     close(): void;
     checkOpen(): void;
     forget(chat: Conversation): Promise<void>;
     /** Send a frame whose loss does not matter; false if there is no connection. */
     tell(event: string, conversationId: string): boolean;
-    /** If it fails, the socket is dropped, and the next one starts again. */
+    /** Drop the socket if this fails; the next socket starts it again. */
     supervise(socket: Socket, work: Promise<unknown>): void;
     private run;
-    /** Connect and stay until the socket closes; return its code and the pause that the server asked for. */
+    /** Connect and stay until the socket closes; return its code and the pause that the server requested. */
     private connectOnce;
-    /** A WebSocket does not tell why no socket opened. Ask by REST whether the server is there. */
+    /** Find out by REST why no socket opened, because a WebSocket does not give the reason. */
     private diagnose;
     private ready;
     private heartbeat;
@@ -84,7 +84,7 @@ export declare class Encer extends Emitter<EncerEvents> {
     private joinAll;
     private join;
     private dispatch;
-    /** Fetch what no join brings: read marks and unread counts. The chat goes on if it fails. */
+    /** Fetch read marks and unread counts, which no join contains. The chat continues if this fails. */
     private list;
     private listPages;
     private tellUnread;

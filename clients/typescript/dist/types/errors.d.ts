@@ -57,7 +57,7 @@ export declare class RateLimited extends EncerError {
 export declare class TooMany extends EncerError {
     static readonly code = "TOO_MANY";
 }
-/** The server cannot do this now. The same request may succeed later. */
+/** The server cannot serve the request now. The same request may succeed later. */
 export declare class Unavailable extends EncerError {
     static readonly code = "NOT_READY";
 }
@@ -65,7 +65,7 @@ export declare class Unavailable extends EncerError {
 export declare class Unreachable extends EncerError {
     static readonly code = "UNREACHABLE";
 }
-/** The server's certificate is not valid. Browsers do not tell; there it is `Unreachable`. */
+/** The server's certificate is not valid. Browsers do not report this; there it is `Unreachable`. */
 export declare class CertificateRefused extends EncerError {
     static readonly code = "CERTIFICATE_REFUSED";
 }
@@ -99,6 +99,6 @@ export declare class Closed extends EncerError {
 }
 /** Return the error that an answer of the server describes: `{error, message, code, details?, retryAfter?}`. */
 export declare function errorOf(body: unknown, status?: number): EncerError;
-/** Whether the same request may succeed later. */
+/** Return whether the same request may succeed later. */
 export declare const mayPass: (error: unknown) => error is EncerError;
 export declare const notHere: (base: string, status?: number) => WrongServer;

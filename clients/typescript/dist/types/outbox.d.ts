@@ -10,12 +10,12 @@ export interface Unsent {
     messageType: string;
     fileUrl?: string | undefined;
 }
-/** The persistence hook: gets all waiting messages at each change, and returns them at the start. */
+/** The persistence hook: it receives all waiting messages at each change, and returns them at the start. */
 export interface OutboxStore {
     load(): Unsent[] | Promise<Unsent[]>;
     save(items: Unsent[]): void | Promise<void>;
 }
-/** An outbox that outlives the page. Use one key per tab or user. */
+/** An outbox that survives a reload of the page. Use one key per tab or user. */
 export declare class BrowserOutbox implements OutboxStore {
     private key;
     private storage;
@@ -39,17 +39,17 @@ export declare class Outbox {
     private draining;
     private loaded;
     constructor(emit: <Name extends keyof OutboxEvents>(name: Name, data: OutboxEvents[Name]) => void, store?: OutboxStore | undefined, wait?: number);
-    /** Take over what an earlier run of the program did not send. */
+    /** Load the messages that an earlier run of the program did not send. */
     load(): Promise<void>;
-    /** Queue a message; resolves with the message as it was stored. Aborting takes it out of the queue. */
+    /** Queue a message; resolves with the message as it was stored. Aborting removes it from the queue. */
     send(unsent: Unsent, signal?: AbortSignal): Promise<Message>;
-    /** Send what waits over this socket. */
+    /** Send the waiting messages over this socket. */
     live(socket: Socket): Promise<void>;
     offline(): void;
-    /** Fail all waits. The stored list stays, so that a later run sends them. */
+    /** Reject all waiting promises. The stored list stays, so that a later run sends the messages. */
     end(error: EncerError): void;
     private add;
-    /** One at a time, so that a message that must be sent again cannot overtake the next one. */
+    /** Send one message at a time, so that a message that must be sent again keeps its place. */
     private drain;
     private sendOne;
     private fail;

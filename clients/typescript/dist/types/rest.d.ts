@@ -32,10 +32,10 @@ export declare class Rest {
     /** Return the server's version. Throws WrongServer, WrongVersion or OriginRefused. */
     checkServer(): Promise<string>;
     refusedOrigin(): OriginRefused;
-    /** A browser hides an answer that another origin may not read, and says the same of no answer. */
+    /** Return whether a server answers. A browser reports a hidden answer of another origin like a missing one. */
     private answersOthers;
     private signed;
-    /** Repeated at once if no answer comes: the server accepts the same token for ten seconds more. */
+    /** Refresh the tokens. Retry at once without an answer: the server accepts the same token for ten more seconds. */
     private refresh;
     send(method: string, path: string, request?: Request): Promise<Json>;
     private read;

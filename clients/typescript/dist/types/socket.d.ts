@@ -1,13 +1,13 @@
 import type { Json } from "./rest.js";
 export declare const OPEN = 5000;
-/** Delays frames so that the server does not take them for a flood: it allows 20 a second after a burst of 80. */
+/** Delays frames to stay below the server's limit: 20 a second after a burst of 80. */
 export declare class Pace {
     private rate;
     private burst;
     private left;
     private at;
     constructor(rate?: number, burst?: number);
-    /** Take one; return the milliseconds to wait before it may be sent. */
+    /** Count a frame; return the milliseconds to wait before it may be sent. */
     wait(): number;
 }
 export declare class Socket {
@@ -17,7 +17,7 @@ export declare class Socket {
     private answers;
     private ended;
     readonly signal: AbortSignal;
-    /** Resolves with the close code; undefined if it was dropped here or no server closed it. */
+    /** Resolves with the close code; undefined if the client dropped it or no server closed it. */
     readonly closed: Promise<number | undefined>;
     onEvent: (name: string, data: Json) => void;
     private constructor();
@@ -29,9 +29,9 @@ export declare class Socket {
     ask(event: string, data?: Json, then?: (data: Json) => void, timeout?: number): Promise<Json>;
     /** Send a frame. */
     tell(event: string, data?: Json, id?: number): Promise<void>;
-    /** Make sure that the server still answers; drop the socket otherwise. */
+    /** Check that the server still answers; otherwise drop the socket. */
     ping(): Promise<Json>;
-    /** Close without waiting for the other side, which may be gone. */
+    /** Close without waiting for the other side, which may be unreachable. */
     drop(): void;
     private end;
 }

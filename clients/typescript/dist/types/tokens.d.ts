@@ -32,7 +32,7 @@ export declare class Session {
     private turn;
     private newest;
     constructor(store: TokenStore, base: string, refresh: (token: string) => Promise<Pair>);
-    /** Return an access token that stays valid for a while; a new one if `refused` is the present one. */
+    /** Return an access token that stays valid for a while; a new one if `refused` is the current one. */
     token(refused?: string): Promise<string>;
     private alone;
     private find;

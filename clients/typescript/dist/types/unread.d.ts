@@ -8,9 +8,9 @@ export declare class Unread {
     constructor(changed: (conversationId: string, count: number) => void);
     get messages(): number;
     ready(data: Json): void;
-    /** Take the counts of all conversations. */
+    /** Store the counts of all conversations. */
     listed(counts: Map<string, number>): void;
     set(conversationId: string, count: number): void;
-    /** Take the counts of a notification event. Return whether the conversations must be listed again. */
+    /** Store the counts of a notification event. Return whether the conversations must be listed again. */
     notification({ unreadCount, notification }: Json): boolean;
 }
