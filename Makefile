@@ -103,7 +103,7 @@ seed: runtime  ## fill a development database with people to sign in as; SCALE=1
 psql: runtime  ## open the database of DATABASE_URL (or the packaged one) in psql
 	@$(BIN)/python -m db.psql
 
-secrets:  ## print new secrets for an env file, as deploy/install.md uses them
+secrets:  ## print new secrets for an env file, for production
 	@"$$PYTHON" -m services.new_secrets
 
 clean:  ## forget the virtual environment and caches; data in .data stays

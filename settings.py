@@ -267,7 +267,7 @@ class Settings(BaseSettings):
 
     email_sender: Literal["resend", "smtp", "console"] | None = None  # if it is not set, what the other settings allow
     email_from: str = "Beautiful Encer <no-reply@localhost>"
-    email_host: str | None = None
+    email_host: Annotated[str, AfterValidator(check_host)] | None = None
     email_port: int = Field(587, ge=1, le=65535)
     email_user: str | None = None
     email_pass: SecretStr | None = None

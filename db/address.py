@@ -161,6 +161,11 @@ class Address:
 
     def for_psycopg(self) -> dict[str, Any]:
         """Return the arguments of `psycopg.connect`, also for yoyo."""
+        # Prepared statements belong to a session, and a pooler gives each transaction another session.
+        return self.for_libpq() | {"prepare_threshold": None}
+
+    def for_libpq(self) -> dict[str, Any]:
+        """Return connection parameters by libpq's names."""
         names = COMMON | KEEPALIVE | {"channel_binding", "gssencmode"}
         arguments = {
             "host": ",".join(host for host, _ in self.hosts),
@@ -172,8 +177,7 @@ class Address:
             **{name: value for name, value in self.parameters.items() if name in names},
             **self.session,
         }
-        # Prepared statements belong to a session, and a pooler gives each transaction another session.
-        return {name: value for name, value in arguments.items() if value is not None} | {"prepare_threshold": None}
+        return {name: value for name, value in arguments.items() if value is not None}
 
     def for_asyncpg(self) -> dict[str, Any]:
         """Return the arguments of `asyncpg.connect` except the host: db/connect.py tries `hosts` in turn."""

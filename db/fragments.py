@@ -18,7 +18,7 @@ def is_unread(message: str, reader: str, mark: str) -> str:
 
 def unread_notifications(user: str) -> str:
     """Return how many unread notifications a user has before the changes of the same statement."""
-    return f"(select count(*) from notifications o where o.user_id = {user} and not o.is_read)"
+    return f"(select count(*) from notifications counted where counted.user_id = {user} and not counted.is_read)"
 
 
 def withdraw_notices() -> str:
@@ -37,5 +37,5 @@ def unread_after_withdrawal(user: str) -> str:
     """Return how many unread notifications a user has after the CTE `withdrawn` (`withdraw_notices`)."""
     return f"""
         {unread_notifications(user)}
-            - (select count(*) from withdrawn w where w.user_id = {user} and not w.is_read)
+            - (select count(*) from withdrawn where withdrawn.user_id = {user} and not withdrawn.is_read)
     """

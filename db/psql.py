@@ -3,10 +3,14 @@
 It passes its arguments to psql: `.venv/bin/python -m db.psql -c 'select count(*) from users'`.
 """
 
+import os
 import shutil
 import subprocess
 import sys
 
+from psycopg.conninfo import make_conninfo
+
+from db.address import Address
 from db.packaged.servers import database_of
 from services.commands import program
 from services.logs import complain
@@ -22,7 +26,10 @@ def main(arguments: list[str]) -> int:
         complain(NO_PSQL)
         return 1
     with database_of(load_settings()) as url:
-        return subprocess.run([psql, url, *arguments]).returncode
+        options = Address.parse(url).for_libpq()
+        password = {"PGPASSWORD": options.pop("password")} if "password" in options else {}  # others can read arguments
+        command = [psql, "--dbname", make_conninfo(**options), *arguments]
+        return subprocess.run(command, env={**os.environ, **password}).returncode
 
 
 if __name__ == "__main__":

@@ -46,16 +46,16 @@ def find_nginx() -> str | None:
     return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
-def nginx_conf(folder: Path, port: int, instances: list[int]) -> str:
-    """Return deploy/nginx.conf with this machine's ports and paths; every substitution must match."""
+def nginx_conf(port: int, instances: list[int]) -> str:
+    """Return deploy/nginx.conf with this machine's ports and relative paths; every substitution must match."""
     text = (ROOT / "deploy" / "nginx.conf").read_text()
-    within_quotes = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     for production, mine in [
         (PRODUCTION_SERVERS, "".join(f"        server 127.0.0.1:{one} {SERVER_OPTIONS};\n" for one in instances)),
         ("listen 80;", f"listen 127.0.0.1:{port};"),
-        ('"/run/', f'"{within_quotes}/'),
-        ('"/var/log/nginx/', f'"{within_quotes}/'),
-        ('"/var/lib/nginx/', f'"{within_quotes}/'),
+        # Relative to nginx's prefix, which is the folder: in an absolute path nginx would read a $ as a variable.
+        ('"/run/', '"'),
+        ('"/var/log/nginx/', '"'),
+        ('"/var/lib/nginx/', '"'),
         ("https://app.example.com ", "http://localhost:5173 "),
     ]:
         if production not in text:
@@ -70,10 +70,10 @@ def start_nginx(folder: Path, port: int, instances: list[int]) -> subprocess.Pop
     if program is None:
         raise ClusterError(NO_NGINX)
     conf = folder / "nginx.conf"
-    conf.write_text(nginx_conf(folder, port, instances))
+    conf.write_text(nginx_conf(port, instances))
     # As root, nginx's workers run as another user who cannot enter the folder.
     directives = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
-    command = [program, "-c", str(conf), "-e", str(folder / "error.log"), "-g", directives]
+    command = [program, "-p", f"{folder}/", "-c", str(conf), "-e", str(folder / "error.log"), "-g", directives]
     tested = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=START_SECONDS)
     if tested.returncode != 0:
         raise ClusterError(tested.stderr)

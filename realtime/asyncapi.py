@@ -296,4 +296,4 @@ def in_words(limit: Limit | None) -> str:
     if limit is None:
         return "no limit"
     period = PERIODS.get(limit.period, f"{limit.period:g} seconds")
-    return f"{limit.hits} per {period}" + (f", of which {limit.burst} may come at once" if limit.burst else "")
+    return f"{limit.hits} per {period}" + (f" on average, at most {limit.burst} at once" if limit.burst else "")

@@ -40,6 +40,10 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 1024 * 1024
 MAX_LINGERING = 256
 
+# A client that has closed its sending side may wait for the answer, or be gone: both look alike. So a request whose
+# handler runs then has this long to be answered.
+HALF_CLOSED_SECONDS = 5.0
+
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 PAUSE_SECONDS = 1.0  # connections wait in the kernel meanwhile; without a pause, accept would be called in a busy loop
 LOG_SECONDS = 60.0
@@ -57,14 +61,24 @@ class ClientStream(IOStream):
 
     def begin(self) -> None:
         """Expect the next request."""
-        self.begun = self.answered = self.malformed = False
+        self.begun = self._read_buffer_size > 0  # no public attribute tells of bytes that a client sent ahead
+        self.answered = self.malformed = False
         self.overflow = HeadersTooLarge()
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         count = super().read_from_fd(buf)
         if count:
             self.begun = True
+        elif count == 0 and self.begun and not self.reading():
+            self.answer_half_closed()
+            return None
         return count
+
+    def answer_half_closed(self) -> None:
+        """Keep the connection for the answer of the request that runs. The end stays readable: stop watching it."""
+        loop = IOLoop.current()
+        loop.update_handler(self.fileno(), IOLoop.ERROR)
+        loop.call_later(HALF_CLOSED_SECONDS, self.close)
 
     def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Future[bytes]:
         """Count the headers before Tornado parses them. Tornado reads only headers with this method."""

@@ -14,8 +14,6 @@ from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 import urllib3
-from cloudinary import exceptions as sdk
-from cloudinary import uploader
 
 from db.error_codes import ErrorCode
 from db.errors import DomainError
@@ -29,6 +27,8 @@ from services.errors import (
     VendorUnavailable,
     VendorUnreachable,
 )
+from services.files.cloudinary_sdk import exceptions as sdk
+from services.files.cloudinary_sdk import uploader
 from services.metrics import vendor_call
 from services.slots import Slots
 from settings import Settings, SettingsError

@@ -35,7 +35,7 @@ def read_address(text: str) -> Address | None:
 
 
 def is_port(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and int(text) <= 65_535
+    return text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65_535
 
 
 def read_network(text: str) -> Network:

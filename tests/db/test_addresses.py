@@ -31,6 +31,7 @@ CLIENT_V6 = "2001:db8:1:2::7"
         (f"{CLIENT}:port", PROXY),
         (f"{CLIENT}:65536", PROXY),
         (f"{CLIENT}:²", PROXY),
+        pytest.param(f"{CLIENT}:{'1' * 5_000}", PROXY, id="a long port"),
         (f"[{CLIENT_V6}", PROXY),
         (f"[{CLIENT_V6}]51234x", PROXY),
         (f"[{CLIENT_V6}]:", PROXY),

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from handlers.health import ShowLiveness
 from handlers.http.router import PARAMETER
 from handlers.routes import make_table
 from server import Instance
@@ -113,6 +114,15 @@ CUT = {
 }
 
 
+# Complete requests after which the client half-closes the connection.
+HALF_CLOSED = {
+    "a request": request("GET /health"),
+    "a body": request(LOGIN, "Content-Length: 2", body=b"{}"),
+    "a missing page": request("GET /nothing"),
+    "two requests": request("GET /health") * 2,
+}
+
+
 @pytest.fixture(scope="module")
 def nginx(instance: Instance, other_instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a real nginx before both instances."""
@@ -173,3 +183,37 @@ async def test_a_cut_request_is_answered(instance: Instance, name: str):
     answer = await exchange(instance.port, CUT[name], end=True)
     check(name, answer)
     assert (answer.status, answer.json["code"]) == (408, "REQUEST_TIMEOUT")
+
+
+@pytest.mark.parametrize("name", HALF_CLOSED)
+async def test_a_request_before_a_half_close_is_answered(instance: Instance, name: str):
+    check(name, await exchange(instance.port, HALF_CLOSED[name], end=True))
+
+
+async def test_a_cut_request_behind_a_whole_one_is_answered(instance: Instance):
+    reader, writer = await asyncio.open_connection("127.0.0.1", instance.port)
+    writer.write(request("GET /health") + b"GET /heal")
+    assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
+    writer.write_eof()
+    assert (await reader.read()).startswith(b"HTTP/1.1 408")
+    writer.close()
+
+
+async def test_a_client_that_is_gone_ends_its_request(instance: Instance, monkeypatch: pytest.MonkeyPatch):
+    """A half-closed connection is kept for a bounded time only."""
+    monkeypatch.setattr("handlers.http.server.HALF_CLOSED_SECONDS", 0.05)
+    never, began = asyncio.Event(), asyncio.Event()
+
+    async def wait(self: object) -> None:
+        began.set()
+        await never.wait()
+
+    wait.endpoint = ShowLiveness.get.endpoint  # type: ignore[attr-defined]
+    monkeypatch.setattr(ShowLiveness, "get", wait)
+    reader, writer = await asyncio.open_connection("127.0.0.1", instance.port)
+    writer.write(request("GET /health/live"))
+    await began.wait()
+    writer.write_eof()
+    assert await reader.read() == b""
+    never.set()
+    writer.close()

@@ -6,8 +6,9 @@ import shutil
 import subprocess
 import sys
 
+from db.packaged.servers import free_port
 from deploy import cluster
-from deploy.cluster import ROOT, find_nginx, nginx_conf
+from deploy.cluster import ROOT, start_nginx, wait_for_nginx
 from realtime.sockets.socket import HEARTBEAT_SECONDS
 from server import MAX_BODY_BYTES, PROXY_IDLE_SECONDS, STOP_SECONDS
 from services.files.images import WORKER_TIMEOUT_SECONDS
@@ -67,13 +68,16 @@ def test_what_nginx_waits_for_fits_what_the_instances_take():
 
 @needs_program("nginx", package="nginx")
 def test_nginx_takes_its_file_in_a_folder_of_any_name(tmp_path):
-    folder = tmp_path / ODD
+    folder = tmp_path / f"{ODD}$x"
     folder.mkdir()
-    conf = folder / "nginx.conf"
-    conf.write_text(nginx_conf(folder, 8080, [8081, 8082, 8083]))
-    command = [str(find_nginx()), "-t", "-c", str(conf), "-e", str(folder / "error.log")]
-    tested = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    assert tested.returncode == 0, tested.stderr
+    port = free_port()
+    process = start_nginx(folder, port, [free_port()])
+    try:
+        wait_for_nginx(process, folder, port)
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert {"access.log", "error.log"} <= {path.name for path in folder.iterdir()}
 
 
 def test_a_cluster_without_nginx_says_what_to_do(monkeypatch, capsys):

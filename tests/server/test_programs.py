@@ -33,6 +33,9 @@ def test_psql_opens_the_database_of_the_settings(servers, tmp_path):
     given = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DATABASE_URL": servers.database_url, "DATA_DIR": str(tmp_path)}
     asked = run(sys.executable, "-m", "db.psql", "-Atc", "select count(*) > 10 from _yoyo_migration", **given)
     assert (asked.returncode, asked.stdout) == (0, "t\n"), asked.stderr
+    given["DATABASE_URL"] += "&schema=public&connection_limit=5"  # as Prisma prints it; libpq knows neither
+    asked = run(sys.executable, "-m", "db.psql", "-Atc", "select 1", **given)
+    assert (asked.returncode, asked.stdout) == (0, "1\n"), asked.stderr
     missing = run(sys.executable, "-m", "db.psql", **{**given, "PATH": str(tmp_path)})
     assert (missing.returncode, missing.stderr.strip()) == (1, NO_PSQL)
 

@@ -119,6 +119,7 @@ BAD = {
     "IMAGE_PROXY_HOSTS": ("*", "*.example.com", "https://example.com", "example.com/x", "com", "a.com:443", "10.0.0.1"),
     "TRUSTED_PROXIES": (SECRET, "10.0.0.0/99", "10.0.0.1:80"),
     "HOST": ("http://127.0.0.1", "127.0.0.1:3000", "a b", "[::1]:3000", f"{SECRET}/"),
+    "EMAIL_HOST": (f"smtp://u:{SECRET}@mail.example.com:587", " ", "mail.example.com:587"),
     "PORT": ("many", "-1", "70000", "3000.5"),
     "DATABASE_POOL_SIZE": ("many", "0", "1e9"), "PASSWORD_COST": ("x", "99"), "EMAIL_PORT": ("x", "0"),
     "DATABASE_URL": (

@@ -154,3 +154,11 @@ def test_every_fault_of_a_start_is_named_at_once(tmp_path):
         "CLOUDINARY_API_SECRET", "SCRAPE_TIMEOUT",
     }  # fmt: skip
     assert SECRET not in ended.stderr
+
+
+def test_a_malformed_variable_of_a_vendor_stops_nothing():
+    """Cloudinary's SDK reads CLOUDINARY_URL on import; the server does not use it."""
+    given = {"PATH": "/usr/bin:/bin", "CLOUDINARY_URL": "https://key:x@cloud"}
+    command = [sys.executable, "-c", "import services.files.media"]
+    ended = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=SECONDS)
+    assert (ended.returncode, ended.stderr) == (0, "")

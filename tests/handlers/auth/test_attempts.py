@@ -194,6 +194,11 @@ async def test_another_site_cannot_lock_anybody_out(instance, api, people, limit
         foreign = {"Cookie": f"refreshToken={token}", "Origin": "https://evil.example"}
         for _ in range(4):
             assert (await api.post("/auth/refresh", headers=foreign)).status == 401
+    untyped = {"Origin": "https://evil.example", "Content-Type": ""}  # a page may send this without asking
+    wrong = {"email": person.email, "password": "a wrong guess"}
+    for path, body in (("/auth/refresh", {"refreshToken": forged}), ("/auth/login", wrong)):
+        for _ in range(4):
+            assert (await api.post(path, body, headers=untyped)).status == 415
     assert (await log_in(api, person)).status == 200
 
 
