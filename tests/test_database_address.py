@@ -52,7 +52,7 @@ def authorities(tmp_path, monkeypatch) -> str:
         "postgresql://user:pass@host/name?sslmode=disable&gssencmode=disable&channel_binding=disable",
     ],
 )
-def test_an_address_means_what_libpq_reads_in_it(url: str):
+def test_an_address_has_the_same_meaning_as_for_libpq(url: str):
     read, ours = conninfo_to_dict(url), Address.parse(url).for_psycopg()
     ports = str(read.get("port", "5432")).split(",")
     hosts = str(read["host"]).split(",")
@@ -87,7 +87,7 @@ async def test_both_drivers_connect_with_it(folder: str, hoster: str):
     await conn.close()
 
 
-async def test_what_the_address_says_of_the_pool_counts(folder: str):
+async def test_pool_options_of_the_address_are_used(folder: str):
     url = f"postgresql://encer@/encer?host={folder}&connection_limit=2&statement_cache_size=0&application_name=web"
     database = await Database.connect(url, 10)
     assert database.pool.get_max_size() == 2
@@ -114,7 +114,7 @@ async def test_keep_alive_reaches_the_sockets_of_both_drivers(folder: str):
     await proxy.stop()
 
 
-async def test_the_second_host_is_found_when_the_first_is_away_or_silent(folder: str):
+async def test_the_second_host_is_used_when_the_first_is_down_or_silent(folder: str):
     silent, good = TcpProxy(("127.0.0.1", 1)), TcpProxy(f"{folder}/.s.PGSQL.5432")
     await silent.start()
     await good.start()
@@ -129,7 +129,7 @@ async def test_the_second_host_is_found_when_the_first_is_away_or_silent(folder:
         await proxy.stop()
 
 
-async def test_a_request_that_gave_up_on_a_silent_host_leaves_the_next_one_to_others(folder: str):
+async def test_a_request_that_times_out_on_a_silent_host_makes_others_try_the_next(folder: str):
     silent = await TcpProxy(("127.0.0.1", 1)).start()
     silent.hold()
     connector = Connector(Address.parse(f"postgresql://encer@127.0.0.1:{silent.port},localhost/encer?sslmode=disable"))
@@ -142,7 +142,7 @@ async def test_a_request_that_gave_up_on_a_silent_host_leaves_the_next_one_to_ot
     await silent.stop()
 
 
-async def test_a_standby_is_passed_over(folder: str):
+async def test_a_standby_is_skipped(folder: str):
     """Of two hosts the one that takes writes is meant, unless the address says `any`."""
     options = quote("-c default_transaction_read_only=on")
     hosts = f"host={folder},{folder}"
@@ -163,7 +163,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("parameters", REFUSED)
-def test_what_cannot_be_honoured_is_named(parameters: str, monkeypatch, tmp_path):
+def test_unsupported_options_are_named(parameters: str, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(AddressError) as refused:
         Address.parse(f"postgresql://user:{SECRET}@host/name?{parameters}")
@@ -171,7 +171,7 @@ def test_what_cannot_be_honoured_is_named(parameters: str, monkeypatch, tmp_path
     assert SECRET not in str(refused.value) and "host/name" not in str(refused.value)
 
 
-def test_all_that_cannot_be_honoured_is_named_at_once():
+def test_all_unsupported_options_are_named_together():
     with pytest.raises(AddressError) as refused:
         Address.parse("postgresql://user@host/name?" + "&".join(["schema=x", "service=y", "keepalives=2", "secret=z"]))
     assert [part.split()[0] for part in str(refused.value).split("; ")] == ["schema", "service", "keepalives", "one"]
@@ -188,12 +188,12 @@ def test_all_that_cannot_be_honoured_is_named_at_once():
         "postgresql://u@h/d/e", "postgresql://u@h/d?sslmode",
     ],
 )  # fmt: skip
-def test_what_is_no_address_is_refused(url: str):
+def test_invalid_addresses_are_refused(url: str):
     with pytest.raises(AddressError):
         Address.parse(url)
 
 
-def test_the_system_trusts_for_both_drivers(authorities: str, monkeypatch, tmp_path):
+def test_the_system_authorities_serve_both_drivers(authorities: str, monkeypatch, tmp_path):
     """psycopg's libpq has no authorities, asyncpg does not know `system`."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for given in ("sslmode=verify-full&sslrootcert=system", "sslmode=verify-full", "sslmode=require&sslaccept=strict"):
@@ -236,7 +236,7 @@ def test_nothing_is_changed_by_a_server_that_refuses_its_address(folder: str, se
         conn.execute("drop database untouched")
 
 
-def test_no_driver_is_given_an_address_that_was_not_read():
+def test_drivers_get_only_parsed_addresses():
     """One place reads addresses: programs connect through it."""
     found = [
         path.name

@@ -44,7 +44,7 @@ async def test_it_follows_every_change(api: Api, people: People, db: Database):
     await check(db)
 
 
-async def test_two_who_change_one_account_at_once_both_count(people: People, db: Database):
+async def test_two_concurrent_changes_of_one_account_both_apply(people: People, db: Database):
     salon = await people.salon("Sakura")
     for n in range(20):
         await asyncio.gather(

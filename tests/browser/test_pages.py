@@ -109,7 +109,7 @@ async def cut_and_resume(one: PersonPane, two: PersonPane) -> None:
     assert await two.root.locator(".bubble").count() == 2
 
 
-async def test_what_goes_wrong_is_a_sentence_that_says_what_to_do(site, people, monkeypatch):
+async def test_errors_are_sentences_that_say_what_to_do(site, people, monkeypatch):
     async with visit(site) as page:
         one, two = await two_people(page, site, people)
         await one.press("Connect")

@@ -11,7 +11,7 @@ SECONDS = 240.0  # an idle machine needs less than thirty
 
 
 @needs_program("nginx", package="nginx")
-async def test_python_and_typescript_lose_and_double_nothing_together():
+async def test_python_and_typescript_lose_and_repeat_no_message():
     with scratch_folder("encer-conformance-") as folder:
         async with asyncio.timeout(SECONDS):
             result = await Runner(Path(folder), load("short"), seed=1).run()

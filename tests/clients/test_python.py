@@ -72,7 +72,7 @@ async def test_two_clients_chat(api, other_api, people):
         await here.send("too late")
 
 
-async def test_what_is_sent_while_cut_arrives_once_and_in_order(api, people, proxy):
+async def test_messages_sent_while_disconnected_arrive_once_and_in_order(api, people, proxy):
     hanako, sakura, conversation_id = await pair(people)
     async with (
         client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one,
@@ -99,7 +99,7 @@ async def test_what_is_sent_while_cut_arrives_once_and_in_order(api, people, pro
         assert states[-3:] == ["offline", "connecting", "live"]
 
 
-async def test_a_message_that_was_stored_and_not_answered_is_stored_once(api, db, people, proxy):
+async def test_a_stored_message_without_an_answer_is_stored_once(api, db, people, proxy):
     hanako, _, conversation_id = await pair(people)
     async with client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one:
         chat = one.conversation(conversation_id)
@@ -160,7 +160,7 @@ async def test_a_new_conversation_begins_with_the_newest_messages(api, db, peopl
         assert chat.first_seq == 1
 
 
-async def test_an_expired_token_is_replaced_and_a_living_one_renewed(api, people):
+async def test_an_expired_token_is_replaced_and_a_valid_one_renewed(api, people):
     hanako, _, conversation_id = await pair(people)
     store = tokens_of(api.instance, hanako)
     first = store.load()
@@ -230,7 +230,7 @@ class StoredOutbox:
         self.items = [*items]
 
 
-async def test_the_outbox_is_bounded_and_outlives_the_program(api, people, proxy, monkeypatch):
+async def test_the_outbox_is_bounded_and_survives_the_program(api, people, proxy, monkeypatch):
     hanako, _, conversation_id = await pair(people)
     monkeypatch.setattr("encer.outbox.ITEMS", 3)
     outbox, tokens = StoredOutbox(), tokens_of(api.instance, hanako)
@@ -257,7 +257,7 @@ async def test_the_outbox_is_bounded_and_outlives_the_program(api, people, proxy
         assert (sent, outbox.items) == (["line 0", "line 2"], [])
 
 
-async def test_a_message_that_a_refetch_brought_is_edited_and_not_new_when_a_replay_brings_it(api, db, people):
+async def test_a_message_that_a_refetch_emitted_is_an_edit_in_a_later_replay(api, db, people):
     hanako, sakura, conversation_id = await pair(people)
     async with (
         client(api.base, tokens_of(api.instance, sakura)) as other,

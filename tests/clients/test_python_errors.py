@@ -52,7 +52,7 @@ async def end_of(base: str, tokens=SOME_TOKENS, **options) -> EncerError:
 
 
 @pytest.mark.parametrize("base", ["", "api.example.com", "ftp://example.com", "http://", "http://[", "http://a:b"])
-async def test_a_base_url_that_is_none(base):
+async def test_an_invalid_base_url(base):
     with pytest.raises(WrongServer, match=r"is not a base URL\. Write it as"):
         Encer(base)
 
@@ -77,7 +77,7 @@ def test_this_client_works_with_this_server():
     assert VERSION.partition(".")[0] == str(SERVER_MAJOR)
 
 
-async def test_a_certificate_that_does_not_fit(tmp_path):
+async def test_an_invalid_certificate(tmp_path):
     authority = Authority(tmp_path)
     async with answering(health(VERSION), tls=authority.server("other.example.com")) as (base, asked):
         assert isinstance(await end_of(base), CertificateRefused)  # of an authority that nobody knows
@@ -99,7 +99,7 @@ async def test_a_server_that_does_not_answer(monkeypatch):
     assert isinstance(error, Unreachable)
 
 
-async def test_a_server_that_is_never_ready_is_not_asked_for_ever(monkeypatch):
+async def test_a_server_that_is_never_ready_is_not_retried_forever(monkeypatch):
     monkeypatch.setattr(backoffs, "FIRST_PAUSE", 0.001)
     async with answering(health(VERSION), ("503 Service Unavailable", "{}")) as (base, asked):
         assert isinstance(await end_of(base), Unreachable)
@@ -116,7 +116,7 @@ async def test_a_suspended_account(api, db, people):
             await encer.sign_in(hanako.email, PASSWORD)
 
 
-async def test_tokens_that_are_none(api, people):
+async def test_invalid_tokens(api, people):
     assert isinstance(await end_of(api.base, MemoryTokens()), NotSignedIn)
     assert isinstance(await end_of(api.base, MemoryTokens({"accessToken": "a", "refreshToken": "b"})), NotSignedIn)
     malformed = MemoryTokens({"accessToken": "a b\r\nc", "refreshToken": "b"})
@@ -182,7 +182,7 @@ def test_refused_tokens_and_floods_end_too():
             backoff.after(4508)
 
 
-async def test_a_stream_that_nobody_reads_is_bounded_and_a_bad_listener_disturbs_nobody():
+async def test_an_unread_stream_is_bounded_and_a_failing_listener_is_isolated():
     emitter, seen = Emitter(), []
     emitter.on("message", lambda _: 1 / 0)
     end = emitter.on("message", seen.append)

@@ -52,7 +52,7 @@ async def test_a_person_chats(api, people):
     ]  # fmt: skip
 
 
-async def test_a_base_url_that_is_none():
+async def test_an_invalid_base_url():
     outcomes = await node("bases", "none", {"bases": ["", "api.example.com", "ftp://example.com", "http://"]})
     assert {(outcome["code"], outcome["typed"]) for outcome in outcomes} == {("WRONG_SERVER", True)}
     assert outcomes[1]["sentence"] == '"api.example.com" is not a base URL. Write it as https://api.example.com.'
@@ -77,7 +77,7 @@ async def test_another_server_version_or_origin(answers, kind):
     assert outcome["sentence"].endswith(".")
 
 
-async def test_a_certificate_that_does_not_fit(tmp_path):
+async def test_an_invalid_certificate(tmp_path):
     authority = Authority(tmp_path)
     async with answering(health(VERSION), tls=authority.server("other.example.com")) as (base, asked):
         unknown = await node("end", base, SOME_TOKENS)
@@ -97,7 +97,7 @@ async def test_a_suspended_account_and_wrong_credentials(api, db, people):
     assert [wrong["code"], suspended["code"]] == ["INVALID_CREDENTIALS", "ACCOUNT_SUSPENDED"]
 
 
-def test_the_browser_file_is_small_and_what_is_not_used_is_left_out(tmp_path):
+def test_the_browser_file_is_small_and_unused_code_is_left_out(tmp_path):
     assert compressed(CLIENT / "dist" / "encer.js") <= MAX_BYTES
     install_packages()
     entry = tmp_path / "page.js"

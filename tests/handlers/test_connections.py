@@ -46,7 +46,7 @@ async def test_ask_and_accept(api, pair):
     assert conversation["otherUser"]["email"] == sakura.email
 
 
-async def test_who_may_not_ask(api, pair, people, db):
+async def test_users_who_may_not_send_a_request(api, pair, people, db):
     hanako, sakura, stranger = pair
     assert (await api.post("/connections/request", {"receiverId": hanako.id}, hanako)).status == 400
     assert (await api.post("/connections/request", {"receiverId": stranger.id}, sakura)).status == 403

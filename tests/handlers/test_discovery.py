@@ -103,7 +103,7 @@ async def test_search_in_salons(api, people, db):
     assert (salon["businessName"], salon["user"]["id"], salon["tiktokHandle"]) == ("Owner K.K.", sakura.id, "cut.it")
 
 
-async def test_two_who_change_one_profile_at_once_both_count(people, db):
+async def test_concurrent_changes_of_one_profile_both_apply(people, db):
     hanako = await add(people, "Hanako")
     for n in range(20):
         await asyncio.gather(
@@ -195,7 +195,7 @@ async def test_followers_are_those_of_the_highest_active_account(api, people, sa
         "delete from users where id = $1",
     ],
 )
-async def test_only_onboarded_verified_active_accounts_are_there(api, people, sakura, db, change):
+async def test_only_onboarded_verified_active_accounts_are_listed(api, people, sakura, db, change):
     hanako = await add(people, "Hanako", handle="hana", followers=5)
     await add(people, "Other")
     assert await names(api, sakura) == ["Other", "Hanako"]

@@ -105,7 +105,7 @@ async def test_wrong_media_types(api):
 
 
 @pytest.mark.parametrize("length", [b"abc", b"-5", b"9" * 5000], ids=["text", "negative", "endless"])
-async def test_a_length_that_is_no_number(api, length: bytes):
+async def test_a_content_length_that_is_not_a_number(api, length: bytes):
     head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
     assert (await exchange(api, head + length + b"\r\n\r\n")).startswith(b"HTTP/1.1 400")
 
@@ -162,7 +162,7 @@ async def test_head_is_get_without_the_body(api):
     assert int(answer.headers["Content-Length"]) > 0
 
 
-async def test_a_chunked_body_without_end_is_cut_off(api):
+async def test_a_chunked_body_without_end_is_aborted(api):
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = await exchange(api, head + chunk * 6 + b"0\r\n\r\n")

@@ -36,7 +36,7 @@ async def fill(api, people, db) -> None:
 
 
 @needs_program("promtool", package="prometheus")
-async def test_promtool_finds_nothing_to_complain_about(api, people, db):
+async def test_promtool_reports_nothing(api, people, db):
     await fill(api, people, db)
     promtool = find_program("promtool")
     assert promtool
@@ -110,7 +110,7 @@ async def test_refusals_are_counted_by_limit_and_by_nothing_else(api, limit):
     assert b"hanako}@" not in (await api.get("/metrics")).raw
 
 
-async def test_the_database_is_asked_within_bounds_and_left_alone_while_it_is_away(api, instance, monkeypatch):
+async def test_the_database_is_read_within_bounds_and_not_during_an_outage(api, instance, monkeypatch):
     monkeypatch.setattr("handlers.metrics.Metrics.stored", (float("-inf"), []))
     monkeypatch.setattr("db.pool.Database.away", True)
     shown = (await api.get("/metrics")).raw

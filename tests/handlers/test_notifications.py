@@ -29,7 +29,7 @@ async def unread(api: Api, user: Person) -> int:
     return (await api.get("/notifications/unread", user)).data["count"]
 
 
-async def test_the_list_is_ones_own_and_newest_first(api: Api, people: People, db: Database):
+async def test_the_list_has_own_notifications_newest_first(api: Api, people: People, db: Database):
     salon, stranger = await people.salon(), await people.influencer()
     mine, _ = await add(db, salon, 3), await add(db, stranger)
 
@@ -79,7 +79,9 @@ async def test_many_at_one_moment_are_all_paged_through(api: Api, people: People
     assert sorted(seen) == sorted(ids)
 
 
-async def test_reading_one_tells_every_socket_of_the_user(api: Api, other_api: Api, people: People, db: Database):
+async def test_reading_one_is_published_to_every_socket_of_the_user(
+    api: Api, other_api: Api, people: People, db: Database
+):
     salon, stranger = await people.salon(), await people.influencer()
     first, _ = await add(db, salon, 2)
     here, there = await api.socket(salon), await other_api.socket(await people.sign_in(salon))
@@ -94,7 +96,7 @@ async def test_reading_one_tells_every_socket_of_the_user(api: Api, other_api: A
     assert await unread(api, salon) == 1
 
 
-async def test_reading_again_changes_and_tells_nothing(api: Api, people: People, db: Database):
+async def test_reading_again_changes_and_publishes_nothing(api: Api, people: People, db: Database):
     salon = await people.salon()
     [one] = await add(db, salon)
     assert (await api.patch(f"/notifications/{one}/read", None, salon)).status == 200
@@ -119,7 +121,9 @@ async def test_reading_all_keeps_the_order_of_the_list(api: Api, people: People,
     assert await unread(api, stranger) == 2
 
 
-async def test_deleting_one_tells_every_socket_of_the_user(api: Api, other_api: Api, people: People, db: Database):
+async def test_deleting_one_is_published_to_every_socket_of_the_user(
+    api: Api, other_api: Api, people: People, db: Database
+):
     salon = await people.salon()
     first, second = await add(db, salon, 2)
     here, there = await api.socket(salon), await other_api.socket(salon)
@@ -132,7 +136,7 @@ async def test_deleting_one_tells_every_socket_of_the_user(api: Api, other_api: 
     assert (await api.delete(f"/notifications/{first}", salon)).status == 404
 
 
-async def test_what_belongs_to_others_does_not_exist(api: Api, people: People, db: Database):
+async def test_notifications_of_others_are_not_found(api: Api, people: People, db: Database):
     salon, stranger = await people.salon(), await people.influencer()
     [one] = await add(db, salon)
     socket = await api.socket(salon)
@@ -148,7 +152,7 @@ async def test_what_belongs_to_others_does_not_exist(api: Api, people: People, d
     assert (await api.get("/notifications", stranger)).data == []
 
 
-async def test_the_last_count_told_is_right_when_many_are_read_at_once(api: Api, people: People, db: Database):
+async def test_the_last_published_count_is_right_after_concurrent_reads(api: Api, people: People, db: Database):
     salon = await people.salon()
     ids = await add(db, salon, 12)
     socket = await api.socket(salon)
@@ -158,7 +162,7 @@ async def test_the_last_count_told_is_right_when_many_are_read_at_once(api: Api,
     assert received[-1]["unreadCount"] == 2
 
 
-async def test_two_who_delete_at_once_tell_once(api: Api, people: People, db: Database):
+async def test_concurrent_deletions_publish_once(api: Api, people: People, db: Database):
     salon = await people.salon()
     [one] = await add(db, salon)
     socket = await api.socket(salon)
@@ -225,7 +229,7 @@ async def test_bad_queries(api: Api, people: People, query: str, field: str):
 
 
 @pytest.mark.parametrize("bad", ["1", "x'; drop table users; --", "%00", "null", "read-all", "a" * 300])
-async def test_an_id_that_is_none_is_not_found(api: Api, people: People, bad: str):
+async def test_an_invalid_id_is_not_found(api: Api, people: People, bad: str):
     salon = await people.salon()
     assert (await api.delete(f"/notifications/{bad.replace(' ', '%20')}", salon)).status in (404, 405)
     assert (await api.patch(f"/notifications/{bad.replace(' ', '%20')}/read", None, salon)).status == 404

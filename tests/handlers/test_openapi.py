@@ -134,7 +134,7 @@ async def test_an_upload_refuses_json(api, people):
     assert (await api.post("/profile/upload-picture", {"profilePic": "…"}, one)).status == 415
 
 
-def test_the_socket_and_redirects_are_no_json():
+def test_the_socket_and_redirects_are_not_json():
     assert "content" not in find("openSocket")["responses"]["101"]
     assert "426" in find("openSocket")["responses"]
     callback = find("finishTikTokSignIn")["responses"]["302"]

@@ -89,7 +89,7 @@ async def test_a_picture_without_a_length_passes_through_too(api: Api, host):
     assert (got.status, got.raw) == (200, JPEG * 20)
 
 
-async def test_bytes_go_on_before_the_last_one_has_come(api: Api, host):
+async def test_bytes_are_relayed_before_the_last_one_arrives(api: Api, host):
     go_on = asyncio.Event()
 
     async def send(visit):
@@ -142,7 +142,7 @@ async def test_the_address_is_needed_once(api: Api, host, query: str):
         b"SSH-2.0-OpenSSH\r\n\r\n", b"",
     ],
 )  # fmt: skip
-async def test_what_is_no_picture_is_a_502(api: Api, host, response: bytes):
+async def test_other_content_is_a_502(api: Api, host, response: bytes):
     host.script = lambda visit: visit.send(response)
     got = await api.get(PATH)
     assert (got.status, got.code) == (502, "UPSTREAM_FAILED")
@@ -164,7 +164,7 @@ async def test_a_host_that_does_not_answer_is_a_504(api: Api, host, monkeypatch)
     assert (got.status, got.code) == (504, "UPSTREAM_TIMEOUT")
 
 
-async def test_a_picture_that_breaks_off_is_not_taken_for_whole(api: Api, host):
+async def test_an_incomplete_picture_aborts_the_response(api: Api, host):
     async def send(visit):
         await visit.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(JPEG), JPEG))
 
@@ -178,7 +178,7 @@ async def test_a_picture_that_breaks_off_is_not_taken_for_whole(api: Api, host):
     assert not received.endswith(b"0\r\n\r\n")
 
 
-async def test_too_many_at_once_are_told_to_come_back(api: Api, host, instance, monkeypatch):
+async def test_too_many_at_once_are_refused_with_retry_after(api: Api, host, instance, monkeypatch):
     monkeypatch.setattr(instance.services.image_proxy, "_slots", Slots(running=1, waiting=0))
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
@@ -223,7 +223,7 @@ async def test_one_visitor_does_not_take_every_slot(api: Api, host, instance, mo
 
 
 @pytest.mark.parametrize("answered", [False, True])
-async def test_a_client_that_hangs_up_stops_the_fetch(api: Api, host, instance, answered: bool):
+async def test_a_client_that_disconnects_stops_the_fetch(api: Api, host, instance, answered: bool):
     arrived = asyncio.Event()
 
     async def send(visit):

@@ -13,7 +13,7 @@ from tests.helpers.factories import People
 EXPORT = "GET /api/v1/profile/export HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
 
 
-async def test_a_response_that_fails_half_way_is_cut_off(instance: Instance, people: People, monkeypatch):
+async def test_a_response_that_fails_is_aborted(instance: Instance, people: People, monkeypatch):
     """A reader must not take half of the data for all of it: the last chunk of a complete response is missing."""
     user = await people.influencer()
 

@@ -50,7 +50,7 @@ async def test_a_tick_runs_once_over_three_instances(instance, other_instance, d
     assert row["runner"] in {loop.runner for loop in loops}
 
 
-async def test_the_loop_looks_by_itself(instance, db):
+async def test_the_loop_checks_periodically(instance, db):
     done = asyncio.Event()
 
     async def job(run: Run) -> None:
@@ -120,7 +120,7 @@ async def test_a_dead_runner_is_replaced_after_its_lease(instance, other_instanc
     assert frozen.counts == {"first": 1}
 
 
-async def test_one_heir_of_many(instance, other_instance, db):
+async def test_only_one_of_many_instances_takes_over(instance, other_instance, db):
     gate = Gate()
     dead = make_loop(instance, gate)
     await dead.check()
@@ -135,7 +135,7 @@ async def test_one_heir_of_many(instance, other_instance, db):
     await finished(dead)
 
 
-async def test_a_living_runner_keeps_its_lease_and_shows_its_counts(instance, db):
+async def test_a_running_job_keeps_its_lease_and_shows_its_counts(instance, db):
     renewed = (
         "select lease_until > started_at + interval '0.3 seconds' and counts::jsonb = '{\"seen\": 1}' from job_runs"
     )
@@ -155,7 +155,7 @@ async def test_a_living_runner_keeps_its_lease_and_shows_its_counts(instance, db
     assert (await db.fetch(LIST_RUNS))[0]["status"] == "SUCCEEDED"
 
 
-async def test_a_stop_ends_the_run_at_its_next_item_and_another_goes_on(instance, other_instance, db):
+async def test_a_stop_ends_the_run_before_the_next_item_and_another_continues(instance, other_instance, db):
     gate = Gate()
     loop, other = make_loop(instance, gate), make_loop(other_instance, counts_one)
     await loop.check()
@@ -174,7 +174,7 @@ async def test_a_stop_ends_the_run_at_its_next_item_and_another_goes_on(instance
     assert (row["status"], row["attempt"], counts(row)) == ("SUCCEEDED", 2, {"first": 1, "done": 1})
 
 
-async def test_an_item_that_does_not_end_is_cut_off_by_the_stop(instance, db, monkeypatch):
+async def test_a_stop_cancels_an_item_that_does_not_end(instance, db, monkeypatch):
     monkeypatch.setattr("jobs.loop.STOP_SECONDS", 0.05)
     gate = Gate()
     loop = make_loop(instance, gate)
@@ -185,7 +185,7 @@ async def test_an_item_that_does_not_end_is_cut_off_by_the_stop(instance, db, mo
     assert (row["status"], row["error"]) == ("STOPPED", "cut off")
 
 
-async def test_a_stopped_run_is_left_when_the_job_has_run_since(instance, people, db):
+async def test_a_stopped_run_is_not_taken_over_if_the_job_has_run_since(instance, people, db):
     stopped = make_loop(instance, Gate())
     await stopped.check()
     stopped.drain()
@@ -200,7 +200,7 @@ async def test_a_stopped_run_is_left_when_the_job_has_run_since(instance, people
     assert [row["status"] for row in await db.fetch(LIST_RUNS)] == ["STOPPED", "SUCCEEDED"]
 
 
-async def test_a_run_that_kills_every_runner_is_given_up(instance, db):
+async def test_a_run_that_kills_every_runner_is_abandoned(instance, db):
     loop = make_loop(instance, counts_one)
     await db.execute(
         "insert into job_runs (job, scheduled_for, runner, attempt, lease_until) values ('sample', $1, 'x', $2, now())",

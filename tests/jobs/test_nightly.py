@@ -76,7 +76,7 @@ async def test_the_mail_says_what_to_do(instance, people, db):
         "update users set email_verified_at = null",
     ],
 )
-async def test_who_is_not_reminded(instance, people, db, change):
+async def test_users_who_are_not_reminded(instance, people, db, change):
     await add_account(db, await people.influencer())
     await db.execute(change)
     assert await run_job(instance, instagram_reminder) == {}
@@ -122,7 +122,7 @@ PUT_LEFTOVERS = """
 """
 
 
-async def test_housekeeping_deletes_what_has_served_its_time_and_nothing_else(instance, people, db):
+async def test_housekeeping_deletes_only_expired_rows(instance, people, db):
     sakura = await people.influencer()
     await db.execute(PUT_LEFTOVERS.replace("$1", f"'{sakura.id}'"))
     assert await run_job(instance, housekeeping) == {
@@ -142,7 +142,7 @@ async def test_housekeeping_deletes_what_has_served_its_time_and_nothing_else(in
     assert set(await db.fetchval("select array_agg(job) from job_runs")) == {"new", "housekeeping"}
 
 
-async def test_housekeeping_takes_many_in_small_bites(instance, db, monkeypatch):
+async def test_housekeeping_deletes_in_small_batches(instance, db, monkeypatch):
     monkeypatch.setattr(housekeeping, "BATCH_ROWS", 100)
     await db.execute("""
         insert into email_outbox (recipient, template, sent_at)
@@ -178,7 +178,7 @@ async def test_housekeeping_deletes_files_that_were_never_sent(instance, people,
     assert kept == [False] * 4 + [True] * 2
 
 
-async def test_a_file_that_cannot_be_deleted_stops_nobody(instance, people, db, monkeypatch):
+async def test_a_file_that_cannot_be_deleted_does_not_stop_the_job(instance, people, db, monkeypatch):
     salon, sakura = await people.salon(), await people.influencer()
     conversation = await people.connect(salon, sakura)
     for number in range(3):

@@ -79,9 +79,7 @@ async def test_a_run_that_loses_the_database_is_left_to_another(instance, db, pr
     assert (row["status"], row["attempt"]) == ("SUCCEEDED", 2)
 
 
-async def test_a_run_that_loses_the_database_for_a_moment_says_so_when_it_is_back(
-    instance, db, proxy, shaky, monkeypatch
-):
+async def test_a_run_that_loses_the_database_briefly_records_that_afterwards(instance, db, proxy, shaky, monkeypatch):
     monkeypatch.setattr("jobs.loop.FINISH_RETRY_SECONDS", 0.05)
     job = Counting(lambda: proxy.refuse())
     loop = loop_on(instance, shaky, job)

@@ -112,7 +112,7 @@ async def test_a_new_mail_is_sent_at_once(own_db, encryption, monkeypatch):
     assert len(post.taken) == 20
 
 
-async def test_retries_are_put_off_longer_and_longer(own_db, encryption):
+async def test_retries_are_delayed_longer_each_time(own_db, encryption):
     post = Post(plan=[TemporaryMailError("try later")] * 30)
     box = Outbox(own_db, encryption, post)
     await queue(own_db, encryption, 1)
@@ -129,9 +129,7 @@ async def test_retries_are_put_off_longer_and_longer(own_db, encryption):
 
 
 @pytest.mark.parametrize(("template", "hours"), [("reset", CODE_PATIENCE_HOURS), ("password_changed", PATIENCE_HOURS)])
-async def test_a_mail_server_that_is_down_is_waited_for_as_long_as_the_mail_is_of_use(
-    own_db, encryption, template, hours
-):
+async def test_a_mail_waits_for_its_server_as_long_as_it_is_useful(own_db, encryption, template, hours):
     box = Outbox(own_db, encryption, Post(plan=[TemporaryMailError("quota used up")] * 2))
     await queue_mail(own_db, encryption, "p@example.com", template, PARAMS | {"changed_at": "now"})
     for age, failed in [(hours - 0.1, False), (0.2, True)]:
@@ -144,7 +142,7 @@ async def test_a_mail_server_that_is_down_is_waited_for_as_long_as_the_mail_is_o
     assert not await box.send_one()
 
 
-async def test_what_will_never_go_is_given_up_at_once(own_db, encryption):
+async def test_permanent_failures_are_not_retried(own_db, encryption):
     box = Outbox(own_db, encryption, Post(plan=[PermanentMailError("no such mailbox")]))
     await queue(own_db, encryption, 1)
     await own_db.execute(
@@ -156,7 +154,7 @@ async def test_what_will_never_go_is_given_up_at_once(own_db, encryption):
     assert damaged["failed_at"] is not None
 
 
-async def test_a_mail_of_an_instance_with_a_newer_key_is_left_to_those_that_have_it(own_db, encryption):
+async def test_a_mail_with_a_newer_key_is_left_to_instances_with_this_key(own_db, encryption):
     """While instances are restarted with another key, one by one."""
     await queue(own_db, Encryption(bytes(32)), 1)
     post = Post()
@@ -167,7 +165,7 @@ async def test_a_mail_of_an_instance_with_a_newer_key_is_left_to_those_that_have
     assert len(post.taken) == 1
 
 
-async def test_a_mail_that_is_out_is_noted_although_the_database_is_away(own_db, encryption, monkeypatch):
+async def test_a_sent_mail_is_recorded_after_an_outage_of_the_database(own_db, encryption, monkeypatch):
     """Else it would go out again."""
     monkeypatch.setattr(service, "RECORD_RETRY_SECONDS", 0.0)
     post = Post()
@@ -189,7 +187,7 @@ async def test_a_mail_that_is_out_is_noted_although_the_database_is_away(own_db,
     assert len(post.taken) == 1
 
 
-async def test_a_stop_lets_a_mail_arrive(own_db, encryption):
+async def test_a_stop_waits_for_mails_being_sent(own_db, encryption):
     on_its_way, arrived = asyncio.Event(), asyncio.Event()
 
     class Slow(Post):
@@ -211,7 +209,7 @@ async def test_a_stop_lets_a_mail_arrive(own_db, encryption):
     assert (await own_db.fetch(LIST_MAILS))[0]["sent_at"] is not None
 
 
-async def test_a_late_failure_says_nothing_of_a_mail_that_another_has_sent(own_db, encryption):
+async def test_a_late_failure_does_not_change_a_mail_sent_by_another(own_db, encryption):
     frozen = asyncio.Event()
 
     class Frozen(Post):
@@ -235,7 +233,7 @@ async def test_a_late_failure_says_nothing_of_a_mail_that_another_has_sent(own_d
     assert row["sent_at"] is not None
 
 
-async def test_a_mail_that_kills_every_sender_is_not_sent_for_ever(own_db, encryption):
+async def test_a_mail_that_kills_every_sender_is_abandoned(own_db, encryption):
     class Dying(Post):
         async def send(self, mail, message_id):
             await super().send(mail, message_id)

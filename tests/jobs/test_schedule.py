@@ -60,7 +60,7 @@ def test_a_loop_that_looks_every_minute_sees_one_tick_a_day(zone: str, day: str,
         ("America/New_York", "30 1 * * *", "2026-11-01T05:30", "2026-11-02T06:30"),
     ],
 )
-def test_what_is_skipped_runs_at_the_jump_and_what_is_repeated_runs_first(zone, cron, after, tick):
+def test_skipped_times_run_at_the_jump_and_repeated_times_run_once(zone, cron, after, tick):
     moment = datetime.fromisoformat(after).replace(tzinfo=UTC)
     due = datetime.fromisoformat(tick).replace(tzinfo=UTC)
     schedule = Schedule(cron, zone)

@@ -79,9 +79,7 @@ async def test_a_killed_runner_is_replaced_and_nothing_is_paid_for_twice(api, in
     assert apify.aborted == []
 
 
-async def test_a_runner_that_is_killed_before_it_hears_of_its_runs_has_them_found(
-    api, instance, people, apify, db, runner
-):
+async def test_runs_of_a_runner_killed_before_the_answers_are_found(api, instance, people, apify, db, runner):
     """The starts are sent, and what the vendor answers finds nobody."""
     await add_many(db, COUNT)
     apify.fail("keep_answer", START, times=data_sync.PARALLEL)
@@ -99,7 +97,7 @@ async def test_a_runner_that_is_killed_before_it_hears_of_its_runs_has_them_foun
     assert apify.count(START) == COUNT
 
 
-async def test_a_frozen_runner_is_replaced_and_wakes_up_without_harm(api, instance, people, apify, db, runner):
+async def test_a_frozen_runner_is_replaced_and_changes_nothing_afterwards(api, instance, people, apify, db, runner):
     await begin(api, people, db, apify, runner)
     runner.freeze()
     await db.execute(LEASE_ENDS)
@@ -122,7 +120,7 @@ async def test_a_frozen_runner_is_replaced_and_wakes_up_without_harm(api, instan
     assert len(done) == COUNT
 
 
-async def test_sigterm_leaves_the_rest_to_another(api, instance, people, apify, db, runner, monkeypatch):
+async def test_after_sigterm_another_instance_continues(api, instance, people, apify, db, runner, monkeypatch):
     await begin(api, people, db, apify, runner)
     runner.process.send_signal(signal.SIGTERM)
     await until(db, "select status = 'STOPPED' from job_runs")

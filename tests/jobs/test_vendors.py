@@ -21,7 +21,7 @@ ACCOUNTS = """
 # data_sync
 
 
-async def test_what_is_a_week_old_is_fetched_anew(instance, api, people, apify, tiktok, db):
+async def test_accounts_older_than_a_week_are_fetched_again(instance, api, people, apify, tiktok, db):
     one, two, three = [await people.influencer(name) for name in ("One", "Two", "Three")]
     await connect(api, one)
     await connect(api, two, "yuki.hairstyle", "tiktok")
@@ -46,7 +46,7 @@ async def test_what_is_a_week_old_is_fetched_anew(instance, api, people, apify, 
         "update users set status = 'SUSPENDED'",
     ],
 )
-async def test_what_is_not_synced(instance, api, people, apify, db, change):
+async def test_accounts_that_are_not_synced(instance, api, people, apify, db, change):
     await connect(api, await people.influencer())
     await age(db, 8)
     await db.execute(change)
@@ -54,7 +54,7 @@ async def test_what_is_not_synced(instance, api, people, apify, db, change):
     assert apify.count(START) == 1
 
 
-async def test_failures_are_put_off_for_longer_and_longer_and_stop_nobody(instance, people, apify, db):
+async def test_failures_are_delayed_longer_each_time_and_do_not_stop_others(instance, people, apify, db):
     await add_many(db, 10)
     apify.behaviours |= {"many.3": "failed", "many.4": "not_found", "many.5": "private", "many.6": "nonsense"}
     assert await run_job(instance, data_sync) == {"synced": 6, "failed": 4}
@@ -71,16 +71,14 @@ async def test_failures_are_put_off_for_longer_and_longer_and_stop_nobody(instan
     assert {row["sync_failures"] for row in await db.fetch(ACCOUNTS)} == {0}
 
 
-async def test_a_late_failure_does_not_put_off_what_another_runner_has_synced(api, people, apify, db):
+async def test_a_late_failure_does_not_delay_an_account_synced_by_another(api, people, apify, db):
     account = await connect(api, await people.influencer())
     before = dict(await db.fetchrow(ACCOUNTS))
     await put_off_sync(db, account["id"])
     assert dict(await db.fetchrow(ACCOUNTS)) == before
 
 
-async def test_a_vendor_that_refuses_us_is_not_asked_on_and_no_account_suffers(
-    instance, people, apify, tiktok, api, db
-):
+async def test_a_vendor_that_refuses_us_ends_the_job_and_changes_no_account(instance, people, apify, tiktok, api, db):
     await add_many(db, 60)
     await connect_oauth(api, tiktok, await people.influencer())
     await db.execute("update social_media_accounts set next_sync_at = now() where connection = 'OAUTH'")
@@ -95,7 +93,7 @@ async def test_a_vendor_that_refuses_us_is_not_asked_on_and_no_account_suffers(
     assert await run_job(instance, data_sync) == {"synced": 60}
 
 
-async def test_a_vendor_that_is_away_is_not_asked_for_ever(instance, apify, db):
+async def test_a_vendor_that_is_down_is_not_retried_forever(instance, apify, db):
     await add_many(db, 100)
     apify.fail_with = "server_error"
     counts = await run_job(instance, data_sync, "FAILED")
@@ -104,7 +102,7 @@ async def test_a_vendor_that_is_away_is_not_asked_for_ever(instance, apify, db):
     assert apify.count(START) == counts["failed"]
 
 
-async def test_a_plan_for_fewer_runs_than_workers_takes_longer_and_blames_nobody(instance, apify, db, monkeypatch):
+async def test_a_plan_with_fewer_runs_than_workers_takes_longer_without_failures(instance, apify, db, monkeypatch):
     monkeypatch.setattr(data_sync, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(data_sync, "BUSY_TRIES", 10_000)
     await add_many(db, 3 * OUTAGE)
@@ -112,7 +110,7 @@ async def test_a_plan_for_fewer_runs_than_workers_takes_longer_and_blames_nobody
     assert await run_job(instance, data_sync) == {"synced": 3 * OUTAGE}
 
 
-async def test_a_vendor_that_stays_busy_is_left_alone_and_blames_nobody(instance, apify, db, monkeypatch):
+async def test_a_vendor_that_stays_busy_ends_the_job_without_failed_accounts(instance, apify, db, monkeypatch):
     monkeypatch.setattr(data_sync, "BUSY_SECONDS", 0.0)
     await add_many(db, 2 * OUTAGE)
     apify.max_running = 0
@@ -121,7 +119,7 @@ async def test_a_vendor_that_stays_busy_is_left_alone_and_blames_nobody(instance
     assert apify.count(START) <= (OUTAGE + data_sync.PARALLEL) * data_sync.BUSY_TRIES
 
 
-async def test_accounts_that_fail_every_night_one_after_the_other_stop_nobody(instance, apify, db):
+async def test_accounts_that_fail_every_night_do_not_stop_others(instance, apify, db):
     """The night after, those that have failed are due at once, and before all others."""
     failing = 2 * OUTAGE
     await add_many(db, failing + 20)
@@ -154,7 +152,7 @@ async def test_a_token_that_expires_during_a_run(instance, api, people, tiktok, 
     assert tiktok.count("POST /v2/oauth/token") > 6
 
 
-async def test_a_connection_that_was_withdrawn_is_told_once(instance, api, people, tiktok, db):
+async def test_a_withdrawn_connection_is_notified_once(instance, api, people, tiktok, db):
     sakura = await people.influencer()
     await connect_oauth(api, tiktok, sakura)
     await age(db, 8)
@@ -171,7 +169,7 @@ async def test_a_connection_that_was_withdrawn_is_told_once(instance, api, peopl
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
-async def test_a_connection_whose_new_tokens_are_refused_too_is_told(instance, api, people, tiktok, db, by_hand):
+async def test_a_connection_whose_new_tokens_are_refused_is_notified(instance, api, people, tiktok, db, by_hand):
     sakura = await people.influencer()
     await connect_oauth(api, tiktok, sakura)
     await age(db, 8)
@@ -193,7 +191,7 @@ async def test_without_keys_accounts_stay_due(instance, db):
     assert await db.fetchval(DUE) == 3
 
 
-async def test_no_connection_is_held_while_a_vendor_thinks(instance, apify, db):
+async def test_no_database_connection_is_held_during_a_vendor_call(instance, apify, db):
     await add_many(db, 8)
     apify.run_seconds = 3600
     loop = make_loop(instance, data_sync.run, name="data_sync")
@@ -211,7 +209,7 @@ async def test_no_connection_is_held_while_a_vendor_thinks(instance, apify, db):
     assert await db.fetchval(DUE) == 0
 
 
-async def test_a_stop_while_vendors_think_leaves_their_runs_to_the_heir(
+async def test_a_stop_during_vendor_calls_leaves_their_runs_to_the_next_instance(
     instance, other_instance, apify, db, monkeypatch
 ):
     monkeypatch.setattr("jobs.loop.STOP_SECONDS", 0.1)
@@ -259,7 +257,7 @@ async def test_tokens_that_end_within_a_week_are_renewed_and_both_stored(instanc
     assert await run_job(instance, token_refresh) == {"refreshed": 1}
 
 
-async def test_a_refusal_marks_the_account_and_tells_its_owner(instance, api, people, tiktok, db):
+async def test_a_refusal_marks_the_account_and_notifies_its_owner(instance, api, people, tiktok, db):
     sakura, yuki = await people.influencer(), await people.influencer()
     await connect_oauth(api, tiktok, sakura)
     await connect_oauth(api, tiktok, yuki, "yuki.hairstyle")
@@ -309,7 +307,7 @@ async def add_oauth(db, instance, tiktok, count: int) -> None:
         )  # fmt: skip
 
 
-async def test_a_refresh_that_was_cut_short_goes_on_where_it_was(instance, other_instance, tiktok, db, monkeypatch):
+async def test_an_interrupted_refresh_continues_at_the_same_account(instance, other_instance, tiktok, db, monkeypatch):
     await add_oauth(db, instance, tiktok, 30)
     tenth = asyncio.Event()
     refresh = instance.services.tiktok.refresh
@@ -358,7 +356,7 @@ async def test_tokens_that_are_granted_while_the_instance_stops_are_stored(insta
     assert accounts._open(row["id"], "refresh_token", row["refresh_token"]) in tiktok.refresh_tokens
 
 
-async def test_two_runs_at_once_spend_no_token_twice(instance, other_instance, tiktok, db):
+async def test_two_concurrent_runs_use_no_token_twice(instance, other_instance, tiktok, db):
     """Of different instances, which cannot happen by the clock but after a runner froze."""
     await add_oauth(db, instance, tiktok, 30)
     loops = [
@@ -373,7 +371,7 @@ async def test_two_runs_at_once_spend_no_token_twice(instance, other_instance, t
 # housekeeping
 
 
-async def test_housekeeping_asks_tiktok_again_about_what_was_not_revoked(instance, api, people, tiktok, db):
+async def test_housekeeping_retries_revocations_at_tiktok(instance, api, people, tiktok, db):
     sakura = await people.influencer()
     await connect_oauth(api, tiktok, sakura)
     tiktok.fail("server_error", "revoke", times=2)
@@ -385,7 +383,7 @@ async def test_housekeeping_asks_tiktok_again_about_what_was_not_revoked(instanc
     assert await db.fetchval("select count(*) from token_revocations") == 0
 
 
-async def test_housekeeping_gives_up_in_the_end(instance, api, people, tiktok, db):
+async def test_housekeeping_stops_after_the_last_attempt(instance, api, people, tiktok, db):
     sakura = await people.influencer()
     await connect_oauth(api, tiktok, sakura)
     tiktok.fail("server_error", "revoke", times=99)
@@ -397,7 +395,7 @@ async def test_housekeeping_gives_up_in_the_end(instance, api, people, tiktok, d
     assert nights == 6  # and the attempt at once
 
 
-async def test_housekeeping_forgets_old_scrapes_and_sign_ins(instance, api, people, apify, tiktok, db):
+async def test_housekeeping_deletes_old_scrapes_and_sign_ins(instance, api, people, apify, tiktok, db):
     sakura = await people.influencer()
     await connect(api, sakura)
     apify.fail("lose_answer", START)

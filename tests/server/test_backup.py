@@ -89,7 +89,7 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def test_what_is_backed_up_is_restored_without_a_difference(postgresql: str, servers: ServerUrls, tmp_path: Path):
+def test_a_restored_backup_has_no_differences(postgresql: str, servers: ServerUrls, tmp_path: Path):
     old, new = f"{postgresql}/encer", f"{postgresql}/restored"
     with psycopg.connect(f"{postgresql}/postgres", autocommit=True) as conn:
         conn.execute("create database encer")

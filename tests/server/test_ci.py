@@ -65,7 +65,7 @@ def test_ci_runs_where_the_packaged_postgresql_has_never_run(ci_run):
     assert "no such user" in ci_run().stdout
 
 
-def test_ci_says_so_where_it_may_not_have_a_namespace(ci_run):
+def test_ci_reports_that_it_may_not_have_a_namespace(ci_run):
     ran = ci_run(unshare="#!/bin/sh\nexit 1\n")
     assert ran.returncode == 7, ran.stderr
     if os.geteuid() == 0:

@@ -48,7 +48,7 @@ def run(servers, tmp_path):
 
 
 @pytest.mark.parametrize("module", ["handlers", "db.migrate", "db.rotate_keys", "db.create_admin", "db.seed"])
-async def test_a_program_does_its_work_although_nobody_reads_what_it_prints(run, db, module):
+async def test_a_program_does_its_work_if_its_output_is_closed(run, db, module):
     reader, writer = os.pipe()
     os.close(reader)  # as `| head` does once it has enough
     ended = await run(f"exec {shlex.quote(sys.executable)} -m {module}", writer)

@@ -55,7 +55,7 @@ def seconds_of(directive: str, location: str) -> float:
     return float(found[1])
 
 
-def test_what_nginx_waits_for_fits_what_the_instances_take():
+def test_timeouts_of_nginx_fit_those_of_the_instances():
     assert 2 * HEARTBEAT_SECONDS < seconds_of("proxy_read_timeout", "= /ws") < 60
     uploads = "~ ^/api/v1/(onboarding/|profile/upload-|chat/conversations/[^/]+/attachments$)"
     assert seconds_of("proxy_read_timeout", uploads) > WORKER_TIMEOUT_SECONDS + CALL_SECONDS
@@ -67,7 +67,7 @@ def test_what_nginx_waits_for_fits_what_the_instances_take():
 
 
 @needs_program("nginx", package="nginx")
-def test_nginx_takes_its_file_in_a_folder_of_any_name(tmp_path):
+def test_nginx_accepts_its_configuration_in_a_folder_of_any_name(tmp_path):
     folder = tmp_path / f"{ODD}$x"
     folder.mkdir()
     port = free_port()

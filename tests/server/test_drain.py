@@ -125,7 +125,7 @@ async def test_a_request_that_never_ends_is_cut_off_at_the_deadline(leaving, gat
     assert running.done()
 
 
-async def test_newcomers_are_ignored_until_the_socket_is_closed():
+async def test_new_connections_are_ignored_until_the_socket_is_closed():
     with sockets.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -145,7 +145,7 @@ async def test_an_instance_stops_where_the_kernel_does_not_drop_new_connections(
     waiting.close()
 
 
-async def test_the_more_sockets_the_wider_their_return_is_spread(leaving, monkeypatch):
+async def test_more_sockets_reconnect_over_a_longer_time(leaving, monkeypatch):
     told: list[int] = []
     sockets = [
         Mock(send=lambda frame: told.append(json.loads(frame)["data"]["reconnectAfterMs"])) for _ in range(8_000)

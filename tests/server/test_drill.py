@@ -9,7 +9,7 @@ from tests.helpers.scratch import scratch_folder
 IN_SHORT = ("kill an instance", "freeze an instance", "kill Redis", "freeze PostgreSQL", "cut clients")
 
 
-async def test_nothing_is_lost_while_everything_fails(monkeypatch, capsys):
+async def test_nothing_is_lost_during_failures_of_all_parts(monkeypatch, capsys):
     monkeypatch.setattr(run, "HOLD_SECONDS", (0.8, 0.8))
     monkeypatch.setattr(run, "REST_SECONDS", (0.2, 0.2))
     monkeypatch.setattr(run, "CALM_SECONDS", 0.3)

@@ -60,7 +60,7 @@ def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedPr
     )  # fmt: skip
 
 
-def test_all_that_libraries_and_python_write_is_json(tmp_path):
+def test_output_of_libraries_and_python_is_json(tmp_path):
     ended = run(tmp_path, "-c", OTHERS, PYTHONWARNINGS="always")
     lines = lines_of(ended.stdout, ended.stderr)
     told = json.dumps(lines)

@@ -29,7 +29,7 @@ def test_development_needs_nothing(tmp_path):
     assert load_settings().jwt_access_secret == settings.jwt_access_secret
 
 
-def test_secrets_are_made_once_by_whoever_comes_first():
+def test_secrets_are_generated_once_by_the_first_instance():
     with ThreadPoolExecutor(8) as threads:
         made = list(threads.map(lambda _: load_settings().encryption_key.get_secret_value(), range(16)))
     assert len(set(made)) == 1
@@ -53,7 +53,7 @@ def test_every_fault_at_once_and_no_value(monkeypatch):
     assert "tooshortsecret" not in str(failure.value)
 
 
-def test_a_packaged_redis_is_no_cluster(monkeypatch):
+def test_a_packaged_redis_is_not_a_cluster(monkeypatch):
     monkeypatch.setenv("REDIS_SHARDED", "true")
     with pytest.raises(SettingsError, match="REDIS_SHARDED: needs REDIS_URL"):
         load_settings()
@@ -189,7 +189,7 @@ def test_a_redirect_uri_is_kept_as_it_is_registered(monkeypatch):
     [("::1", "http://[::1]:3000"), ("[::]", "http://[::]:3000"), ("0.0.0.0", "http://0.0.0.0:3000"),
      ("localhost", "http://localhost:3000"), ("fe80::1%eth0", "http://[fe80::1%25eth0]:3000")],
 )  # fmt: skip
-def test_ipv6_stands_in_brackets(monkeypatch, host, url):
+def test_ipv6_is_written_in_brackets(monkeypatch, host, url):
     monkeypatch.setenv("HOST", host)
     settings = load_settings()
     assert settings.public_url == url == url_of(settings.host, 3000)
@@ -219,13 +219,13 @@ def test_there_are_durations():
     assert {"access_token_expires_in", "refresh_token_expires_in", "scrape_timeout", "redis_timeout"} <= {*DURATIONS}
 
 
-def test_an_unreadable_env_file_is_told_in_a_line(tmp_path):
+def test_an_unreadable_env_file_is_reported_in_one_line(tmp_path):
     (tmp_path / ".env").write_bytes(b"JWT_ACCESS_SECRET=\xff" + SECRET.encode())
     with pytest.raises(SettingsError, match=r"^\.env: must be a text file in UTF-8$"):
         load_settings()
 
 
-def test_a_job_switch_is_no_limit(monkeypatch):
+def test_a_job_switch_is_not_a_limit(monkeypatch):
     monkeypatch.setenv("APP_ENV", "production")
     monkeypatch.setenv("JOBS_ENABLED", "off")
     with pytest.raises(SettingsError) as failure:

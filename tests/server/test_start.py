@@ -58,7 +58,7 @@ def test_a_database_that_refuses_ends_the_start_in_one_sentence(servers, data_di
     )  # fmt: skip
 
 
-async def test_a_database_that_stays_away_ends_the_wait():
+async def test_the_wait_for_a_missing_database_ends():
     url = f"postgresql://encer:{SECRET}@127.0.0.1:{free_port()}/encer"
     with pytest.raises(CannotConnect) as ended:
         await wait_for_database(url, asyncio.Event(), seconds=0.1)
@@ -94,7 +94,7 @@ async def test_a_stop_ends_the_wait():
         ({"HOST": "no-such-host.invalid"}, "The server cannot listen on HOST and PORT: "),
     ],
 )
-def test_an_address_that_is_not_of_this_machine_is_told_in_one_sentence(servers, data_dir, variables, sentence):
+def test_an_address_of_another_machine_is_reported_in_one_sentence(servers, data_dir, variables, sentence):
     code, said = ended_start(servers, data_dir, **variables)
     assert (code, said.startswith(sentence), said.count("\n")) == (1, True, 1), said
 

@@ -46,7 +46,7 @@ def test_there_are_admin_routes():
 
 
 @pytest.mark.parametrize("kind", ["nobody", "influencer", "salon", "forged", "former"])
-async def test_outsiders_do_and_learn_nothing(api: Api, people: People, db: Database, kind: str):
+async def test_outsiders_can_neither_change_nor_read_anything(api: Api, people: People, db: Database, kind: str):
     ids = await fill(db, people)
     user = await (people.influencer() if kind == "influencer" else people.salon())
     if kind == "forged":  # the role counts that the database says, not that of the token

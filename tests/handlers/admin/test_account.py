@@ -14,7 +14,7 @@ NEW_PASSWORD = "an entirely new one"
 CHANGE = {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}
 
 
-async def test_profile_is_ones_own(api: Api, people: People):
+async def test_an_admin_reads_the_own_profile(api: Api, people: People):
     admin, _ = await people.admin("花"), await people.admin("Other")
     data = (await api.get("/admin/profile", admin)).data
     assert (data["id"], data["name"], data["email"], data["role"]) == (admin.id, "花", admin.email, "ADMIN")
@@ -56,7 +56,7 @@ async def test_bad_profiles(api: Api, people: People, db: Database, body: dict, 
     assert await logs(db) == []
 
 
-async def test_anothers_address_is_refused(api: Api, people: People, db: Database):
+async def test_the_address_of_another_user_is_refused(api: Api, people: People, db: Database):
     admin, salon = await people.admin(), await people.salon()
     assert (await api.put("/admin/profile", {"name": "x", "email": salon.email}, admin)).code == "EMAIL_TAKEN"
     assert (await api.get("/admin/profile", admin)).data["name"] == admin.name
@@ -110,7 +110,7 @@ async def test_bad_passwords(api: Api, people: People, db: Database, body: dict,
     assert await logs(db) == []
 
 
-async def test_ones_own_address_is_no_password(api: Api, people: People):
+async def test_the_own_address_is_refused_as_password(api: Api, people: People):
     admin = await people.admin()
     answer = await api.put("/admin/password", {**CHANGE, "newPassword": admin.email.upper()}, admin)
     assert answer.fields == {"newPassword"}

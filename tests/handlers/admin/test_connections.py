@@ -86,7 +86,7 @@ async def test_deleting_a_connection_closes_the_conversation_for_both(
     assert (await api.delete(f"/admin/connections/{connection}", admin)).status == 404
 
 
-async def test_deleting_an_open_request_takes_its_notification_along(api: Api, people: People, db: Database):
+async def test_deleting_an_open_request_deletes_its_notification(api: Api, people: People, db: Database):
     admin, salon, influencer = await people.admin(), await people.salon(), await people.influencer()
     asked = await ask(api, influencer, salon)
     [notice] = (await api.get("/notifications", salon)).data
@@ -137,6 +137,6 @@ async def test_bad_queries(api: Api, people: People, query: str):
 
 
 @pytest.mark.parametrize("bad", [NOBODY, "1", "x"])
-async def test_what_is_not_there_cannot_be_deleted(api: Api, people: People, db: Database, bad: str):
+async def test_a_missing_connection_cannot_be_deleted(api: Api, people: People, db: Database, bad: str):
     assert (await api.delete(f"/admin/connections/{bad}", await people.admin())).status == 404
     assert await logs(db) == []

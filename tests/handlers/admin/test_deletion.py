@@ -17,7 +17,7 @@ DELETED = 4403
 ACTS_WITHIN_SECONDS = 1.0
 
 
-async def test_a_deleted_user_is_out_everywhere_and_the_other_side_keeps_the_conversation(
+async def test_a_deleted_user_is_signed_out_and_the_other_side_keeps_the_conversation(
     api: Api, other_api: Api, people: People, db: Database
 ):
     admin, salon, friend = await people.admin(), await people.salon(), await people.influencer()
@@ -44,7 +44,7 @@ async def test_a_deleted_user_is_out_everywhere_and_the_other_side_keeps_the_con
     assert listed == [friend.id]
 
 
-async def test_the_log_still_tells_who_it_was(api: Api, people: People, db: Database):
+async def test_the_log_still_names_the_deleted_user(api: Api, people: People, db: Database):
     admin, salon = await people.admin(), await people.salon("花子")
     await api.delete(f"/admin/users/{salon.id}", admin, headers=FROM)
     row = await only_log(db, admin, "USER_DELETED", salon)
@@ -89,7 +89,7 @@ async def test_many_admins_at_once_delete_and_log_once(api: Api, other_api: Api,
     assert len(await logs(db)) == 1
 
 
-async def test_acts_that_meet_on_one_account_end_in_order(api: Api, other_api: Api, people: People, db: Database):
+async def test_concurrent_actions_on_one_account_are_consistent(api: Api, other_api: Api, people: People, db: Database):
     """Whatever comes first: nothing hangs, each act that answered 200 has its row, and the account is gone."""
     admin, salon = await people.admin(), await people.salon()
     path = f"/admin/users/{salon.id}"

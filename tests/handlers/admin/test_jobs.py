@@ -88,5 +88,5 @@ async def test_only_the_last_runs_are_shown_newest_first(api, people, db):
 
 
 @pytest.mark.parametrize("name", ["nothing", "../users", "%00", "HOUSEKEEPING"])
-async def test_a_job_that_is_none(api, people, name):
+async def test_an_unknown_job(api, people, name):
     assert (await api.post(f"/admin/jobs/{name}/run", user=await people.admin())).status == 404

@@ -17,7 +17,7 @@ ACTS_WITHIN_SECONDS = 1.0
 STANDING = "select status, email_verified_at, updated_at from users where id = $1"
 
 
-async def test_a_suspended_user_is_out_everywhere_within_a_second(
+async def test_a_suspended_user_is_signed_out_everywhere_within_a_second(
     api: Api, other_api: Api, people: People, db: Database
 ):
     admin, salon, friend = await people.admin(), await people.salon(), await people.influencer()
@@ -52,7 +52,7 @@ async def test_neither_login_nor_refresh_lets_a_suspended_user_in(api: Api, peop
     assert (await api.post("/auth/refresh", {"refreshToken": tokens["refreshToken"]})).status == 401
 
 
-async def test_what_a_suspended_user_left_stays(api: Api, people: People, db: Database):
+async def test_data_of_a_suspended_user_stays(api: Api, people: People, db: Database):
     admin, salon, friend = await people.admin(), await people.salon(), await people.influencer()
     conversation = await people.connect(salon, friend)
     await send_message(db, conversation, salon.id, NewMessage.model_validate({"content": "see you"}))
@@ -66,7 +66,7 @@ async def test_what_a_suspended_user_left_stays(api: Api, people: People, db: Da
     assert len((await api.get("/chat/conversations", again)).data) == 1
 
 
-async def test_unsuspend_lets_in_again_but_wakes_no_old_session(api: Api, people: People, db: Database):
+async def test_unsuspend_allows_new_sessions_but_restores_no_old_one(api: Api, people: People, db: Database):
     admin, salon = await people.admin(), await people.salon()
     await api.patch(f"/admin/users/{salon.id}/suspend", None, admin)
     overtook = await people.sign_in(salon)  # a login that was checked just before the suspension

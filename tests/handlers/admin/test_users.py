@@ -99,7 +99,7 @@ async def test_every_sort_is_paged_through_without_gap_or_repetition(
     assert len(set(seen)) == len(seen)
 
 
-async def test_a_cursor_fits_its_own_list_alone(api: Api, people: People):
+async def test_a_cursor_is_valid_only_for_its_list(api: Api, people: People):
     admin = await people.admin()
     for _ in range(3):
         await people.salon()
@@ -281,7 +281,7 @@ async def test_a_taken_address_changes_nothing(api: Api, people: People, db: Dat
     assert await logs(db) == []
 
 
-async def test_two_who_change_different_fields_at_once_both_stand(api: Api, people: People, db: Database):
+async def test_concurrent_changes_of_different_fields_both_apply(api: Api, people: People, db: Database):
     admin, salon = await people.admin(), await people.salon()
     await asyncio.gather(
         api.put(f"/admin/users/{salon.id}", {"phoneNumber": "1"}, admin),

@@ -57,7 +57,7 @@ async def test_guesses_from_many_networks_do_not_lock_the_owner_out(api, other_a
     assert await log_in(api, (await people.salon()).email, HOTEL) == 200
 
 
-async def test_a_known_network_has_an_allowance_not_a_pass(api, people, limit):
+async def test_a_known_network_has_its_own_limit(api, people, limit):
     limit("limit_auth_account", LIMIT)
     person = await people.influencer()
     assert await log_in(api, person.email, HOME) == 200

@@ -68,7 +68,7 @@ async def test_an_office_signs_in_at_once(api, other_api, people, limit):
         assert [answer.status for answer in answers] == [200] * OFFICE
 
 
-async def test_parallel_guesses_do_not_slip_through(api, other_api, people, limit):
+async def test_parallel_guesses_are_limited(api, other_api, people, limit):
     limit("limit_auth", Limit(5, 900))
     person = await people.influencer()
     answers = await asyncio.gather(
@@ -186,7 +186,7 @@ async def test_tokens_that_are_not_guesses_do_not_count(instance, api, people, l
     assert (await log_in(api, person)).status == 200
 
 
-async def test_another_site_cannot_lock_anybody_out(instance, api, people, limit):
+async def test_another_site_cannot_lock_users_out(instance, api, people, limit):
     limit("limit_auth_ip", Limit(2, 900))
     person = await people.influencer()
     forged = forge(instance, person, secret="x" * 32, typ="refresh")

@@ -98,7 +98,7 @@ async def test_a_code_works_once_even_for_two_at_once(api, other_api, newcomer):
     assert sorted(answer.status for answer in answers) == [200] + [400] * 7
 
 
-async def test_an_old_code_is_dead(api, newcomer, db):
+async def test_an_old_code_is_invalid(api, newcomer, db):
     await db.execute("update sign_ups set code_expires_at = now()")
     assert (await api.post("/auth/verify-otp", {"email": EMAIL, "otp": newcomer})).code == "INVALID_OTP"
 
@@ -110,7 +110,7 @@ async def test_codes_and_passwords_are_not_stored_in_clear(newcomer, db):
     assert all(each.startswith("$2b$") for each in hashes)
 
 
-async def test_resend_tells_nothing(api, newcomer, mailbox, db):
+async def test_resend_does_not_reveal_accounts(api, newcomer, mailbox, db):
     known, unknown = [await api.post("/auth/resend-otp", {"email": email}) for email in (EMAIL, "nobody@example.com")]
     assert known.status == unknown.status == 200
     assert known.body["message"] == unknown.body["message"]
@@ -252,7 +252,7 @@ async def test_forged_tokens(instance, api, people, changes, code):
     assert (answer.status, answer.body.get("code")) == ((401, code) if code else (200, None))
 
 
-async def test_a_stranger_s_session_does_not_fit_the_token(instance, api, people):
+async def test_a_session_of_another_user_does_not_fit_the_token(instance, api, people):
     one, other = await people.influencer(), await people.influencer()
     one.token = forge(instance, one, sid=str(other.session_id))
     assert (await api.get("/chat/contacts", one)).code == "INVALID_TOKEN"

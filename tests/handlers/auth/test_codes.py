@@ -49,7 +49,7 @@ async def try_wrong_codes(api: Api, route: str, address: str) -> list[int]:
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("before", ["a code was requested", "nothing was requested", "a code has expired"])
-async def test_attempts_left_tell_no_account(api: Api, people: People, db: Database, route: str, before: str):
+async def test_attempts_left_do_not_reveal_accounts(api: Api, people: People, db: Database, route: str, before: str):
     known = await addresses(api, people, db)
     for address in known:
         if before != "nothing was requested":

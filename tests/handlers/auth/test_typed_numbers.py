@@ -59,6 +59,6 @@ async def test_a_form_and_a_query(api: Api, people: People):
     assert (await api.get("/discovery/influencers?minFollowers=１", salon)).data == []
 
 
-async def test_json_bends_no_text_into_a_number(api: Api, people: People):
+async def test_json_texts_are_not_converted_to_numbers(api: Api, people: People):
     answer = await api.put("/profile/update", {"age": "２７"}, await people.influencer())
     assert (answer.status, answer.fields) == (400, {"age"})

@@ -49,7 +49,7 @@ async def test_a_file_goes_from_upload_to_message(
     assert (await api.get(path, hanako)).data == [message]
 
 
-async def test_a_long_name_keeps_its_true_end(api: Api, people: People):
+async def test_a_long_name_keeps_its_extension(api: Api, people: People):
     salon, _, conversation_id = await pair(people)
     for name in ("x" * 300, "x" * 300 + ".html", "x" * 250 + ".html"):
         found = (await upload(api, conversation_id, salon, File(PDF, name, "text/html"))).data
@@ -75,7 +75,9 @@ async def test_strangers_and_disconnected_users(api: Api, people: People, db: Da
     assert await db.fetchval("select count(*) from attachments") == 0
 
 
-async def test_parted_while_the_picture_was_drawn(api: Api, people: People, db: Database, instance, monkeypatch):
+async def test_disconnected_while_the_picture_was_processed(
+    api: Api, people: People, db: Database, instance, monkeypatch
+):
     salon, _, conversation_id = await pair(people)
     before = kept_files(instance)
     save = type(instance.services.media).save
@@ -102,7 +104,7 @@ async def test_bad_files_leave_nothing(api: Api, people: People, db: Database, i
     assert await db.fetchval("select count(*) from attachments") == 0
 
 
-async def test_files_that_are_none(api: Api, people: People, instance: Instance):
+async def test_requests_without_a_file(api: Api, people: People, instance: Instance):
     salon, _, conversation_id = await pair(people)
     before = kept_files(instance)
     file = File(picture())
@@ -131,7 +133,7 @@ async def test_uploads_share_one_limit(api: Api, people: People, limit):
     assert (await upload(api, conversation_id, salon, File(picture()))).status == 429
 
 
-async def test_a_deleted_message_takes_its_file_along(api: Api, people: People, db: Database, instance: Instance):
+async def test_deleting_a_message_deletes_its_file(api: Api, people: People, db: Database, instance: Instance):
     salon, hanako, conversation_id = await pair(people)
     before = kept_files(instance)
     url = (await upload(api, conversation_id, salon, File(picture()))).data["fileUrl"]

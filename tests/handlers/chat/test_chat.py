@@ -79,7 +79,7 @@ async def test_the_same_client_message_id_sends_once(api, other_api, chat, db):
     assert await db.fetchval("select last_rev from conversations where id = $1", conversation_id) == 2
 
 
-async def test_two_who_send_at_once_get_gapless_numbers(api, other_api, chat, db):
+async def test_concurrent_messages_get_gapless_numbers(api, other_api, chat, db):
     hanako, sakura, _, conversation_id = chat
     await asyncio.gather(
         *(say(api, conversation_id, hanako, f"h{n}") for n in range(20)),
@@ -149,7 +149,7 @@ async def test_edit_and_delete_race(api, other_api, chat, db):
     assert await db.fetchval("select count(*) from messages where content = $1", DELETED_MESSAGE) == 5
 
 
-async def test_a_stranger_finds_nothing(api, chat, db):
+async def test_a_stranger_gets_404(api, chat, db):
     hanako, _, stranger, conversation_id = chat
     message = await say(api, conversation_id, hanako, "between us")
     path = f"/chat/conversations/{conversation_id}/messages"

@@ -21,7 +21,7 @@ def test_no_cluster_is_cut(cluster: str):
     assert preview(cluster) == cluster
 
 
-def test_short_texts_stay_and_endless_clusters_end():
+def test_short_texts_stay_and_endless_clusters_are_cut():
     assert preview("x" * PREVIEW_CHARS) == "x" * PREVIEW_CHARS
     assert preview("") == ""
     assert preview("e" + "\u0301" * 4_000) == "e" + "\u0301" * (PREVIEW_CHARS - 1)

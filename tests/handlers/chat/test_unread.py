@@ -258,7 +258,7 @@ async def test_the_comparison_with_the_database_delivers_every_change(chat: Chat
     assert await far.expect("notification_deleted") == {"notificationId": notification["id"], "unreadCount": 0}
 
 
-async def test_a_request_that_is_withdrawn_unheard(api, other_api, people, mute):
+async def test_a_request_that_is_withdrawn_before_delivery(api, other_api, people, mute):
     hanako, sakura = await people.influencer(), await people.salon()
     far = await other_api.socket(sakura)
     asked = (await api.post("/connections/request", {"receiverId": sakura.id}, hanako)).data

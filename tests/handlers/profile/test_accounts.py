@@ -73,7 +73,7 @@ async def test_passwords_that_are_not_accepted(api: Api, people: People, body: d
     assert (answer.status, answer.fields) == (400, {field})
 
 
-async def test_the_address_is_no_password(api: Api, people: People):
+async def test_the_address_is_refused_as_password(api: Api, people: People):
     salon = await people.salon()
     body = {"currentPassword": PASSWORD, "newPassword": salon.email}
     assert (await api.post("/profile/change-password", body, salon)).fields == {"newPassword"}
@@ -142,7 +142,7 @@ async def search_everywhere(db: Database, *needles: str) -> list[str]:
     return found
 
 
-async def test_everything_personal_goes_and_the_other_side_reads_on(
+async def test_personal_data_is_deleted_and_the_other_side_can_still_read(
     api: Api, other_api: Api, people: People, db: Database, instance: Instance
 ):
     before = kept_files(instance)
@@ -243,7 +243,7 @@ async def test_the_address_is_free_again(api: Api, people: People):
     assert (await api.post("/auth/signup/salon", newcomer)).status == 201
 
 
-async def test_when_both_are_gone_nothing_is_left(api: Api, other_api: Api, people: People, db: Database, instance):
+async def test_when_both_are_deleted_nothing_is_left(api: Api, other_api: Api, people: People, db: Database, instance):
     before = kept_files(instance)
     hanako, salon = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, salon)
@@ -288,7 +288,7 @@ async def test_a_file_that_cannot_be_deleted_does_not_fail_the_request(
 # --- what one takes away ---
 
 
-async def test_the_export_has_all_of_ones_own_and_no_secret(api: Api, people: People, db: Database):
+async def test_the_export_has_all_own_data_and_no_secret(api: Api, people: People, db: Database):
     hanako, salon = await people.influencer("花子"), await people.salon()
     conversation_id = await people.connect(hanako, salon)
     await db.execute(ADD_REST, hanako.id)

@@ -87,7 +87,7 @@ async def test_a_form_with_a_picture(api: Api, newcomer: Person, instance: Insta
     assert kept_files(instance) - before == {name_of(found["profilePic"])}
 
 
-async def test_an_empty_file_field_is_no_picture(api: Api, newcomer: Person):
+async def test_an_empty_file_field_counts_as_no_picture(api: Api, newcomer: Person):
     """Browsers send one for every file input that was left alone."""
     fields = [*as_fields(HANAKO), ("profilePic", File(b"", "", "application/octet-stream"))]
     assert check_influencer(await send_form(api, "/onboarding/influencer", newcomer, *fields), newcomer)
@@ -224,7 +224,7 @@ async def test_a_misplaced_picture_leaves_nothing(api: Api, newcomer: Person, db
     assert kept_files(instance) == before
 
 
-async def test_a_form_that_breaks_off(api: Api, newcomer: Person, db: Database):
+async def test_an_incomplete_form(api: Api, newcomer: Person, db: Database):
     fields = [*as_fields(HANAKO), ("profilePic", File(picture()))]
     assert (await send_form(api, "/onboarding/influencer", newcomer, *fields, cut=-10)).status == 400
     assert not await onboarded(db, newcomer)

@@ -203,7 +203,7 @@ async def test_bad_pictures_keep_the_old_one(api: Api, people: People, instance:
     assert (await api.get("/profile/me", salon)).data["salon"]["profilePic"] == url
 
 
-async def test_pictures_that_are_none(api: Api, people: People, instance: Instance):
+async def test_invalid_pictures(api: Api, people: People, instance: Instance):
     salon, admin = await people.salon(), await people.admin()
     before = kept_files(instance)
     assert (await upload(api, salon)).fields == {"profilePic"}
@@ -309,7 +309,7 @@ async def views(db: Database, person: Person) -> list[str]:
     return [row["message"] for row in rows]
 
 
-async def test_a_view_is_told_once_a_day(api: Api, other_api: Api, people: People, db: Database):
+async def test_a_view_is_notified_once_a_day(api: Api, other_api: Api, people: People, db: Database):
     hanako, salon = await people.influencer(), await people.salon()
     socket, stranger = await other_api.socket(hanako), await api.socket(await people.influencer())
     await asyncio.gather(*(client.get(f"/profile/{hanako.id}", salon) for client in [api, other_api] * 4))
@@ -335,7 +335,7 @@ async def test_a_view_is_told_once_a_day(api: Api, other_api: Api, people: Peopl
     await stranger.close()
 
 
-async def test_a_view_is_told_between_the_roles_alone(api: Api, people: People, db: Database):
+async def test_only_views_by_the_other_role_are_notified(api: Api, people: People, db: Database):
     hanako, other = await people.influencer(), await people.influencer()
     salon, second, admin = await people.salon(), await people.salon(), await people.admin()
     for viewer, viewed in [(hanako, hanako), (other, hanako), (admin, hanako), (second, salon), (salon, salon)]:

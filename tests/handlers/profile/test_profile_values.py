@@ -42,7 +42,7 @@ def test_views_are_averaged_over_what_can_be_viewed():
 
 
 @pytest.mark.parametrize("count", [10**400, "9" * 400, "1e999", float("inf"), float("nan"), [], {}, "many", "-", "½"])
-def test_counts_beyond_reason_do_not_upset_anything(count):
+def test_unreasonable_counts_cause_no_error(count):
     """A post with a nonsense count is left out; a huge number is capped at what JSON can carry."""
     profile = instagram(post(id="1", likesCount=count), post(id="2"))
     assert profile.posts[-1].platform_post_id == "2"
@@ -111,7 +111,7 @@ def test_texts_have_a_bound():
 @pytest.mark.parametrize(
     "link", ["javascript:alert(1)", "data:text/html,x", "//x.test", "https://x.test/ a", "https://" + "x" * 9000, 5, {}]
 )
-def test_links_that_are_none_are_dropped(link):
+def test_invalid_links_are_dropped(link):
     profile = instagram(post(url=link, displayUrl=link), profilePicUrl=link)
     assert (profile.profile_picture, profile.posts[0].url, profile.posts[0].media_url) == (None, None, None)
 
@@ -147,12 +147,12 @@ def test_posts_have_a_bound():
 
 
 @pytest.mark.parametrize("broken", [None, 5, "x", [], {}, {"type": "Image"}, {"id": ""}, {"id": {}}])
-def test_a_broken_post_does_not_cost_the_profile(broken):
+def test_a_broken_post_does_not_fail_the_profile(broken):
     assert [post.platform_post_id for post in instagram(broken, post()).posts] == ["1"]
 
 
 @pytest.mark.parametrize("posts", [None, "x", {}, 5])
-def test_posts_that_are_no_list(posts):
+def test_posts_that_are_not_a_list(posts):
     assert instagram(latestPosts=posts).posts == []
 
 

@@ -60,7 +60,7 @@ async def test_a_handle_as_people_type_it(api, people, apify, username):
 
 @pytest.mark.parametrize("username", ["", "@", "a b", "a" * 31, "桜", "../x", "a\u0000b", "a?b=c", None, 5, ["sakura"]])
 @pytest.mark.parametrize("platform", PLATFORMS)
-async def test_what_is_no_handle_costs_nothing(api, people, apify, platform, username):
+async def test_an_invalid_handle_costs_nothing(api, people, apify, platform, username):
     answer = await api.post(CONNECT[platform], {"username": username}, await people.influencer())
     assert (answer.status, answer.code, answer.fields) == (400, "VALIDATION_ERROR", {"username"})
     assert not apify.calls
@@ -72,7 +72,7 @@ async def test_a_one_letter_handle_is_one_on_instagram_alone(api, people, apify)
     assert (await api.post(CONNECT["tiktok"], {"username": "x"}, sakura)).status == 400
 
 
-async def test_who_may_not_connect_starts_nothing(api, people, apify):
+async def test_callers_without_access_start_no_run(api, people, apify):
     for person_ in (await people.salon(), await people.admin(), None):
         answer = await api.post(CONNECT["instagram"], {"username": SAKURA}, person_)
         assert answer.status == (403 if person_ else 401)
@@ -234,7 +234,7 @@ async def test_disconnecting_by_platform(api, people, apify, db, spelling):
 
 
 @pytest.mark.parametrize("platform", ["facebook", "tik tok", "%00", "accounts'--"])
-async def test_a_platform_that_is_none(api, people, platform):
+async def test_an_unknown_platform(api, people, platform):
     assert (await api.delete(f"/social-media/{platform.replace(' ', '%20')}", await people.influencer())).status == 404
 
 
@@ -259,7 +259,7 @@ async def test_without_keys_these_routes_are_not_configured_and_the_rest_works(a
     assert (await api.delete("/social-media/instagram", sakura)).status == 404
 
 
-async def test_the_limit_of_syncing_says_that_it_happens_by_itself(api, people, apify, limit):
+async def test_the_limit_of_syncing_explains_the_automatic_sync(api, people, apify, limit):
     limit("limit_sync", Limit(3, 3600))
     sakura = await people.influencer()
     account = await connect(api, sakura)

@@ -217,7 +217,7 @@ async def test_a_sixth_sign_in_ends_the_first(api, people, tiktok, db):
     assert (await come_back(api, code=tiktok.approve(urls[5]), state=state_of(urls[5]))) == {"tiktok": "connected"}
 
 
-async def test_a_stolen_code_is_of_no_use_without_its_verifier(api, people, tiktok):
+async def test_a_stolen_code_is_useless_without_its_verifier(api, people, tiktok):
     sakura, thief = await people.influencer(), await people.influencer()
     code = tiktok.approve(await begin_oauth(api, sakura))
     own = await begin_oauth(api, thief)

@@ -29,7 +29,7 @@ async def test_disconnecting_revokes_at_the_vendor(api, people, tiktok, db):
 
 
 @pytest.mark.parametrize("failure", ["server_error", "hang_up", "hang"])
-async def test_disconnecting_while_tiktok_is_away(api, people, tiktok, db, monkeypatch, failure):
+async def test_disconnecting_while_tiktok_is_unavailable(api, people, tiktok, db, monkeypatch, failure):
     """The account goes at once; what is left to revoke is remembered."""
     monkeypatch.setattr("services.tiktok.revocations.REVOKE_SECONDS", 0.2)
     sakura = await people.influencer()
@@ -83,7 +83,7 @@ async def test_another_tiktok_account_replaces_the_former_and_revokes_it(api, pe
     assert [grant.username for grant in tiktok.access_tokens.values()] == ["yuki.hairstyle"]
 
 
-async def test_a_slow_revocation_of_the_former_account_does_not_cost_the_new_one(api, people, tiktok, db, monkeypatch):
+async def test_a_slow_revocation_of_the_former_account_does_not_fail_the_new_one(api, people, tiktok, db, monkeypatch):
     deadlines = []
 
     def timeout(seconds: float) -> asyncio.Timeout:
@@ -167,7 +167,7 @@ async def test_a_sync_of_what_the_person_has_withdrawn(api, people, tiktok, db):
     assert len((await api.get("/notifications", sakura)).data) == 1  # delivered once
 
 
-async def test_two_syncs_at_once_spend_one_refresh_token(api, other_api, people, tiktok, db):
+async def test_two_concurrent_syncs_use_one_refresh_token(api, other_api, people, tiktok, db):
     sakura = await people.influencer()
     await connect_oauth(api, tiktok, sakura)
     account = (await api.get("/social-media/accounts", sakura)).data[0]

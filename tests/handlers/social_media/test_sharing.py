@@ -88,7 +88,7 @@ async def test_a_failure_is_shared_and_the_next_caller_starts_a_new_run(
     assert apify.count(START) == 2
 
 
-async def test_who_hangs_up_leaves_a_run_whose_result_the_next_caller_gets(api, other_api, people, apify, db):
+async def test_a_disconnected_caller_leaves_its_result_to_the_next_caller(api, other_api, people, apify, db):
     apify.run_seconds = 3600
     one, two = await people.influencer(), await people.influencer()
     reader, writer = await asyncio.open_connection("127.0.0.1", api.instance.port)
@@ -182,7 +182,7 @@ async def test_a_run_that_is_not_the_lost_one_is_not_taken_for_it(api, people, a
     assert apify.count(START) == 2
 
 
-async def test_who_wakes_up_does_not_end_the_run_that_its_heir_has_found(instance, db):
+async def test_an_instance_that_resumes_does_not_end_the_run_of_its_successor(instance, db):
     wanted = {"max_age": 3600, "max_no_age": 0, "definite": [], "requested_by": None}
     store = ScrapeRuns(db)
     frozen = await store.join("INSTAGRAM", SAKURA, 20, **wanted)
@@ -219,7 +219,7 @@ async def test_a_run_that_cannot_be_finished_is_abandoned(api, people, apify, db
     assert [row["state"] for row in await db.fetch(RUNS)] == ["FAILED", "SUCCEEDED"]
 
 
-async def test_the_run_is_ended_when_it_cannot_be_accounted_for(api, people, apify, db, monkeypatch):
+async def test_a_run_that_cannot_be_stored_is_ended(api, people, apify, db, monkeypatch):
     async def lost(self, run, vendor_run_id):
         raise ConnectionError("the database is away")
 
@@ -239,7 +239,7 @@ async def test_a_scrape_is_refused_when_too_many_wait(api, people, apify, monkey
 
 
 @pytest.mark.parametrize("role", ["influencer", "salon", "admin"])
-async def test_anybody_may_look_up_a_profile_which_is_fetched_once_for_all(api, other_api, people, apify, role):
+async def test_every_user_may_look_up_a_profile_which_is_fetched_once(api, other_api, people, apify, role):
     reader = await getattr(people, role)()
     first = await api.get(f"/social-media/instagram/profile/@{SAKURA.upper()}", reader)
     assert (first.status, first.body["cached"]) == (200, False)
@@ -275,7 +275,7 @@ async def test_a_lookup_is_fetched_again_after_a_week(api, people, apify, db):
         assert apify.count(START) == runs
 
 
-async def test_that_there_is_no_such_profile_is_remembered_for_minutes(api, people, apify, db):
+async def test_a_missing_profile_is_cached_for_minutes(api, people, apify, db):
     reader = await people.salon()
     for _ in range(2):
         answer = await api.get("/social-media/instagram/profile/nobody.here", reader)
@@ -286,7 +286,7 @@ async def test_that_there_is_no_such_profile_is_remembered_for_minutes(api, peop
     assert apify.count(START) == 2
 
 
-async def test_who_connects_is_not_told_what_was_so_minutes_ago(api, people, apify):
+async def test_connecting_does_not_use_a_cached_failure(api, people, apify):
     """Somebody who has just made their profile public tries again at once."""
     sakura = await people.influencer()
     assert (await api.post(CONNECT, {"username": "himitsu.nails"}, sakura)).status == 409
@@ -309,7 +309,7 @@ async def test_only_lookups_that_cost_count_against_the_limit(api, people, apify
 
 
 @pytest.mark.parametrize("username", ["a b", "%E6%A1%9C", "a" * 31, "%00", "..%2f..%2fadmin"])
-async def test_a_lookup_of_what_is_no_handle(api, people, apify, username):
+async def test_a_lookup_of_an_invalid_handle(api, people, apify, username):
     path = f"/social-media/instagram/profile/{username.replace(' ', '%20')}"
     assert (await api.get(path, await people.salon())).status in (400, 404)
     assert not apify.calls

@@ -36,7 +36,7 @@ def quick_retries(monkeypatch):
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
 
 
-async def test_a_scrape_starts_one_run_and_tells_of_it_before_it_waits():
+async def test_a_scrape_starts_one_run_and_reports_its_id_before_it_waits():
     async with Apify() as vendor:
         told: list[StartedRun] = []
 
@@ -54,7 +54,7 @@ async def test_a_scrape_starts_one_run_and_tells_of_it_before_it_waits():
         assert start.query == {"timeout": "30", "maxItems": "1"}
 
 
-async def test_no_token_asks_nobody():
+async def test_without_a_token_no_request_is_sent():
     async with Apify() as vendor:
         client = actors(vendor, token=None)
         assert not client.configured
@@ -117,7 +117,7 @@ async def test_our_token_is_refused():
 
 
 @pytest.mark.parametrize("failure", ["server_error", "bad_gateway", "nonsense", "hang_up", "lose_answer"])
-async def test_a_start_that_may_have_been_taken_is_not_sent_again(failure):
+async def test_a_start_that_may_have_been_accepted_is_not_repeated(failure):
     """A second start would be a second paid run."""
     async with Apify() as vendor:
         vendor.fail(failure, START)
@@ -126,14 +126,14 @@ async def test_a_start_that_may_have_been_taken_is_not_sent_again(failure):
         assert vendor.count(START) == 1
 
 
-async def test_a_start_that_was_turned_away_is_sent_again():
+async def test_a_refused_start_is_repeated():
     async with Apify() as vendor:
         vendor.fail("rate_limited", START, times=2)
         assert await scrape(actors(vendor))
         assert vendor.runs_started == 1
 
 
-async def test_nobody_listens():
+async def test_no_server_listens():
     with pytest.raises(VendorUnreachable):
         await scrape(ApifyActors(TOKEN, f"http://127.0.0.1:{free_port()}", GENEROUS))
 
@@ -150,7 +150,7 @@ async def test_nobody_listens():
         ("huge", UnreadableAnswer),
     ],
 )
-async def test_a_run_that_ends_badly(username, error):
+async def test_a_run_that_fails(username, error):
     async with Apify() as vendor:
         vendor.behaviours |= {name: name for name in ("no_json", "no_list", "huge")} | {"aborted.actor": "aborted"}
         with pytest.raises(VendorError) as caught:
@@ -166,7 +166,7 @@ def test_an_empty_dataset_is_also_a_profile_that_is_not_there():
 
 @pytest.mark.parametrize("failure", ["server_error", "rate_limited", "hang_up", "bad_gateway"])
 @pytest.mark.parametrize("where", [POLL, READ])
-async def test_a_hiccup_while_waiting_costs_nothing(failure, where):
+async def test_a_short_failure_during_the_wait_has_no_effect(failure, where):
     async with Apify() as vendor:
         vendor.fail(failure, where, times=2)
         assert await scrape(actors(vendor))
@@ -198,13 +198,13 @@ async def test_no_more_items_are_read_than_asked_for():
         assert await scrape(actors(vendor), "many", max_items=7) == [{"n": n} for n in range(7)]
 
 
-async def test_half_an_emoji_does_not_cost_the_profile():
+async def test_half_an_emoji_does_not_fail_the_profile():
     async with Apify() as vendor:
         vendor.datasets["half"] = [{"caption": "ネイル\ud83d"}]
         assert await scrape(actors(vendor), "half") == [{"caption": "ネイル\ud83d"}]
 
 
-async def test_the_event_loop_keeps_turning_while_a_scrape_waits():
+async def test_a_waiting_scrape_does_not_block_the_event_loop():
     async with Apify(run_seconds=0.5) as vendor:
         turns = 0
 

@@ -56,7 +56,7 @@ async def test_a_start_that_is_never_answered_is_bounded(monkeypatch):
         assert time.monotonic() - began < 2 * SHORT + 5
 
 
-async def test_a_run_whose_caller_hangs_up_while_it_starts_is_accounted_for_and_can_be_resumed():
+async def test_a_run_whose_caller_disconnects_during_the_start_can_be_resumed():
     async with Apify() as vendor:
         told: asyncio.Queue[StartedRun] = asyncio.Queue()
         storing, stored = asyncio.Event(), asyncio.Event()
@@ -81,7 +81,7 @@ async def test_a_run_whose_caller_hangs_up_while_it_starts_is_accounted_for_and_
         await client.close()
 
 
-async def test_a_run_whose_caller_hangs_up_while_it_runs_goes_on():
+async def test_a_run_whose_caller_disconnects_continues():
     async with Apify(run_seconds=3600) as vendor:
         client = actors(vendor)
         told: asyncio.Queue[StartedRun] = asyncio.Queue()
@@ -97,7 +97,7 @@ async def test_a_run_whose_caller_hangs_up_while_it_runs_goes_on():
         assert (vendor.runs_started, vendor.aborted) == (1, [])
 
 
-async def test_a_run_that_cannot_be_accounted_for_is_ended():
+async def test_a_run_whose_id_cannot_be_stored_is_aborted():
     async def on_started(run: StartedRun) -> None:
         raise ConnectionError("the database is away")
 
@@ -107,7 +107,7 @@ async def test_a_run_that_cannot_be_accounted_for_is_ended():
         assert vendor.aborted == list(vendor.runs)
 
 
-async def test_accounting_that_hangs_is_bounded(monkeypatch):
+async def test_storing_the_id_of_a_run_is_bounded(monkeypatch):
     monkeypatch.setattr(service, "ACCOUNT_SECONDS", SHORT)
 
     async def on_started(run: StartedRun) -> None:
@@ -140,7 +140,7 @@ async def test_a_run_that_the_vendor_has_forgotten():
             await actors(vendor).resume("forgotten", 1)
 
 
-async def test_a_run_that_was_left_alone_is_ended_by_the_vendor():
+async def test_an_abandoned_run_is_ended_by_the_vendor():
     async with Apify() as vendor:
         client = actors(vendor, timeout=0.5)
         with pytest.raises(VendorTimeout):

@@ -74,7 +74,7 @@ def sends(*parts: bytes) -> Script:
 
 
 @pytest.mark.parametrize("content_type", IMAGES)
-async def test_an_image_is_relayed_as_what_its_content_is(proxy, host, content_type):
+async def test_an_image_is_relayed_with_the_type_of_its_content(proxy, host, content_type):
     host.script = sends(answer(IMAGES[content_type], "Content-Type: text/html; charset=utf-8"))
     assert await fetch(proxy) == (content_type, IMAGES[content_type])
 
@@ -94,7 +94,7 @@ async def test_an_image_without_a_length_ends_with_the_connection(proxy, host):
     assert await fetch(proxy) == ("image/jpeg", JPEG)
 
 
-async def test_the_length_is_told_when_it_is_known(proxy, host):
+async def test_a_known_length_is_announced(proxy, host):
     async with proxy.open(URL) as image:
         assert image.length == len(JPEG)
     host.script = sends(b"HTTP/1.1 200 OK\r\n\r\n", JPEG)
@@ -112,7 +112,7 @@ async def test_the_largest_image_is_relayed_without_being_held(proxy, host):
     assert longest <= 4 * image_proxy.READ_BYTES
 
 
-async def test_the_host_is_asked_for_the_path_by_its_name_and_told_nothing_of_us(proxy, host):
+async def test_the_host_gets_its_name_and_path_and_no_data_of_the_visitor(proxy, host):
     await fetch(proxy)
     lines = host.visits[0].request.decode().split("\r\n")
     assert lines[0] == f"GET {URL.removeprefix(f'https://{HOST}')} HTTP/1.1"
@@ -219,7 +219,7 @@ async def test_unusual_urls_of_allowed_hosts_are_asked_for(proxy, host, url, pat
         "https://169.254.169.254.fbcdn.net.evil.example/latest/meta-data",
     ],
 )
-async def test_other_urls_are_refused_without_asking_anybody(proxy, host, url):
+async def test_other_urls_are_refused_without_a_request(proxy, host, url):
     with pytest.raises(UrlRefused):
         await fetch(proxy, url)
     assert (proxy.asked, host.visits) == ([], [])
@@ -340,7 +340,7 @@ async def test_a_name_with_any_private_address_is_not_connected_to(make_proxy, d
     assert dialled == []
 
 
-async def test_a_name_that_turns_private_after_the_check_is_not_followed_there(looked_up, dialled):
+async def test_a_name_that_becomes_private_after_the_check_is_not_used(looked_up, dialled):
     """The strict proxy, with its own resolver: a name is resolved once, and the connection goes to that address."""
     names, answers = looked_up
     answers += [["93.184.216.34"], ["127.0.0.1"], ["93.184.216.34", "10.0.0.1"]]
@@ -355,7 +355,7 @@ async def test_a_name_that_turns_private_after_the_check_is_not_followed_there(l
     proxy.close()
 
 
-async def test_connecting_asks_no_resolver_again(proxy, host, looked_up):
+async def test_connecting_does_not_resolve_the_name_again(proxy, host, looked_up):
     await fetch(proxy)
     assert (proxy.asked, looked_up[0]) == ([HOST], [])
     assert host.visits[0].writer.get_extra_info("sockname")[0] == str(LOOPBACK)
@@ -369,7 +369,7 @@ async def test_a_name_that_does_not_exist_is_unreachable(proxy, make_proxy):
         await fetch(make_proxy(resolve=fail))
 
 
-async def test_a_slow_resolver_is_not_waited_for(monkeypatch):
+async def test_a_slow_resolver_times_out(monkeypatch):
     monkeypatch.setattr(image_proxy, "TOTAL_SECONDS", 0.05)
     let_go = asyncio.Event()
     proxy = ImageProxy(["cdninstagram.com"], resolve=lambda name: let_go.wait())
@@ -378,7 +378,7 @@ async def test_a_slow_resolver_is_not_waited_for(monkeypatch):
     proxy.close()
 
 
-async def test_an_address_that_is_dead_is_passed_over(make_proxy, host, monkeypatch):
+async def test_a_dead_address_is_skipped(make_proxy, host, monkeypatch):
     monkeypatch.setattr(image_proxy, "CONNECT_SECONDS", 0.1)
     dead, silent = ip_address("127.0.0.2"), ip_address("127.0.0.3")
     with socket.create_server((str(silent), host.port)):  # accepts, and never says a word of TLS
@@ -420,7 +420,7 @@ def redirects(*locations: str) -> Script:
     return script
 
 
-async def test_three_redirects_are_followed_each_checked_anew(proxy, host):
+async def test_three_redirects_are_followed_and_each_is_checked(proxy, host):
     host.script = redirects("/two?x=1", "//b.cdninstagram.com/three", "https://c.cdninstagram.com/four")
     assert await fetch(proxy) == ("image/jpeg", JPEG)
     assert [visit.path for visit in host.visits][1:] == ["/two?x=1", "/three", "/four"]
@@ -491,7 +491,7 @@ async def test_a_redirect_to_nowhere_is_a_failure(proxy, host, headers):
         b"\xff\xd8",
     ],
 )
-async def test_what_is_no_image_is_not_relayed_whatever_it_says_it_is(proxy, host, body):
+async def test_other_content_is_not_relayed_under_any_declared_type(proxy, host, body):
     host.script = sends(answer(body, "Content-Type: image/jpeg"))
     with pytest.raises(NotAnImage):
         await fetch(proxy)
@@ -548,13 +548,13 @@ async def test_an_endless_image_ends_at_the_limit(proxy, host, head, piece):
     assert MAX_BYTES - 65536 < received <= MAX_BYTES
 
 
-async def test_an_image_in_crumbs_is_broken_off(proxy, host):
+async def test_an_image_in_tiny_chunks_is_aborted(proxy, host):
     host.script = endless(CHUNKED, b"1\r\nx\r\n" * 1000)
     with pytest.raises(NotAnImage):
         await fetch(proxy)
 
 
-async def test_a_client_that_does_not_read_holds_up_the_host(proxy, host, monkeypatch):
+async def test_a_client_that_does_not_read_slows_down_the_host(proxy, host, monkeypatch):
     held_up = asyncio.Event()
 
     async def script(visit: Visit) -> None:
@@ -583,7 +583,7 @@ async def test_a_client_that_does_not_read_holds_up_the_host(proxy, host, monkey
         [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n\xff\xd8\xff\r\n"],
     ],
 )
-async def test_a_silent_host_ends_with_the_time(proxy, host, monkeypatch, sent):
+async def test_a_silent_host_times_out(proxy, host, monkeypatch, sent):
     async def script(visit: Visit) -> None:
         for part in sent:
             await visit.send(part)
@@ -596,7 +596,7 @@ async def test_a_silent_host_ends_with_the_time(proxy, host, monkeypatch, sent):
     await host.visits[0].ended.wait()
 
 
-async def test_a_host_that_trickles_ends_with_the_time(proxy, host, monkeypatch):
+async def test_a_host_that_sends_slowly_times_out(proxy, host, monkeypatch):
     async def script(visit: Visit) -> None:
         await visit.send(answer(b"", length=MAX_BYTES) + JPEG)
         while True:
@@ -655,7 +655,7 @@ async def test_leaving_early_ends_the_connection(proxy, host):
     await host.visits[0].ended.wait()
 
 
-async def test_more_images_than_fit_the_line_are_told_so(proxy, host, monkeypatch):
+async def test_images_beyond_the_queue_are_refused_as_busy(proxy, host, monkeypatch):
     proxy._slots = Slots(running=1, waiting=1)
     answers = await asyncio.gather(*(fetch(proxy) for _ in range(4)), return_exceptions=True)
     assert answers[:2] == [("image/jpeg", JPEG)] * 2
@@ -663,7 +663,7 @@ async def test_more_images_than_fit_the_line_are_told_so(proxy, host, monkeypatc
     assert await fetch(proxy) == ("image/jpeg", JPEG)
 
 
-async def test_waiting_in_line_counts(proxy, host, monkeypatch):
+async def test_waiting_in_the_queue_counts_as_time(proxy, host, monkeypatch):
     monkeypatch.setattr(image_proxy, "TOTAL_SECONDS", 0.1)
     proxy._slots = Slots(running=1, waiting=5)
     async with proxy._slots.take():

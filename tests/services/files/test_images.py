@@ -78,7 +78,7 @@ def test_the_orientation_in_exif_is_applied_and_exif_is_gone(kind, size):
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("exif", [b"garbage", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_exif_that_cannot_be_read_does_not_spoil_the_picture(kind, exif):
+def test_unreadable_exif_does_not_fail_the_picture(kind, exif):
     assert redraw(encode(halves(), kind, exif=b"Exif\0\0" + exif), kind).size == (40, 20)
 
 
@@ -195,7 +195,7 @@ async def test_a_pdf_without_its_end_is_bad(data):
         await accept_attachment(data)
 
 
-async def test_a_pdf_is_no_picture():
+async def test_a_pdf_is_not_a_picture():
     with pytest.raises(UnsupportedMediaType):
         await accept_picture(PDF)
 
@@ -281,12 +281,12 @@ def zipped() -> bytes:
     "tail", [zipped(), b"<script>alert(1)</script>", b"<HTML><body>", b"<?php system($_GET[0]);", b"Rar!\x1a\x07\0"]
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_picture_with_something_else_behind_it_is_bad(kind, tail):
+def test_a_picture_with_other_content_after_it_is_bad(kind, tail):
     with pytest.raises(image_worker.PictureRefused):
         image_worker.redraw(encode(noise(), kind) + tail, kind)
 
 
-def test_a_picture_with_something_else_inside_it_is_bad():
+def test_a_picture_with_other_content_inside_is_bad():
     for comment in (b"<script>alert(1)</script>", b"%PDF-1.4 1 0 obj"):
         with pytest.raises(image_worker.PictureRefused, match="something else"):
             image_worker.redraw(encode(noise(), "JPEG", comment=comment), "JPEG")
@@ -375,14 +375,14 @@ async def test_a_picture_that_takes_too_much_work_is_bad(monkeypatch):
         await accept_picture(scan_bomb(5000))
 
 
-async def test_a_picture_that_the_machine_has_no_time_for_is_given_up_and_its_process_ended(monkeypatch, started):
+async def test_a_picture_on_a_busy_machine_times_out_and_its_process_ends(monkeypatch, started):
     monkeypatch.setattr(images, "WORKER_TIMEOUT_SECONDS", 0.1)
     with pytest.raises(Busy):
         await accept_picture(scan_bomb(5000))
     assert started[0].returncode == -9
 
 
-async def test_the_loop_runs_on_while_a_picture_is_drawn(monkeypatch):
+async def test_the_loop_is_not_blocked_while_a_picture_is_processed(monkeypatch):
     monkeypatch.setattr(images, "WORKER_CPU_SECONDS", 1)
     drawing = asyncio.ensure_future(accept_picture(scan_bomb(5000)))
     slowest = 0.0
@@ -419,7 +419,7 @@ async def test_a_cancelled_request_ends_its_process(started):
     assert started[0].returncode == -9
 
 
-async def test_more_pictures_than_fit_the_line_are_told_so(monkeypatch):
+async def test_pictures_beyond_the_queue_are_refused_as_busy(monkeypatch):
     monkeypatch.setattr(images, "SLOTS", Slots(running=1, waiting=1))
     answers = await asyncio.gather(*[accept_picture(encode(noise(), "PNG")) for _ in range(4)], return_exceptions=True)
     assert sorted(type(answer).__name__ for answer in answers) == ["AcceptedFile", "AcceptedFile", "Busy", "Busy"]
@@ -427,7 +427,7 @@ async def test_more_pictures_than_fit_the_line_are_told_so(monkeypatch):
     assert (await accept_picture(encode(noise(), "PNG"))).width == 60
 
 
-async def test_a_fault_of_ours_is_not_blamed_on_the_picture(monkeypatch, tmp_path):
+async def test_an_error_of_the_worker_is_not_reported_as_a_bad_picture(monkeypatch, tmp_path):
     broken = tmp_path / "worker.py"
     broken.write_text("raise ImportError('no Pillow')")
     monkeypatch.setattr(images, "WORKER", broken)
@@ -443,7 +443,7 @@ async def test_a_fault_of_ours_is_not_blamed_on_the_picture(monkeypatch, tmp_pat
         ("open('written', 'wb', buffering=0).write(b'x')", 1),
     ],
 )
-def test_the_worker_is_held_by_its_limits(act, status, tmp_path):
+def test_the_worker_is_bounded_by_its_limits(act, status, tmp_path):
     script = f"""
 import sys; sys.path.insert(0, {str(images.WORKER.parent)!r})
 import image_worker; image_worker.limit_this_process(1)
@@ -462,7 +462,7 @@ SAMPLES = {
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_damage_gives_a_picture_or_a_refusal_and_nothing_else(data):
+def test_a_damaged_file_gives_a_picture_or_a_refusal(data):
     kind = data.draw(st.sampled_from(KINDS))
     sample = bytearray(data.draw(st.sampled_from(SAMPLES[kind])))
     reach = data.draw(st.sampled_from([60, 400, len(sample)]))  # headers more often than pixels

@@ -98,7 +98,7 @@ async def test_a_deleted_file_is_gone_and_deleting_it_again_is_fine(local, tmp_p
     assert [path.name for path in files_under(tmp_path)] == [other.rsplit("/", 1)[1]]
 
 
-async def test_urls_that_are_not_ours_are_left_alone(local, tmp_path):
+async def test_other_urls_are_ignored(local, tmp_path):
     outside = tmp_path / "outside.png"
     outside.write_bytes(b"x")
     name = "chat/" + "0" * 32 + ".png"
@@ -174,7 +174,7 @@ async def test_a_root_behind_a_link_is_fine(tmp_path):
 
 
 @pytest.mark.parametrize("extension", ["html", "svg", "../png", "", "png/../../x"])
-async def test_there_is_no_place_for_other_kinds(local, tmp_path, extension):
+async def test_other_kinds_of_files_are_refused(local, tmp_path, extension):
     with pytest.raises(ValueError, match="no place"):
         await local.save("chat", b"x", "text/html", extension)
     with pytest.raises(ValueError, match="no place"):
@@ -202,7 +202,7 @@ async def test_a_file_is_on_the_disk_before_it_has_its_name(local, monkeypatch):
     assert steps == ["sync", "name", "sync"]
 
 
-async def test_the_disk_is_waited_for_in_a_thread(local, monkeypatch):
+async def test_writing_to_the_disk_blocks_only_a_thread(local, monkeypatch):
     loop_thread, seen = threading.get_ident(), []
     write = media_module.write_durably
     monkeypatch.setattr(media_module, "write_durably", lambda *args: (seen.append(threading.get_ident()), write(*args)))
@@ -258,7 +258,7 @@ def test_the_urls_of_the_service_itself_are_recognised(cloud, url, asset):
     assert cloud.asset_of(url.replace("ID", "0af" * 10 + "00")) == (asset[0], asset[1].replace("ID", "0af" * 10 + "00"))
 
 
-async def test_urls_that_are_not_ours_are_not_even_asked_about(cloud, cloudinary):
+async def test_for_other_urls_no_request_is_sent(cloud, cloudinary):
     file = "chat/" + "a" * 32 + ".png"
     for url in (
         None,
@@ -277,7 +277,7 @@ async def test_urls_that_are_not_ours_are_not_even_asked_about(cloud, cloudinary
     assert cloudinary.count("") == 0
 
 
-async def test_files_of_before_are_still_served_and_forgotten(cloud, cloudinary, tmp_path):
+async def test_older_files_are_still_served_and_deleted(cloud, cloudinary, tmp_path):
     earlier = LocalMedia(tmp_path / "media", PUBLIC_URL)
     url = await earlier.save("chat", PNG, "image/png", "png")
     earlier.close()
@@ -304,7 +304,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("failure", "error"), [*FAILURES, ("no_url", UnreadableAnswer)])
-async def test_a_failed_upload_is_told_by_its_type(cloud, cloudinary, failure, error):
+async def test_a_failed_upload_has_the_error_of_its_type(cloud, cloudinary, failure, error):
     cloudinary.fail(failure)
     with pytest.raises(VendorError) as raised:
         await cloud.save("chat", PNG, "image/png", "png")
@@ -313,7 +313,7 @@ async def test_a_failed_upload_is_told_by_its_type(cloud, cloudinary, failure, e
 
 
 @pytest.mark.parametrize(("failure", "error"), [*FAILURES, ((200, {"result": "error"}), UnreadableAnswer)])
-async def test_a_failed_deletion_is_told_by_its_type(cloud, cloudinary, failure, error):
+async def test_a_failed_deletion_has_the_error_of_its_type(cloud, cloudinary, failure, error):
     url = await cloud.save("chat", PNG, "image/png", "png")
     cloudinary.fail(failure)
     with pytest.raises(VendorError) as raised:
@@ -344,14 +344,14 @@ async def test_a_service_that_does_not_answer_times_out(cloud, cloudinary):
         await cloud.save("chat", PNG, "image/png", "png")
 
 
-async def test_a_call_that_the_sdk_does_not_end_is_not_waited_for(cloud, cloudinary, monkeypatch):
+async def test_a_call_that_the_sdk_does_not_end_times_out(cloud, cloudinary, monkeypatch):
     monkeypatch.setattr(media_module, "CALL_SECONDS", 0.05)
     cloudinary.fail_with = "hang"
     with pytest.raises(VendorTimeout):
         await cloud.save("chat", PNG, "image/png", "png")
 
 
-async def test_more_calls_than_fit_the_line_are_told_so(cloud, cloudinary):
+async def test_calls_beyond_the_queue_are_refused_as_busy(cloud, cloudinary):
     cloud._slots = Slots(running=1, waiting=1)
     cloud._options["timeout"] = urllib3.Timeout(connect=1, read=0.1)
     cloudinary.fail_with = "hang"

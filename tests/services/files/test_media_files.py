@@ -42,7 +42,7 @@ async def test_a_pdf_is_downloaded(api: Api, people: People):
     assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
 
 
-async def test_who_has_it_gets_no_second_one(api: Api, people: People):
+async def test_a_client_with_the_file_gets_304(api: Api, people: People):
     path = await kept(api, people)
     tag = (await api.get(path)).headers["Etag"]
     answer = await api.get(path, headers={"If-None-Match": tag})
@@ -94,7 +94,7 @@ async def test_it_can_only_be_read(api: Api, people: People, method: str):
     assert (await api.get(path)).status == 200
 
 
-async def test_a_reader_that_does_not_read_holds_little(api: Api, people: People, instance: Instance, monkeypatch):
+async def test_a_slow_reader_uses_little_memory(api: Api, people: People, instance: Instance, monkeypatch):
     """Ten megabytes are not read into memory for somebody who never takes them, nor is anybody else kept waiting."""
     path = instance.settings.data_dir / (await kept(api, people))[1:]
     path.write_bytes(picture() + bytes(10 * 2**20))

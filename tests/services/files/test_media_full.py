@@ -43,7 +43,7 @@ def fail_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_nothing_stays_of_a_file_that_has_no_room(tmp_path: Path, monkeypatch, step: str):
+def test_nothing_is_kept_of_a_file_on_a_full_disk(tmp_path: Path, monkeypatch, step: str):
     with monkeypatch.context() as patched:
         fail_at(step, patched)
         with pytest.raises(OSError, match="No space"):
@@ -52,7 +52,7 @@ def test_nothing_stays_of_a_file_that_has_no_room(tmp_path: Path, monkeypatch, s
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-async def test_a_full_disk_and_a_used_up_quota_are_told_once(tmp_path: Path, monkeypatch, code: int):
+async def test_a_full_disk_and_a_used_up_quota_are_logged_once(tmp_path: Path, monkeypatch, code: int):
     media = LocalMedia(tmp_path, "https://api.example.com")
 
     def refuse(*_: object) -> None:
@@ -72,7 +72,7 @@ async def test_a_full_disk_and_a_used_up_quota_are_told_once(tmp_path: Path, mon
     media.close()
 
 
-async def test_another_fault_of_the_disk_is_not_taken_for_a_full_one(tmp_path: Path):
+async def test_another_disk_error_is_not_reported_as_a_full_disk(tmp_path: Path):
     (tmp_path / "chat").write_text("a file where the folder should be")
     media = LocalMedia(tmp_path, "https://api.example.com")
     with pytest.raises(FileExistsError):

@@ -63,7 +63,7 @@ def test_what_is_sent_is_what_is_read(fields, content, chunk):
 
 
 @given(content=st.binary(max_size=400), chunk=st.integers(1, 90), whole=st.booleans())
-def test_noise_is_a_form_or_malformed_and_nothing_else(content, chunk, whole):
+def test_random_bytes_are_a_form_or_malformed(content, chunk, whole):
     start = b"" if whole else b"--" + BOUNDARY.encode() + b"\r\nContent-Disposition: form-data; name=a"
     with pytest.raises((Malformed, FormTooLarge)):
         read(start + content, chunk=chunk)
@@ -77,7 +77,7 @@ def test_an_empty_file_input_of_a_browser_is_absent():
     assert read(body(file("pic", "", b"", "application/octet-stream"))) == Form({}, {})
 
 
-def test_an_empty_file_is_there():
+def test_an_empty_file_is_present():
     assert read(body(file("pic", "me.png", b""))).files == {"pic": [UploadedFile("me.png", "image/png", b"")]}
 
 

@@ -43,7 +43,7 @@ async def test_a_subject_adds_no_header_and_no_recipient(hostile):
     + ["a@b.com> SIZE=1", '"a b"@b.com', "a(x)@b.com", "a:b@c.com;", "\u202ea@b.com", "a@\ud800.com", "a@..例え.jp"]
     + ["a" * 250 + "@b.com", "a@xn--\u2066.jp", "=?utf-8?q?a=0ABcc=3Ax?=@b .com"],
 )
-async def test_what_is_no_address_is_sent_nowhere(to, tmp_path):
+async def test_a_mail_to_an_invalid_address_is_not_sent(to, tmp_path):
     with pytest.raises(PermanentMailError, match="not an e-mail address"):
         await ConsoleSender(tmp_path, FROM).send(MAIL._replace(to=to), "id")
     with pytest.raises(PermanentMailError, match="not an e-mail address"):

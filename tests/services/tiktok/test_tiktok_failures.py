@@ -116,7 +116,7 @@ async def test_an_answer_that_never_comes_is_bounded(monkeypatch):
         assert time.monotonic() - began < SHORT + 5
 
 
-async def test_nobody_listens():
+async def test_no_server_listens():
     dead = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(VendorUnreachable):
         await TikTokOAuth(CLIENT_KEY, CLIENT_SECRET, REDIRECT, dead, dead).refresh("rft")
