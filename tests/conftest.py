@@ -22,7 +22,7 @@ from tests.helpers.social import wire_apify, wire_tiktok
 from tests.vendors.apify import Apify
 from tests.vendors.tiktok import TikTok
 
-# Data is thrown away after a run, so PostgreSQL does not have to write it to the disk.
+# Data is deleted after a run, so PostgreSQL does not have to write it to the disk.
 FAST_POSTGRES = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 
 # Child tables first. DELETE on small tables is several times faster than TRUNCATE.
@@ -62,7 +62,7 @@ def servers(data_dir: Path) -> Iterator[ServerUrls]:
 @pytest.fixture(scope="session")
 def settings(data_dir: Path) -> Settings:
     """Limits are off unless a test switches one on; passwords are cheap; no job runs unless a test runs it; a busy
-    machine is not taken for a Redis that is away, but in the tests of that."""
+    machine does not count as an outage of Redis, except in tests of outages."""
     limits = {name: None for name in Settings.model_fields if name.startswith("limit_")}
     return load_settings(
         app_env="test", port=0, data_dir=data_dir, password_cost=4, frontend_url=["http://app.example.com"],
@@ -112,7 +112,7 @@ def db(instance: Instance) -> Database:
 
 @pytest.fixture
 def api(instance: Instance) -> Api:
-    """A client of the first instance; it checks every answer against what the endpoint declares."""
+    """A client of the first instance. It checks every answer against the declaration of the endpoint."""
     return Api(instance)
 
 
@@ -139,14 +139,14 @@ def limit(instance: Instance, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def apify(io_loop: IOLoop, instance: Instance, other_instance: Instance, monkeypatch) -> Iterator[Apify]:
-    """A stand-in for Apify that both instances talk to."""
+    """A stand-in for Apify that both instances use."""
     with wire_apify(io_loop, [instance, other_instance], monkeypatch) as vendor:
         yield vendor
 
 
 @pytest.fixture
 def tiktok(io_loop: IOLoop, instance: Instance, other_instance: Instance, monkeypatch) -> Iterator[TikTok]:
-    """A stand-in for TikTok that both instances talk to."""
+    """A stand-in for TikTok that both instances use."""
     with wire_tiktok(io_loop, [instance, other_instance], monkeypatch) as vendor:
         yield vendor
 

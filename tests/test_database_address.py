@@ -1,4 +1,4 @@
-"""DATABASE_URL as hosters and Prisma print it: both drivers take it, or it is refused by name and nothing connects."""
+"""DATABASE_URL as hosters and Prisma write it: both drivers accept it, or it is refused before any connection."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ WHERE = ("host", "port", "user", "password", "dbname")
 
 @pytest.fixture
 def folder(servers: ServerUrls) -> str:
-    """Where PostgreSQL's socket is."""
+    """The folder of PostgreSQL's socket."""
     return servers.database_url.partition("host=")[2]
 
 
@@ -143,7 +143,7 @@ async def test_a_request_that_times_out_on_a_silent_host_makes_others_try_the_ne
 
 
 async def test_a_standby_is_skipped(folder: str):
-    """Of two hosts the one that takes writes is meant, unless the address says `any`."""
+    """Of two hosts the writable one is used, unless the address has `any`."""
     options = quote("-c default_transaction_read_only=on")
     hosts = f"host={folder},{folder}"
     standby = Connector(Address.parse(f"postgresql://encer@/encer?{hosts}&options={options}"))
@@ -194,7 +194,7 @@ def test_invalid_addresses_are_refused(url: str):
 
 
 def test_the_system_authorities_serve_both_drivers(authorities: str, monkeypatch, tmp_path):
-    """psycopg's libpq has no authorities, asyncpg does not know `system`."""
+    """psycopg's libpq has no authorities, and asyncpg has no option `system`."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for given in ("sslmode=verify-full&sslrootcert=system", "sslmode=verify-full", "sslmode=require&sslaccept=strict"):
         address = Address.parse(f"postgresql://u@h/d?{given}")
@@ -237,7 +237,7 @@ def test_nothing_is_changed_by_a_server_that_refuses_its_address(folder: str, se
 
 
 def test_drivers_get_only_parsed_addresses():
-    """One place reads addresses: programs connect through it."""
+    """Programs connect only through the module that reads addresses."""
     found = [
         path.name
         for path in (ROOT / "db").glob("*.py")

@@ -1,4 +1,4 @@
-"""The directory holds each account but those of admins and deleted ones, as it is at every commit."""
+"""The directory has all accounts except admins and deleted ones, and is current at every commit."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ DIFFERENCES = """
 
 
 async def check(db: Database, *names: str) -> None:
-    """That the directory is what it comes from, and lists these texts of names."""
+    """Check that the directory equals its sources and lists these texts of names."""
     assert await db.fetch(DIFFERENCES) == []
     assert sorted(row["names"] for row in await db.fetch("select names from directory")) == sorted(names)
 

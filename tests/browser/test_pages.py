@@ -1,4 +1,4 @@
-"""The pages in a real browser: two people talk in the console, every request can be tried, nobody is kept out."""
+"""The pages in a real browser: two people chat in the console, every request can be tried, pages are accessible."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +22,7 @@ pytestmark = [] if find_browser() else needs_program("chromium", package="chromi
 
 @pytest.fixture(scope="module")
 def site(io_loop, settings, servers) -> Iterator[Instance]:
-    """A server whose PUBLIC_URL is where the browser finds it."""
+    """A server whose PUBLIC_URL is its address for the browser."""
     port = free_port()
     update = {"port": port, "public_url": f"http://127.0.0.1:{port}"}
     config = settings.model_copy(update=update)
@@ -36,7 +36,7 @@ def site(io_loop, settings, servers) -> Iterator[Instance]:
 
 @asynccontextmanager
 async def visit(site: Instance, **options) -> AsyncIterator[Page]:
-    """A page that complains of nothing and loads nothing from elsewhere."""
+    """Open a page, which must log no error and load nothing from other hosts."""
     complaints: list[str] = []
     async with open_browser() as browser, open_page(browser, **options) as page:
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -52,7 +52,7 @@ def is_foreign(url: str, site: Instance) -> bool:
 
 @pytest.fixture
 def people(site, instance) -> People:
-    """Made through the site; `instance` empties the tables afterwards."""
+    """People who are created through the site; `instance` empties the tables afterwards."""
     return People(site)
 
 

@@ -1,4 +1,4 @@
-"""A client of `clients/python` for a person of a test, what it saw, and servers that are not ours."""
+"""Clients of `clients/python` for tests, the events that they received, and other servers."""
 
 import asyncio
 import base64
@@ -12,7 +12,7 @@ from encer.conversation import Conversation
 from server import Instance
 from tests.helpers.factories import Person
 
-SECONDS = 30.0  # a busy machine is no fault
+SECONDS = 30.0  # a busy machine must not fail a test
 
 
 def tokens_of(instance: Instance, person: Person, access_seconds: int | None = None) -> MemoryTokens:
@@ -24,7 +24,7 @@ def tokens_of(instance: Instance, person: Person, access_seconds: int | None = N
 
 
 class Seen:
-    """All events of a conversation; `wait` waits until enough of one name came."""
+    """All events of a conversation; `wait` waits until enough of one name have arrived."""
 
     def __init__(self, chat: Conversation) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -40,7 +40,7 @@ class Seen:
         return [data for name, data in self.events if name in names]
 
     async def wait(self, name: str, count: int = 1) -> Any:
-        """Return the latest one."""
+        """Return the latest event."""
         async with asyncio.timeout(SECONDS):
             while len(found := self.all(name)) < count:
                 self.changed.clear()
@@ -60,7 +60,7 @@ LIVES_LONG = base64.urlsafe_b64encode(json.dumps({"iat": 0, "exp": 4_000_000_000
 
 @asynccontextmanager
 async def answering(*answers: tuple[str, str], tls=None):
-    """A server that is not ours: it gives these answers (status line, body) in turn, the last one again and again."""
+    """Another server: it sends these answers (status line, body) in turn, and repeats the last one."""
     asked: list[bytes] = []
 
     async def answer(reader, writer):

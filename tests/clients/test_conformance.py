@@ -1,4 +1,4 @@
-"""Both clients keep the promise through cuts, restarts, long absences and expiring tokens; `make drills` does more."""
+"""Both clients lose nothing during cuts, restarts, long absences and expiring tokens; `make drills` does more."""
 
 import asyncio
 from pathlib import Path

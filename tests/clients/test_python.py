@@ -12,7 +12,7 @@ from encer.tokens import MARGIN_SECONDS
 from tests.clients.helpers import SECONDS, Seen, client, tokens_of
 from tests.drills.proxy import TcpProxy
 
-# As if somebody had sent many messages; the counter of the conversation follows.
+# Simulates many messages; the counter of the conversation is raised too.
 FILL = """
     with added as (
         insert into messages (conversation_id, sender_id, seq, rev, content, message_type)
@@ -31,7 +31,7 @@ async def pair(people):
 
 @pytest.fixture
 def proxy(io_loop, api):
-    """A way to the server that can be cut."""
+    """A proxy to the server that can be cut."""
     proxy = TcpProxy(("127.0.0.1", api.instance.port))
     io_loop.run_sync(proxy.start)
     yield proxy
@@ -83,7 +83,7 @@ async def test_messages_sent_while_disconnected_arrive_once_and_in_order(api, pe
         one.on("state", states.append)
         await seen.wait("joined")
         await heard.wait("joined")
-        proxy.hold()  # frames are on their way, and no answer comes
+        proxy.hold()  # frames are in transit, and no answer arrives
         sending = [asyncio.create_task(here.send(f"line {number}")) for number in range(5)]
         missed = await there.send("missed")
         proxy.cut()
@@ -241,7 +241,7 @@ async def test_the_outbox_is_bounded_and_survives_the_program(api, people, proxy
         await asyncio.sleep(0)
         with pytest.raises(OutboxFull):
             await chat.send("one too many")
-        waiting[1].cancel()  # taken back
+        waiting[1].cancel()  # withdrawn
         await asyncio.wait({waiting[1]})
         with pytest.raises(TooLarge):
             await chat.send("x" * 5001)

@@ -1,4 +1,4 @@
-"""What can be wrong for the Python client: each is a typed error with a sentence, and nothing is retried for ever."""
+"""Failures of the Python client: each is a typed error with a sentence, and no retry goes on forever."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ def test_this_client_works_with_this_server():
 async def test_an_invalid_certificate(tmp_path):
     authority = Authority(tmp_path)
     async with answering(health(VERSION), tls=authority.server("other.example.com")) as (base, asked):
-        assert isinstance(await end_of(base), CertificateRefused)  # of an authority that nobody knows
+        assert isinstance(await end_of(base), CertificateRefused)  # of an unknown authority
         error = await end_of(base, tls=authority.client)
         assert isinstance(error, CertificateRefused)
         assert "Check the base URL" in str(error)

@@ -1,4 +1,4 @@
-"""The built TypeScript client in Node, against a real server and against what can be wrong. The conformance suite and
+"""The built TypeScript client in Node, against a real server and against failures. The conformance suite and
 the READMEs' programs test the rest."""
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Each tick once over all instances, never two runs of a job at a time, taken over from the dead and the frozen."""
+"""Each tick runs once over all instances, runs of a job never overlap, runs of dead or frozen ones are taken over."""
 
 import asyncio
 from datetime import timedelta
@@ -22,7 +22,7 @@ def counts(row) -> dict[str, int]:
 
 
 class Gate:
-    """A job that says when it has begun, and waits to be let go; between two items it may be stopped."""
+    """A job that signals its start and waits for the test; between two items it may be stopped."""
 
     def __init__(self) -> None:
         self.began = asyncio.Event()
@@ -103,14 +103,14 @@ async def test_a_dead_runner_is_replaced_after_its_lease(instance, other_instanc
     await dead.check()
     await gate.began.wait()
     await heir.check()
-    assert not heir.running  # it may still live
+    assert not heir.running  # it may still be alive
     await db.execute(KILL)
     await heir.check()
     await finished(heir)
     (row,) = await db.fetch(LIST_RUNS)
     assert (row["status"], row["attempt"], row["runner"]) == ("SUCCEEDED", 2, heir.runner)
 
-    # The one that was thought dead wakes up: it notices before its next item, and changes nothing.
+    # The instance that was declared dead resumes: it detects that before its next item, and changes nothing.
     (frozen,) = dead.running.values()
     frozen.ours_until = 0.0
     gate.go_on.set()
@@ -167,7 +167,7 @@ async def test_a_stop_ends_the_run_before_the_next_item_and_another_continues(in
     (row,) = await db.fetch(LIST_RUNS)
     assert (row["status"], counts(row)) == ("STOPPED", {"first": 1})
     await loop.check()
-    assert not loop.running  # who stops takes up nothing
+    assert not loop.running  # an instance that stops takes over nothing
     await other.check()
     await finished(other)
     (row,) = await db.fetch(LIST_RUNS)
@@ -234,7 +234,7 @@ async def test_failures_are_recorded_without_their_secrets(instance, db):
 
 
 async def test_working_through_many_items(instance, db):
-    """Bounded parallelism, batches, and failing items that stop nobody."""
+    """Test bounded parallelism, batches, and failing items that do not stop others."""
     at_once, most, seen = 0, 0, []
     five = asyncio.Barrier(5)  # never passed by fewer; more would be seen below
     numbers = """

@@ -1,4 +1,4 @@
-"""A night with many due accounts of which 3 % fail: all others are done, and memory does not grow with the number.
+"""A run with many due accounts of which 3 % fail: all others are synced, and memory is independent of their number.
 
 A thousand by default, for the suite's sake. The whole example, a minute on two cores:
 `DUE_ACCOUNTS=5000 .venv/bin/python -m pytest --async-test-timeout=600 tests/jobs/test_many.py`

@@ -1,4 +1,4 @@
-"""What the jobs without vendors do: reminding and tidying up."""
+"""The jobs without vendors: the reminder and housekeeping."""
 
 import asyncio
 import email

@@ -1,4 +1,4 @@
-"""PostgreSQL goes away in the middle of a night: nothing is lost, nothing is said that is not so."""
+"""PostgreSQL fails during a run of a job: nothing is lost and nothing wrong is recorded."""
 
 import asyncio
 from dataclasses import replace
@@ -35,7 +35,7 @@ def shaky(io_loop, instance, proxy):
 
 
 class Counting:
-    """Nine items; the database is away once the third is under way."""
+    """A job of nine items; the database is unavailable after the third has begun."""
 
     def __init__(self, cut) -> None:
         self.cut = cut
@@ -46,7 +46,7 @@ class Counting:
             self.seen.append(row["n"])
             if len(self.seen) == 3:
                 self.cut()
-                run.ours_until = 0.0  # as if that had taken long
+                run.ours_until = 0.0  # simulates a long duration
             return "done"
 
         await run.for_each(run.due(NUMBERS, key=(None,)), work, parallel=1)
@@ -64,9 +64,9 @@ async def test_a_run_that_loses_the_database_is_left_to_another(instance, db, pr
     loop = loop_on(instance, shaky, job)
     await loop.check()
     await finished(loop)
-    assert job.seen == [1, 2, 3]  # whoever cannot ask does not go on
+    assert job.seen == [1, 2, 3]  # a runner that cannot renew its lease does not continue
     assert (await db.fetchrow(RUN))["status"] == "RUNNING"
-    await loop.check()  # and the loop itself lives on
+    await loop.check()  # and the loop itself continues
     await db.execute("update job_runs set lease_until = now()")
 
     async def rest(run) -> None:

@@ -1,4 +1,4 @@
-"""A mail is sent once over all instances, also when senders die, freeze and lose the database at the worst moment."""
+"""A mail is sent once over all instances, even if senders die, freeze or lose the database at a critical moment."""
 
 import asyncio
 import threading
@@ -31,7 +31,7 @@ LIST_MAILS = "select recipient, attempts, sent_at, failed_at, payload, last_erro
 
 @dataclass
 class Post:
-    """A sender that notes what it was given; `plan` says what happens with each."""
+    """A sender that stores its mails; `plan` has the outcome of each."""
 
     plan: list[BaseException] = field(default_factory=list)
     taken: list[tuple[str, str]] = field(default_factory=list)  # address, message id
@@ -166,7 +166,7 @@ async def test_a_mail_with_a_newer_key_is_left_to_instances_with_this_key(own_db
 
 
 async def test_a_sent_mail_is_recorded_after_an_outage_of_the_database(own_db, encryption, monkeypatch):
-    """Else it would go out again."""
+    """Otherwise it would be sent again."""
     monkeypatch.setattr(service, "RECORD_RETRY_SECONDS", 0.0)
     post = Post()
     box = Outbox(own_db, encryption, post)
@@ -237,7 +237,7 @@ async def test_a_mail_that_kills_every_sender_is_abandoned(own_db, encryption):
     class Dying(Post):
         async def send(self, mail, message_id):
             await super().send(mail, message_id)
-            raise DatabaseUnavailable  # neither its yes nor its no is noted
+            raise DatabaseUnavailable  # neither success nor failure is recorded
 
     post = Dying()
     await queue(own_db, encryption, 1)
@@ -250,7 +250,7 @@ async def test_a_mail_that_kills_every_sender_is_abandoned(own_db, encryption):
 
 
 class Holding(Inbox):
-    """Holds the first mail back, before it says yes or after it has kept it, until the test lets go."""
+    """Holds the first mail back, before it accepts or after it has stored it, until the test continues."""
 
     def __init__(self, keep_first: bool) -> None:
         super().__init__()
@@ -270,9 +270,9 @@ class Holding(Inbox):
 
 @pytest.mark.parametrize("keep_first", [False, True])
 async def test_a_sender_is_killed_in_the_middle(own_urls, own_db, encryption, data_dir, keep_first):
-    """A process is killed (-9) while the mail server thinks. Three others take over: the mail arrives once.
+    """A process is killed (-9) while it waits for the mail server. Three others take over: the mail arrives once.
 
-    Only if the server had taken it before the death, and nobody could know, it comes twice, under one Message-ID.
+    Only if the server had accepted it before the death, it arrives twice, with one Message-ID.
     """
     inbox = Holding(keep_first)
     await queue(own_db, encryption, 1)

@@ -1,4 +1,4 @@
-"""When jobs are due: once a day in every time zone, on the days too on which clocks are set."""
+"""Jobs are due once a day in every time zone, also on days on which clocks change."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -33,7 +33,7 @@ def test_every_day_of_a_year_has_one_tick(zone: str, cron: str):
 @pytest.mark.parametrize(("zone", "day"), [(zone, day) for zone, days in CHANGES.items() for day in days])
 @pytest.mark.parametrize("cron", [*{job.schedule for job in JOBS}, "30 2 * * *", "30 1 * * *"])
 def test_a_loop_that_looks_every_minute_sees_one_tick_a_day(zone: str, day: str, cron: str):
-    """What `latest` says never goes back, never repeats a day and never skips one."""
+    """`latest` never goes back, never repeats a day and never skips one."""
     schedule = Schedule(cron, zone)
     start = datetime.fromisoformat(day).replace(tzinfo=schedule.zone).astimezone(UTC)
     seen = [schedule.latest(start + number * MINUTE) for number in range(3 * 24 * 60)]
@@ -52,9 +52,9 @@ def test_a_loop_that_looks_every_minute_sees_one_tick_a_day(zone: str, day: str,
         ("Asia/Tokyo", "0 2 * * *", "2026-03-28T12:00", "2026-03-28T17:00"),
         ("Europe/Berlin", "0 2 * * *", "2026-03-28T12:00", "2026-03-29T01:00"),  # 02:00 does not exist: at 03:00
         ("Europe/Berlin", "30 2 * * *", "2026-03-28T12:00", "2026-03-29T01:00"),
-        ("Europe/Berlin", "0 2 * * *", "2026-10-24T12:00", "2026-10-25T00:00"),  # 02:00 comes twice: the first one
+        ("Europe/Berlin", "0 2 * * *", "2026-10-24T12:00", "2026-10-25T00:00"),  # 02:00 occurs twice: the first one
         ("Europe/Berlin", "0 2 * * *", "2026-10-25T00:00", "2026-10-26T01:00"),
-        ("Europe/Berlin", "0 2 * * *", "2026-10-25T01:00", "2026-10-26T01:00"),  # while it comes the second time
+        ("Europe/Berlin", "0 2 * * *", "2026-10-25T01:00", "2026-10-26T01:00"),  # while the time occurs the second time
         ("America/New_York", "30 2 * * *", "2026-03-07T12:00", "2026-03-08T07:00"),
         ("America/New_York", "30 1 * * *", "2026-10-31T12:00", "2026-11-01T05:30"),
         ("America/New_York", "30 1 * * *", "2026-11-01T05:30", "2026-11-02T06:30"),

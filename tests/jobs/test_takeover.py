@@ -1,4 +1,4 @@
-"""A runner is a process that is killed, frozen or told to stop in the middle of a night: another one ends its work."""
+"""A runner is a process that is killed, frozen or stopped during a run: another one finishes its work."""
 
 import asyncio
 import signal
@@ -33,7 +33,7 @@ def runner(servers, data_dir, apify):
 
 
 async def begin(api, people, db, apify, runner: ServerProcess) -> None:
-    """The runner is in the middle: some accounts done, the next ones at the vendor."""
+    """Start a runner: some accounts are synced, the next ones wait for the vendor."""
     await add_many(db, COUNT)
     starts, start = 0, apify.start
 
@@ -51,13 +51,13 @@ async def begin(api, people, db, apify, runner: ServerProcess) -> None:
 
 
 async def go_on(instance, db, apify):
-    """Another instance looks, and whatever it takes over comes to its end."""
+    """Let another instance check, and wait until the runs that it takes over have ended."""
     apify.start = type(apify).start.__get__(apify)
     apify.run_seconds = 0
     for run in list(apify.runs.values()):
         run.end("SUCCEEDED")
     heir = make_loop(instance, data_sync.run, name="data_sync")
-    heir.schedules.clear()  # no tick of its own: only what others have left
+    heir.schedules.clear()  # no tick of its own: only runs of others
     await heir.check()
     await finished(heir)
     return heir
@@ -80,7 +80,7 @@ async def test_a_killed_runner_is_replaced_and_nothing_is_paid_for_twice(api, in
 
 
 async def test_runs_of_a_runner_killed_before_the_answers_are_found(api, instance, people, apify, db, runner):
-    """The starts are sent, and what the vendor answers finds nobody."""
+    """The starts are sent, but the runner dies before the answers arrive."""
     await add_many(db, COUNT)
     apify.fail("keep_answer", START, times=data_sync.PARALLEL)
     assert (await runner.api(api).post("/admin/jobs/data_sync/run", user=await people.admin())).status == 202
@@ -109,7 +109,7 @@ async def test_a_frozen_runner_is_replaced_and_changes_nothing_afterwards(api, i
 
     calls = apify.count(START)
     runner.thaw()
-    # It says itself when it has noticed: its metric counts a lost run.
+    # Its metric counts a lost run when it has detected that.
     remote = runner.api(api)
     async with asyncio.timeout(20):
         while 'outcome="lost"' not in (await remote.get("/metrics")).raw.decode():

@@ -1,4 +1,4 @@
-"""The jobs that ask vendors: what they renew, what they put off, and what a vendor in trouble does not spoil."""
+"""The jobs that call vendors: what they renew, what they delay, and what a failing vendor does not affect."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ async def test_accounts_older_than_a_week_are_fetched_again(instance, api, peopl
     tiktok.users["mika_skincare"] = {"follower_count": 5}
     assert await run_job(instance, data_sync) == {"synced": 3}
     assert await db.fetchval(DUE) == 0
-    assert apify.count(START) == 4  # two for connecting; the third account is TikTok's own to tell
+    assert apify.count(START) == 4  # two for connecting; the third account uses TikTok's API
     followers = "select followers_count from social_media_accounts where username = 'mika_skincare'"
     assert await db.fetchval(followers) == 5
     assert await db.fetchval("select count(*) from social_media_posts") == 12 + 24 + 24
@@ -120,7 +120,7 @@ async def test_a_vendor_that_stays_busy_ends_the_job_without_failed_accounts(ins
 
 
 async def test_accounts_that_fail_every_night_do_not_stop_others(instance, apify, db):
-    """The night after, those that have failed are due at once, and before all others."""
+    """The next night, accounts that failed are due at once, before all others."""
     failing = 2 * OUTAGE
     await add_many(db, failing + 20)
     apify.behaviours |= {f"many.{number}": ("failed", "timed_out", "nonsense")[number % 3]
@@ -253,7 +253,7 @@ async def test_tokens_that_end_within_a_week_are_renewed_and_both_stored(instanc
     after = await db.fetchrow("select access_token, refresh_token from social_media_accounts")
     assert after["access_token"] != before["access_token"]
     assert after["refresh_token"] != before["refresh_token"]
-    # The new ones work: a refresh token works once, so the second night proves what the first has stored.
+    # The new ones work: a refresh token works once, so the second night checks the tokens that the first has stored.
     assert await run_job(instance, token_refresh) == {"refreshed": 1}
 
 
@@ -292,7 +292,7 @@ async def test_an_outage_leaves_tokens_due(instance, api, people, tiktok, db, fa
 
 
 async def add_oauth(db, instance, tiktok, count: int) -> None:
-    """Accounts with sealed tokens that the stand-in knows."""
+    """Add accounts with encrypted tokens that the stand-in accepts."""
     from services.tiktok.oauth import GrantedTokens
     from tests.vendors.tiktok import Grant
 
@@ -357,7 +357,7 @@ async def test_tokens_that_are_granted_while_the_instance_stops_are_stored(insta
 
 
 async def test_two_concurrent_runs_use_no_token_twice(instance, other_instance, tiktok, db):
-    """Of different instances, which cannot happen by the clock but after a runner froze."""
+    """Runs of different instances overlap only after a runner froze."""
     await add_oauth(db, instance, tiktok, 30)
     loops = [
         make_loop(one, token_refresh.run, name=f"copy{number}") for number, one in enumerate((instance, other_instance))

@@ -9,7 +9,7 @@ import pytest
 from tests.helpers.processes import ROOT
 from tests.helpers.programs import REQUIRED, needs_namespace
 
-# Instead of make: says where it stands and what it finds there. Instead of dpkg: every package is installed.
+# Replaces make: prints its folder and the files in it. Replaces dpkg: every package is installed.
 MAKE = f"""#!/bin/sh
 cd "$2"
 echo "home $HOME"; echo "folder $PWD"; echo "required ${REQUIRED}"; echo "python $PYTHON"
@@ -25,7 +25,7 @@ exit 7
 
 @pytest.fixture
 def ci_run(tmp_path):
-    """Run the script with HOME, pip's settings and stand-ins of its own."""
+    """Run the script with a separate HOME, pip settings and stand-ins."""
     stand_ins = tmp_path / "bin"
     stand_ins.mkdir()
     settings = tmp_path / "home" / ".config" / "pip" / "pip.conf"

@@ -21,7 +21,7 @@ GIVEN = "a-client-gave-this-id"
 
 
 def nginx_ids(folder: Path) -> dict[str, str]:
-    """Return the request id of each path in nginx' access log, whose lines begin with the time."""
+    """Return the request id of each path in nginx's access log, whose lines begin with the time."""
     lines = (folder / "access.log").read_text().splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 127\.0\.0\.1 \d{3} ", line) for line in lines), lines
     return {line.split('"')[1]: line.split()[4] for line in lines}
@@ -51,7 +51,7 @@ async def test_an_error_of_nginx_has_the_id_of_its_log(tmp_path):
 
 
 async def test_no_warning_from_start_to_stop(servers: ServerUrls, tmp_path: Path, api, people):
-    """WARNING and above is what an operator must act on, and here is nothing to do."""
+    """WARNING and above require an operator to act, and in this run there is nothing to do."""
     ports = [free_port(), free_port()]
     secret = api.instance.settings.jwt_access_secret.get_secret_value()  # people's tokens are valid in the cluster too
     cluster = Cluster(tmp_path, ports, free_port(), servers, LOG_FORMAT="json", JWT_ACCESS_SECRET=secret)

@@ -1,4 +1,4 @@
-"""The programs beside the server: nobody has to read all that they print, and the commands in it run as printed."""
+"""The command-line programs: their output may be closed early, and the commands in it run as printed."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ SECONDS = 120.0
 ADMIN = {"ADMIN_EMAIL": "boss@example.com", "ADMIN_PASSWORD": "correct horse battery"}
 COUNT_ADMINS = "select count(*) from users where role = 'ADMIN'"
 COUNT_USERS = "select count(*) from users"
-# What people and programs of this repository are shown: modules that are run, and targets of make.
+# Commands in texts: modules that are run, and targets of make.
 MODULE = re.compile(r"(\S*)\bpython3? -m ((?:db|bench|tests|handlers|examples)[\w.]*)")
 TARGET = re.compile(r"(?:`|^\s+|: )make ([a-z]+[a-z-]*)(?=[`\s])", re.MULTILINE)
 
@@ -60,7 +60,7 @@ async def test_a_program_does_its_work_if_its_output_is_closed(run, db, module):
 
 async def test_the_command_that_seed_prints_makes_an_admin(run, db):
     seeded = await run(f"{shlex.quote(sys.executable)} -m db.seed")
-    [command] = re.findall(r"To make an admin: (.+)", seeded.stdout)
+    [command] = re.findall(r"To create an admin: (.+)", seeded.stdout)
     made = await run(command)
     assert (made.returncode, made.stdout) == (0, "boss@example.com is an admin now and can sign in\n")
     assert await db.fetchval(COUNT_ADMINS) == 1
@@ -97,7 +97,7 @@ def test_the_command_that_the_cluster_prints_restarts_it(tmp_path, capsys):
 
 
 def texts() -> list[str]:
-    """Everything that people read: sources, whose docstrings --help prints, documentation, settings."""
+    """Return all texts for people: sources, whose docstrings --help prints, documentation, settings."""
     kinds = ("server.py", "settings.py", "README.md", "docs/*.md", "deploy/*", ".env.example")
     rooms = ("db", "services", "realtime", "handlers", "jobs", "examples", "bench", "tests/drills", "tests/vendors")
     files = [file for kind in kinds for file in ROOT.glob(kind) if file.is_file()]

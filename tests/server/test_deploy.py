@@ -1,5 +1,5 @@
-"""What deploy/ holds fits the product: the image starts with what it copies, nginx takes its file, the runner says what
-it lacks."""
+"""The files of deploy/ fit the product: the image starts with its copied files, nginx accepts its file, and the
+runner names missing programs."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Stopping an instance: what runs ends, what waits is served, and everybody is told where to go."""
+"""Stopping an instance: running requests end, waiting ones are served, and sockets are asked to reconnect."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ def leaving(io_loop, settings, servers, instance) -> Instance:
 
 @pytest.fixture
 def gate(monkeypatch) -> asyncio.Event:
-    """`/health/live` answers when it is opened: a request that runs as long as the test wants."""
+    """`/health/live` answers when the gate is opened: a request that runs as long as the test needs."""
     gate = asyncio.Event()
     ready = ShowLiveness.get
 
@@ -63,7 +63,7 @@ async def test_a_drain_in_its_order(leaving, api, people, gate):
     with pytest.raises(OSError):
         await SocketClient.open(going, {"Authorization": f"Bearer {hanako.token}"})
     assert not running.done()
-    assert (await socket.ask("ping"))["event"] == "pong"  # open until what runs has ended
+    assert (await socket.ask("ping"))["event"] == "pong"  # open until running requests have ended
     gate.set()
     assert (await running).code == 200
     assert await socket.close_code() == 1001
@@ -72,7 +72,7 @@ async def test_a_drain_in_its_order(leaving, api, people, gate):
 
 
 async def test_a_new_socket_is_sent_to_the_next_instance(leaving, people):
-    """nginx takes 503 as “ask another one”; a close code would be the client's to handle."""
+    """After a 503 nginx tries the next instance; a close code would reach the client."""
     going = Api(leaving)
     hanako = await people.influencer()
     leaving.realtime.sockets.announce_drain()
@@ -84,9 +84,11 @@ async def test_a_new_socket_is_sent_to_the_next_instance(leaving, people):
 
 
 async def test_connections_that_wait_to_be_accepted_are_served(leaving, monkeypatch):
-    """They would be reset with the listening socket, requests and all; also by a loop that reads them late."""
+    """They would be reset with the listening socket, including their requests, also if the loop reads them late."""
     monkeypatch.setattr("services.draining.UNREAD_SECONDS", 0)
-    waiting = [sockets.create_connection(("127.0.0.1", leaving.port)) for _ in range(50)]  # the loop has no turn here
+    waiting = [
+        sockets.create_connection(("127.0.0.1", leaving.port)) for _ in range(50)
+    ]  # the event loop does not run here
     for sock in waiting:
         sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     await leaving.stop()
@@ -109,7 +111,7 @@ async def test_a_connection_in_use_is_not_cut_but_closed_after_its_answer(leavin
     writer.close()
     began = time.monotonic()
     await stopping
-    assert time.monotonic() - began < 1.5  # nobody else to wait for
+    assert time.monotonic() - began < 1.5  # no other client to wait for
 
 
 async def test_a_request_that_never_ends_is_cut_off_at_the_deadline(leaving, gate, monkeypatch):
@@ -130,7 +132,7 @@ async def test_new_connections_are_ignored_until_the_socket_is_closed():
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         ignored = services.draining.drop_new_connections(listening)
-        assert ignored or os.geteuid() != 0  # some kernels ignore them for root alone
+        assert ignored or os.geteuid() != 0  # some kernels ignore them only for root
         with pytest.raises(TimeoutError) if ignored else contextlib.nullcontext():
             sockets.create_connection(listening.getsockname(), timeout=0.2).close()
 

@@ -1,4 +1,4 @@
-"""The drill of `make drills` in short: real processes are killed, frozen and cut off while people talk."""
+"""A short drill of `make drills`: real processes are killed, frozen and disconnected while people chat."""
 
 import asyncio
 from pathlib import Path

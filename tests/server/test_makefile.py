@@ -1,4 +1,4 @@
-"""`make` sets a machine up: in a folder of any name, and again after a set-up that was not finished."""
+"""`make` sets up a machine: in a folder of any name, and again after an unfinished set-up."""
 
 import os
 import shlex

@@ -19,7 +19,7 @@ from tests.helpers.programs import find_program, needs_program
 
 MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
-COMPARISON = re.compile(r" (?:>|<|==) [\d.]+$")  # an alert says something only beyond its bound
+COMPARISON = re.compile(r" (?:>|<|==) [\d.]+$")  # an alert has data only beyond its bound
 SECONDS = 40.0
 
 
@@ -57,7 +57,7 @@ def test_each_alert_fires_in_its_case_and_none_on_a_healthy_system():
 
 @pytest.fixture
 def prometheus(tmp_path, instance, other_instance) -> Iterator[str]:
-    """The address of a Prometheus with our configuration, but for its targets and its interval."""
+    """The address of a Prometheus with our configuration, except for its targets and its interval."""
     program = find_program("prometheus")
     assert program
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())

@@ -1,4 +1,4 @@
-"""`make secrets`, `make psql` and what `make cluster` does with DATA_DIR."""
+"""`make secrets`, `make psql`, and DATA_DIR in `make cluster`."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def test_new_secrets_are_settings_that_production_accepts(monkeypatch, tmp_path)
         monkeypatch.setenv(name, found[name])
     loaded = load_settings(data_dir=tmp_path)
     assert loaded.encryption_key.get_secret_value() == found["ENCRYPTION_KEY"]
-    assert list(tmp_path.iterdir()) == []  # no secret had to be made up
+    assert list(tmp_path.iterdir()) == []  # no secret had to be generated
 
 
 @needs_program("psql", package="postgresql-client")
@@ -41,7 +41,7 @@ def test_psql_opens_the_database_of_the_settings(servers, tmp_path):
 
 
 def test_the_cluster_keeps_its_data_under_data_dir(monkeypatch, tmp_path):
-    """The folder is known before anything starts: a nginx that is missing ends the runner there."""
+    """The folder is set before anything starts: a missing nginx ends the runner there."""
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     assert cluster.read_options([]).folder == tmp_path / "cluster"
     monkeypatch.delenv("DATA_DIR")

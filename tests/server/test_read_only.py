@@ -1,5 +1,5 @@
-"""PostgreSQL takes no writes, read-only after a fail-over or with a full disk: 503, and everything works again soon
-after it takes them, without a restart."""
+"""PostgreSQL accepts no writes, read-only after a fail-over or with a full disk: 503, and everything works again soon
+after it accepts them, without a restart."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ SENT = "select count(*) from email_outbox where sent_at is not null"
 
 @dataclass
 class Stage:
-    """An instance on a database of its own, and how that database stops and starts to take writes."""
+    """An instance with its own database, and functions that make the database refuse and accept writes."""
 
     instance: Instance
     stop_writes: Callable[[], None]
@@ -87,7 +87,7 @@ def failed_over(io_loop, settings, servers, instance, admin, monkeypatch) -> Ite
 
 @pytest.fixture
 def out_of_space(failed_over: Stage, admin) -> Iterator[Stage]:
-    """PostgreSQL answers as with a full disk to whatever needs space."""
+    """PostgreSQL answers statements that need space as with a full disk."""
     url = failed_over.instance.urls.database_url
 
     def change(*statements: str) -> None:
@@ -168,14 +168,14 @@ async def until_ready_says(api: Api, expected: tuple[int, str]) -> None:
 
 
 async def until_refused(instance: Instance) -> None:
-    """PostgreSQL was asked for a write and has refused it."""
+    """Wait until PostgreSQL has refused a write."""
     async with asyncio.timeout(HEAL_SECONDS):
         while not instance.db.refuses_writes:
             await asyncio.sleep(0.02)
 
 
 async def until_read(api: Api, reader: Person) -> None:
-    """The connections that ended with the fail-over are replaced."""
+    """Wait until the connections that ended with the fail-over are replaced."""
     async with asyncio.timeout(HEAL_SECONDS):
         while (await api.get("/chat/contacts", reader)).status != 200:
             pass
@@ -194,7 +194,7 @@ async def test_a_fail_over_to_a_read_only_server(failed_over: Stage):
         assert {await send(api, conversation_id, hanako, "lost?") for _ in range(20)} == {503}
         refused = await here.ask("send_message", {"conversationId": conversation_id, "content": "lost?"})
         assert refused["data"]["code"] == "NOT_READY"
-        assert (await api.get("/profile/me", hanako)).status == 200  # reading goes on
+        assert (await api.get("/profile/me", hanako)).status == 200  # reading still works
         assert await asyncio.to_thread(migrate, failed_over.instance.urls.database_url) == 0  # as at a start
         failed_over.allow_writes()
         await until_ready_says(api, (200, "ok"))

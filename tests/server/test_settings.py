@@ -1,4 +1,4 @@
-"""Start-up says everything that is wrong at once, and never a value; development needs nothing said."""
+"""A start reports all invalid settings together, without values; development needs no settings."""
 
 import re
 import stat
@@ -89,7 +89,7 @@ def test_durations():
 
 
 def test_the_example_names_every_setting():
-    """All but where vendors live, which only tests change."""
+    """All settings except the addresses of vendors, which only tests change."""
     named = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     elsewhere = {"APIFY_API_URL", "TIKTOK_AUTH_URL", "TIKTOK_API_URL", "RESEND_API_URL", "CLOUDINARY_UPLOAD_PREFIX"}
     assert named == {name.upper() for name in Settings.model_fields} - elsewhere

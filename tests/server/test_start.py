@@ -1,4 +1,4 @@
-"""A start waits for its database, and says in one sentence why it ends."""
+"""A start waits for its database, and if it fails, gives the reason in one sentence."""
 
 import asyncio
 import subprocess
@@ -135,7 +135,7 @@ def test_a_server_on_ipv6_says_where_it_listens(settings, host, capsys):
 
 
 def test_every_fault_of_a_start_is_named_at_once(tmp_path):
-    """Also those that only upper layers know: the first admin, mails, files."""
+    """Also faults that only upper layers check: the first admin, mails, files."""
     given = {
         "APP_ENV": "production", "DATABASE_URL": f"postgresql://u:{SECRET}#@h/db", "ADMIN_PASSWORD": "short",
         "EMAIL_FROM": "Encer", "CLOUDINARY_API_KEY": "x", "SCRAPE_TIMEOUT": "100", "PUBLIC_URL": "a.com/",

@@ -1,4 +1,4 @@
-"""Actor runs through the real SDK, against a stand-in: what each state of the vendor becomes."""
+"""Actor runs through the real SDK, against a stand-in: the result of each state of the vendor."""
 
 import asyncio
 import gzip
@@ -50,7 +50,7 @@ async def test_a_scrape_starts_one_run_and_reports_its_id_before_it_waits():
         start = next(call for call in vendor.calls if call.method == "POST")
         assert start.path == "/v2/actors/apify~instagram-profile-scraper/runs"
         assert start.body == {"usernames": ["sakura.nails_tokyo"]}
-        # The vendor itself ends the run when nobody would wait for it any more, and bills no more than is read.
+        # The vendor ends the run after our timeout, and bills only the items that are read.
         assert start.query == {"timeout": "30", "maxItems": "1"}
 
 
@@ -102,7 +102,7 @@ async def test_a_start_that_is_refused(failure, error):
 
 
 def assert_safe(error: VendorError) -> None:
-    """The vendor's words and our token stay out of what a client gets; the token out of the log too."""
+    """Check that a client gets neither the vendor's text nor our token, and that the log has no token."""
     public = f"{error.error} {error.message} {error.code} {error.reason}"
     assert error.detail
     assert not any(word in public.lower() for word in ("apify", "usage", "vendor", "token", error.detail.lower()))

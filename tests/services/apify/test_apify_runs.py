@@ -1,4 +1,4 @@
-"""What a run may cost: each is accounted for, shared, resumed or ended, whoever hangs up when."""
+"""The cost of runs: each is stored, shared, resumed or ended, whenever a caller disconnects."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The image proxy against hosts that are honest, hostile, slow, or somewhere else than they say."""
+"""The image proxy against normal, hostile and slow hosts, and hosts with private addresses."""
 
 import asyncio
 import gzip
@@ -33,7 +33,7 @@ def host(io_loop, authority):
 
 @pytest.fixture
 def make_proxy(host, authority):
-    """A proxy to which all names are at the host, and the loopback is public, unless told otherwise."""
+    """Return a proxy that resolves all names to the host and treats the loopback as public, by default."""
     made = []
 
     def make(addresses=(LOOPBACK,), **options):
@@ -145,7 +145,7 @@ async def test_unusual_urls_of_allowed_hosts_are_asked_for(proxy, host, url, pat
     assert host.visits[0].path == path
 
 
-# --- what is not asked for at all ---
+# --- what is refused without a request ---
 
 
 @pytest.mark.parametrize(
@@ -303,12 +303,12 @@ def test_addresses_of_the_internet_are_public(address):
 
 @pytest.fixture
 def dialled(monkeypatch):
-    """Every attempt at TLS goes here as (address, port, name), and nowhere else."""
+    """Record every attempt at TLS as (address, port, name) instead of connecting."""
     attempts = []
     connect = asyncio.open_connection
 
     async def refuse(address, port, **options):
-        if not options.get("ssl"):  # servers of other tests live in this process too
+        if not options.get("ssl"):  # servers of other tests run in this process too
             return await connect(address, port, **options)
         attempts.append((address, port, options["server_hostname"]))
         raise ConnectionRefusedError
@@ -319,7 +319,7 @@ def dialled(monkeypatch):
 
 @pytest.fixture
 def looked_up(monkeypatch):
-    """Every name of the image hosts that Python is asked for; `answers` are given one after the other."""
+    """Record every name of the image hosts that is resolved; `answers` are returned in turn."""
     names, answers, look_up = [], [], socket.getaddrinfo
 
     def getaddrinfo(name, port, *args, **options):
@@ -381,7 +381,7 @@ async def test_a_slow_resolver_times_out(monkeypatch):
 async def test_a_dead_address_is_skipped(make_proxy, host, monkeypatch):
     monkeypatch.setattr(image_proxy, "CONNECT_SECONDS", 0.1)
     dead, silent = ip_address("127.0.0.2"), ip_address("127.0.0.3")
-    with socket.create_server((str(silent), host.port)):  # accepts, and never says a word of TLS
+    with socket.create_server((str(silent), host.port)):  # accepts, and never answers with TLS
         assert await fetch(make_proxy([dead, silent, LOOPBACK])) == ("image/jpeg", JPEG)
         with pytest.raises(VendorUnreachable):
             await fetch(make_proxy([dead, silent]))
@@ -408,7 +408,7 @@ async def test_a_certificate_of_an_unknown_authority_is_not_accepted(make_proxy,
 
 
 def redirects(*locations: str) -> Script:
-    """The host's n-th answer leads to the n-th location; then comes the image."""
+    """The host's n-th answer redirects to the n-th location; then it sends the image."""
     left = list(locations)
 
     async def script(visit: Visit) -> None:
@@ -474,7 +474,7 @@ async def test_a_redirect_to_nowhere_is_a_failure(proxy, host, headers):
         await fetch(proxy)
 
 
-# --- what comes back ---
+# --- answers ---
 
 
 @pytest.mark.parametrize(
@@ -640,7 +640,7 @@ async def test_endless_interim_answers_are_a_failure(proxy, host):
         await fetch(proxy)
 
 
-# --- who waits ---
+# --- waiting ---
 
 
 async def test_leaving_early_ends_the_connection(proxy, host):

@@ -1,4 +1,4 @@
-"""Pictures and attachments: honest ones come out clean, hostile ones do not come out."""
+"""Pictures and attachments: normal ones are cleaned, hostile ones are refused."""
 
 import asyncio
 import re
@@ -297,14 +297,14 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png_of_zeros(width: int, height: int, *, most: int = 10**7) -> bytes:
-    """RGBA; `most` bytes of the pixels are really there."""
+    """Return an RGBA picture that has at most `most` bytes of its pixels."""
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x06\0\0\0"
     rows = zlib.compress(b"\0" * min(height * (4 * width + 1), most), 1)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def with_size(data: bytes, kind: str, width: int, height: int) -> bytes:
-    """The same file, claiming another size."""
+    """Return the same file with another declared size."""
     if kind == "PNG":
         return png_of_zeros(width, height)
     if kind == "GIF":
@@ -363,7 +363,7 @@ def test_a_frame_that_is_larger_than_its_gif_is_bad():
 
 
 def scan_bomb(size: int) -> bytes:
-    """A small progressive JPEG whose last scan is sent thousands of times: each costs a walk over all pixels."""
+    """A small progressive JPEG that repeats its last scan thousands of times; each reads all pixels."""
     data = encode(Image.new("RGB", (size, size), "red"), "JPEG", progressive=True)
     start = data.rfind(b"\xff\xda")
     return data[:start] + data[start:-2] * 20_000 + data[-2:]

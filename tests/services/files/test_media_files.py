@@ -1,4 +1,4 @@
-"""Files on the server's own disk: served as what they are, for good, and nothing else of the disk."""
+"""Files on the server's own disk: served with their type, cacheable forever, and no other files of the disk."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from tests.helpers.forms import PDF, File, name_of, picture, send_form
 
 
 async def kept(api: Api, people: People) -> str:
-    """The path of a picture that somebody has uploaded."""
+    """The path of an uploaded picture."""
     answer = await send_form(api, "/profile/upload-picture", await people.salon(), ("profilePic", File(picture())))
     return "/media/" + name_of(answer.data["profilePic"])
 
@@ -95,7 +95,7 @@ async def test_it_can_only_be_read(api: Api, people: People, method: str):
 
 
 async def test_a_slow_reader_uses_little_memory(api: Api, people: People, instance: Instance, monkeypatch):
-    """Ten megabytes are not read into memory for somebody who never takes them, nor is anybody else kept waiting."""
+    """A client that never reads does not make the server hold 10 MB in memory, and does not delay others."""
     path = instance.settings.data_dir / (await kept(api, people))[1:]
     path.write_bytes(picture() + bytes(10 * 2**20))
     url = f"/{path.relative_to(instance.settings.data_dir)}"

@@ -1,4 +1,4 @@
-"""The disk with the media is full: 507, nothing of the upload is kept, and uploads work again when there is room."""
+"""The disk with the media is full: 507, nothing of the upload is kept, and uploads work again when there is space."""
 
 import errno
 import os
@@ -108,7 +108,7 @@ async def test_each_upload_is_refused_whole(api: Api, people: People, db: Databa
         assert_full(await upload_everywhere(api, people))
     attachments, influencer_pictures, salon_pictures, onboarded = await db.fetchval(STATE)
     assert [attachments, influencer_pictures, salon_pictures] == before[:3]
-    assert onboarded == before[3] + 2  # the two who were before; the newcomer is not
+    assert onboarded == before[3] + 2  # the two earlier users; the new one is not
     assert await db.fetchval("select count(*) from influencers where bio = 'new'") == 1  # of the first round
     assert kept_files(instance) == files
 
