@@ -1,3 +1,4 @@
+drop function count_unread_notifications(uuid);
 drop table profile_views;
 drop table notifications;
 drop function note_notification_deletion();

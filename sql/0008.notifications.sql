@@ -72,3 +72,10 @@ create table profile_views (
     constraint profile_views_viewer_id_fkey foreign key (viewer_id) references users on delete cascade
 );
 create index profile_views_viewer_id_idx on profile_views (viewer_id);
+
+-- count_unread_notifications: return the number of a user's unread notifications. Volatile, as count_unread is: a
+-- statement that waited for a lock counts what was committed meanwhile, and what it wrote itself.
+create function count_unread_notifications(reader uuid) returns bigint language plpgsql volatile as $$
+begin
+    return (select count(*) from notifications where user_id = reader and not is_read);
+end $$;

@@ -7,7 +7,7 @@ import orjson
 from pydantic import model_validator
 
 from db.errors import Forbidden, Invalid, NotFound
-from db.fragments import pair, unread_notifications
+from db.fragments import pair
 from db.pool import Queries
 from db.queries.notifications import NotificationChange
 from db.schemas import facts
@@ -81,13 +81,13 @@ SEND_MESSAGE = f"""
         on conflict (user_id, conversation_id) where type = 'NEW_MESSAGE' and not is_read
         do update set title = excluded.title, message = excluded.message, message_id = excluded.message_id,
             metadata = excluded.metadata, updated_at = clock_timestamp()
-        returning n.*, n.xmax = 0 as fresh
+        returning n.*
     ), told as (
         select * from message union all select * from repeated
     )
     select {Message.sql("t")} as message, t.rev, n.user_id as receiver_id,
         case when n.id is not null then {Notification.sql("n")} end as notification,
-        {unread_notifications("n.user_id")} + n.fresh::int as unread
+        count_unread_notifications(n.user_id) as unread
     from told t left join notification n on true
 """
 

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from db.fragments import unread_notifications
 from db.pool import Queries
 from db.schemas.shapes import Notification
 
@@ -33,7 +32,7 @@ ADD_NOTIFICATION = f"""
         returning *
     )
     select n.user_id, {Notification.sql("n")} as notification,
-        {unread_notifications("$1")} + 1 as unread_count
+        count_unread_notifications($1) as unread_count
     from added n
 """
 

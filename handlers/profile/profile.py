@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from pydantic import field_validator, model_validator
 
 from db.errors import NotFound
-from db.fragments import unread_notifications
 from db.queries.notifications import NotificationChange
 from db.queries.profiles import InfluencerFields, Name, SalonFields, change_profile, rename
 from db.schemas.facts import about
@@ -137,7 +136,7 @@ VIEW_PROFILE = f"""
     )
     select {SeenProfile.sql("v", viewer="$1")} as body, n.user_id,
         case when n.id is not null then {Notification.sql("n")} end as notification,
-        {unread_notifications("n.user_id")} + 1 as unread_count
+        count_unread_notifications(n.user_id) as unread_count
     from viewed v left join notice n on true
 """
 

@@ -223,6 +223,32 @@ async def test_they_agree_at_every_moment_of_a_race(chat: Chat, db):
     await compare()
 
 
+WAITING = """
+    select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%conversations%'
+"""
+
+
+async def test_a_notification_after_a_wait_counts_what_was_committed_meanwhile(chat: Chat, db):
+    """The deletion and the message wait for the conversation; the message's badge must not count the deleted one."""
+    [message] = await chat.say("one")
+    await chat.sockets[0].expect("notification_received")
+
+    async def wait_for(count: int) -> None:
+        async with asyncio.timeout(30):
+            while await tx.fetchval(WAITING) < count:
+                await tx.execute("select pg_stat_clear_snapshot()")  # a transaction sees one state of it
+
+    async with db.transaction() as tx:
+        await tx.execute("select from conversations where id = $1 for update", chat.id)
+        deleting = asyncio.create_task(chat.delete(message))
+        await wait_for(1)
+        sending = asyncio.create_task(chat.say("two"))
+        await wait_for(2)
+    await asyncio.gather(deleting, sending)
+    assert (await chat.sockets[0].expect("notification_deleted"))["unreadCount"] == 0
+    assert (await chat.sockets[0].expect("notification_received"))["unreadCount"] == 1
+
+
 # -- an instance that missed events ------------------------------------------------------------------------------------
 
 
