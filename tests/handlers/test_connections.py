@@ -1,4 +1,4 @@
-"""Two people find together: asking, answering, withdrawing, ending; and what a third one sees of it: nothing."""
+"""Connections: request, answer, withdraw and end, of which a third user sees nothing."""
 
 import asyncio
 from uuid import uuid4
@@ -114,7 +114,7 @@ async def test_end_makes_the_conversation_read_only(api, other_api, pair, people
     listed = (await api.get("/chat/conversations", sakura)).data[0]
     assert (listed["isConnected"], listed["otherUser"]["email"]) == (False, "")
     assert (await api.get(f"/chat/conversations/{hanako.id}", sakura)).status == 403
-    # They make it up: the same conversation goes on.
+    # They connect again: the same conversation continues.
     request_id = (await api.post("/connections/request", {"receiverId": hanako.id}, sakura)).data["id"]
     again = await api.patch(f"/connections/requests/{request_id}/accept", user=hanako)
     assert again.body["conversationId"] == conversation_id
@@ -122,7 +122,7 @@ async def test_end_makes_the_conversation_read_only(api, other_api, pair, people
 
 
 async def test_accept_and_withdraw_race(api, other_api, pair, db):
-    """Whichever comes first, nothing half-done is left."""
+    """In any order, the result is consistent."""
     hanako, sakura, _ = pair
     request_id = (await api.post("/connections/request", {"receiverId": sakura.id}, hanako)).data["id"]
     accepted, withdrawn = await asyncio.gather(

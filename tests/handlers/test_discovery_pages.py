@@ -36,7 +36,7 @@ async def walk(api: Api, user: Person, each, **query) -> list[str]:
 
 @pytest.mark.parametrize("query", [{}, {"sort": "followers"}, {"sort": "engagement"}, {"search": "tie"}])
 async def test_pages_stay_stable_while_people_sign_up(api, sakura, people, query):
-    # Everybody ties in followers and engagement, so that ids decide there.
+    # All profiles have the same followers and engagement, so the order is by id.
     there = [(await add(people, f"Tie {n}", handle=f"tie{n}", followers=10, engagement=1.0)).name for n in range(11)]
 
     async def sign_up():

@@ -1,4 +1,4 @@
-"""What all routes have in common: errors, headers, limits, CORS, unusual bodies."""
+"""All routes: errors, headers, limits, CORS, unusual bodies."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ LOGIN = "/auth/login"
 
 
 async def exchange(api, request: bytes) -> bytes:
-    """What the server says to bytes that no HTTP library would send."""
+    """Return the server's answer to bytes that no HTTP library would send."""
     stream: IOStream = await TCPClient().connect("127.0.0.1", api.instance.port)
     await stream.write(request)
     try:
@@ -288,7 +288,7 @@ async def test_health(api):
     assert health["version"] == VERSION == (await api.get("/openapi.json")).body["info"]["version"]
     assert health["status"] == "ok"
     assert health["timestamp"].endswith("Z")
-    async with asyncio.timeout(10):  # a server that has just started has not heard itself through Redis yet
+    async with asyncio.timeout(10):  # a new server has not received its own events through Redis yet
         while (await api.get("/health/ready")).body["status"] != "ok":
             pass
     assert (await api.get("/health/ready")).body["checks"] == {"database": True, "migrations": True, "redis": True}

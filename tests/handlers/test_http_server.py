@@ -111,7 +111,7 @@ async def test_a_request_that_arrives_too_slowly(instance: Instance, monkeypatch
 
 
 async def test_an_idle_connection_is_closed_without_an_answer(instance: Instance, monkeypatch):
-    """Nobody has asked: an answer would be taken for that of the next request."""
+    """There is no request, so a client would read an answer as that of its next request."""
     monkeypatch.setattr(instance.http.conn_params, "header_timeout", 0.5)
     async with connected(instance.port) as (reader, writer):
         writer.write(HEALTH)

@@ -33,7 +33,7 @@ ERRORS: dict[str, tuple[bytes, int, str]] = {
 
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Before instances that are not there."""
+    """Start nginx before instances that do not run."""
     with running_nginx(tmp_path_factory.mktemp("nginx"), [free_port(), free_port()]) as port:
         yield port
 

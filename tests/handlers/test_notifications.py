@@ -17,7 +17,7 @@ ADD = """
     order by n returning id
 """
 
-NOBODY = "00000000-0000-4000-8000-000000000000"  # nobody has it; the same for every worker of a run
+NOBODY = "00000000-0000-4000-8000-000000000000"  # an id that no user has; the same for every worker of a run
 
 
 async def add(db: Database, user: Person, count: int = 1) -> list[str]:

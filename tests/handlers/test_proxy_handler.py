@@ -197,7 +197,7 @@ async def test_too_many_at_once_are_refused_with_retry_after(api: Api, host, ins
 
 
 async def test_one_visitor_does_not_take_every_slot(api: Api, host, instance, monkeypatch):
-    """As many as will from one address; another one is served at once."""
+    """One address opens as many as possible; another address is still served at once."""
     monkeypatch.setattr(instance.services.image_proxy, "_slots", Slots(running=3, waiting=0))
     monkeypatch.setattr(instance.services.image_proxy, "_visitors", SlotsEach(running=2, waiting=20))
     monkeypatch.setattr(instance.app, "proxies", [ip_network("127.0.0.1")])

@@ -1,4 +1,4 @@
-"""Nobody but an admin does or learns anything by the admin routes, and no admin learns a secret by them."""
+"""Only admins can change or read anything by the admin routes, and no answer contains a secret."""
 
 import base64
 import re
@@ -29,7 +29,7 @@ STATE = """
 
 
 async def fill(db: Database, people: People) -> dict[str, str]:
-    """Ids of things that are there, so that an act would have something to act upon."""
+    """Return ids of existing rows, so that an action would have a target."""
     salon, influencer = await people.salon(), await people.influencer()
     await people.connect(salon, influencer)
     connection = await db.fetchval("select id from connection_requests")
@@ -86,7 +86,7 @@ ADD_OTP = """
 
 
 async def keep_secrets(db: Database, api: Api, people: People) -> list[str]:
-    """Fill every place that holds a secret, and list them as they might be written."""
+    """Fill every column that holds a secret, and return the secrets in all forms."""
     influencer, salon = await people.influencer(), await people.salon()
     await people.connect(influencer, salon)
     await db.execute(ADD_OTP, salon.id, SECRETS["otp"])

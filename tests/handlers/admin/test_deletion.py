@@ -1,4 +1,4 @@
-"""An admin deletes an account: everything personal goes, the other side and the log keep what is theirs."""
+"""An admin deletes an account: personal data is deleted, the other side and the log keep their data."""
 
 import asyncio
 import time
@@ -90,7 +90,7 @@ async def test_many_admins_at_once_delete_and_log_once(api: Api, other_api: Api,
 
 
 async def test_concurrent_actions_on_one_account_are_consistent(api: Api, other_api: Api, people: People, db: Database):
-    """Whatever comes first: nothing hangs, each act that answered 200 has its row, and the account is gone."""
+    """In any order, nothing hangs, each action with a 200 has its row, and the account is deleted."""
     admin, salon = await people.admin(), await people.salon()
     path = f"/admin/users/{salon.id}"
     answers = await asyncio.gather(

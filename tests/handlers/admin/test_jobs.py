@@ -1,4 +1,4 @@
-"""Admins see the jobs and run them: once at a time, and the log knows who it was."""
+"""Admins list and run jobs, one run at a time, and the log names the admin."""
 
 import asyncio
 from datetime import UTC, datetime

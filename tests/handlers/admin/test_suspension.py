@@ -1,4 +1,4 @@
-"""Suspension acts within a second on every instance, is logged with the act or not at all, and can be undone."""
+"""Suspension takes effect within a second on every instance, is logged in its transaction, and can be undone."""
 
 import asyncio
 import time

@@ -23,7 +23,7 @@ OFFICE = 60  # people who sign in at once from one address
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
-    """A busy machine may take long for what is quick elsewhere."""
+    """Longer waits, because a busy machine may be slow."""
     monkeypatch.setattr(rate_limit, "WAIT_SECONDS", 60)
 
 

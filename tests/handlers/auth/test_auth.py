@@ -1,4 +1,4 @@
-"""From sign-up to a new password, as newcomers, returning users and attackers do it."""
+"""From sign-up to a new password, for new users, returning users and attackers."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ EMAIL = "hanako@example.com"
 
 @pytest.fixture
 def newcomer(io_loop, api, mailbox):
-    """Signed up, not yet verified; the code they were mailed."""
+    """Sign up without verifying; return the mailed code."""
 
     async def sign_up() -> str:
         assert (await api.post("/auth/signup/influencer", NEWCOMER)).status == 201

@@ -236,7 +236,7 @@ async def test_login_renews_the_sign_up_whose_password_it_is(office, mailbox: Ma
 
 
 async def test_every_login_runs_bcrypt_once(office, people: People, monkeypatch):
-    """How often it runs would tell which addresses have waiting sign-ups."""
+    """The number of runs would reveal which addresses have unconfirmed sign-ups."""
     verified = await people.salon()
     for who in (VICTIM, ATTACKER, THIRD):
         await office.sign_up(who)

@@ -1,4 +1,4 @@
-"""What two say to each other by REST; what a stranger gets of it: 404 and silence."""
+"""Two participants chat by REST; another user gets 404 and no events."""
 
 import asyncio
 from uuid import uuid4
@@ -134,7 +134,7 @@ async def test_edit_and_delete(api, chat, db):
 
 
 async def test_edit_and_delete_race(api, other_api, chat, db):
-    """Nothing brings a deleted text back, and no rev is skipped."""
+    """A deleted text stays deleted, and no rev is skipped."""
     hanako, _, _, conversation_id = chat
     for _ in range(5):
         message = await say(api, conversation_id, hanako, "text")

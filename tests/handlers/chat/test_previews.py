@@ -1,4 +1,4 @@
-"""Previews are cut where a reader would cut, in lists, events and notifications alike."""
+"""Previews are cut between visible characters, in lists, events and notifications."""
 
 import pytest
 

@@ -254,7 +254,7 @@ async def test_a_notification_after_a_wait_counts_what_was_committed_meanwhile(c
 
 @pytest.fixture
 def mute(instance, monkeypatch):
-    """Events of this instance reach no other one: the line to Redis is cut from now on."""
+    """Cut the connection to Redis, so that events of this instance do not reach others."""
     return lambda: monkeypatch.setattr(instance.realtime.relay, "send", lambda channel, event: None)
 
 

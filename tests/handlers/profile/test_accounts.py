@@ -1,4 +1,4 @@
-"""One's own account: settings, password, what one takes away, and what is left when one goes."""
+"""The own account: settings, password, export, and deletion."""
 
 import asyncio
 import json

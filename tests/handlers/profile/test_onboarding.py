@@ -33,7 +33,7 @@ def new_salon(people: People, db: Database, io_loop) -> Person:
 
 
 async def fresh(people: People, db: Database, role: str) -> Person:
-    """Somebody who has signed up and done nothing yet."""
+    """A user who has signed up and done nothing else."""
     person = await people.add(role, "Newcomer")
     await db.execute("update users set onboarded_at = null where id = $1", person.id)
     table = "influencers" if role == "INFLUENCER" else "salons"

@@ -1,4 +1,4 @@
-"""Profiles: one's own, what changes and what stays, the picture, and what others see."""
+"""Profiles: read and change the own one, its picture, and the view of others."""
 
 import asyncio
 

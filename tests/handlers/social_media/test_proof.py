@@ -53,7 +53,7 @@ async def test_a_proven_handle_cannot_be_held_by_another(api, people, apify, db)
     apify.bios[SAKURA] = mine["verificationCode"]
     assert (await verify(api, sakura, mine)).status == 200
 
-    # Whoever showed it without proof shows it no longer, and hears why.
+    # A user who had it without proof loses it and is notified.
     assert (await api.get("/social-media/accounts", thief)).data == []
     received = await socket.expect("notification_received")
     assert SAKURA in received["notification"]["message"]

@@ -1,4 +1,4 @@
-"""From the actors' datasets to a profile: both spellings, the odd ones, and every way not to find one."""
+"""From the actors' datasets to a profile: both spellings, unusual ones, and every kind of missing profile."""
 
 import json
 

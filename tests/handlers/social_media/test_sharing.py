@@ -1,4 +1,4 @@
-"""One profile, one paid run: shared by callers and instances, accounted for when callers hang up or instances die."""
+"""One paid run per profile: shared by callers and instances, and kept if callers disconnect or instances die."""
 
 import asyncio
 from contextlib import suppress
@@ -116,7 +116,7 @@ async def test_an_instance_that_dies_leaves_a_run_that_another_picks_up(api, oth
     await apify.started.wait()
     await until(db, "select vendor_run_id is not null from scrape_runs")
     heir = asyncio.create_task(other_api.post(CONNECT, {"username": SAKURA}, two))
-    # As if dead: nothing is renewed, nothing is written any more.
+    # Simulates death: nothing is renewed or written.
     for flight in instance.services.scrapes.flights.values():
         flight.cancel()
     await db.execute(KILL)
@@ -287,7 +287,7 @@ async def test_a_missing_profile_is_cached_for_minutes(api, people, apify, db):
 
 
 async def test_connecting_does_not_use_a_cached_failure(api, people, apify):
-    """Somebody who has just made their profile public tries again at once."""
+    """A user who has just made the profile public retries at once."""
     sakura = await people.influencer()
     assert (await api.post(CONNECT, {"username": "himitsu.nails"}, sakura)).status == 409
     apify.behaviours.clear()
