@@ -1,6 +1,6 @@
 """The instrument of `make bench`: every case and its floor in turns, one table, exit 1 where a target is missed.
 
-Options: `--quick` (less data and fewer rounds), `--only profile,send` (cases whose name starts so), `--json FILE`,
+Options: `--quick` (less data and fewer rounds), `--only profile,send` (beginnings of case names), `--json FILE`,
 `--compare DIR` (another checkout of this repository, measured in the same turns). docs/performance.md explains it.
 """
 
@@ -40,7 +40,7 @@ def say(text: str) -> None:
 async def run(folder: Path, options: argparse.Namespace) -> list[Result]:
     task = asyncio.current_task()
     assert task
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that all processes are stopped
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that a signal stops all processes
     size = QUICK if options.quick else FULL
     size = size._replace(rounds=options.rounds or size.rounds)
     wanted = tuple(options.only.split(","))

@@ -12,7 +12,7 @@ import asyncpg
 from db.seed.scale import SALON_EVERY, add_people
 from services.security.tokens import Tokens
 
-TEXT = "message " * 12  # about a hundred characters: what people write
+TEXT = "message " * 12  # about a hundred characters, as real messages
 PARTNERS = 21
 RICH = 1_000  # pairs whose conversation and notifications fill a page
 MESSAGES = 51
@@ -45,7 +45,7 @@ ADD_PARTICIPANTS = """
     select id, unnest(array[low_id, high_id]), last_seq, now() - interval '30 minutes' from conversations
 """
 
-# Message by message over all conversations, as they are written in life: rows of one conversation lie far apart.
+# Insert in turns over all conversations, as in real use: rows of one conversation are stored far apart.
 ADD_MESSAGES = f"""
     insert into messages (conversation_id, sender_id, seq, rev, client_message_id, content, created_at, updated_at)
     select c.id, case when n % 2 = 0 then low_id else high_id end, n, n, gen_random_uuid()::text, '{TEXT}',

@@ -1,5 +1,5 @@
-"""What statements cost PostgreSQL over 200,000 messages, what partitions of them would change, and what a row of each
-growing table takes. `.venv/bin/python -m bench.database`; a minute. Another number of partitions: `--partitions 64`."""
+"""Measure what statements cost PostgreSQL over 200,000 messages, what partitions would change, and the size of rows of
+growing tables. `.venv/bin/python -m bench.database`; a minute. Another number of partitions: `--partitions 64`."""
 
 import argparse
 import asyncio
@@ -46,7 +46,7 @@ FILL = [
     """,
     "insert into conversation_participants (conversation_id, user_id) select id, unnest(array[low_id, high_id]) "
     "from conversations",
-    # Message by message over all conversations, as they come in life: rows of one conversation lie far apart.
+    # Insert in turns over all conversations, as in real use: rows of one conversation are stored far apart.
     f"""
     insert into messages (conversation_id, sender_id, seq, rev, client_message_id, content)
     select c.id, case when n % 2 = 0 then low_id else high_id end, n, n, gen_random_uuid()::text, '{TEXT}'
@@ -80,7 +80,7 @@ GROWING = (
     "job_runs",
 )
 
-# Every unique key holds the conversation already, but the primary key: it takes it in, behind the id that is asked for.
+# Every unique key contains the conversation except the primary key, to which it is added after the id.
 PARTITION = """
     create table parted (like messages including defaults including constraints) partition by hash (conversation_id);
     alter table parted add constraint parted_pkey primary key (id, conversation_id),
@@ -103,7 +103,7 @@ Statement = Callable[[asyncpg.Connection], Awaitable[Any]]
 
 
 class Data:
-    """Arguments for the statements, each conversation in turn."""
+    """Return arguments for the statements, each conversation in turn."""
 
     def __init__(self, rows: list[asyncpg.Record]) -> None:
         self.conversations = [row["id"] for row in rows]
@@ -179,7 +179,7 @@ async def prepare(url: str, name: str, partitions: int = 0) -> tuple[asyncpg.Con
 
 
 async def measure(conn: asyncpg.Connection, statement: Statement) -> float:
-    """µs of CPU, over TIMES repetitions and as many more as fit into LEAST_SECONDS."""
+    """Return µs of CPU per statement, over TIMES repetitions and as many more as fit into LEAST_SECONDS."""
     began, times = time.monotonic(), 0
     with Meter(conn.get_server_pid()) as meter:
         while times < TIMES or time.monotonic() - began < LEAST_SECONDS:

@@ -1,4 +1,4 @@
-"""A bare Tornado server that does nothing, for comparison: the same bytes in and out as ours, nothing in between."""
+"""A bare Tornado server for comparison: it receives and sends the same bytes as the server, and does nothing else."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ class Post(RequestHandler):
 
 
 class Echo(WebSocketHandler):
-    """`say {n}`: a frame to n of the open sockets; anything with an id is answered."""
+    """`say {n}` sends a frame to n of the open sockets; every frame with an id is answered."""
 
     sockets: list["Echo"] = []
 

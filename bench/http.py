@@ -12,8 +12,8 @@ from bench.kit import Meter
 from bench.stage import Measured, Stage
 from bench.table import Result
 
-CONNECTIONS = 16  # at once: a busy instance, not an overloaded one
-USERS = 500  # who ask in turn
+CONNECTIONS = 16  # concurrent requests: a busy instance, not an overloaded one
+USERS = 500  # who send requests in turn
 # floor(case) ÷ floor(health) must stay within FLOOR_TOLERANCE of these, so that no target is met by a slow floor.
 FLOOR_SHAPE = {"/profile": 1.7, "/discovery": 3.5, "/notifications": 2.9, "/conversations": 4.1, "/contacts": 2.9,
                "/messages": 3.2, "/send": 2.8}  # fmt: skip
@@ -103,7 +103,7 @@ class HttpBench:
         return file
 
     async def cost(self, server: Measured, file: Path, count: int) -> float:
-        """Milliseconds of CPU per request."""
+        """Return milliseconds of CPU per request."""
         with Meter(server.pid) as meter:
             await self.stage.load.run(server.port, file, count, CONNECTIONS)
         return meter.seconds / count * 1e3

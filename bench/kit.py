@@ -1,8 +1,8 @@
-"""What the measurements share: CPU of other processes, a house of real servers, and figures with their spread.
+"""Shared by the measurements: CPU of other processes, real servers, and figures with their spread.
 
-CPU is that of the measured process alone (user and system, all threads, to the nanosecond), so that other work on the
-machine disturbs it little; what is left of the disturbance shows in the spread, and a floor measured in turns with it
-(the same bytes through a bare server) tells the machine from the code.
+CPU is that of the measured process only (user and system, all threads, in nanoseconds), so that other work on the
+machine disturbs it little; the spread shows the rest, and a floor measured in turns with it
+(the same bytes through a bare server) separates the machine from the code.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from services.security.tokens import Tokens
 from settings import load_settings
 from tests.drills.stage import ADD_INFLUENCER, ADD_SALON, ADD_SESSION, ADD_USER, CONNECT, OPEN, processes_under
 
-TEXT = "message " * 12  # about a hundred characters: what people write
-# Limits count, as in production, but nobody reaches them.
+TEXT = "message " * 12  # about a hundred characters, as real messages
+# Limits are counted, as in production, but no user reaches them.
 ENVIRONMENT = {
     "LIMIT_GENERAL": "100000000/1d", "LIMIT_MESSAGE": "100000000/1s+100000000",
     "LIMIT_SOCKET_FRAMES": "100000000/1s+100000000", "LOG_FORMAT": "json", "JOBS_ENABLED": "false",
@@ -35,7 +35,7 @@ ENVIRONMENT = {
 
 
 def cpu_seconds(pids: Iterable[int]) -> dict[int, float]:
-    """CPU that each of these processes has used (Linux: a process's clock has an id made of its pid)."""
+    """Return the CPU that each process has used (on Linux the clock of a process has an id made of its pid)."""
     return {pid: time.clock_gettime(~pid << 3 | 2) for pid in pids}
 
 
@@ -44,7 +44,7 @@ def resident_bytes(pid: int) -> int:
 
 
 class Meter:
-    """`with meter: …` then `meter.seconds`: CPU of the processes meanwhile."""
+    """`with meter: …`, then `meter.seconds` is the CPU that the processes used in the block."""
 
     def __init__(self, *pids: int, children_of: int | None = None) -> None:
         self.own = pids
@@ -67,7 +67,7 @@ class Meter:
 
 
 def tell(what: str, values: Sequence[float], unit: str, floor: Sequence[float] = (), of: str = "") -> None:
-    """A line: median (lowest–highest), and how many times the floor of the same round it is."""
+    """Print a line: median (lowest–highest), and its ratio to the floor of the same round."""
     line = f"{what:<62} {show(values)} {unit}"
     if floor:
         line += f"; {show([value / least for value, least in zip(values, floor, strict=True)])} × {of}"
@@ -85,7 +85,7 @@ def digits(value: float) -> str:
 
 
 class Floor:
-    """bench/floor.py in a process of its own: what Tornado costs when nothing is done."""
+    """bench/floor.py in a separate process: what Tornado itself costs."""
 
     async def __aenter__(self) -> "Floor":
         self.port = free_port()
@@ -106,7 +106,7 @@ class Floor:
 
 
 class House:
-    """PostgreSQL, Redis and `instances` servers, each a process; no nginx."""
+    """PostgreSQL, Redis and `instances` servers as processes, without nginx."""
 
     def __init__(self, folder: Path, instances: int) -> None:
         self.servers = EmbeddedServers(folder / "data")
@@ -134,7 +134,7 @@ class House:
         await asyncio.to_thread(self.servers.stop)
 
     async def user(self, role: str) -> tuple[str, str]:
-        """Id and token."""
+        """Return the id and a token."""
         self.users += 1
         user_id = await self.db.fetchval(ADD_USER, f"User {self.users}", f"user{self.users}@example.com", role)
         await self.db.execute(*((ADD_SALON, user_id, "Salon") if role == "SALON" else (ADD_INFLUENCER, user_id)))
@@ -148,7 +148,7 @@ class House:
 
 
 class Pair:
-    """Two people who are connected, with their tokens."""
+    """Two connected users with their tokens."""
 
     def __init__(self, conversation_id: str, *tokens: str) -> None:
         self.conversation_id = conversation_id
@@ -156,7 +156,7 @@ class Pair:
 
 
 class Socket:
-    """Counts what comes, and reads no more of it than it must."""
+    """Counts frames, and parses as little of them as possible."""
 
     def __init__(self, ws: websockets.ClientConnection) -> None:
         self.ws = ws
@@ -177,7 +177,7 @@ class Socket:
         with suppress(websockets.ConnectionClosed):
             async for frame in self.ws:
                 self.frames += 1
-                if '"id":' in str(frame)[-24:]:  # an answer carries the number it was asked with, at its end
+                if '"id":' in str(frame)[-24:]:  # an answer ends with the number of its request
                     self.answered.set()
 
     async def ask(self, event: str, data: Any) -> None:
@@ -195,7 +195,7 @@ class Socket:
 
 
 class Http:
-    """One kept-alive connection, as nginx holds them."""
+    """One keep-alive connection, as nginx opens them."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer

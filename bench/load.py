@@ -1,4 +1,4 @@
-"""The load client: a process of its own that sends prepared requests over kept-alive connections.
+"""The load client: a separate process that sends prepared requests over keep-alive connections.
 
 It reads one order a line from stdin, `{"port": …, "file": …, "count": …, "connections": …}`, and answers on stdout
 `{"seconds": …, "errors": …, "p99": …}`. The file holds requests as base64, one a line; they are sent in turn.
@@ -18,11 +18,11 @@ from typing import Any
 
 import uvloop
 
-REQUESTS_SECONDS = 60.0  # for all of an order: a server that hangs ends the measurement
+REQUESTS_SECONDS = 60.0  # for a whole order; a server that hangs ends the measurement
 HEAD_END = b"\r\n\r\n"
 
 
-@lru_cache(1)  # the next case has other requests
+@lru_cache(1)  # the next case has different requests
 def read_requests(path: str) -> Iterator[bytes]:
     return cycle([base64.b64decode(line) for line in Path(path).read_text().split()])
 

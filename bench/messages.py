@@ -1,4 +1,4 @@
-"""What a message costs: to take it by REST and by socket, to tell it here and on another instance, and beneath, in
+"""Measure what a message costs: sent by REST and by socket, delivered on this and on another instance, and in
 PostgreSQL and Redis. `.venv/bin/python -m bench.messages`; about a minute."""
 
 import argparse
@@ -13,17 +13,17 @@ import uvloop
 from bench.kit import TEXT, Floor, House, Http, Meter, Pair, Socket, tell
 from tests.helpers.scratch import scratch_folder
 
-SENDERS = 8  # at once: a busy instance, not an overloaded one
+SENDERS = 8  # concurrent senders: a busy instance, not an overloaded one
 MESSAGES = 400  # a round and kind
-SOCKETS = 10  # a side where many listen
+SOCKETS = 10  # per side with many sockets
 EVENTS = 2  # a message is one in its conversation's channel and one in the receiver's
-TOLD = 3  # frames a message for each socket a side: to both the message, to the receiver the notification
+TOLD = 3  # frames per message and socket: both sides get the message, the receiver the notification too
 MS, US = 1e3, 1e6
 Act = Callable[[int], Awaitable[None]]
 
 
 async def by_turns(act: Act) -> None:
-    """MESSAGES times, SENDERS at once; `act` gets the sender's number."""
+    """Call `act` MESSAGES times, SENDERS at once, with the sender's number."""
 
     async def send(sender: int) -> None:
         for _ in range(MESSAGES // SENDERS):
@@ -40,7 +40,7 @@ class Bench:
 
     async def prepare(self) -> None:
         house, (here, there) = self.house, self.house.ports
-        self.quiet = [await house.pair() for _ in range(SENDERS)]  # nobody listens
+        self.quiet = [await house.pair() for _ in range(SENDERS)]  # without sockets
         self.heard = {(port, count): await self.audience(port, count) for port, count in audiences(here, there)}
         self.posts = [await Http.open(here) for _ in range(SENDERS)]
         self.bare_posts = [await Http.open(self.floor.port) for _ in range(SENDERS)]
@@ -48,7 +48,7 @@ class Bench:
         self.bare_sockets = [await Socket.open(self.floor.port) for _ in range(max(SENDERS, SOCKETS * TOLD))]
 
     async def audience(self, port: int, count: int) -> tuple[list[Pair], list[Socket]]:
-        """Pairs with `count` joined sockets a side on that instance."""
+        """Return pairs with `count` joined sockets per side on this instance."""
         pairs = [await self.house.pair() for _ in range(SENDERS)]
         sockets = []
         for pair in pairs:
@@ -71,7 +71,7 @@ class Bench:
         return meter.seconds / MESSAGES
 
     async def told(self, pid: int, port: int, count: int) -> float:
-        """CPU a message of the process `pid`, while sockets on `port` hear it."""
+        """Return CPU per message of the process `pid`, while sockets on `port` receive it."""
         pairs, sockets = self.heard[port, count]
         before = sum(socket.frames for socket in sockets)
         with Meter(pid) as meter:
@@ -104,7 +104,7 @@ class Bench:
             note[f"an event {where}"].append((few - taken - TOLD * each) / EVENTS)
 
     async def beneath(self, pid: int) -> None:
-        """By REST, and what that costs PostgreSQL and Redis."""
+        """Measure messages by REST, and their cost in PostgreSQL and Redis."""
         house, note = self.house, self.figures
         wal, traffic = await self.wal_bytes(), self.redis_bytes()
         with Meter(children_of=house.postgres_pid) as postgres, Meter(house.redis_pid) as redis:
@@ -131,7 +131,7 @@ class Bench:
         say("a message by REST", "by rest", "ms of CPU", MS, "bare post", "a bare Tornado POST")
         say("  in PostgreSQL", "postgres", "ms of CPU", MS)
         say("  written to its log", "wal", "bytes", 1)
-        say("  in Redis (limits, 2 events that nobody hears)", "redis", "ms of CPU", MS)
+        say("  in Redis (limits, 2 events without a subscriber)", "redis", "ms of CPU", MS)
         say("  sent to Redis", "redis in", "bytes", 1)
         for name, _, _ in COMMANDS:
             say(f"{name} by socket", name, "ms of CPU", MS, "bare echo", "a bare Tornado echo")

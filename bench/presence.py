@@ -1,4 +1,4 @@
-"""What presence costs Redis, by how many instances there are: `.venv/bin/python -m bench.presence`; some seconds."""
+"""Measure what presence costs Redis, by the number of instances: `.venv/bin/python -m bench.presence`; some seconds."""
 
 import argparse
 import uuid
@@ -12,12 +12,12 @@ from realtime.presence.presence import DEAD_SECONDS, FRESH_SECONDS
 from realtime.presence.scripts import HEARTBEAT, INSTANCES, PRESENT, REPORT
 from tests.helpers.scratch import scratch_folder
 
-FRIENDS = 50  # of a user: a new socket asks which of them are there
+FRIENDS = 50  # of a user; a new socket asks which of them are online
 BATCHES, BATCH_USERS = 100, 40
 
 
 def measure(redis: Redis, pid: int, instances: int, rounds: int) -> None:
-    """Everybody is on one instance; each of the others has to be looked at too."""
+    """Measure with all users on one instance; the script asks every other instance too."""
     redis.flushdb()
     names = [f"{number:012x}" for number in range(instances)]
     for name in names:

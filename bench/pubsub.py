@@ -1,4 +1,4 @@
-"""What a published event costs Redis: one server by how many instances listen, then a cluster of three primaries with
+"""Measure what a published event costs Redis: one server by the number of instances, then a cluster of three with
 classic and with sharded pub/sub. `.venv/bin/python -m bench.pubsub`; half a minute."""
 
 import argparse
@@ -29,7 +29,7 @@ PACKED = pack("0" * 12, 10**6, MessageSent("0" * 36, 7, MESSAGE, "0" * 36))
 
 
 async def publish(nodes: Sequence[aioredis.Redis], commands: list[list[tuple[Any, ...]]]) -> None:
-    """Each node gets its commands, EVENTS / BATCH times over."""
+    """Send each node its commands, EVENTS / BATCH times."""
     for _ in range(EVENTS // BATCH):
         for node, batch in zip(nodes, commands, strict=True):
             async with node.pipeline(transaction=False) as pipeline:
@@ -83,11 +83,11 @@ async def one_server(url: str, rounds: int) -> None:
 
 
 async def cluster_of_three(cluster: RedisCluster, rounds: int) -> None:
-    """Two instances listen to every channel; the work of all three nodes, and of the bus between them."""
+    """Measure all three nodes and the bus between them; two instances subscribe to every channel."""
     nodes = cluster.primaries
     own = [[channel for channel in CHANNELS if cluster.owner(channel) is node] for node in nodes]
     thirds = [CHANNELS[number::3] for number in range(3)]
-    # Classic: any node takes an event, and an instance listens at one node. Sharded: each channel has its node.
+    # Classic: any node accepts an event, and an instance subscribes at one node. Sharded: each channel has its node.
     everything: list[list[list[str]]] = [[CHANNELS], [CHANNELS], []]
     classic = ("SUBSCRIBE", everything, "PUBLISH", thirds)
     sharded = ("SSUBSCRIBE", [[channels, channels] for channels in own], "SPUBLISH", own)
@@ -110,14 +110,14 @@ async def cluster_of_three(cluster: RedisCluster, rounds: int) -> None:
 
 
 async def work(nodes: Sequence[Node], command: str, said: list[list[str]]) -> tuple[list[float], float]:
-    """µs of CPU an event in each node, and messages an event over the cluster's bus."""
+    """Return µs of CPU per event in each node, and messages per event over the cluster's bus."""
     pids = [node.process.pid for node in nodes if node.process]
     clients = [aioredis.Redis.from_url(node.url, protocol=2) for node in nodes]
     before = sum(bus_messages(node) for node in nodes)
     with contextlib.ExitStack() as stack:
         meters = [stack.enter_context(Meter(pid)) for pid in pids]
         await publish(clients, [[(command, channel, PACKED) for channel in channels] for channels in said])
-        await asyncio.sleep(0.2)  # what is still on the bus
+        await asyncio.sleep(0.2)  # until messages in transit have arrived
     for client in clients:
         await client.aclose()
     bus = sum(bus_messages(node) for node in nodes) - before

@@ -1,6 +1,6 @@
-"""What logins wait for while 200 people sign up at once: `.venv/bin/python -m bench.sign_ups`; half a minute.
+"""Measure how long logins take while 200 people sign up at once: `.venv/bin/python -m bench.sign_ups`; half a minute.
 
-Each sign-up comes from an address of its own, so that no limit stops it. Passwords are hashed at production's cost.
+Each sign-up comes from a different address, so that no limit refuses it. Passwords are hashed at production's cost.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tests.helpers.scratch import scratch_folder
 
 SIGN_UPS = 200
 LOGINS = 20  # one after the other
-LOGIN_SECONDS = 2.5  # that 99 of 100 logins take at most
+LOGIN_SECONDS = 2.5  # limit for 99 of 100 logins
 PASSWORD = "a long enough one"  # noqa: S105
 COST = 12
 
@@ -48,7 +48,7 @@ class Bench:
         return time.monotonic() - began, answer.code
 
     async def round(self, number: int, email: str) -> tuple[list[float], Counter[int], Counter[int]]:
-        """Seconds of the logins, statuses of the logins and of the sign-ups."""
+        """Return the seconds of the logins, their statuses and those of the sign-ups."""
         sign_ups = [asyncio.create_task(self.sign_up(number, person)) for person in range(SIGN_UPS)]
         await asyncio.sleep(0)  # the sign-ups are sent first
         logins = [await self.log_in(email) for _ in range(LOGINS)]

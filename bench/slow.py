@@ -1,7 +1,7 @@
-"""What a reader that stops reading costs everybody else: `.venv/bin/python -m bench.slow`; a minute and a half.
+"""Measure what a client that stops reading costs all others: `.venv/bin/python -m bench.slow`; a minute and a half.
 
-A thousand sockets hear messages of their own conversations, while one more conversation is flooded with long ones. In
-turns its listener reads them, and does not: the others' delays are the same, or the promise is broken.
+A thousand sockets receive messages of their own conversations, while another conversation is flooded with long ones. In
+turns its client reads them, and does not: the others' delays must be the same.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from bench.kit import House, Http, Pair, show, tell
 from tests.helpers.scratch import scratch_folder
 
 PAIRS = 50
-SOCKETS = 20  # that hear each pair
+SOCKETS = 20  # per pair
 PAUSE_SECONDS = 0.3  # between two messages of a pair
 FLOOD = "長" * 4_900  # 15 KB a message
 FLOOD_PAUSE_SECONDS = 0.002
@@ -45,7 +45,7 @@ class Bench:
 
     async def join(self, pair: Pair, token: str, buffer: int = 0) -> websockets.ClientConnection:
         raw = sockets.socket()
-        if buffer:  # of the kernel, so that not reading is felt soon
+        if buffer:  # the kernel's, so that the server notices soon
             raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, buffer)
         raw.setblocking(False)
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", self.house.ports[0]))
@@ -70,7 +70,7 @@ class Bench:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def round(self, reads: bool) -> tuple[list[float], int | None]:
-        """The others' delays, and how the listener was closed."""
+        """Return the others' delays, and the close code of the client."""
         pair = await self.house.pair()
         listener = await self.join(pair, pair.tokens[1], 0 if reads else 4096)
         draining = asyncio.create_task(self.listen(listener)) if reads else None
@@ -95,7 +95,7 @@ class Bench:
 
 
 async def close_code(ws: websockets.ClientConnection) -> int | None:
-    """None: it was not closed; 1006: the server has given up waiting for it to answer the close."""
+    """Return None if it was not closed, 1006 if the server has stopped waiting for its close frame."""
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
             while True:
@@ -129,7 +129,7 @@ async def run(folder: Path, rounds: int) -> None:
 
 
 def quantile(delays: list[float], percent: int) -> float:
-    """Milliseconds."""
+    """Return the quantile in milliseconds."""
     return statistics.quantiles(delays, n=100)[percent - 1] * 1e3
 
 

@@ -1,4 +1,4 @@
-"""What open sockets cost one instance, and what its polling costs everybody; about a minute and a half.
+"""Measure what open sockets cost one instance, and what its polling costs the servers; about a minute and a half.
 
 `.venv/bin/python -m bench.sockets --sockets 10000` needs 13,000 open files (`ulimit -n`)."""
 
@@ -18,10 +18,10 @@ BATCHES = 4
 OPENING_AT_ONCE = 50
 SETTLE_SECONDS = 1.5
 QUIET_SECONDS = 10.0
-CALM_SECONDS = 12.0  # until everybody's coming has been told
+CALM_SECONDS = 12.0  # until all arrivals are announced
 HEARTBEATS_SECONDS = 50.0  # two of them
 SPARE_FILES = 500
-BARE_EACH = 4  # one socket of the bare server for so many of ours
+BARE_EACH = 4  # one socket of the bare server per this many of the server
 
 COUNT_TRANSACTIONS = "select xact_commit from pg_stat_database where datname = current_database()"
 
@@ -43,7 +43,7 @@ class Bench:
         self.pid = house.pids[0]
 
     async def quiet(self, seconds: float, what: str, sockets: int = 0, bare_sockets: int = 0) -> None:
-        """What goes on while nobody does anything."""
+        """Measure the instance while no user is active."""
         house = self.house
         before = await house.db.fetchval(COUNT_TRANSACTIONS)
         with (
@@ -60,7 +60,7 @@ class Bench:
         print(f"  {transactions / seconds:.1f} transactions", flush=True)
 
     async def grow(self, pid: int, waiting: Iterable[Awaitable[Socket]]) -> tuple[list[Socket], float, float]:
-        """The sockets, and bytes and CPU for each of them."""
+        """Open the sockets; return them, and bytes and CPU for each."""
         held = resident_bytes(pid)
         with Meter(pid) as meter:
             sockets = await gathered(waiting)
@@ -68,7 +68,7 @@ class Bench:
         return sockets, (resident_bytes(pid) - held) / len(sockets), meter.seconds / len(sockets)
 
     async def open(self, wanted: int) -> tuple[list[Socket], list[Socket]]:
-        """Everybody opens a socket and joins their conversation; beside them sockets of a bare server, the second."""
+        """Open a socket for each user and join their conversation; then open sockets of a bare server."""
         house, port = self.house, self.house.ports[0]
         pairs = [await house.pair() for _ in range(wanted // 2)]
         share = len(pairs) // BATCHES

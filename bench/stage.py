@@ -1,4 +1,4 @@
-"""The processes of `make bench`: PostgreSQL, Redis and the load client on one core, what is measured on another."""
+"""The processes of `make bench`: PostgreSQL, Redis and the load client on one core, the measured process on another."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 START_SECONDS = 60.0
 STOP_SECONDS = 45.0
 ORDER_SECONDS = 90.0
-# Every limit counts, as in production. Nobody reaches the general one, whose default a user shares over all cases.
+# Every limit is counted, as in production. Those of messages are raised; no user reaches the default of the general one.
 ENVIRONMENT = {
     "LIMIT_MESSAGE": "100000/1m+100000", "LIMIT_SOCKET_FRAMES": "100000/1s+100000", "LOG_FORMAT": "json",
     "JOBS_ENABLED": "false",
@@ -34,14 +34,14 @@ ENVIRONMENT = {
 
 
 def cores() -> tuple[int, int]:
-    """The core of what is measured, and the core of everything else."""
+    """Return the core of the measured process, and the core of everything else."""
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[-1]
 
 
 @contextlib.contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """Processes that are started inside run on this core."""
+    """Run processes that are started in the block on this core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -51,7 +51,7 @@ def on_core(core: int) -> Iterator[None]:
 
 
 class Measured:
-    """A server whose CPU is measured: ours, that of another checkout, or a floor."""
+    """A server whose CPU is measured: this one, that of another checkout, or a floor."""
 
     def __init__(
         self, arguments: list[str], port: int, log: Path, cwd: Path = ROOT, ready: str = "/health", **environment: str
@@ -85,7 +85,7 @@ class Measured:
 
 
 class Load:
-    """bench/load.py in a process of its own."""
+    """bench/load.py in a separate process."""
 
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
@@ -109,7 +109,7 @@ class Load:
 
 
 class Size(NamedTuple):
-    """How much data there is, and how much is measured."""
+    """The amount of data and of measurements."""
 
     people: int
     pairs: int

@@ -1,4 +1,4 @@
-"""What a measurement found, whether it meets its target, and how it is printed."""
+"""The result of a measurement, whether it meets its target, and how it is printed."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ def digits(value: float) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median (lowest–highest)."""
+    """Return the median (lowest–highest)."""
     if not values:
         return "–"
     if len(values) == 1:
@@ -41,14 +41,14 @@ class Result:
 
     @property
     def met(self) -> bool:
-        """Whether the median meets the target."""
+        """Return whether the median meets the target."""
         if self.at_most is not None:
             return statistics.median(self.ours) <= self.at_most
         return self.target is None or statistics.median(self.ratios) >= self.target
 
     @property
     def missed(self) -> bool:
-        """Whether no round meets the target: the miss is beyond the spread."""
+        """Return whether no round meets the target, so that the miss is beyond the spread."""
         if self.at_most is not None:
             return min(self.ours) > self.at_most
         return self.target is not None and max(self.ratios) < self.target

@@ -86,7 +86,7 @@ class NotFound(DomainError):
 class Conflict(DomainError):
     status = 409
     code: ErrorCode = "CONFLICT"
-    error = "This conflicts with the present state"
+    error = "This is not possible in the present state. Please reload and try again"
 
 
 class EmailTaken(Conflict):

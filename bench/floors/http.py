@@ -25,7 +25,7 @@ HEALTH = {"status": "ok", "message": "The floor is running", "version": "1.0.0",
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]
     def get_reset_query(self) -> str:
-        return ""  # a second round trip for each statement, which the server does not pay either
+        return ""  # a second round trip per statement, which the server does not make either
 
 
 class Bare(RequestHandler):
