@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 START_SECONDS = 60.0
 STOP_SECONDS = 45.0
 ORDER_SECONDS = 90.0
-# Every limit is counted, as in production. Those of messages are raised; no user reaches the default of the general one.
+# Every limit is counted, as in production. Those of messages are raised; no user reaches the general default.
 ENVIRONMENT = {
     "LIMIT_MESSAGE": "100000/1m+100000", "LIMIT_SOCKET_FRAMES": "100000/1s+100000", "LOG_FORMAT": "json",
     "JOBS_ENABLED": "false",
