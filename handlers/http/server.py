@@ -42,7 +42,7 @@ MAX_LINGERING = 256
 
 # A client that has closed its sending side may wait for the answer, or be gone: both look alike. So a request whose
 # handler runs then has this long to be answered.
-HALF_CLOSED_SECONDS = 5.0
+HALF_CLOSED_SECONDS = 2.0
 
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 PAUSE_SECONDS = 1.0  # connections wait in the kernel meanwhile; without a pause, accept would be called in a busy loop
@@ -69,7 +69,7 @@ class ClientStream(IOStream):
         count = super().read_from_fd(buf)
         if count:
             self.begun = True
-        elif count == 0 and self.begun and not self.reading():
+        elif count == 0 and self.begun and not self.answered and not self.reading():
             self.answer_half_closed()
             return None
         return count

@@ -68,7 +68,7 @@ def test_a_method_that_names_no_access_does_not_start():
         async def get(self):
             pass
 
-    with pytest.raises(TypeError, match="does not say who may call it"):
+    with pytest.raises(TypeError, match="does not declare its access"):
         Table([("/careless", Careless)], RequestHandler)
 
 
