@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from unittest.mock import Mock
 
@@ -22,7 +23,7 @@ HEAL_SECONDS = 3.0
 
 
 @pytest.fixture
-def proxy(io_loop, servers) -> TcpProxy:
+def proxy(io_loop, servers) -> Iterator[TcpProxy]:
     proxy = TcpProxy(servers.database_url.partition("host=")[2] + "/.s.PGSQL.5432")
     io_loop.run_sync(proxy.start)
     yield proxy
@@ -31,7 +32,7 @@ def proxy(io_loop, servers) -> TcpProxy:
 
 
 @pytest.fixture
-def shaky(io_loop, settings, servers, proxy, instance, monkeypatch) -> Instance:
+def shaky(io_loop, settings, servers, proxy, instance, monkeypatch) -> Iterator[Instance]:
     """Start an instance whose PostgreSQL is behind the proxy, with shorter bounds."""
     monkeypatch.setattr("db.pool.ACQUIRE_SECONDS", 0.5)
     monkeypatch.setattr("db.pool.COMMAND_SECONDS", 0.8)
@@ -53,7 +54,7 @@ async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
     fail(proxy)
     began = time.monotonic()
     sent = [api.post(path, {"content": "lost?", "clientMessageId": f"c{n}"}, hanako) for n in range(15)]
-    *answers, ready = await asyncio.gather(*sent, ask_readiness(api))
+    answers, ready = await asyncio.gather(asyncio.gather(*sent), ask_readiness(api))
     assert time.monotonic() - began < ANSWER_SECONDS
     for answer in answers:
         assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "NOT_READY", "2")
@@ -163,16 +164,16 @@ def test_held_events_keep_their_order_and_have_a_bound(monkeypatch):
     hub = Mock(deliver=lambda channel, event: delivered.append(event.reason), resync=delivered.append)
     sessions = Mock(fresh=False)
     gate = DeliveryGate(sessions, hub)
-    gate.deliver("c", Resync("first"))
+    gate.deliver("c", Resync("redis"))
     sessions.fresh = True
-    gate.deliver("c", Resync("second"))  # behind the held event
+    gate.deliver("c", Resync("version"))  # behind the held event
     assert delivered == []
     gate.open()
-    gate.deliver("c", Resync("third"))
-    assert delivered == ["first", "second", "third"]
+    gate.deliver("c", Resync("behind"))
+    assert delivered == ["redis", "version", "behind"]
     sessions.fresh = False
     for _ in range(10):
-        gate.deliver("c", Resync("much too much"))
+        gate.deliver("c", Resync("notifications"))
         assert gate.held_bytes <= 120
     delivered.clear()
     gate.open()

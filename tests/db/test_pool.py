@@ -2,6 +2,7 @@
 connection."""
 
 import asyncio
+from collections.abc import Iterator
 
 import asyncpg
 import pytest
@@ -44,7 +45,7 @@ async def test_a_closed_pool_is_unavailable(db, servers):
 
 
 @pytest.fixture
-def lonely(io_loop, servers, instance, monkeypatch) -> Database:
+def lonely(io_loop, servers, instance, monkeypatch) -> Iterator[Database]:
     """Create a pool of one connection."""
     monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.05)
     lonely = io_loop.run_sync(lambda: Database.connect(servers.database_url, 1))

@@ -11,7 +11,8 @@ from tornado.ioloop import IOLoop
 
 from db.migrate import migrate
 from db.packaged.servers import ServerUrls
-from db.queries.listings import list_listings
+from db.queries.directory import COUNT_DIRECTORY
+from db.queries.listings import COUNT_LISTINGS, list_listings
 from db.queries.search import LATEST, WALK, WALK_NUMBERED
 from handlers import discovery
 from handlers.admin import connections as admin_connections
@@ -144,7 +145,7 @@ def test_the_worst_case_of_gathering(crowd: Crowd, generic: bool):
 @PLANS
 @pytest.mark.parametrize("what", SOUGHT)
 def test_a_count(crowd: Crowd, what: str, generic: bool):
-    count = crowd.run(discovery.COUNT_LISTINGS, *SOUGHT[what], generic=generic)
+    count = crowd.run(COUNT_LISTINGS, *SOUGHT[what], generic=generic)
     assert count.sequential == set()
     assert count.buffers < (200 if what == "no filter" else 1.2 * crowd.pages["listings"]), count.buffers
 
@@ -197,7 +198,7 @@ def test_users(crowd: Crowd, listed: admin_users.UserList, kind: tuple[Any, ...]
         assert page.sequential == set()
         assert page.buffers < 1.2 * walk + crowd.pages["directory"] + HITS, page.buffers
         assert page.looked_at < 2 * walk + PEOPLE / 12, page.looked_at
-    count = crowd.run(admin_users.COUNT_DIRECTORY, TEXTS[what], *kind, generic=generic)
+    count = crowd.run(COUNT_DIRECTORY, TEXTS[what], *kind, generic=generic)
     assert count.buffers < 1.2 * crowd.pages["directory"], count.buffers
     if TEXTS[what] or any(kind):
         assert count.sequential == set()

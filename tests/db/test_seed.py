@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from db.seed import __main__ as seed
-from db.seed.people import LONG_TALK
+from db.seed.people import LONG_TALK, PASSWORD
 from db.seed.scale import add_people
 from tests.helpers.factories import Person
 
@@ -54,7 +54,7 @@ def fill(settings, servers):
 
 
 async def sign_in(api, email: str) -> Person:
-    answer = (await api.post("/auth/login", {"email": email, "password": seed.PASSWORD})).data
+    answer = (await api.post("/auth/login", {"email": email, "password": PASSWORD})).data
     user = answer["user"]
     return Person(user["id"], user["name"], email, user["role"], answer["accessToken"], "")
 
@@ -64,7 +64,7 @@ async def test_the_seed_is_complete_and_a_second_run_adds_nothing(api, db, make_
     assert first.returncode == 0, first.stderr
     assert "30 influencers added" in first.stdout
     assert "influencer1@demo.example.com" in first.stdout
-    assert seed.PASSWORD in first.stdout
+    assert PASSWORD in first.stdout
     counts = await count(db)
     assert (counts["influencers"], counts["salons"], counts["listings"]) == (30, 30, 60)
     assert all(counts.values())

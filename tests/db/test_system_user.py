@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -66,9 +67,10 @@ def test_concurrent_first_starts_create_the_user_once(tmp_path):
 def test_a_new_user_is_used_once_it_can_be_looked_up(tmp_path, monkeypatch):
     write_program(tmp_path / "bin" / "useradd")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    answers = [None, None, "the user"]
+    user = pwd.getpwuid(os.getuid())
+    answers = [None, None, user]
     monkeypatch.setattr(system_user, "find_user", lambda: answers.pop(0))
-    assert system_user.add_user() == "the user"
+    assert system_user.add_user() == user
     monkeypatch.setattr(system_user, "find_user", lambda: None)
     monkeypatch.setattr(system_user, "LOOKUP_SECONDS", 0)
     with pytest.raises(ServersError, match=r"cannot be looked up\. Run this command as an ordinary user"):

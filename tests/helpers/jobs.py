@@ -59,7 +59,7 @@ async def run_job(instance: Instance, module: ModuleType, status: str = "SUCCEED
     claimed = await claim_by_hand(instance.db, name, loop.runner, None)
     loop.launch(claimed)
     await finished(loop)
-    row = await instance.db.fetchrow("select status, counts::text, error from job_runs where id = $1", claimed.id)
+    row = await instance.db.fetch_one("select status, counts::text, error from job_runs where id = $1", claimed.id)
     assert row["status"] == status, row
     return {name: count for name, count in orjson.loads(row["counts"]).items() if count}
 

@@ -186,11 +186,11 @@ async def test_a_stop_cancels_an_item_that_does_not_end(instance, db, monkeypatc
 
 
 async def test_a_stopped_run_is_not_taken_over_if_the_job_has_run_since(instance, people, db):
-    stopped = make_loop(instance, Gate())
+    gate = Gate()
+    stopped = make_loop(instance, gate)
     await stopped.check()
     stopped.drain()
-    for gate in [stopped.jobs["sample"].run]:
-        gate.go_on.set()
+    gate.go_on.set()
     await finished(stopped)
     admin = await people.admin()
     loop = make_loop(instance, counts_one)

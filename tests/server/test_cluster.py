@@ -54,12 +54,13 @@ async def test_no_warning_from_start_to_stop(servers: ServerUrls, tmp_path: Path
     """WARNING and above require an operator to act, and in this run there is nothing to do."""
     ports = [free_port(), free_port()]
     secret = api.instance.settings.jwt_access_secret.get_secret_value()  # people's tokens are valid in the cluster too
-    cluster = Cluster(tmp_path, ports, free_port(), servers, LOG_FORMAT="json", JWT_ACCESS_SECRET=secret)
+    port = free_port()
+    cluster = Cluster(tmp_path, ports, port, servers, LOG_FORMAT="json", JWT_ACCESS_SECRET=secret)
     try:
         await asyncio.to_thread(cluster.start)
         hanako, salon = await people.influencer(), await people.salon()
         conversation = await people.connect(hanako, salon)
-        proxy = Remote(api, cluster.port)
+        proxy = Remote(api, port)
         sockets: list[SocketClient] = [await proxy.socket(person) for person in (hanako, salon)]
         for socket in sockets:
             await socket.join(conversation)

@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -84,10 +84,8 @@ def test_the_command_that_the_cluster_prints_restarts_it(tmp_path, capsys):
             assert subprocess.run(command, shell=True, timeout=SECONDS).returncode == 0
         return []
 
-    stand_in = SimpleNamespace(
-        start=lambda: None, instances=[], port=1, folder=tmp_path, revive=revive,
-        roll=lambda: asked.append(signal.SIGTERM),
-    )  # fmt: skip
+    roll = Mock(side_effect=lambda: asked.append(signal.SIGTERM))
+    stand_in = Mock(instances=[], port=1, folder=tmp_path, revive=revive, roll=roll)
     before = signal.signal(signal.SIGHUP, lambda number, _: asked.append(number))
     try:
         cluster.run(stand_in, asked)

@@ -233,7 +233,7 @@ async def test_jobs_wait_for_a_writable_server(failed_over: Stage, monkeypatch):
             while seen[3:] != list(range(1, 10)):
                 await loop.check()
                 await finished(loop)
-    assert (await instance.db.fetchrow(RUNS))["status"] == "SUCCEEDED"
+    assert (await instance.db.fetch_one(RUNS))["status"] == "SUCCEEDED"
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
 

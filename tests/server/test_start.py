@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import asyncpg
 import pytest
@@ -126,7 +126,7 @@ async def test_a_port_that_is_taken_ends_the_start_before_anything_else(servers,
 def test_a_server_on_ipv6_says_where_it_listens(settings, host, capsys):
     """Without listening: not every machine has IPv6."""
     given = load_settings(host=host, data_dir=settings.data_dir)
-    instance = SimpleNamespace(settings=given, port=3001, sender=SimpleNamespace(destination="nowhere"))
+    instance = Mock(settings=given, port=3001, sender=Mock(destination="nowhere"))
     print_welcome(instance, embedded=False)
     shown = capsys.readouterr().out
     assert "Beautiful Encer listens on http://[::1]:3001\n" in shown
