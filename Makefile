@@ -99,9 +99,12 @@ migrate: runtime  ## bring the database of DATABASE_URL (or the packaged one) up
 seed: runtime  ## fill a development database with people to sign in as; SCALE=100 adds 100,000 more
 	@$(BIN)/python -m db.seed $(if $(SCALE),--scale $(SCALE))
 
-.PHONY: psql secrets
+.PHONY: psql secrets settings
 psql: runtime  ## open the database of DATABASE_URL (or the packaged one) in psql
 	@$(BIN)/python -m db.psql
+
+settings: runtime  ## write the table of settings in README.md from settings.py
+	@$(BIN)/python -m tools.settings_table
 
 secrets:  ## print new secrets for an env file, for production
 	@"$$PYTHON" -m services.new_secrets

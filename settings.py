@@ -11,32 +11,38 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cached_property
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
-    AnyHttpUrl,
     BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
     SecretStr,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from db.address import Address, check_redis_address
+from db.setting_types import (
+    DatabaseUrl,
+    EncryptionKey,
+    EncryptionKeys,
+    ImageHosts,
+    Networks,
+    Origins,
+    RedisUrl,
+    Secret,
+    Url,
+    VendorUrl,
+    check_host,
+    check_public_url,
+    check_timezone,
+)
 
 UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-SECRET_MIN_BYTES = 32
-HTTP_URL = TypeAdapter(AnyHttpUrl)
-HOST_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?", re.ASCII)
-IMAGE_HOST = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]", re.ASCII)
 VERSION = "0.1.0"  # shown by /health and the API descriptions
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names by which a browser may address this machine
@@ -82,126 +88,8 @@ def parse_limit(value: Any) -> Limit | None:
     return Limit(int(match[1]), parse_duration(period).total_seconds(), int(match[3]) if match[3] else None)
 
 
-def split_list(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def read_url(text: str) -> AnyHttpUrl:
-    """Read an http or https URL. Raises ValueError, whose text contains nothing of the value."""
-    try:
-        url = HTTP_URL.validate_python(text)
-    except ValidationError:
-        url = None
-    if url is None or not re.fullmatch(r"https?://[^\s\\]+", text, re.IGNORECASE):  # pydantic accepts partial ones
-        raise ValueError("must be a complete address, for example https://example.com")
-    if url.username or url.password:
-        raise ValueError("must not contain a user or a password")
-    if "*" in (url.host or ""):
-        raise ValueError("must not contain *: name each address")
-    return url
-
-
-def check_origin(text: str) -> str:
-    """Return scheme, host and port as browsers write them in `Origin`."""
-    if text == "*":
-        raise ValueError("must not be *: name each origin, for example https://app.example.com")
-    origin = str(read_url(text)).removesuffix("/")
-    if origin.count("/") != 2 or "?" in origin or "#" in origin:
-        raise ValueError("must be a scheme, a host and perhaps a port, without a path")
-    return origin
-
-
-def check_public_url(text: str) -> str:
-    """Return the origin and the path under which a proxy serves this server, without a slash at the end."""
-    url = read_url(text)
-    if url.query is not None or url.fragment is not None:
-        raise ValueError("must not contain a query or a fragment")
-    path = (url.path or "").rstrip("/")
-    return check_origin(str(url).removesuffix(url.path or "")) + path
-
-
-def check_address(text: str) -> str:
-    """Check an address and keep it as written, because TikTok compares its redirect URI with the registered one."""
-    if "?" in text or "#" in text:
-        raise ValueError("must not contain a query or a fragment")
-    read_url(text)
-    return text
-
-
-def check_image_host(text: str) -> str:
-    host = text.lower().removeprefix(".")
-    if not IMAGE_HOST.fullmatch(host):
-        raise ValueError("must be a domain, for example cdninstagram.com, without *, scheme, port or path")
-    return host
-
-
-def check_host(text: str) -> str:
-    """Check an IP address or a name to listen on; IPv6 may be in brackets."""
-    host = text.removeprefix("[").removesuffix("]")
-    try:
-        ip_address(host)
-    except ValueError:
-        if not HOST_NAME.fullmatch(host):
-            raise ValueError("must be an IP address or a host name, without a port") from None
-    return host
-
-
-def check_network(text: str) -> str:
-    try:
-        ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError("must be an IP address or a network, for example 10.0.0.0/8") from None
-    return text
-
-
-def check_timezone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError("must be the name of a time zone, for example Asia/Tokyo") from None
-    return name
-
-
-def decode_encryption_key(text: str) -> bytes:
-    """Decode 32 bytes, written as base64 or as 64 hexadecimal digits."""
-    try:
-        key = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise ValueError("must be 32 bytes, as base64 or 64 hexadecimal digits")
-    return key
-
-
-def check_secret(text: str) -> None:
-    if len(text.encode()) < SECRET_MIN_BYTES:
-        raise ValueError(f"must be at least {SECRET_MIN_BYTES} bytes")
-
-
-def within(check: Callable[[str], object]) -> AfterValidator:
-    """Apply `check`, which raises ValueError, to the value of a secret."""
-
-    def look(secret: SecretStr) -> SecretStr:
-        check(secret.get_secret_value())
-        return secret
-
-    return AfterValidator(look)
-
-
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 RateLimit = Annotated[Limit | None, BeforeValidator(parse_limit)]
-CommaList = Annotated[list[str], NoDecode, BeforeValidator(split_list)]
-Networks = Annotated[list[Annotated[str, AfterValidator(check_network)]], NoDecode, BeforeValidator(split_list)]
-Origin = Annotated[str, AfterValidator(check_origin)]
-Origins = Annotated[list[Origin], NoDecode, BeforeValidator(split_list), Field(min_length=1)]
-ImageHosts = Annotated[list[Annotated[str, AfterValidator(check_image_host)]], NoDecode, BeforeValidator(split_list)]
-Secret = Annotated[SecretStr, within(check_secret)]
-EncryptionKey = Annotated[SecretStr, within(decode_encryption_key)]
-DatabaseUrl = Annotated[SecretStr, within(Address.parse)]
-RedisUrl = Annotated[SecretStr, within(check_redis_address)]
-EncryptionKeys = Annotated[list[EncryptionKey], NoDecode, BeforeValidator(split_list)]
-Url = Annotated[str, AfterValidator(check_address)]
-VendorUrl = Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))]
 Check = Callable[[Mapping[str, Any]], list[str]]  # takes settings as they are written, returns `NAME: fault` lines
 
 
@@ -232,86 +120,153 @@ def production_faults(values: Mapping[str, Any]) -> list[str]:
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+    """The text below a setting is its meaning in the table of README.md (`make settings`)."""
 
-    port: int = Field(3000, ge=0, le=65535)
-    host: Annotated[str, AfterValidator(check_host)] = "127.0.0.1"
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
     app_env: Literal["development", "production", "test"] = "development"
-    public_url: Annotated[str, AfterValidator(lambda url: url and check_public_url(url))] = ""  # HOST and PORT
+    """`development`, `production` or `test`."""
+    host: Annotated[str, AfterValidator(check_host)] = "127.0.0.1"
+    """IP address or host name to listen on; IPv6 as `::1` or `[::1]`."""
+    port: int = Field(3000, ge=0, le=65535)
+    """Port to listen on; 0 chooses a free one."""
+    public_url: Annotated[str, AfterValidator(lambda url: url and check_public_url(url))] = ""
+    """Address that clients use; may have a path, which the proxy removes. Without it: HOST and PORT."""
     frontend_url: Origins = ["http://localhost:5173"]
-    docs_enabled: bool | None = None  # if it is not set: outside production
+    """Comma list of origins (no paths, no `*`) that may call with credentials and open sockets."""
+    docs_enabled: bool | None = None
+    """Whether the pages under `/docs` and the API descriptions are shown. Without it: outside production."""
     data_dir: Path = Path(".data")
+    """Folder of pictures (unless Cloudinary stores them), mails of the console, packaged servers, generated secrets."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["console", "json"] | None = None  # json in production, else console
+    """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+    log_format: Literal["console", "json"] | None = None
+    """`console` or `json`. Without it: `json` in production, else `console`."""
     trusted_proxies: Networks = []
+    """Comma list of addresses or networks whose `X-Forwarded-For` the server uses as the client's address."""
 
     database_url: DatabaseUrl | None = None
+    """`postgresql://user:password@host/name`. Without it, development starts a packaged PostgreSQL under DATA_DIR."""
     database_pool_size: int = Field(10, ge=2, le=200)
+    """Connections to PostgreSQL per instance, 2 to 200."""
     redis_url: RedisUrl | None = None
+    """`redis://…` or `rediss://…` (TLS). Without it, development starts a packaged Redis under DATA_DIR."""
     redis_sharded: bool = False
-    # A request waits at most this long for Redis, then continues without it. Contract: no send is delayed by 0.5 s.
+    """`true`: REDIS_URL is a node of a Redis cluster (7.0 or newer); sharded pub/sub."""
+    # Contract: no send is delayed by 0.5 s.
     redis_timeout: Duration = timedelta(milliseconds=250)
+    """Longest time that a request waits for Redis; then it continues without Redis."""
 
     jwt_access_secret: Secret
+    """Signs access tokens, 32 bytes or more. Development generates it."""
     jwt_refresh_secret: Secret
-    access_token_expires_in: Duration = timedelta(minutes=15)
-    refresh_token_expires_in: Duration = timedelta(days=7)
-    session_max_age: Duration = timedelta(days=90)  # since sign-in, however often the session is renewed
+    """Signs refresh tokens, 32 bytes or more. Development generates it."""
     encryption_key: EncryptionKey
+    """Encrypts vendor tokens and queued mails: 32 bytes as base64 or hexadecimal. Development generates it."""
     encryption_keys_old: EncryptionKeys = []
-    # 2^cost rounds; 12 is about 0.3 s of one core. Tests lower it, production must not.
+    """Comma list of earlier ENCRYPTION_KEYs, while values are being rotated."""
+    access_token_expires_in: Duration = timedelta(minutes=15)
+    """Life of an access token."""
+    refresh_token_expires_in: Duration = timedelta(days=7)
+    """Life of a refresh token."""
+    session_max_age: Duration = timedelta(days=90)
+    """Life of a session since its sign-in, however often it is renewed."""
     password_cost: int = Field(12, ge=4, le=16)
+    """Cost of bcrypt: 2^cost rounds, 12 is about 0.3 s of one core. At least 12 in production."""
 
     admin_email: str | None = None
+    """E-mail of the first admin, who is created at start if there is no admin."""
     admin_password: SecretStr | None = None
+    """Password of the first admin."""
 
-    email_sender: Literal["resend", "smtp", "console"] | None = None  # if it is not set, what the other settings allow
+    email_sender: Literal["resend", "smtp", "console"] | None = None
+    """`resend`, `smtp` or `console` (files). Without it: the one that is configured below; production needs one."""
     email_from: str = "Beautiful Encer <no-reply@localhost>"
+    """Sender of all mails."""
     email_host: Annotated[str, AfterValidator(check_host)] | None = None
+    """Host of the SMTP server."""
     email_port: int = Field(587, ge=1, le=65535)
+    """Port of the SMTP server."""
     email_user: str | None = None
+    """User of the SMTP server."""
     email_pass: SecretStr | None = None
+    """Password of the SMTP server."""
     resend_api_key: SecretStr | None = None
+    """API key of Resend."""
     resend_api_url: VendorUrl = "https://api.resend.com"
-
-    cloudinary_cloud_name: str | None = None
-    cloudinary_api_key: str | None = None
-    cloudinary_api_secret: SecretStr | None = None
-    cloudinary_upload_prefix: VendorUrl = "https://api.cloudinary.com"
+    """Address of Resend; tests change it."""
 
     apify_api_token: SecretStr | None = None
+    """Token of Apify. Without it, routes that scrape answer 503 `NOT_CONFIGURED`."""
     apify_api_url: VendorUrl = "https://api.apify.com"
+    """Address of Apify; tests change it."""
     apify_actor_id: str = "apify/instagram-profile-scraper"
+    """Actor that fetches Instagram profiles."""
     apify_tiktok_actor_id: str = "clockworks/tiktok-scraper"
+    """Actor that fetches TikTok profiles."""
     scrape_timeout: Duration = timedelta(seconds=100)
+    """Longest time that a request waits for a scrape."""
 
     tiktok_client_key: str | None = None
+    """Key of the TikTok app. Without it, the TikTok sign-in answers 503 `NOT_CONFIGURED`."""
     tiktok_client_secret: SecretStr | None = None
+    """Secret of the TikTok app."""
     tiktok_redirect_uri: Url | None = None
+    """Redirect URI, exactly as it is registered at TikTok."""
     tiktok_auth_url: VendorUrl = "https://www.tiktok.com/v2/auth/authorize"
+    """Address of TikTok's sign-in page; tests change it."""
     tiktok_api_url: VendorUrl = "https://open.tiktokapis.com"
+    """Address of TikTok's API; tests change it."""
+
+    cloudinary_cloud_name: str | None = None
+    """Cloud that stores new pictures. Without it, DATA_DIR stores them."""
+    cloudinary_api_key: str | None = None
+    """API key of Cloudinary."""
+    cloudinary_api_secret: SecretStr | None = None
+    """API secret of Cloudinary."""
+    cloudinary_upload_prefix: VendorUrl = "https://api.cloudinary.com"
+    """Address of Cloudinary; tests change it."""
 
     image_proxy_hosts: ImageHosts = IMAGE_HOSTS.split(",")
+    """Comma list of domains, with their subdomains, from which the image proxy fetches."""
 
-    jobs_timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
     jobs_enabled: bool = True
+    """Whether this instance runs scheduled jobs."""
+    jobs_timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
+    """Time zone of the schedules, the same on all instances."""
 
-    # Over all instances. A browser opens one or two per tab; each may hold 1 MiB of unread frames.
+    # Each socket may hold 1 MiB of unread frames.
     sockets_per_user: int = Field(30, ge=1, le=1000)
+    """Sockets per user over all instances; one more is closed with 4429."""
 
     limit_general: RateLimit = Limit(1000, 900)
+    """Requests per user, or per network (IPv4 address or IPv6 /64) without sign-in."""
     limit_auth: RateLimit = Limit(5, 900)
+    """Failed sign-ins per e-mail and network together."""
     limit_auth_ip: RateLimit = Limit(50, 900)
+    """Failed sign-ins per network."""
     limit_auth_account: RateLimit = Limit(100, 3600)
+    """Failed sign-ins per e-mail; networks that have signed in before count apart."""
     limit_sign_up: RateLimit = Limit(20, 3600)
+    """Sign-ups per network."""
     limit_otp_mail: RateLimit = Limit(5, 3600)
+    """Mails with codes per e-mail and network together."""
     limit_otp_mail_email: RateLimit = Limit(20, 3600)
+    """Mails with codes per e-mail."""
     limit_sync: RateLimit = Limit(3, 3600)
+    """Manual synchronisations per user."""
     limit_connect: RateLimit = Limit(10, 3600)
+    """Connected social accounts per user."""
     limit_upload: RateLimit = Limit(20, 3600)
+    """Uploads per user."""
     limit_message: RateLimit = Limit(60, 60, 30)
+    """Messages per user."""
     limit_connection_request: RateLimit = Limit(50, 86400)
+    """Connection requests per user."""
     limit_socket_frames: RateLimit = Limit(20, 1, 60)
+    """Frames per socket that the client sends."""
 
     @model_validator(mode="wrap")
     @classmethod

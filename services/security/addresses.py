@@ -5,7 +5,8 @@ import hmac
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from settings import Settings, decode_encryption_key
+from db.setting_types import decode_encryption_key
+from settings import Settings
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

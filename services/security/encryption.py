@@ -13,7 +13,8 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from settings import Settings, decode_encryption_key
+from db.setting_types import decode_encryption_key
+from settings import Settings
 
 VERSION = b"\x01"
 KEY_BYTES = 32

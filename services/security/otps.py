@@ -4,7 +4,8 @@ import hashlib
 import hmac
 import secrets
 
-from settings import Settings, decode_encryption_key
+from db.setting_types import decode_encryption_key
+from settings import Settings
 
 
 class Otps:
