@@ -2,7 +2,7 @@
 
 import sys
 
-from services.logs import complain, configure_logs, default_format, start_logs, text_or_json, write_out
+from services.logs import configure_logs, default_format, print_failure, start_logs, text_or_json, write_out
 
 if __name__ == "__main__":
     start_logs()  # before all other imports, so that their warnings have the format of all other lines
@@ -197,7 +197,7 @@ def main() -> int:
     try:
         settings = load_settings(first_admin_faults, sender_faults, media_faults)
     except SettingsError as error:
-        complain("Invalid settings:", str(error).splitlines())
+        print_failure("Invalid settings:", str(error).splitlines())
         return 2
     configure_logs(settings.log_format or default_format(settings.app_env), settings.log_level)
     servers = EmbeddedServers(settings.data_dir)
@@ -205,11 +205,13 @@ def main() -> int:
     try:
         uvloop.run(serve(settings, find_servers(settings, servers), embedded))
     except (ServersError, UnusableDatabase, CannotListen) as error:
-        complain(str(error))
+        print_failure(str(error))
         return 1
     except (DatabaseUnavailable, psycopg.OperationalError) as error:  # it stopped after the start had waited for it
         reason = reason_of(error.__cause__ or error)
-        complain(f"The start failed because of the database: {reason}. Start the server again when the database works.")
+        print_failure(
+            f"The start failed because of the database: {reason}. Start the server again when the database works."
+        )
         return 1
     except KeyboardInterrupt:  # while the packaged servers start; later signals are handled in `serve`
         return 130

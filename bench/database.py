@@ -17,7 +17,7 @@ from bench.kit import TEXT, Meter, show, tell
 from db.migrate import migrate
 from db.packaged.servers import EmbeddedServers
 from db.pool import set_codecs
-from db.queries.conversations import FETCH_CHANGES, LIST_MARKED, LIST_MOVED, SEND_MESSAGE
+from db.queries.conversations import FETCH_CHANGES, LIST_CHANGED_CONVERSATIONS, LIST_CHANGED_READ_MARKS, SEND_MESSAGE
 from db.queries.sessions import LIST_ENDED, LOAD_CALLER
 from db.queries.unread import COUNT_UNREAD, MARK_READ
 from handlers.chat.messages import FIND_MESSAGE
@@ -146,11 +146,13 @@ class Data:
             "counting what is unread": of(COUNT_UNREAD, low),
             "poll, 0.3 s: which sessions ended": of(LIST_ENDED, fixed(15.0)),
             "poll, 1.5 s: which of 2,000 conversations moved; none": of(
-                LIST_MOVED, fixed(0.0), fixed(self.conversations)
+                LIST_CHANGED_CONVERSATIONS, fixed(0.0), fixed(self.conversations)
             ),
-            "  when many have": of(LIST_MOVED, fixed(60.0), fixed(self.conversations)),
-            "poll, 1.5 s: which read marks there moved; none": of(LIST_MARKED, fixed(0.0), fixed(self.conversations)),
-            "  when many have been": of(LIST_MARKED, fixed(60.0), fixed(self.conversations)),
+            "  when many have": of(LIST_CHANGED_CONVERSATIONS, fixed(60.0), fixed(self.conversations)),
+            "poll, 1.5 s: which read marks there moved; none": of(
+                LIST_CHANGED_READ_MARKS, fixed(0.0), fixed(self.conversations)
+            ),
+            "  when many have been": of(LIST_CHANGED_READ_MARKS, fixed(60.0), fixed(self.conversations)),
             "poll, 1.5 s: who of 2,000 users has news; nobody": of(LIST_NOTICES, fixed(0.0), fixed(self.users)),
             "  when many have news": of(LIST_NOTICES, fixed(60.0), fixed(self.users)),
         }

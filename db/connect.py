@@ -19,7 +19,7 @@ CONNECT_SECONDS = 3.0  # for all hosts together, unless the address sets connect
 START_SECONDS = 30.0  # enough for a database that is started together with this server
 RETRY_SECONDS = 0.5
 # After these errors another host, or the same one later, may accept the connection.
-AWAY = (
+CONNECT_FAILURES = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -67,7 +67,7 @@ class Connector:
         # Whether a pooler may run transactions of one connection in different sessions. True is safe without one, too.
         self.pooled = address.pgbouncer is not False
 
-    async def look_for_pooler(self) -> None:
+    async def detect_pooler(self) -> None:
         """Set `pooled`, unless the address says it. A pooler reports a process id that PostgreSQL does not have."""
         if self.address.pgbouncer is None:
             conn = await self()
@@ -79,7 +79,7 @@ class Connector:
     async def __call__(self, *_: Any, **options: Any) -> Any:
         """Return a connection to the first host that accepts it. Raises the error of the last host."""
         for _ in self.address.hosts[1:]:
-            with suppress(*AWAY):
+            with suppress(*CONNECT_FAILURES):
                 return await self._open(options)
         return await self._open(options)
 
@@ -125,7 +125,7 @@ async def wait_for_database(url: str, stopping: asyncio.Event, seconds: float = 
             return
         except Exception as error:
             reason = reason_of(error)
-            if not isinstance(error, AWAY) or isinstance(error, ssl.SSLError):  # the server answers and refuses
+            if not isinstance(error, CONNECT_FAILURES) or isinstance(error, ssl.SSLError):  # it refuses
                 raise CannotConnect(f"The database refuses the connection: {reason}. Check DATABASE_URL.") from None
             if time.monotonic() - began > seconds:
                 raise CannotConnect(

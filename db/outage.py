@@ -10,11 +10,11 @@ REASON_CHARS = 200
 
 
 class Outage:
-    """An outage of a server. `gone` and `back` are the texts of the two lines; `context` is added to both."""
+    """An outage of a server. The texts are those of the two lines; `context` is added to both."""
 
-    def __init__(self, gone: str, back: str, **context: str) -> None:
-        self.gone = gone
-        self.back = back
+    def __init__(self, begin_text: str, end_text: str, **context: str) -> None:
+        self.begin_text = begin_text
+        self.end_text = end_text
         self.context = context
         self.since: float | None = None
 
@@ -23,10 +23,10 @@ class Outage:
         if self.since is None:
             self.since = time.monotonic()
             reason = f"{type(error).__name__} {error}".strip()[:REASON_CHARS]
-            log.warning(self.gone, reason=reason, **self.context)
+            log.warning(self.begin_text, reason=reason, **self.context)
 
     def end(self) -> None:
         """Log the end of an outage and its duration; do nothing if there is none."""
         if self.since is not None:
             seconds, self.since = time.monotonic() - self.since, None
-            log.warning(self.back, seconds=round(seconds, 1), **self.context)
+            log.warning(self.end_text, seconds=round(seconds, 1), **self.context)

@@ -183,7 +183,7 @@ class Database(Queries):
     async def connect(cls, url: str, size: int, *, strict: bool = False) -> "Database":
         database = cls(url, strict)
         try:
-            await database.connector.look_for_pooler()
+            await database.connector.detect_pooler()
             database.pool = await Pool(
                 connect=database.connector,
                 command_timeout=COMMAND_SECONDS,
@@ -267,7 +267,7 @@ class Database(Queries):
     # -- a server that fails -----------------------------------------------------------------------------------------
 
     @property
-    def away(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Return whether the last check found that PostgreSQL does not answer, or takes no writes."""
         return self.outage.since is not None
 
@@ -290,7 +290,8 @@ class Database(Queries):
             error = await self._try_to_write()
             # A session stays read-only if it was opened so, so the pool opens new connections. If the server is out of
             # resources, open connections can still read, and it may be unable to open new ones.
-            if not isinstance(error, asyncpg.InsufficientResourcesError) and (error or self.stale or self.away):
+            renew = error or self.stale or self.is_unavailable
+            if renew and not isinstance(error, asyncpg.InsufficientResourcesError):
                 await self.pool.expire_connections()
                 self.stale = False
             self.refuses_writes = isinstance(error, REFUSED)

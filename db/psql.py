@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from db.address import Address
 from db.packaged.servers import database_of
 from services.commands import program
-from services.logs import complain
+from services.logs import print_failure
 from settings import load_settings
 
 NO_PSQL = "psql is missing. Install it (apt install postgresql-client, brew install libpq), then run the command again."
@@ -23,7 +23,7 @@ NO_PSQL = "psql is missing. Install it (apt install postgresql-client, brew inst
 def main(arguments: list[str]) -> int:
     psql = shutil.which("psql")
     if psql is None:
-        complain(NO_PSQL)
+        print_failure(NO_PSQL)
         return 1
     with database_of(load_settings()) as url:
         options = Address.parse(url).for_libpq()

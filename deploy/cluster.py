@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from db.migrate import migrate  # noqa: E402
 from db.packaged.programs import ServersError  # noqa: E402
 from db.packaged.servers import EmbeddedServers, ServerUrls, free_port  # noqa: E402
-from services.logs import complain, write_out  # noqa: E402
+from services.logs import print_failure, write_out  # noqa: E402
 
 SERVER_OPTIONS = "max_fails=2 fail_timeout=5s"
 PRODUCTION_SERVERS = "".join(f"        server 127.0.0.1:{port} {SERVER_OPTIONS};\n" for port in (3001, 3002, 3003))
@@ -240,7 +240,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     options = read_options()
     if find_nginx() is None:
-        complain(NO_NGINX)
+        print_failure(NO_NGINX)
         return 1
     ports = [options.port + n for n in (1, 2, 3)] if options.port else [free_port() for _ in range(3)]
     asked: list[int] = []  # signals; handled from the beginning, so that everything that was started is stopped
@@ -255,11 +255,11 @@ def main() -> int:
             write_out("  Stopping …")
             cluster.stop()
     except ClusterError as error:
-        complain(str(error))
+        print_failure(str(error))
         return 1
     except ServersError as error:
         if not asked:  # Ctrl-C also reaches programs such as initdb
-            complain(str(error))
+            print_failure(str(error))
             return 1
     finally:
         servers.stop()

@@ -25,11 +25,11 @@ log = structlog.get_logger()
 
 FORM_BYTES = 256 * 1024  # for the fields and boundaries around a file
 PICTURE_FORM_BYTES = PICTURE_MAX_BYTES + FORM_BYTES
-FORGET_SECONDS = 5.0  # a reply waits this long for the deletion of files, which then continues in the background
+DELETE_SECONDS = 5.0  # a reply waits this long for the deletion of files, which then continues in the background
 
 PICTURE_FOLDERS: dict[str, Folder] = {"INFLUENCER": "influencer-profiles", "SALON": "salon-profiles"}
 
-IS_KEPT = """
+IS_USED = """
     select exists (select from influencers where user_id = $1 and profile_pic = $2)
         or exists (select from salons where user_id = $1 and profile_pic = $2)
         or exists (select from attachments where url = $2)
@@ -86,28 +86,28 @@ class FileHandler(Handler):
         try:
             yield url
         except DatabaseUnavailable:
-            await self.forget_unless_kept(url)
+            await self.delete_unless_used(url)
             raise
         except BaseException:
-            await self.forget(url)
+            await self.delete_stored(url)
             raise
 
-    async def forget_unless_kept(self, url: str) -> None:
+    async def delete_unless_used(self, url: str) -> None:
         """Delete a file unless it is in use: a failed transaction may have committed. If unsure, keep it."""
         try:
-            kept = await self.db.fetchval(IS_KEPT, self.caller.id, url)
+            used = await self.db.fetchval(IS_USED, self.caller.id, url)
         except DatabaseUnavailable:
             log.warning("a file may have been left behind", url=url)
             return
-        if not kept:
-            await self.forget(url)
+        if not used:
+            await self.delete_stored(url)
 
-    async def forget(self, *urls: str | None) -> None:
+    async def delete_stored(self, *urls: str | None) -> None:
         """Delete files that no row refers to. A failure is logged and does not fail the request."""
         task = asyncio.create_task(self.delete_files([url for url in urls if url]))
         removals.add(task)
         task.add_done_callback(removals.discard)
-        await asyncio.wait({task}, timeout=FORGET_SECONDS)
+        await asyncio.wait({task}, timeout=DELETE_SECONDS)
 
     async def delete_files(self, urls: list[str]) -> None:
         for url in urls:
@@ -118,14 +118,14 @@ class FileHandler(Handler):
 
     async def delete_account(self, tx: Transaction, user_id: str) -> DeletedUser | None:
         """Delete an account, and publish its consequences after the commit. Return None if there is no such account."""
-        gone = await delete_user(tx, user_id)
-        if gone is None:
+        deleted = await delete_user(tx, user_id)
+        if deleted is None:
             return None
-        for conversation_id in gone.conversation_ids:
+        for conversation_id in deleted.conversation_ids:
             tx.after_commit(self.publish, ConversationClosed(conversation_id, "deleted"))
-        for notice in gone.notices:
+        for notice in deleted.notices:
             tx.after_commit(self.publish, NotificationDeleted(*notice))
-        tx.after_commit(self.application.sessions.settle)
-        tx.after_commit(revoke_now, self.db, self.services.tiktok, gone.revocations)
-        tx.after_commit(self.forget, *gone.files)
-        return gone
+        tx.after_commit(self.application.sessions.check_now)
+        tx.after_commit(revoke_now, self.db, self.services.tiktok, deleted.revocations)
+        tx.after_commit(self.delete_stored, *deleted.files)
+        return deleted

@@ -63,12 +63,12 @@ class InstanceState:
 
     def health(self) -> Iterator[Metric]:
         app = self.app
-        ready = not (app.draining or app.db.away)
+        ready = not (app.draining or app.db.is_unavailable)
         yield gauge("build_info", "Version of the server", 1, version=VERSION, python=platform.python_version())
         yield gauge("clock_timestamp_seconds", "The time on the clock of this machine", time.time())
         yield gauge("ready", "1 if this instance takes requests", ready)
         yield gauge("draining", "1 while this instance stops", app.draining)
-        yield gauge("postgresql_up", "1 unless PostgreSQL is unavailable or read-only", not app.db.away)
+        yield gauge("postgresql_up", "1 unless PostgreSQL is unavailable or read-only", not app.db.is_unavailable)
         yield gauge("redis_up", "1 if events of other instances arrive through Redis", app.redis_is_connected())
 
     def queues(self) -> Iterator[Metric]:
@@ -105,7 +105,7 @@ class Metrics(Handler):
         if time.monotonic() - read_at < STORED_SECONDS:
             return known
         found: list[Metric] = []
-        if not self.db.away:
+        if not self.db.is_unavailable:
             try:
                 async with asyncio.timeout(DATABASE_SECONDS):
                     outbox, jobs = await self.db.fetchrow(COUNT_OUTBOX), await self.db.fetch(SUM_UP_JOBS)

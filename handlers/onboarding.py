@@ -73,7 +73,7 @@ class Onboarding(FileHandler):
                 unused = await change_profile(tx, self.caller.id, self.caller.role, changes)
                 await tx.execute(COMPLETE, self.caller.id)
                 profile: orjson.Fragment = await tx.fetchval(get_profile, self.caller.id)
-                tx.after_commit(self.forget, unused)
+                tx.after_commit(self.delete_stored, unused)
         return profile
 
 

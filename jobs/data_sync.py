@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from db.queries.social.accounts import mark_needs_reconnect, put_off_sync, sync_account
+from db.queries.social.accounts import mark_needs_reconnect, postpone_sync, sync_account
 from jobs.run import JobFailed, Run
-from jobs.vendor_health import VendorHealth, is_refusal_of_us
+from jobs.vendor_health import VendorHealth, refuses_credentials
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, VendorError, VendorRateLimited
 from services.slots import Busy
@@ -48,27 +48,27 @@ class Sync:
 
     async def sync(self, account: asyncpg.Record) -> str:
         health = self.health[account["connection"]]
-        if health.trouble:
+        if health.reason_to_end:
             return "leftDue"
         try:
-            profile, fetched_at = await self.fetch_patiently(account)
+            profile, fetched_at = await self.fetch_with_retries(account)
         except (RefreshUnderWay, Busy):
             return "skipped"
         except NeedsReconnect as error:
-            health.worked()
+            health.succeeded()
             await self.notify_owner(account["id"], error.refused or account["refresh_token"])
             return "needsReconnect"
         except VendorError as error:
-            self.run.note(error)
+            self.run.log_failure(error)
             health.failed(error, failed_before=account["sync_failures"] > 0)
-            if is_refusal_of_us(error) or isinstance(error, VendorRateLimited):
+            if refuses_credentials(error) or isinstance(error, VendorRateLimited):
                 return "leftDue"
-            await put_off_sync(self.run.db, account["id"])
+            await postpone_sync(self.run.db, account["id"])
             return "failed"
-        health.worked()
+        health.succeeded()
         return await self.store(account, profile, fetched_at)
 
-    async def fetch_patiently(self, account: asyncpg.Record) -> tuple[SocialProfile, datetime]:
+    async def fetch_with_retries(self, account: asyncpg.Record) -> tuple[SocialProfile, datetime]:
         """Fetch, and wait while the vendor is busy: a small plan runs fewer scrapes at once than there are workers."""
         for _ in range(BUSY_TRIES - 1):
             try:
@@ -92,7 +92,7 @@ class Sync:
                     tx, account["id"], account["connection"], profile.model_dump_json(), fetched_at
                 )
         except Exception:
-            await put_off_sync(self.run.db, account["id"])
+            await postpone_sync(self.run.db, account["id"])
             raise
         return "synced" if stored is not None else "skipped"
 
@@ -107,6 +107,6 @@ async def run(run: Run) -> None:
     sync = Sync(run)
     due = run.due(LIST_DUE, run.claimed.started_at, sync.possible())
     await run.for_each(due, sync.sync, PARALLEL)
-    trouble = [health.trouble for health in sync.health.values() if health.trouble]
-    if trouble:
-        raise JobFailed("; ".join(trouble))
+    reason_to_end = [health.reason_to_end for health in sync.health.values() if health.reason_to_end]
+    if reason_to_end:
+        raise JobFailed("; ".join(reason_to_end))

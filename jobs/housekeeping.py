@@ -4,7 +4,7 @@ import asyncpg
 import structlog
 
 from db.queries.social.tiktok_tokens import LIST_REVOCATIONS, MAX_REVOKE_ATTEMPTS
-from jobs.outbox import MAX_SENDERS_LOST
+from jobs.outbox import MAX_LOST_SENDERS
 from jobs.run import Run
 from services.errors import VendorError
 from services.slots import Busy
@@ -41,7 +41,7 @@ DELETE_FAILED_MAILS = oldest("email_outbox", "failed_at < now() - interval '30 d
 # Every sender of these mails died while it sent them.
 ABANDON_MAILS = f"""
     update email_outbox set failed_at = now(), payload = null, locked_until = null, last_error = 'every sender died'
-    where sent_at is null and failed_at is null and senders_lost + 1 >= {MAX_SENDERS_LOST} and locked_until < now()
+    where sent_at is null and failed_at is null and senders_lost + 1 >= {MAX_LOST_SENDERS} and locked_until < now()
 """
 
 DELETE_READ_NOTIFICATIONS = oldest("notifications", "is_read and updated_at < now() - interval '90 days'")
@@ -106,7 +106,7 @@ async def revoke_tokens(run: Run) -> None:
         try:
             return "revoked" if await revoke_queued(run.db, tiktok, row["id"]) else "skipped"
         except VendorError as error:
-            run.note(error)
+            run.log_failure(error)
             return "revocationsLeft"
 
     if tiktok.oauth.configured:

@@ -31,9 +31,9 @@ CLAIM_SECONDS = 60.0  # well above the time of one attempt (services/mail/sender
 RECORD_SECONDS = 25.0  # part of the claim: to record that a mail is sent while the database is unavailable
 RECORD_RETRY_SECONDS = 0.5
 STOP_SECONDS = 10.0  # mails that are being sent may finish within this time
-MAX_SENDERS_LOST = 10  # ends the retries of a mail whose sender dies every time
-PATIENCE_HOURS = 72.0  # an exceeded quota lasts a day, an outage of a mail server perhaps a weekend
-CODE_PATIENCE_HOURS = 1.0  # the code in the mail has expired by then
+MAX_LOST_SENDERS = 10  # ends the retries of a mail whose sender dies every time
+RETRY_HOURS = 72.0  # an exceeded quota lasts a day, an outage of a mail server perhaps a weekend
+CODE_RETRY_HOURS = 1.0  # the code in the mail has expired by then
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 3600.0
 REASON_CHARS = 200
@@ -44,7 +44,7 @@ CLAIM_MAIL = f"""
     where id = (
         select id from email_outbox
         where sent_at is null and failed_at is null and next_attempt_at <= now()
-            and (locked_until is null or locked_until < now() and senders_lost + 1 < {MAX_SENDERS_LOST})
+            and (locked_until is null or locked_until < now() and senders_lost + 1 < {MAX_LOST_SENDERS})
         order by next_attempt_at limit 1 for update skip locked
     )
     returning id, recipient, template, payload, attempts, extract(epoch from now() - created_at) / 3600 as hours
@@ -149,8 +149,8 @@ class Outbox:
         return Mail(row["recipient"], *render(row["template"], params))
 
     async def retry_later(self, row: asyncpg.Record, reason: str) -> str:
-        patience = CODE_PATIENCE_HOURS if "code" in DECLARATIONS[row["template"]].params else PATIENCE_HOURS
-        if row["hours"] > patience:
+        retry_hours = CODE_RETRY_HOURS if "code" in DECLARATIONS[row["template"]].params else RETRY_HOURS
+        if row["hours"] > retry_hours:
             await self.db.execute(FAIL_MAIL, row["id"], row["attempts"], reason[:REASON_CHARS])
             return "failed"
         seconds = min(FIRST_RETRY_SECONDS * 2 ** (row["attempts"] - 1), LONGEST_RETRY_SECONDS)

@@ -61,7 +61,7 @@ class Run:
         self.counts: Counter[str] = Counter(claimed.counts)
         self.ending: BaseException | None = None
         # The claim took an unknown time, so the lease counts as expired until the first renewal.
-        self.ours_until = time.monotonic()
+        self.lease_ends_at = time.monotonic()
 
     def stop(self) -> None:
         """End before the next item."""
@@ -69,7 +69,7 @@ class Run:
 
     async def check(self) -> None:
         """Raise if this runner must end. Called before each item; free while the lease is known to be valid."""
-        if self.ending is None and time.monotonic() >= self.ours_until:
+        if self.ending is None and time.monotonic() >= self.lease_ends_at:
             await self.renew()
         if self.ending is not None:
             raise self.ending
@@ -77,7 +77,7 @@ class Run:
     async def renew(self) -> None:
         began = time.monotonic()
         if await renew(self.db, self.claimed, dict(self.counts), self.lease):
-            self.ours_until = began + self.lease
+            self.lease_ends_at = began + self.lease
         else:
             self.ending = self.ending or LeaseLost("another runner has taken over")
 
@@ -90,7 +90,7 @@ class Run:
         if self.ending is None:
             await self.renew()
 
-    def note(self, error: Exception) -> None:
+    def log_failure(self, error: Exception) -> None:
         """Log an expected failure of one item, in the vendor's words."""
         log.warning("job item failed", job=self.claimed.job, error=f"{type(error).__name__} {error}")
 
@@ -147,7 +147,7 @@ class Run:
             self.ending = self.ending or failure
         except DatabaseUnavailable as ending:
             log.warning("job item failed: the database is unavailable", job=self.claimed.job)
-            if self.db.away:  # otherwise only the statement of this item failed
+            if self.db.is_unavailable:  # otherwise only the statement of this item failed
                 self.ending = self.ending or ending
         except Exception:
             log.exception("job item failed", job=self.claimed.job)

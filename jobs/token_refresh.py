@@ -31,26 +31,26 @@ async def run(run: Run) -> None:
     accounts, health = run.services.tiktok, VendorHealth("TikTok")
 
     async def renew(account: asyncpg.Record) -> str:
-        if health.trouble:
+        if health.reason_to_end:
             return "leftDue"
         try:
             await accounts.refresh(account["id"])
         except RefreshUnderWay:
             return "skipped"
         except NeedsReconnect:
-            health.worked()
+            health.succeeded()
             await notify_owner(run, account["id"], account["refresh_token"])
             return "needsReconnect"
         except VendorError as error:
-            run.note(error)
+            run.log_failure(error)
             health.failed(error)
             return "leftDue"
-        health.worked()
+        health.succeeded()
         return "refreshed"
 
     await run.for_each(run.due(LIST_ENDING, run.claimed.started_at, key=(None,)), renew, PARALLEL)
-    if health.trouble:
-        raise JobFailed(health.trouble)
+    if health.reason_to_end:
+        raise JobFailed(health.reason_to_end)
 
 
 async def notify_owner(run: Run, account_id: str, refresh_token: bytes | None) -> None:

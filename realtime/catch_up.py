@@ -14,7 +14,7 @@ from typing import TypeVar
 from db import tasks
 from db.fragments import unread_notifications
 from db.pool import Database, DatabaseUnavailable
-from db.queries.conversations import fetch_changes, list_marked, list_moved
+from db.queries.conversations import fetch_changes, list_changed_conversations, list_changed_read_marks
 from db.queries.sessions import Sessions
 from db.schemas.shapes import Notification
 from realtime import channels
@@ -104,11 +104,11 @@ class CatchUp:
         feeds = self.hub.conversations
         joined = [feed.conversation_id for feed in feeds.values() if feed.position is not None]
         for batch in batches(joined):
-            for moved in await list_moved(self.db, seconds, batch):
-                feed = feeds.get(channels.conversation(moved.conversation_id))
-                if feed and feed.position is not None and (moved.last_rev > feed.position or moved.closed):
+            for changed in await list_changed_conversations(self.db, seconds, batch):
+                feed = feeds.get(channels.conversation(changed.conversation_id))
+                if feed and feed.position is not None and (changed.last_rev > feed.position or changed.closed):
                     feed.catch_up()
-            for mark in await list_marked(self.db, seconds, batch):
+            for mark in await list_changed_read_marks(self.db, seconds, batch):
                 channel = channels.conversation(mark.conversation_id)
                 feed = feeds.get(channel)
                 if feed and feed.misses(mark, now):
@@ -135,7 +135,7 @@ class CatchUp:
                     arrived = feed.misses_arrival(notice, now, seconds)
                     missed[notice.id] = NotificationReceived if arrived else NotificationUpdated
         for feed in feeds.values():
-            feed.forget(now - seconds)
+            feed.drop_older_than(now - seconds)
         for row in await self.db.fetch(FETCH_NOTICES, list(missed)) if missed else []:
             event = missed[row["id"]](row["user_id"], row["notification"], row["unread_count"])
             self.gate.deliver(channels.user(event.user_id), event)

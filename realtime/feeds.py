@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from db.queries.conversations import Change, Changes, Marked
+from db.queries.conversations import Change, ChangedReadMark, Changes
 from realtime import channels
 from realtime.events import (
     ConversationClosed,
@@ -117,7 +117,7 @@ class ConversationFeed:
         self.conversation_id = conversation_id
         self.channel = channels.conversation(conversation_id)
         self.catch_ups = catch_ups
-        self.typing = TypingState(self._end_lost_typing)
+        self.typing = TypingState(self._end_expired_typing)
         self.created_at = time.monotonic()
         self.closed = False
         self.position: int | None = None  # known as soon as the first socket has joined
@@ -182,7 +182,7 @@ class ConversationFeed:
             if isinstance(event, ConversationClosed):
                 self._close()
 
-    def misses(self, mark: Marked, now: float) -> bool:
+    def misses(self, mark: ChangedReadMark, now: float) -> bool:
         """Return whether this read mark was not delivered. Clients fetch marks that are older than the feed."""
         return now - mark.age >= self.created_at and mark.seq > self.read_marks.get(mark.user_id, 0)
 
@@ -191,7 +191,7 @@ class ConversationFeed:
             if listener.user_id != except_user:
                 listener.send(event.frame)
 
-    def _end_lost_typing(self, user_id: str) -> None:
+    def _end_expired_typing(self, user_id: str) -> None:
         self.deliver(UserStoppedTyping(self.conversation_id, user_id))
 
     def _close(self) -> None:

@@ -61,7 +61,7 @@ class Hub:
         if feed is not None:
             feed.remove(listener)
             if feed.empty:
-                self._forget(feed)
+                self._remove_feed(feed)
 
     def is_typing(self, conversation_id: str, user_id: str, within_seconds: float = math.inf) -> bool:
         feed = self.conversations.get(channels.conversation(conversation_id))
@@ -71,9 +71,9 @@ class Hub:
         """Deliver changes that were read from the database."""
         feed.apply(changes, held_before)
         if feed.closed:
-            self._forget(feed)
+            self._remove_feed(feed)
 
-    def _forget(self, feed: ConversationFeed) -> None:
+    def _remove_feed(self, feed: ConversationFeed) -> None:
         if self.conversations.get(feed.channel) is feed:
             del self.conversations[feed.channel]
             self.relay.unsubscribe(feed.channel)
@@ -86,7 +86,7 @@ class Hub:
         if conversation is not None:
             conversation.deliver(event)
             if conversation.closed:
-                self._forget(conversation)
+                self._remove_feed(conversation)
         user = self.users.get(channel)
         if user is not None:
             user.deliver(event)

@@ -5,22 +5,22 @@ from collections.abc import Callable
 
 TYPING_SECONDS = 6.0
 # The typist's instance publishes the end. If it was killed, or the event was lost, each instance ends the typing.
-LOST_SECONDS = TYPING_SECONDS + 1.5
+EXPIRY_SECONDS = TYPING_SECONDS + 1.5
 
 
 class TypingState:
-    __slots__ = ("on_lost_end", "typists")
+    __slots__ = ("on_expired", "typists")
 
-    def __init__(self, on_lost_end: Callable[[str], None]) -> None:
-        """`on_lost_end(user_id)` is called when no end arrived in time."""
-        self.on_lost_end = on_lost_end
+    def __init__(self, on_expired: Callable[[str], None]) -> None:
+        """`on_expired(user_id)` is called when no end arrived in time."""
+        self.on_expired = on_expired
         self.typists: dict[str, tuple[float, asyncio.TimerHandle]] = {}  # user → time of the last `user_typing`, timer
 
     def begin(self, user_id: str) -> bool:
         """Return whether the sockets had not received yet that this user types."""
         known = self.end(user_id)
         loop = asyncio.get_running_loop()
-        self.typists[user_id] = loop.time(), loop.call_later(LOST_SECONDS, self.on_lost_end, user_id)
+        self.typists[user_id] = loop.time(), loop.call_later(EXPIRY_SECONDS, self.on_expired, user_id)
         return not known
 
     def end(self, user_id: str) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from realtime.events import Event, NotificationDeleted, NotificationsChanged, NotificationState
 from realtime.feeds import Listener
 
-ON_ITS_WAY_SECONDS = 1.0  # a newer change may still be published by its instance
+IN_TRANSIT_SECONDS = 1.0  # a newer change may still be published by its instance
 
 
 GONE = "~"  # later than any time, so that no state of a deleted notification counts as new
@@ -83,7 +83,7 @@ class UserFeed:
     def misses(self, notice: NoticeStamp, now: float) -> bool:
         """Return whether this state was not delivered, although it is old enough to have arrived."""
         changed_at = now - notice.age
-        if notice.age < ON_ITS_WAY_SECONDS or changed_at < self.created_at or self._has(notice.id, notice.stamp):
+        if notice.age < IN_TRANSIT_SECONDS or changed_at < self.created_at or self._has(notice.id, notice.stamp):
             return False
         return not notice.is_read or self.read_at < changed_at
 
@@ -107,6 +107,6 @@ class UserFeed:
         wrong, self.unread = unread != self.unread, None
         return wrong
 
-    def forget(self, before: float) -> None:
+    def drop_older_than(self, before: float) -> None:
         """Drop states that were delivered before; changes that old are no longer read from the database."""
         self.delivered = {id: state for id, state in self.delivered.items() if state.at >= before}

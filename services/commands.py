@@ -9,7 +9,7 @@ import psycopg
 from db.connect import UnusableDatabase, reason_of
 from db.packaged.programs import ServersError
 from db.pool import UNAVAILABLE, DatabaseUnavailable
-from services.logs import complain
+from services.logs import print_failure
 from settings import SettingsError
 
 P = ParamSpec("P")
@@ -23,13 +23,13 @@ def program(main: Callable[P, int]) -> Callable[P, int]:
         try:
             return main(*args, **kwargs)
         except SettingsError as error:
-            complain("Invalid settings:", str(error).splitlines())
+            print_failure("Invalid settings:", str(error).splitlines())
             return 2
         except (ServersError, UnusableDatabase) as error:
-            complain(str(error))
+            print_failure(str(error))
         except (psycopg.OperationalError, DatabaseUnavailable, *UNAVAILABLE) as error:
             reason = reason_of(error.__cause__ or error)
-            complain(f"The database does not answer: {reason}. Start the database, then run the command again.")
+            print_failure(f"The database does not answer: {reason}. Start the database, then run the command again.")
         return 1
 
     return run

@@ -115,9 +115,9 @@ def write_out(text: str) -> None:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
 
 
 def text_or_json(text: str, event: str, /, **fields: Any) -> str:
@@ -128,7 +128,7 @@ def text_or_json(text: str, event: str, /, **fields: Any) -> str:
     return str(structlog.processors.JSONRenderer()(log, "info", STAMP(log, "info", line)))
 
 
-def complain(sentence: str, faults: Sequence[str] = ()) -> None:
+def print_failure(sentence: str, faults: Sequence[str] = ()) -> None:
     """Write the reason why the server ends on stderr."""
     if Format.json:
         log.error(sentence.rstrip(":"), **({"faults": list(faults)} if faults else {}))

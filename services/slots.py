@@ -36,7 +36,7 @@ class Slots:
             self._semaphore.release()
 
 
-class SlotsEach:
+class SlotsPerOwner:
     """The same bounds for each of many owners. Only owners that hold or await a slot are stored."""
 
     def __init__(self, *, running: int, waiting: int) -> None:
@@ -44,10 +44,10 @@ class SlotsEach:
         self._slots: WeakValueDictionary[str, Slots] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def take(self, who: str) -> AsyncIterator[None]:
-        """Do the same as `Slots.take`, with the slots of `who`."""
-        slots = self._slots.get(who)
+    async def take(self, owner: str) -> AsyncIterator[None]:
+        """Do the same as `Slots.take`, with the slots of `owner`."""
+        slots = self._slots.get(owner)
         if slots is None:
-            slots = self._slots[who] = Slots(running=self._running, waiting=self._max_waiting)
+            slots = self._slots[owner] = Slots(running=self._running, waiting=self._max_waiting)
         async with slots.take():
             yield

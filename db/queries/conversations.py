@@ -226,24 +226,24 @@ async def fetch_changes(
 
 
 # Conversations that changed recently; realtime/catch_up.py compares them with what was delivered.
-LIST_MOVED = """
+LIST_CHANGED_CONVERSATIONS = """
     select id, last_rev, closed_at is not null as closed from conversations
     where updated_at > now() - make_interval(secs => $1) and id = any($2::uuid[])
 """
 
 
-class Moved(NamedTuple):
+class ChangedConversation(NamedTuple):
     conversation_id: str
     last_rev: int
     closed: bool
 
 
-async def list_moved(queries: Queries, seconds: float, joined: list[Any]) -> list[Moved]:
-    return [Moved(*row) for row in await queries.fetch(LIST_MOVED, seconds, joined)]
+async def list_changed_conversations(queries: Queries, seconds: float, joined: list[Any]) -> list[ChangedConversation]:
+    return [ChangedConversation(*row) for row in await queries.fetch(LIST_CHANGED_CONVERSATIONS, seconds, joined)]
 
 
 # Read marks that changed recently; they have no number in the conversation's counter.
-LIST_MARKED = """
+LIST_CHANGED_READ_MARKS = """
     select conversation_id, user_id, last_read_seq, iso(last_read_at),
         extract(epoch from clock_timestamp() - last_read_at)::float8
     from conversation_participants
@@ -251,7 +251,7 @@ LIST_MARKED = """
 """
 
 
-class Marked(NamedTuple):
+class ChangedReadMark(NamedTuple):
     conversation_id: str
     user_id: str
     seq: int
@@ -259,5 +259,5 @@ class Marked(NamedTuple):
     age: float  # seconds
 
 
-async def list_marked(queries: Queries, seconds: float, joined: list[Any]) -> list[Marked]:
-    return [Marked(*row) for row in await queries.fetch(LIST_MARKED, seconds, joined)]
+async def list_changed_read_marks(queries: Queries, seconds: float, joined: list[Any]) -> list[ChangedReadMark]:
+    return [ChangedReadMark(*row) for row in await queries.fetch(LIST_CHANGED_READ_MARKS, seconds, joined)]

@@ -19,11 +19,11 @@ EndReason = Literal["LOGGED_OUT", "SUSPENDED", "DELETED", "PASSWORD_CHANGED", "R
 SESSIONS_PER_USER = 20
 NETWORKS_PER_USER = 20  # known networks: home, work, a few mobile carriers, some hotels
 CHECK_SECONDS = 0.3
-SETTLE_SECONDS = 1.0
+CHECK_NOW_SECONDS = 1.0
 TRUST_SECONDS = 0.8  # a cached caller is used only if the last successful check is younger than this
 OVERLAP_SECONDS = 15  # longer than any transaction between setting `ended_at` and its commit
-REMEMBER_SECONDS = 300
-REMEMBERED_CALLERS = 50_000  # about 20 MB
+CACHE_SECONDS = 300
+CACHED_CALLERS = 50_000  # about 20 MB
 
 
 class Caller(NamedTuple):
@@ -46,7 +46,7 @@ LIST_ENDED = """
 LOCK_USER = "select from users where id = $1 for update"
 
 # Ends the oldest sessions above the limit, so that a sign-in is never rejected because of it.
-MAKE_ROOM = """
+END_OLDEST_SESSIONS = """
     update sessions set ended_at = clock_timestamp(), end_reason = 'REPLACED'
     where id in (
         select id from sessions where user_id = $1 and ended_at is null and expires_at > now()
@@ -94,7 +94,7 @@ KNOWS_NETWORK = """
 async def open_session(tx: Transaction, user_id: str, seconds: float, ip: str, user_agent: str) -> str:
     """Open a session with generation 1 and return its id; end the user's oldest sessions above SESSIONS_PER_USER."""
     await tx.execute(LOCK_USER, user_id)
-    await tx.execute(MAKE_ROOM, user_id, SESSIONS_PER_USER - 1)
+    await tx.execute(END_OLDEST_SESSIONS, user_id, SESSIONS_PER_USER - 1)
     value: str = await tx.fetchval(OPEN_SESSION, user_id, seconds, ip, user_agent)
     return value
 
@@ -115,7 +115,7 @@ async def end_sessions(queries: Queries, user_id: str, reason: EndReason, keep: 
     await queries.execute(END_SESSIONS, user_id, reason, keep)
 
 
-class Ended(NamedTuple):
+class EndedSession(NamedTuple):
     session_id: str
     user_id: str
     reason: EndReason
@@ -126,7 +126,7 @@ class Sessions:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.remembered: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
+        self.cached: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
         self.ended: dict[str, float] = {}
         self.checked_at = float("-inf")  # when the last successful check began
         self.check_soon = asyncio.Event()
@@ -141,20 +141,20 @@ class Sessions:
     async def caller(self, session_id: str, user_id: str) -> Caller | None:
         """Return the caller of this session, or None if it has ended or its account is not active."""
         now = time.monotonic()
-        caller, until = self.remembered.get(session_id, (None, 0.0))
+        caller, until = self.cached.get(session_id, (None, 0.0))
         if caller is not None and now < until and self.fresh:
             return caller if caller.id == user_id else None
         row = await self.database.fetchrow(LOAD_CALLER, session_id, user_id)
         if row is None:
-            self.remembered.pop(session_id, None)
+            self.cached.pop(session_id, None)
             return None
         if session_id in self.ended:  # it ended during the query; `find_ended` has returned it
             return None
         caller = Caller(row["id"], row["role"], row["session_id"])
-        self.remembered[session_id] = (caller, now + REMEMBER_SECONDS)
-        self.remembered.move_to_end(session_id)
-        if len(self.remembered) > REMEMBERED_CALLERS:
-            self.remembered.popitem(last=False)
+        self.cached[session_id] = (caller, now + CACHE_SECONDS)
+        self.cached.move_to_end(session_id)
+        if len(self.cached) > CACHED_CALLERS:
+            self.cached.popitem(last=False)
         return caller
 
     async def next_check(self) -> None:
@@ -163,8 +163,8 @@ class Sessions:
             async with asyncio.timeout(CHECK_SECONDS):
                 await self.check_soon.wait()
 
-    async def find_ended(self) -> list[Ended]:
-        """Return the sessions that ended since the last check, each once, and forget their callers."""
+    async def find_ended(self) -> list[EndedSession]:
+        """Return the sessions that ended since the last check, each once, and drop their cached callers."""
         self.check_soon.clear()
         waiting, self.waiting = self.waiting, []
         try:
@@ -175,16 +175,18 @@ class Sessions:
             for waiter in waiting:
                 if not waiter.done():
                     waiter.set_result(None)
-        found = [Ended(row["id"], row["user_id"], row["end_reason"]) for row in rows if row["id"] not in self.ended]
+        found = [
+            EndedSession(row["id"], row["user_id"], row["end_reason"]) for row in rows if row["id"] not in self.ended
+        ]
         for ended in found:
-            self.remembered.pop(ended.session_id, None)
+            self.cached.pop(ended.session_id, None)
         self.ended.update((row["id"], now) for row in rows)
         self.checked_at = now
-        forget = now - silence - 2 * OVERLAP_SECONDS
-        self.ended = {session: seen for session, seen in self.ended.items() if seen > forget}
+        drop_before = now - silence - 2 * OVERLAP_SECONDS
+        self.ended = {session: seen for session, seen in self.ended.items() if seen > drop_before}
         return found
 
-    async def settle(self) -> None:
+    async def check_now(self) -> None:
         """Run the check now and wait for it, because the caller has committed the end of a session.
 
         Return also if the database does not answer: the end is committed, and the next successful check finds it.
@@ -193,5 +195,5 @@ class Sessions:
         self.waiting.append(waiter)
         self.check_soon.set()
         with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_SECONDS):
+            async with asyncio.timeout(CHECK_NOW_SECONDS):
                 await waiter

@@ -42,7 +42,7 @@ class SignUp(NamedTuple):
 SHOWN = "s.id, s.user_id, s.name, s.role, s.device, s.created_at"
 
 # An unverified account has no owner yet. It shows the newest sign-up, which an admin may confirm.
-PUT_ACCOUNT = """
+UPSERT_ACCOUNT = """
     insert into users (name, email, role, password_hash, terms_accepted_at) values ($1, $2, $3, $4, now())
     on conflict (lower(email)) do update
     set name = excluded.name, role = excluded.role, password_hash = excluded.password_hash,
@@ -51,7 +51,7 @@ PUT_ACCOUNT = """
     returning id
 """
 
-PUT_PROFILE = """
+UPSERT_PROFILE = """
     with no_influencer as (delete from influencers where user_id = $1 and $2 <> 'INFLUENCER'),
         no_salon as (delete from salons where user_id = $1 and $2 <> 'SALON'),
         influencer as (
@@ -64,7 +64,7 @@ PUT_PROFILE = """
 
 # Keep the latest of other networks: a network replaces its own sign-up, so that it cannot displace all others. Hashes
 # with another salt could not be compared in the same run of bcrypt (services/security/passwords.py).
-MAKE_ROOM = f"""
+DELETE_OLDEST_SIGN_UPS = f"""
     delete from sign_ups
     where user_id = $1 and id not in (
         select id from sign_ups
@@ -90,7 +90,7 @@ FIND_BY_PASSWORD = f"""
     select {SHOWN} from sign_ups s where s.user_id = $1 and s.password_hash = $2 order by s.created_at desc limit 1
 """
 
-HAS_LIVING_CODE = f"""
+HAS_VALID_CODE = f"""
     select exists (
         select from sign_ups
         where user_id = $1 and password_hash = $2 and code_expires_at > now() and attempts < {OTP_ATTEMPTS}
@@ -133,11 +133,11 @@ def as_sign_up(row: asyncpg.Record | None) -> SignUp | None:
 
 async def add_sign_up(tx: Transaction, new: NewSignUp, code_digest: bytes) -> SignUp | None:
     """Store a sign-up and show it in the account; return None if a verified account has the address."""
-    user_id = await tx.fetchval(PUT_ACCOUNT, new.name, new.email, new.role, new.password_hash)
+    user_id = await tx.fetchval(UPSERT_ACCOUNT, new.name, new.email, new.role, new.password_hash)
     if user_id is None:
         return None
-    await tx.execute(PUT_PROFILE, user_id, new.role, new.phone_no)
-    await tx.execute(MAKE_ROOM, user_id, new.network, new.password_hash)
+    await tx.execute(UPSERT_PROFILE, user_id, new.role, new.phone_no)
+    await tx.execute(DELETE_OLDEST_SIGN_UPS, user_id, new.network, new.password_hash)
     added = await tx.fetchrow(
         ADD_SIGN_UP, user_id, new.name, new.role, new.phone_no, new.password_hash, new.network, new.device, code_digest
     )
@@ -154,9 +154,9 @@ async def find_by_password(tx: Transaction, user_id: str, password_hash: str) ->
     return as_sign_up(await tx.fetchrow(FIND_BY_PASSWORD, user_id, password_hash))
 
 
-async def has_living_code(queries: Queries, user_id: str, password_hash: str) -> bool:
+async def has_valid_code(queries: Queries, user_id: str, password_hash: str) -> bool:
     """Return whether the code of a sign-up with this password is still valid."""
-    value: bool = await queries.fetchval(HAS_LIVING_CODE, user_id, password_hash)
+    value: bool = await queries.fetchval(HAS_VALID_CODE, user_id, password_hash)
     return value
 
 
@@ -173,7 +173,7 @@ async def confirm_by_code(tx: Transaction, email: str, digest: bytes, token: str
     confirmed = await tx.fetchrow(CONFIRM, found[0]["id"])
     if confirmed is None:
         return None
-    await tx.execute(PUT_PROFILE, confirmed["id"], confirmed["role"], confirmed["phone_no"])
+    await tx.execute(UPSERT_PROFILE, confirmed["id"], confirmed["role"], confirmed["phone_no"])
     await delete_sign_ups(tx, confirmed["id"])
     value: str | None = confirmed["role"]
     return value

@@ -100,14 +100,14 @@ async def mark_read(db: Database, conversation_id: str, user_id: str, seq: int) 
 
 # -- editing and deleting ----------------------------------------------------------------------------------------------
 
-BADGE = unread_notifications("n.user_id")
+UNREAD_COUNT_OF_READER = unread_notifications("n.user_id")
 
 # Read notifications too: the reader's list shows their text.
 UPDATE_TEXT = f"""
     with n as (
         update notifications n set message = $2 where n.message_id = $1 and n.message <> $2 returning n.*
     )
-    select n.user_id, {Notification.sql("n")} as notification, {BADGE} as unread_count from n
+    select n.user_id, {Notification.sql("n")} as notification, {UNREAD_COUNT_OF_READER} as unread_count from n
 """
 
 
@@ -131,7 +131,7 @@ RECOUNT = f"""
             and (n.message_id, n.message, n.metadata->'count') is distinct from ($3, $4, to_jsonb($5::bigint))
         returning n.*
     )
-    select n.user_id, {Notification.sql("n")} as notification, {BADGE} as unread_count from n
+    select n.user_id, {Notification.sql("n")} as notification, {UNREAD_COUNT_OF_READER} as unread_count from n
 """
 
 DELETE_NOTICE = f"""
@@ -140,7 +140,7 @@ DELETE_NOTICE = f"""
         where n.conversation_id = $1 and n.user_id = $2 and n.type = 'NEW_MESSAGE' and not n.is_read
         returning n.*
     )
-    select n.user_id, n.id as notification_id, {BADGE} - 1 as unread_count from n
+    select n.user_id, n.id as notification_id, {UNREAD_COUNT_OF_READER} - 1 as unread_count from n
 """
 
 

@@ -19,7 +19,7 @@ from db.seed.people import PASSWORD, Demonstration, influencer_email, salon_emai
 from db.seed.scale import add_people
 from db.seed.texts import CREATORS, SHOPS
 from services.commands import program
-from services.logs import complain, write_out
+from services.logs import print_failure, write_out
 from services.security.passwords import Passwords
 from settings import Settings, load_settings
 
@@ -32,12 +32,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     settings = load_settings()
     if settings.production:
-        complain("Nothing was done: the seed adds accounts with a known password, so it does not run in production.")
+        print_failure(
+            "Nothing was done: the seed adds accounts with a known password, so it does not run in production."
+        )
         return 1
     try:
         fill(settings, options.scale)
     except KeyboardInterrupt:
-        complain("\nStopped: the open transaction was rolled back.")
+        print_failure("\nStopped: the open transaction was rolled back.")
         return 130
     print_accounts()
     return 0

@@ -243,7 +243,7 @@ class SuspendUser(UserHandler):
             description = describe("Suspended", suspended, suspension.reason)
             await self.log(tx, "USER_SUSPENDED", description, target_id=user_id, **about)
             user = await self.show(tx, user_id)
-            tx.after_commit(self.application.sessions.settle)
+            tx.after_commit(self.application.sessions.check_now)
         self.reply(user, message="User suspended")
 
 

@@ -9,8 +9,8 @@ from db.queries.otps import OTP_MINUTES, Purpose
 from db.queries.sign_ups import SignUp
 from db.schemas.fields import Body, Code, Email
 from handlers.auth.attempts import AttemptHandler
+from services.security.priority_threads import TooBusy
 from services.security.rate_limit import Claim
-from services.security.turns import TooBusy
 
 
 class ByEmail(Body):

@@ -63,7 +63,7 @@ class PasswordHandler(AttemptHandler):
             await self.note_change(tx)
             changed_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
             await self.mail(tx, account["email"], "password_changed", name=account["name"], changed_at=changed_at)
-            tx.after_commit(self.application.sessions.settle)
+            tx.after_commit(self.application.sessions.check_now)
         self.reply(message="Your password is changed")
 
     async def note_change(self, tx: Transaction) -> None:

@@ -7,7 +7,7 @@ from pydantic import Field
 from db.errors import Forbidden, NotAuthenticated, RateLimited
 from db.queries.otps import start_attempts
 from db.queries.sessions import END_SESSION, end_sessions, open_session, remember_network
-from db.queries.sign_ups import find_by_password, has_living_code, renew_code
+from db.queries.sign_ups import find_by_password, has_valid_code, renew_code
 from db.schemas.facts import about
 from db.schemas.fields import Body, Email
 from db.schemas.shape import Shape
@@ -62,7 +62,7 @@ class SignInHandler(CodeHandler):
         """Return the cookie's path as browsers see it: a proxy may serve this server under a path."""
         return self.application.config.public_path + REFRESH_PATH
 
-    def hand_out_tokens(
+    def issue_tokens(
         self, user_id: str, role: str, session_id: str, generation: int, seconds_left: float
     ) -> dict[str, Any]:
         """Return the pair of tokens, and set the cookie. The session ends in `seconds_left`, and its tokens with it."""
@@ -139,12 +139,12 @@ class Login(SignInHandler):
             seconds = min(self.services.tokens.refresh_seconds, self.session_max_seconds)
             session_id = await open_session(tx, user["id"], seconds, self.ip, self.user_agent)
             await remember_network(tx, user["id"], self.services.networks.hashes(self.network)[0])
-        answer = {**self.hand_out_tokens(user["id"], user["role"], session_id, 1, seconds), "user": user["body"]}
+        answer = {**self.issue_tokens(user["id"], user["role"], session_id, 1, seconds), "user": user["body"]}
         self.reply(answer, **answer)
 
     async def remind_of_code(self, user_id: str, password_hash: str, email: str) -> None:
         """Mail a new code for the sign-up with this password if it has no valid one, within the limit of mails."""
-        if await has_living_code(self.db, user_id, password_hash):
+        if await has_valid_code(self.db, user_id, password_hash):
             return
         try:
             await self.count_code_mail(email)
@@ -197,7 +197,7 @@ class RefreshTokens(SignInHandler):
             if session is None or not session["in_grace"]:
                 await self.revoke(claims.session_id if session else None)
                 raise wrong_token()
-        answer = self.hand_out_tokens(
+        answer = self.issue_tokens(
             session["user_id"], session["role"], claims.session_id, session["generation"], session["seconds_left"]
         )
         self.reply(answer, **answer)
@@ -224,7 +224,7 @@ class RefreshTokens(SignInHandler):
         """A reused refresh token means theft, so the whole session is revoked."""
         if session_id:
             await self.db.execute(END_SESSION, session_id, "REUSED")
-            await self.application.sessions.settle()
+            await self.application.sessions.check_now()
 
 
 class Logout(SignInHandler):
@@ -232,7 +232,7 @@ class Logout(SignInHandler):
     async def post(self) -> None:
         """Sign out: end this session and close its sockets on every instance."""
         await self.db.execute(END_SESSION, self.caller.session_id, "LOGGED_OUT")
-        await self.application.sessions.settle()
+        await self.application.sessions.check_now()
         self.clear_cookie(REFRESH_COOKIE, path=self.cookie_path)
         self.reply(message="You are signed out")
 
@@ -242,7 +242,7 @@ class LogoutAll(SignInHandler):
     async def post(self) -> None:
         """Sign out everywhere: end all sessions of the caller, including this one."""
         await end_sessions(self.db, self.caller.id, "LOGGED_OUT")
-        await self.application.sessions.settle()
+        await self.application.sessions.check_now()
         self.clear_cookie(REFRESH_COOKIE, path=self.cookie_path)
         self.reply(message="You are signed out everywhere")
 

@@ -246,7 +246,7 @@ class ResetForgottenPassword(ResetHandler):
                     await self.mail(tx, body.email, "password_changed", name=name, changed_at=changed_at)
             if user_id is None:
                 raise self.wrong_code(attempts_left)
-        await self.application.sessions.settle()
+        await self.application.sessions.check_now()
         self.reply(message="Your password is changed. You can sign in now.")
 
 

@@ -89,7 +89,7 @@ FIND_OPEN_CONVERSATION = f"""
 FIND_USER = "select id from users where id = $1 and status <> 'DELETED'"
 
 # Locks the connection until the conversation is stored, so that ending the connection also closes it.
-HOLD_CONNECTION = f"""
+LOCK_CONNECTION = f"""
     select id from connection_requests r where {is_between("r", "$1::uuid", "$2::uuid")} and status = 'ACCEPTED'
     for share
 """
@@ -104,7 +104,7 @@ class ConversationWith(Handler):
             if await self.db.fetchval(FIND_USER, other_id) is None:
                 raise NotFound("User")
             async with self.db.transaction() as tx:
-                if await tx.fetchval(HOLD_CONNECTION, self.caller.id, other_id) is None:
+                if await tx.fetchval(LOCK_CONNECTION, self.caller.id, other_id) is None:
                     raise Forbidden("You are not connected with this user; please send a connection request first")
                 await open_conversation(tx, self.caller.id, other_id)
             conversation = await self.db.fetchval(FIND_OPEN_CONVERSATION, self.caller.id, other_id)

@@ -196,7 +196,7 @@ class OneMessage(FileHandler):
                     tx.after_commit(self.publish, NotificationUpdated(*notice))
                 for notice_id in followed.deleted:
                     tx.after_commit(self.publish, NotificationDeleted(*notice_id))
-                tx.after_commit(self.forget, deleted["unused_file"])
+                tx.after_commit(self.delete_stored, deleted["unused_file"])
         self.reply(message="Message deleted")
 
     async def lock(self, tx: Transaction, message_id: str) -> asyncpg.Record:

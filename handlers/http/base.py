@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from db.errors import Forbidden, NotAuthenticated
 from db.pool import Database, Transaction
 from db.queries.sessions import Caller
-from handlers.http.bodies import DRAINED_BYTES, RequestBody
+from handlers.http.bodies import DISCARDED_BYTES, RequestBody
 from handlers.http.callers import identify
 from handlers.http.endpoint import Endpoint
 from handlers.http.errors import BodyTooLarge
@@ -80,11 +80,11 @@ class Handler(Responder):
         try:
             await self.admit()
         except Exception as refusal:
-            if not self.body.is_worth_draining():
+            if not self.body.should_discard():
                 self.set_lasting_headers({"Connection": "close"})
                 raise
             self.refusal = refusal
-            self.body.drain()
+            self.body.discard()
 
     async def admit(self) -> None:
         """Check sign-in, rate limits, role and the announced size of the body, in this order."""
@@ -132,7 +132,7 @@ class Handler(Responder):
 
     def data_received(self, chunk: bytes) -> None:
         self.body.feed(chunk)
-        if self.body.size > DRAINED_BYTES:
+        if self.body.size > DISCARDED_BYTES:
             self.set_lasting_headers({"Connection": "close"})
             refusal = self.refusal or BodyTooLarge(self.body.max_bytes)
             self.send_error(exc_info=(type(refusal), refusal, None))

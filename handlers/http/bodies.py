@@ -17,7 +17,7 @@ from services.files.multipart import Form, FormTooLarge, Malformed, MultipartRea
 
 # Read and discard at most this much of a rejected body, because most clients read no response before they have sent
 # everything, and would find the connection reset instead of a 401 or 413.
-DRAINED_BYTES = 16 * 1024 * 1024
+DISCARDED_BYTES = 16 * 1024 * 1024
 MAX_LENGTH_DIGITS = 18
 
 
@@ -58,15 +58,15 @@ class RequestBody:
             raise BadRequest("The request is malformed; please correct it", headers={"Connection": "close"})
         return int(length)
 
-    def is_worth_draining(self) -> bool:
+    def should_discard(self) -> bool:
         """Return whether an error waits until the body has been read; sent earlier, it makes Tornado close the
         connection. A client that asks first (Expect) or announces too much receives the error at once."""
         try:
-            return "Expect" not in self.headers and self.announced() <= DRAINED_BYTES
+            return "Expect" not in self.headers and self.announced() <= DISCARDED_BYTES
         except BadRequest:
             return False
 
-    def drain(self) -> None:
+    def discard(self) -> None:
         """Discard what arrives from now on."""
         self.max_bytes = 0
 

@@ -36,8 +36,8 @@ MAX_HEADERS = 256  # Tornado blocks the event loop about 10 µs for each; browse
 
 # After a refusal the client may still be sending. Closed at once, the kernel resets the connection, and the client
 # loses the answer (RFC 9112 §9.6). These are bounds for clients that never stop.
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 1024 * 1024
+LINGERING_SECONDS = 2.0
+LINGERING_BYTES = 1024 * 1024
 MAX_LINGERING = 256
 
 # A client that has closed its sending side may wait for the answer, or be gone: both look alike. So a request whose
@@ -132,7 +132,7 @@ class ClientStream(IOStream):
             self.socket.send(encode(error))
             self.socket.shutdown(socket.SHUT_WR)
             if len(lingering) < MAX_LINGERING:
-                task = asyncio.create_task(linger(self.socket.dup()))
+                task = asyncio.create_task(close_lingering(self.socket.dup()))
                 lingering.add(task)
                 task.add_done_callback(lingering.discard)
 
@@ -154,11 +154,11 @@ def encode(error: DomainError) -> bytes:
     return head.encode() + body
 
 
-async def linger(sock: socket.socket) -> None:
+async def close_lingering(sock: socket.socket) -> None:
     """Read and drop what the client still sends, until it closes too."""
-    loop, left = asyncio.get_running_loop(), LINGER_BYTES
+    loop, left = asyncio.get_running_loop(), LINGERING_BYTES
     with sock, contextlib.suppress(TimeoutError, OSError):
-        async with asyncio.timeout(LINGER_SECONDS):
+        async with asyncio.timeout(LINGERING_SECONDS):
             while left > 0 and (chunk := await loop.sock_recv(sock, 65536)):
                 left -= len(chunk)
 

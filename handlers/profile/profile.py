@@ -87,7 +87,7 @@ class UpdateProfile(FileHandler):
                     await rename(tx, self.caller.id, name)
                 unused = await change_profile(tx, self.caller.id, self.caller.role, columns)
                 profile = await tx.fetchval(GET_PROFILE, self.caller.id)
-                tx.after_commit(self.forget, unused)
+                tx.after_commit(self.delete_stored, unused)
         self.reply(profile, message="Your profile is updated")
 
 
@@ -106,7 +106,7 @@ class UploadPicture(FileHandler):
         picture = await accept_picture(self.required_file("profilePic", PICTURE_MAX_BYTES).data)
         async with self.stored_picture(picture) as url, self.db.transaction() as tx:
             unused = await change_profile(tx, self.caller.id, self.caller.role, {"profile_pic": url})
-            tx.after_commit(self.forget, unused)
+            tx.after_commit(self.delete_stored, unused)
         self.reply({"profilePic": url}, message="Your picture is updated")
 
 

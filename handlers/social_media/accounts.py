@@ -101,7 +101,7 @@ class SocialHandler(Handler):
         return row
 
 
-FIND_RIVAL = """
+FIND_UNPROVEN_RIVAL = """
     select exists (
         select from social_media_accounts a join influencers i on i.id = a.influencer_id
         where a.platform = $2 and lower(a.username) = lower($3) and a.is_verified and i.user_id <> $1
@@ -113,7 +113,7 @@ class ConnectHandler(SocialHandler):
     async def connect(self, username: str) -> None:
         """Fetch the profile and store it. A handle that another user has proven is refused before the paid scrape."""
         self.services.scrapes.ensure_configured()
-        if await self.db.fetchval(FIND_RIVAL, self.caller.id, self.platform, username):
+        if await self.db.fetchval(FIND_UNPROVEN_RIVAL, self.caller.id, self.platform, username):
             raise HandleTaken
         found = await self.services.scrapes.fetch(
             self.platform, username, max_age=SHARED_SECONDS, requested_by=self.caller.id
@@ -134,7 +134,7 @@ class ConnectHandler(SocialHandler):
             if owner is None:
                 raise NotFound("Influencer profile")
             await check_handle(tx, self.platform, handle, owner.influencer_id)
-            if owner.account_id and owner.changes_to(handle):
+            if owner.account_id and owner.replaces(handle):
                 revocations = await queue_revocations(tx, self.caller.id, owner.account_id)
                 tx.after_commit(revoke_now, self.db, self.services.tiktok, revocations)
             return await connect_account(

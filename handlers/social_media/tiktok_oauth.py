@@ -15,9 +15,9 @@ from db.queries.social.accounts import (
     check_handle,
     connect_account,
     end_claims,
+    lock_claimants,
     lock_handle,
     lock_owner,
-    lock_rivals,
 )
 from db.queries.social.tiktok_tokens import queue_revocations
 from db.schemas.social import TikTokSignIn
@@ -40,7 +40,7 @@ POLL_SECONDS = 0.5  # between two queries for its outcome
 PAGE = "/social-media"  # of the web client
 MAX_PARAMETER = 4096
 
-MAKE_ROOM = """
+DELETE_OLDEST_STATES = """
     delete from oauth_states where user_id = $1 and id in (
         select id from oauth_states where user_id = $1 order by created_at desc offset $2
     )
@@ -62,7 +62,7 @@ class BeginOAuth(Handler):
         auth_url = oauth.authorize_url(state, pkce.challenge)
         verifier = self.services.encryption.encrypt(pkce.verifier, verifier_identity(state_id))
         async with self.db.transaction() as tx:
-            await tx.execute(MAKE_ROOM, self.caller.id, OPEN_STATES - 1)
+            await tx.execute(DELETE_OLDEST_STATES, self.caller.id, OPEN_STATES - 1)
             await tx.execute(BEGIN, state_id, self.caller.id, self.caller.session_id, verifier, float(STATE_SECONDS))
         self.reply({"authUrl": auth_url}, message="Please continue at TikTok", authUrl=auth_url)
 
@@ -180,8 +180,8 @@ class OAuthCallback(Handler):
             if owner is None:
                 raise SignInRefused("session_ended")
             await check_handle(tx, "TIKTOK", handle, owner.influencer_id)
-            rivals = await lock_rivals(tx, "TIKTOK", handle, owner.influencer_id)
-            if owner.account_id and owner.changes_to(handle):
+            claimants = await lock_claimants(tx, "TIKTOK", handle, owner.influencer_id)
+            if owner.account_id and owner.replaces(handle):
                 revocations = await queue_revocations(tx, user_id, owner.account_id)
                 tx.after_commit(revoke_now, self.db, self.services.tiktok, revocations)
             account_id = owner.account_id or str(uuid4())
@@ -189,7 +189,7 @@ class OAuthCallback(Handler):
             now = datetime.now(UTC)
             await connect_account(tx, owner, account_id, profile.model_dump_json(), now, new_code(), sealed)
             await tx.execute(END_STATE, state.id, CONNECTED)
-            for notice in await end_claims(tx, "TIKTOK", handle, owner.influencer_id, rivals):
+            for notice in await end_claims(tx, "TIKTOK", handle, owner.influencer_id, claimants):
                 tx.after_commit(self.publish, NotificationReceived(*notice))
 
     def read_parameters(self) -> dict[str, str]:

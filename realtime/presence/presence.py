@@ -33,7 +33,7 @@ FRESH_SECONDS = 4.0  # sockets of an instance with a heartbeat within this time 
 REDIS_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 BATCH_USERS = 200
-INFORMED_USERS = 1_000  # connected users who are informed, the latest ones
+NOTIFIED_USERS = 1_000  # connected users who are informed, the latest ones
 
 # The users that $1 is connected to, latest first.
 CONNECTED = f"""
@@ -41,7 +41,7 @@ CONNECTED = f"""
         select receiver_id as other_id, updated_at from connection_requests where sender_id = $1 and status = 'ACCEPTED'
         union all
         select sender_id, updated_at from connection_requests where receiver_id = $1 and status = 'ACCEPTED'
-    ) connections order by updated_at desc limit {INFORMED_USERS}
+    ) connections order by updated_at desc limit {NOTIFIED_USERS}
 """
 
 UPDATE_LAST_SEEN = f"""
@@ -76,7 +76,7 @@ class Presence:
         # Changes that are not published yet: user -> time of arrival, time last seen.
         self.pending_online: dict[str, float] = {}
         self.pending_offline: dict[str, float] = {}
-        self.uninformed: dict[Listener, None] = {}  # new sockets that have not received the online users yet
+        self.awaiting_online_users: dict[Listener, None] = {}  # new sockets that have not received the online users yet
         self.registered = False  # whether Redis had this instance; users who connected before that are arrivals
         self.settled_at = float("inf")  # time from which every instance has had time to report all its users
         self.wake = asyncio.Event()
@@ -100,30 +100,30 @@ class Presence:
 
     # -- arrivals and departures ---------------------------------------------------------------------------------------
 
-    def arrive(self, listener: Listener) -> None:
+    def add_socket(self, listener: Listener) -> None:
         user_id = listener.user_id
         self.counts[user_id] = self.counts.get(user_id, 0) + 1
         grace = self.graces.pop(user_id, None)
         if grace:
             grace.cancel()
-        self.uninformed[listener] = None
-        self._changed(user_id)
+        self.awaiting_online_users[listener] = None
+        self._mark_dirty(user_id)
 
-    def leave(self, listener: Listener) -> None:
+    def remove_socket(self, listener: Listener) -> None:
         user_id = listener.user_id
-        self.uninformed.pop(listener, None)
+        self.awaiting_online_users.pop(listener, None)
         if self.counts.get(user_id, 0) > 0:
             self.counts[user_id] -= 1
             if self.counts[user_id] == 0:
                 self.left_at[user_id] = time.time()
-                self.graces[user_id] = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._gone, user_id)
-            self._changed(user_id)
+                self.graces[user_id] = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._end_grace, user_id)
+            self._mark_dirty(user_id)
 
-    def _gone(self, user_id: str) -> None:
+    def _end_grace(self, user_id: str) -> None:
         del self.graces[user_id], self.counts[user_id]
-        self._changed(user_id)
+        self._mark_dirty(user_id)
 
-    def _changed(self, user_id: str) -> None:
+    def _mark_dirty(self, user_id: str) -> None:
         self.dirty[user_id] = None
         self.wake.set()
 
@@ -139,9 +139,9 @@ class Presence:
         try:
             while batch := self._next_batch():
                 await self._report_counts(batch)
-            await self._announce_changes()
-            while self.uninformed:
-                await self._inform(next(iter(self.uninformed)))
+            await self._publish_changes()
+            while self.awaiting_online_users:
+                await self._send_online_users(next(iter(self.awaiting_online_users)))
         except Exception:
             self.wake.set()
             raise
@@ -182,39 +182,39 @@ class Presence:
 
     # -- announcing to users ------------------------------------------------------------------------------------------
 
-    async def _announce(self, event: type[UserOnline] | type[UserOffline], user_id: str, seen_at: float) -> None:
+    async def _publish_change(self, event: type[UserOnline] | type[UserOffline], user_id: str, seen_at: float) -> None:
         row = await self.db.fetchrow(UPDATE_LAST_SEEN, user_id, datetime.fromtimestamp(seen_at, UTC))
         if row is not None and row["connected"]:
             self.publisher.publish(event(user_id, row["last_seen_at"], tuple(row["connected"])))
 
-    async def _announce_changes(self) -> None:
+    async def _publish_changes(self) -> None:
         """Publish arrivals, then departures. A user who returned meanwhile is published as online last."""
         while self.pending_online:
             user_id, seen_at = next(iter(self.pending_online.items()))
-            await self._announce(UserOnline, user_id, seen_at)
+            await self._publish_change(UserOnline, user_id, seen_at)
             self.pending_online.pop(user_id, None)
         while users := list(islice(self.pending_offline, BATCH_USERS)):
-            gone = await self._present(users, present=False)
+            gone = await self._filter_users(users, present=False)
             for user_id in gone:
-                await self._announce(UserOffline, user_id, self.pending_offline.get(user_id, time.time()))
-            for user_id in await self._present(gone, present=True):
-                await self._announce(UserOnline, user_id, time.time())
+                await self._publish_change(UserOffline, user_id, self.pending_offline.get(user_id, time.time()))
+            for user_id in await self._filter_users(gone, present=True):
+                await self._publish_change(UserOnline, user_id, time.time())
             for user_id in users:
                 self.pending_offline.pop(user_id, None)
 
-    async def _present(self, users: list[str], present: bool) -> list[str]:
+    async def _filter_users(self, users: list[str], present: bool) -> list[str]:
         """Return those of `users` who are online (`present`), or those who are not."""
         if not users:
             return []
         answers = await self._run(PRESENT, *users)
         return [user_id for user_id, answer in zip(users, answers, strict=True) if bool(answer) == present]
 
-    async def _inform(self, listener: Listener) -> None:
+    async def _send_online_users(self, listener: Listener) -> None:
         """Send a new socket the connected users who are online."""
         rows = await self.db.fetch(LIST_CONNECTED, listener.user_id)
         seen = {row["id"]: row["last_seen_at"] for row in rows}
-        online = await self._present(list(seen), present=True)
-        if self.uninformed.pop(listener, 0) == 0:  # the socket closed meanwhile
+        online = await self._filter_users(list(seen), present=True)
+        if self.awaiting_online_users.pop(listener, 0) == 0:  # the socket closed meanwhile
             return
         for user_id in online:
             listener.send(UserOnline(user_id, seen[user_id]).frame)

@@ -102,7 +102,7 @@ class Client:
             self.send(frame)
         if not self.closed:
             self.present = True
-            self.realtime.presence.arrive(self)
+            self.realtime.presence.add_socket(self)
 
     # -- frames to the client ----------------------------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class Client:
             self.realtime.hub.remove_user(self)
         if self.present:
             self.present = False
-            self.realtime.presence.leave(self)
+            self.realtime.presence.remove_socket(self)
 
     def set_timer(self, name: str, seconds: float, act: Callable[[], None]) -> None:
         self.clear_timer(name)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
 
-from db.queries.sessions import Ended
+from db.queries.sessions import EndedSession
 from realtime.events import GoingAway
 from realtime.sockets import close_codes
 
@@ -44,7 +44,7 @@ class SocketRegistry:
     def __len__(self) -> int:
         return len(self.clients)
 
-    def close_session(self, ended: Ended) -> None:
+    def close_session(self, ended: EndedSession) -> None:
         for client in self:
             if client.session_id == ended.session_id:
                 client.close(close_codes.SESSION_ENDED, ended.reason.lower().replace("_", " "))

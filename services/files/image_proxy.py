@@ -22,7 +22,7 @@ from db.error_codes import ErrorCode
 from db.errors import BadRequest
 from services.errors import UnreadableAnswer, VendorError, VendorTimeout, VendorUnreachable
 from services.files.images import SNIFF_BYTES, sniff
-from services.slots import Slots, SlotsEach
+from services.slots import Slots, SlotsPerOwner
 
 MAX_URL_CHARS = 4096  # addresses of the networks have long signatures, of up to about 1,000 characters
 MAX_BYTES = 10 * 1024 * 1024
@@ -116,7 +116,7 @@ class ImageProxy:
         # A page of a browser asks for dozens at once; each holds a connection and some 200 KB.
         self._slots = Slots(running=32, waiting=256)
         # A visitor who reads nothing holds images for TOTAL_SECONDS, so each visitor gets at most this many.
-        self._visitors = SlotsEach(running=8, waiting=64)
+        self._visitor_slots = SlotsPerOwner(running=8, waiting=64)
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -134,7 +134,7 @@ class ImageProxy:
         try:
             async with (
                 asyncio.timeout(TOTAL_SECONDS),
-                self._visitors.take(visitor),
+                self._visitor_slots.take(visitor),
                 self._slots.take(),
                 self._follow(target) as image,
             ):

@@ -139,7 +139,7 @@ class SmtpSender:
             async with asyncio.timeout(self.timeout):
                 await client.connect()
                 await client.send_message(message)
-            await say_goodbye(client)
+            await quit_session(client)
         except aiosmtplib.SMTPNotSupported as error:  # an address such as 花子@example.jp needs SMTPUTF8
             raise PermanentMailError(one_line(f"SMTP: {error.message}", REASON_MAX)) from None
         except aiosmtplib.SMTPRecipientsRefused as error:
@@ -160,7 +160,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def say_goodbye(client: aiosmtplib.SMTP) -> None:
+async def quit_session(client: aiosmtplib.SMTP) -> None:
     with contextlib.suppress(aiosmtplib.SMTPException, OSError):
         await client.quit(timeout=QUIT_TIMEOUT)
 

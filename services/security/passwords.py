@@ -8,7 +8,7 @@ import bcrypt
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from services.metrics import BCRYPT_REFUSED
-from services.security.turns import TooBusy, Turns
+from services.security.priority_threads import PriorityThreads, TooBusy
 
 MIN_BYTES = 8
 MAX_BYTES = 72  # bcrypt ignores further bytes
@@ -24,8 +24,8 @@ class Passwords:
         self.cost = cost
         began = time.monotonic()
         # Compared if there is no account, so that a missing account takes as long as a wrong password.
-        self.nobody = bcrypt.hashpw(b"nobody", bcrypt.gensalt(cost)).decode()
-        self.turns = Turns("bcrypt", THREADS, WAIT_SECONDS, work_seconds=time.monotonic() - began)
+        self.dummy_hash = bcrypt.hashpw(b"nobody", bcrypt.gensalt(cost)).decode()
+        self.threads = PriorityThreads("bcrypt", THREADS, WAIT_SECONDS, work_seconds=time.monotonic() - began)
 
     async def hash(self, password: str, salt_seed: bytes | None = None) -> str:
         """Return the bcrypt hash of a new password; checks of passwords go first. Raises TooBusy.
@@ -37,7 +37,7 @@ class Passwords:
 
     async def _bcrypt(self, password: bytes, salt: bytes, *, urgent: bool) -> bytes:
         try:
-            return await self.turns.run(bcrypt.hashpw, password, salt, urgent=urgent)
+            return await self.threads.run(bcrypt.hashpw, password, salt, urgent=urgent)
         except TooBusy:
             BCRYPT_REFUSED.inc()
             raise
@@ -56,17 +56,17 @@ class Passwords:
         number of hashes, so the time reveals nothing. Raises TooBusy."""
         # A longer password was never accepted; its first 72 bytes alone must not match.
         given, fits = password.encode()[:MAX_BYTES], len(password.encode()) <= MAX_BYTES
-        salt = hashes[0] if hashes else self.nobody
+        salt = hashes[0] if hashes else self.dummy_hash
         hashed = await self._bcrypt(given, salt.encode(), urgent=True)
         same = [each for each in hashes if hmac.compare_digest(each.encode(), hashed)]
         return same[0] if same and fits else None
 
     @property
     def waiting(self) -> int:
-        return self.turns.waiting
+        return self.threads.waiting
 
     def close(self) -> None:
-        self.turns.close()
+        self.threads.close()
 
 
 def weakness(password: str, email: str) -> str | None:

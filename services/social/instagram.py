@@ -10,7 +10,7 @@ from services.errors import ProfileRestricted, UnreadableAnswer
 from services.social.profiles import MAX_POSTS, SocialProfile, iso, same_username
 from services.social.public_profiles import PublicProfiles, complaint_of, explain_missing, is_restricted
 from services.social.vendor_fields import Link, MediaType, Name, VisibleCount
-from services.social.vendor_profiles import VendorPost, VendorProfile, readable_posts, spelt
+from services.social.vendor_profiles import VendorPost, VendorProfile, read_from, readable_posts
 from settings import Settings
 
 VENDOR = "apify/instagram"
@@ -19,7 +19,7 @@ PostList = Annotated[list[Any], BeforeValidator(lambda posts: posts if isinstanc
 
 
 class InstagramPost(VendorPost):
-    model_config = spelt(
+    model_config = read_from(
         id="id shortCode",
         likes_count="likesCount",
         comments_count="commentsCount",
@@ -61,7 +61,7 @@ class InstagramProfile(VendorProfile):
     platform = "INSTAGRAM"
     address = "https://www.instagram.com/{}/"
     metadata_key = "recentPosts"
-    model_config = spelt(
+    model_config = read_from(
         display_name="fullName",
         picture="profilePicUrlHD profilePicUrl",
         followers="followersCount",

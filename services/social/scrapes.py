@@ -36,14 +36,14 @@ from services.social.public_profiles import PublicProfiles
 log = structlog.get_logger()
 
 LEASE_SECONDS = 20.0  # how long the next caller waits after an instance has died
-LOOK_SECONDS = 0.5  # how often an instance reads the row of another instance's run
+POLL_SECONDS = 0.5  # how often an instance reads the row of another instance's run
 GRACE_SECONDS = 15.0  # added to a scrape's own bound, for the database and for ending a run
-RUNNING = 16  # scrapes of one instance at once, including its nightly sync
-WAITING = 64  # one second's requests of the busiest hour; one more is refused, to retry later
+MAX_RUNNING = 16  # scrapes of one instance at once, including its nightly sync
+MAX_WAITING = 64  # one second's requests of the busiest hour; one more is refused, to retry later
 # These failures are results for every caller; others may be temporary.
 DEFINITE_NAMES = [kind.__name__ for kind in (ProfileNotFound, EmptyDataset, ProfilePrivate, ProfileRestricted)]
 # The vendor was unreachable while the run continued.
-PASSING = (VendorUnreachable, VendorRateLimited)
+TEMPORARY_FAILURES = (VendorUnreachable, VendorRateLimited)
 
 
 class Fetched(NamedTuple):
@@ -70,7 +70,7 @@ class Scrapes:
         self.platforms = platforms
         self.runs = runs
         self.timeout = timeout + GRACE_SECONDS
-        self.slots = Slots(running=RUNNING, waiting=WAITING)
+        self.slots = Slots(running=MAX_RUNNING, waiting=MAX_WAITING)
         self.flights: dict[tuple[Any, ...], asyncio.Task[Fetched]] = {}
 
     def ensure_configured(self) -> None:
@@ -104,7 +104,7 @@ class Scrapes:
         if flight is None:
             flight = asyncio.create_task(self._run_shared(platform, username, max_age, max_no_age, requested_by))
             self.flights[key] = flight
-            flight.add_done_callback(lambda done: self._forget(key, done))
+            flight.add_done_callback(lambda done: self._remove_flight(key, done))
         try:
             return await asyncio.shield(flight)
         except asyncio.CancelledError:
@@ -120,7 +120,7 @@ class Scrapes:
         await asyncio.gather(*flights, return_exceptions=True)
         await self.actors.close()
 
-    def _forget(self, key: tuple[Any, ...], flight: asyncio.Task[Fetched]) -> None:
+    def _remove_flight(self, key: tuple[Any, ...], flight: asyncio.Task[Fetched]) -> None:
         self.flights.pop(key, None)
         if not flight.cancelled():
             flight.exception()  # marked as retrieved here, because the caller may have disconnected
@@ -136,17 +136,17 @@ class Scrapes:
                         definite=DEFINITE_NAMES, requested_by=requested_by,
                     )  # fmt: skip
                     try:
-                        return await self._carry_through(run, platform, username) if run.ours else await self._wait(run)
+                        return await self._complete(run, platform, username) if run.ours else await self._wait(run)
                     except RunLost:
                         continue  # to the instance that has it now
         except TimeoutError:
             raise VendorTimeout("apify", f"no profile of {username} within {self.timeout:g} s") from None
 
-    async def _carry_through(self, run: StoredRun, platform: Platform, username: str) -> Fetched:
+    async def _complete(self, run: StoredRun, platform: Platform, username: str) -> Fetched:
         keeper = asyncio.create_task(supervise("scrape lease", lambda: self._renew(run), (DatabaseUnavailable,)))
         vendor_run_id = run.vendor_run_id
 
-        async def note(started: StartedRun) -> None:
+        async def store_start(started: StartedRun) -> None:
             nonlocal vendor_run_id
             if not await self.runs.note_vendor_run(run, started.id):
                 raise RunLost("apify", "taken over while it started")
@@ -157,7 +157,7 @@ class Scrapes:
             if vendor_run_id:
                 profile = await profiles.resume(vendor_run_id, username)
             else:
-                profile = await profiles.fetch(username, note, since=run.started_at if run.attempt > 1 else None)
+                profile = await profiles.fetch(username, store_start, since=run.started_at if run.attempt > 1 else None)
             finished_at = await self.runs.succeed(run, profile.model_dump_json())
             if finished_at is None:
                 raise RunLost("apify", "taken over while it ran")
@@ -166,8 +166,8 @@ class Scrapes:
             raise
         except VendorError as error:
             log.warning("scrape failed", platform=platform, run=vendor_run_id, error=str(error))
-            if is_open(error, vendor_run_id):
-                await self.runs.let_go(run)
+            if may_continue(error, vendor_run_id):
+                await self.runs.release(run)
             else:
                 await self.runs.fail(run, type(error).__name__)
             raise
@@ -175,7 +175,7 @@ class Scrapes:
             # The instance stops, or there is a defect. A start without an answer is stored in the background, so the
             # run keeps its lease; a run with a known id can be continued at once.
             if vendor_run_id:
-                await self.runs.let_go(run)
+                await self.runs.release(run)
             raise
         finally:
             keeper.cancel()
@@ -188,7 +188,7 @@ class Scrapes:
     async def _wait(self, run: StoredRun) -> Fetched:
         """Wait for the result of another instance. Raises RunLost if its lease has expired."""
         while run.state == "RUNNING":
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             shown = await self.runs.show(run.id)
             if shown is None:
                 raise RunLost("apify", "its row is gone")
@@ -198,11 +198,11 @@ class Scrapes:
         return read_result(run)
 
 
-def is_open(error: VendorError, vendor_run_id: str | None) -> bool:
+def may_continue(error: VendorError, vendor_run_id: str | None) -> bool:
     """Return whether the run may continue at the vendor; then the next caller continues it instead of paying again."""
     if vendor_run_id is None:  # it is unknown whether a run has started
         return isinstance(error, VendorUnavailable | VendorTimeout)
-    return isinstance(error, PASSING) or type(error) is VendorUnavailable
+    return isinstance(error, TEMPORARY_FAILURES) or type(error) is VendorUnavailable
 
 
 def read_result(run: StoredRun) -> Fetched:

@@ -21,7 +21,7 @@ from services.social.vendor_fields import (
 )
 
 
-def spelt(**names: str) -> ConfigDict:
+def read_from(**names: str) -> ConfigDict:
     """Map our fields to a vendor's names: one or several, of which the first that is present and not empty counts."""
     return ConfigDict(
         alias_generator=AliasGenerator(validation_alias=lambda field: AliasChoices(*names.get(field, field).split()))

@@ -93,7 +93,7 @@ class TikTokAccounts:
             tokens = await self.oauth.refresh(self._open(account_id, "refresh_token", held.refresh_token))
             stored = await self.stored.replace(account_id, held, self.seal(account_id, tokens))
         except BaseException:
-            await self.stored.let_go(account_id)
+            await self.stored.release(account_id)
             raise
         if not stored:
             # The account was disconnected meanwhile, so the new grant must end too.

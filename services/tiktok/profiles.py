@@ -10,7 +10,7 @@ from services.errors import UnreadableAnswer
 from services.social.profiles import MAX_POSTS, SocialProfile, same_username
 from services.social.public_profiles import PublicProfiles, complaint_of, explain_missing
 from services.social.vendor_fields import Link, MediaType, VendorModel, VisibleCount
-from services.social.vendor_profiles import VendorPost, VendorProfile, readable_posts, spelt
+from services.social.vendor_profiles import VendorPost, VendorProfile, read_from, readable_posts
 from settings import Settings
 
 VENDOR = "apify/tiktok"
@@ -18,7 +18,7 @@ API_VENDOR = "tiktok"
 
 
 class VideoMeta(VendorModel):
-    model_config = spelt(cover="coverUrl originalCoverUrl")
+    model_config = read_from(cover="coverUrl originalCoverUrl")
 
     cover: Link = None
 
@@ -26,7 +26,7 @@ class VideoMeta(VendorModel):
 class TikTokVideo(VendorPost):
     """A video in either spelling: the scraper's (`diggCount`) or the API's (`like_count`)."""
 
-    model_config = spelt(
+    model_config = read_from(
         caption="text video_description title",
         url="webVideoUrl share_url",
         likes_count="diggCount like_count",
@@ -70,7 +70,7 @@ class TikTokUser(VendorProfile):
     platform = "TIKTOK"
     address = "https://www.tiktok.com/@{}"
     metadata_key = "recentVideos"
-    model_config = spelt(
+    model_config = read_from(
         id="open_id id",
         username="name username",
         display_name="nickName display_name",

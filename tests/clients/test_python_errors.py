@@ -109,7 +109,7 @@ async def test_a_server_that_is_never_ready_is_not_retried_forever(monkeypatch):
 async def test_a_suspended_account(api, db, people):
     hanako = await people.influencer()
     await db.execute(SUSPEND, hanako.id)
-    await api.instance.app.sessions.settle()
+    await api.instance.app.sessions.check_now()
     assert isinstance(await end_of(api.base, tokens_of(api.instance, hanako)), SessionEnded)
     async with Encer(api.base) as encer:
         with pytest.raises(AccountSuspended):

@@ -90,7 +90,7 @@ async def test_a_suspended_account_and_wrong_credentials(api, db, people):
     hanako = await people.influencer()
     wrong = await node("signIn", api.base, {"email": hanako.email, "password": "wrong password"})
     await db.execute(SUSPEND, hanako.id)
-    await api.instance.app.sessions.settle()
+    await api.instance.app.sessions.check_now()
     outcome = await node("end", api.base, tokens_of(api.instance, hanako).load())
     suspended = await node("signIn", api.base, {"email": hanako.email, "password": PASSWORD})
     assert (outcome["state"], outcome["kind"]) == ("ended", "SessionEnded")

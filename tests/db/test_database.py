@@ -93,7 +93,7 @@ async def test_an_outage_of_any_length_is_two_log_lines(shaky, proxy, people, fa
                 await api.get("/notifications", hanako)
         proxy.heal()
         async with asyncio.timeout(30):
-            while shaky.db.away:
+            while shaky.db.is_unavailable:
                 await api.get("/notifications", hanako)
     gone, back = [entry for entry in logs if entry["log_level"] != "info"]
     assert (gone["event"], back["event"]) == ("PostgreSQL is not available", "PostgreSQL is available again")

@@ -132,7 +132,7 @@ async def test_a_server_starts_on_an_empty_database(fresh: str, servers: ServerU
 @pytest.mark.parametrize(("said", "pooled"), [("", True), ("pgbouncer=true", True), ("pgbouncer=false", False)])
 async def test_a_pooler_is_detected_unless_the_address_says_it(pgbouncer: Pgbouncer, said: str, pooled: bool):
     connector = Connector(Address.parse(pgbouncer.url(said)))
-    await connector.look_for_pooler()
+    await connector.detect_pooler()
     assert connector.pooled == pooled
 
 

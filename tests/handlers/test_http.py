@@ -172,7 +172,7 @@ async def test_a_chunked_body_without_end_is_aborted(api):
 
 @pytest.mark.parametrize("call", ["POST /auth/login", "GET /discovery/regions", "OPTIONS /auth/login"])
 async def test_an_oversized_body_is_refused_before_its_end(api, people, monkeypatch, call: str):
-    monkeypatch.setattr("handlers.http.base.DRAINED_BYTES", 2**20)
+    monkeypatch.setattr("handlers.http.base.DISCARDED_BYTES", 2**20)
     method, path = call.split()
     token = (await people.influencer()).token
     head = (

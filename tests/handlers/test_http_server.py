@@ -88,7 +88,7 @@ async def test_a_refused_client_may_go_on_sending(instance: Instance):
 
 
 async def test_a_refused_client_that_never_stops_is_cut_off(instance: Instance, monkeypatch):
-    monkeypatch.setattr(http_server, "LINGER_BYTES", 64 * KIB)
+    monkeypatch.setattr(http_server, "LINGERING_BYTES", 64 * KIB)
     async with connected(instance.port) as (_, writer):
         writer.write(b"HELLO\r\n\r\n")
         with pytest.raises(ConnectionError):

@@ -112,12 +112,12 @@ async def test_refusals_are_counted_by_limit_and_by_nothing_else(api, limit):
 
 async def test_the_database_is_read_within_bounds_and_not_during_an_outage(api, instance, monkeypatch):
     monkeypatch.setattr("handlers.metrics.Metrics.stored", (float("-inf"), []))
-    monkeypatch.setattr("db.pool.Database.away", True)
+    monkeypatch.setattr("db.pool.Database.is_unavailable", True)
     shown = (await api.get("/metrics")).raw
     assert b"encer_postgresql_up 0" in shown
     assert b"encer_outbox_waiting_mails" not in shown
     monkeypatch.setattr("handlers.metrics.Metrics.stored", (float("-inf"), []))
-    monkeypatch.setattr("db.pool.Database.away", False)
+    monkeypatch.setattr("db.pool.Database.is_unavailable", False)
     shown = (await api.get("/metrics")).raw
     assert b"encer_postgresql_up 1" in shown
     assert b"encer_outbox_waiting_mails 0" in shown

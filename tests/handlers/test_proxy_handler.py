@@ -9,7 +9,7 @@ import pytest
 
 from services.files import image_proxy
 from services.files.image_proxy import ImageProxy
-from services.slots import Slots, SlotsEach
+from services.slots import Slots, SlotsPerOwner
 from settings import Limit
 from tests.helpers.clients import Api
 from tests.helpers.image_host import HOST, IMAGES, JPEG, URL, Host, answer
@@ -199,7 +199,7 @@ async def test_too_many_at_once_are_refused_with_retry_after(api: Api, host, ins
 async def test_one_visitor_does_not_take_every_slot(api: Api, host, instance, monkeypatch):
     """One address opens as many as possible; another address is still served at once."""
     monkeypatch.setattr(instance.services.image_proxy, "_slots", Slots(running=3, waiting=0))
-    monkeypatch.setattr(instance.services.image_proxy, "_visitors", SlotsEach(running=2, waiting=20))
+    monkeypatch.setattr(instance.services.image_proxy, "_visitor_slots", SlotsPerOwner(running=2, waiting=20))
     monkeypatch.setattr(instance.app, "proxies", [ip_network("127.0.0.1")])
     go_on, arrived = asyncio.Event(), asyncio.Semaphore(0)
 
@@ -219,7 +219,7 @@ async def test_one_visitor_does_not_take_every_slot(api: Api, host, instance, mo
     assert (other.status, len(host.visits)) == (200, 3)
     go_on.set()
     assert [got.status for got in await asyncio.gather(*slow)] == [200] * 9
-    assert len(instance.services.image_proxy._visitors._slots) == 0
+    assert len(instance.services.image_proxy._visitor_slots._slots) == 0
 
 
 @pytest.mark.parametrize("answered", [False, True])

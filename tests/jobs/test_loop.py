@@ -112,7 +112,7 @@ async def test_a_dead_runner_is_replaced_after_its_lease(instance, other_instanc
 
     # The instance that was declared dead resumes: it detects that before its next item, and changes nothing.
     (frozen,) = dead.running.values()
-    frozen.ours_until = 0.0
+    frozen.lease_ends_at = 0.0
     gate.go_on.set()
     await finished(dead)
     (row,) = await db.fetch(LIST_RUNS)

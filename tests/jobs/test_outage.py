@@ -46,7 +46,7 @@ class Counting:
             self.seen.append(row["n"])
             if len(self.seen) == 3:
                 self.cut()
-                run.ours_until = 0.0  # simulates a long duration
+                run.lease_ends_at = 0.0  # simulates a long duration
             return "done"
 
         await run.for_each(run.due(NUMBERS, key=(None,)), work, parallel=1)

@@ -15,7 +15,7 @@ from db.migrate import migrate
 from db.packaged.servers import ServerUrls
 from db.pool import Database, DatabaseUnavailable
 from jobs import outbox as service
-from jobs.outbox import CODE_PATIENCE_HOURS, MARK_SENT, MAX_SENDERS_LOST, PATIENCE_HOURS, Outbox
+from jobs.outbox import CODE_RETRY_HOURS, MARK_SENT, MAX_LOST_SENDERS, RETRY_HOURS, Outbox
 from services.mail.queue import queue_mail
 from services.mail.senders import Mail, PermanentMailError, SmtpSender, TemporaryMailError
 from services.security.encryption import Encryption
@@ -128,7 +128,7 @@ async def test_retries_are_delayed_longer_each_time(own_db, encryption):
     assert len(post.taken) == 1
 
 
-@pytest.mark.parametrize(("template", "hours"), [("reset", CODE_PATIENCE_HOURS), ("password_changed", PATIENCE_HOURS)])
+@pytest.mark.parametrize(("template", "hours"), [("reset", CODE_RETRY_HOURS), ("password_changed", RETRY_HOURS)])
 async def test_a_mail_waits_for_its_server_as_long_as_it_is_useful(own_db, encryption, template, hours):
     box = Outbox(own_db, encryption, Post(plan=[TemporaryMailError("quota used up")] * 2))
     await queue_mail(own_db, encryption, "p@example.com", template, PARAMS | {"changed_at": "now"})
@@ -246,7 +246,7 @@ async def test_a_mail_that_kills_every_sender_is_abandoned(own_db, encryption):
         with suppress(DatabaseUnavailable):
             claimed = await Outbox(own_db, encryption, post).send_one()
         await own_db.execute(CLAIMS_RUN_OUT)
-    assert len(post.taken) == MAX_SENDERS_LOST
+    assert len(post.taken) == MAX_LOST_SENDERS
 
 
 class Holding(Inbox):

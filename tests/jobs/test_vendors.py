@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from db.queries.social.accounts import put_off_sync
+from db.queries.social.accounts import postpone_sync
 from jobs import data_sync, housekeeping, token_refresh
 from jobs.vendor_health import OUTAGE, REFUSALS
 from tests.helpers.jobs import add_many, finished, make_loop, run_job
@@ -74,7 +74,7 @@ async def test_failures_are_delayed_longer_each_time_and_do_not_stop_others(inst
 async def test_a_late_failure_does_not_delay_an_account_synced_by_another(api, people, apify, db):
     account = await connect(api, await people.influencer())
     before = dict(await db.fetchrow(ACCOUNTS))
-    await put_off_sync(db, account["id"])
+    await postpone_sync(db, account["id"])
     assert dict(await db.fetchrow(ACCOUNTS)) == before
 
 

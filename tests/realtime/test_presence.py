@@ -151,7 +151,7 @@ async def test_a_redis_that_loses_its_data_causes_no_announcement(instance, othe
     presence = instance.realtime.presence
     async with asyncio.timeout(5):  # the initial list and the announcement may both report one arrival
         while (
-            presence.uninformed
+            presence.awaiting_online_users
             or other_instance.realtime.presence.dirty
             or other_instance.realtime.presence.pending_online
         ):

@@ -103,7 +103,7 @@ async def test_typing_ends_with_the_message_on_leave_on_disconnect_and_later(sta
     await stage.hanako_socket.close()
     await stage.sakura_socket.expect("user_stopped_typing")
 
-    monkeypatch.setattr("realtime.typing.LOST_SECONDS", 0.1)
+    monkeypatch.setattr("realtime.typing.EXPIRY_SECONDS", 0.1)
     for instance in (api.instance, other_api.instance):  # killed before it could publish the end
         instance.realtime.publisher.publish(UserTyping(stage.conversation_id, stage.hanako.id))
         await stage.sakura_socket.expect("user_typing")

@@ -102,7 +102,7 @@ async def test_a_closed_socket_has_no_more_effect(instance, api, people, db):
         while theirs.queue.bytes < 100_000:  # the kernel buffers some megabytes first
             await api.post(path, {"content": "長" * 4_900}, sakura)
     await db.execute("update sessions set ended_at = now(), end_reason = 'LOGGED_OUT' where id = $1", hanako.session_id)
-    await instance.sessions.settle()
+    await instance.sessions.check_now()
     assert theirs.closed
     data = {"conversationId": conversation_id, "content": "still here"}
     await client.ws.send(json.dumps({"event": "send_message", "data": data, "id": 1}))

@@ -48,7 +48,7 @@ class StandIn:
         self.calls: deque[Call] = deque(maxlen=MAX_CALLS_KEPT)
         self.fail_with: str | Answer | None = None
         self.planned: list[Failure] = []
-        self.let_go = asyncio.Event()
+        self.release = asyncio.Event()
         routes = [(pattern, handler, {"vendor": self}) for pattern, handler in self.routes]
         routes.append(("/demo/fail", PlanFailure, {"vendor": self}))
         self.server = HTTPServer(Application(routes, log_function=lambda handler: None))
@@ -59,7 +59,7 @@ class StandIn:
         self.server.add_sockets(sockets)
 
     async def close(self) -> None:
-        self.let_go.set()
+        self.release.set()
         self.server.stop()
         await self.server.close_all_connections()
 
@@ -101,7 +101,7 @@ class Handler(RequestHandler):
         self.loses_answer = what == "lose_answer"
         self.keeps_answer = what == "keep_answer"
         if what == "hang":
-            await self.vendor.let_go.wait()
+            await self.vendor.release.wait()
         if what in ("hang", "hang_up"):
             self.hang_up()
         elif what is not None and not self.loses_answer and not self.keeps_answer:

@@ -12,7 +12,7 @@ from db.schemas.social import OwnAccount
 SYNC_DAYS = 7  # data younger than this is not fetched again
 KEPT_POSTS = 100  # per account; older ones are deleted
 BACK_OFF_HOURS = 1  # after the first failure; doubled with each further one, up to SYNC_DAYS
-TOLD_RIVALS = 100  # users notified that another user has verified their handle; bounds the transaction
+NOTIFIED_CLAIMANTS = 100  # users notified that another user has verified their handle; bounds the transaction
 
 
 class Owner(NamedTuple):
@@ -20,7 +20,7 @@ class Owner(NamedTuple):
     account_id: str | None  # of this platform, if there is one
     username: str | None
 
-    def changes_to(self, username: str) -> bool:
+    def replaces(self, username: str) -> bool:
         """Return whether connecting this handle replaces another one."""
         return self.username is not None and self.username.lower() != username.lower()
 
@@ -57,7 +57,7 @@ GIVEN = """
 """
 
 # The same post in two syncs is one row, with its newest numbers.
-PUT_POSTS = """
+UPSERT_POSTS = """
     posts as (
         insert into social_media_posts as old (account_id, platform_post_id, media_type, caption, url, media_url,
             likes_count, comments_count, shares_count, views_count, hashtags, posted_at)
@@ -129,7 +129,7 @@ CONNECT = f"""
             reminded_at = case when {SAME} then a.reminded_at end,
             created_at = case when {SAME} then a.created_at else now() end
         returning *
-    ), {PUT_POSTS}
+    ), {UPSERT_POSTS}
     select {OwnAccount.sql("account")} as body, id, verification_code from account
 """
 
@@ -141,7 +141,7 @@ SYNC = f"""
         where a.id = $3 and a.platform = g.platform and a.connection = $4
             and ($4 = 'OAUTH' or lower(a.username) = lower(g.username))
         returning a.*
-    ), {PUT_POSTS}
+    ), {UPSERT_POSTS}
     select {OwnAccount.sql("account")} as body, id from account
 """
 
@@ -214,7 +214,7 @@ PROVE = """
 """
 
 # Other influencers who have connected the same handle without verification.
-FIND_RIVALS = """
+FIND_CLAIMANTS = """
     select influencer_id from social_media_accounts
     where platform = $1 and lower(username) = lower($2) and not is_verified and is_active and influencer_id <> $3
 """
@@ -237,24 +237,24 @@ async def prove_account(
     """
     await lock_handle(tx, platform, username)
     await check_handle(tx, platform, username, influencer_id)
-    rivals = await lock_rivals(tx, platform, username, influencer_id)
+    claimants = await lock_claimants(tx, platform, username, influencer_id)
     if not await tx.fetchval(PROVE, account_id, code, username):
         return None
-    return await end_claims(tx, platform, username, influencer_id, rivals)
+    return await end_claims(tx, platform, username, influencer_id, claimants)
 
 
-async def lock_rivals(tx: Transaction, platform: str, username: str, influencer_id: str) -> list[str]:
+async def lock_claimants(tx: Transaction, platform: str, username: str, influencer_id: str) -> list[str]:
     """Lock this influencer and all who have connected the handle without verification; return the ids of the latter."""
-    rivals = [row["influencer_id"] for row in await tx.fetch(FIND_RIVALS, platform, username, influencer_id)]
-    await tx.execute(LOCK_INFLUENCERS, [influencer_id, *rivals])
-    return rivals
+    claimants = [row["influencer_id"] for row in await tx.fetch(FIND_CLAIMANTS, platform, username, influencer_id)]
+    await tx.execute(LOCK_INFLUENCERS, [influencer_id, *claimants])
+    return claimants
 
 
 async def end_claims(
-    tx: Transaction, platform: str, username: str, influencer_id: str, rivals: list[str]
+    tx: Transaction, platform: str, username: str, influencer_id: str, claimants: list[str]
 ) -> list[NotificationChange]:
-    """Deactivate the rivals' accounts with a handle that this influencer has verified; return notices to publish."""
-    if not rivals:
+    """Deactivate the claimants' accounts with a handle that this influencer has verified; return notices to publish."""
+    if not claimants:
         return []
     ended = await tx.fetch(END_CLAIMS, platform, username, influencer_id)
     return [
@@ -263,7 +263,7 @@ async def end_claims(
             f"Another user has proven that @{username} is their account. Please connect your own account.",
             metadata={"accountId": account["id"], "platform": platform, "reason": "PROVEN_BY_ANOTHER"},
         )
-        for account in ended[:TOLD_RIVALS]
+        for account in ended[:NOTIFIED_CLAIMANTS]
     ]  # fmt: skip
 
 
@@ -299,7 +299,7 @@ async def mark_needs_reconnect(
 
 
 # Only if it is still due: a runner that was frozen may fail after another one has synced the account.
-PUT_OFF = f"""
+POSTPONE_SYNC = f"""
     update social_media_accounts
     set sync_failures = sync_failures + 1,
         next_sync_at = now() + least(interval '{BACK_OFF_HOURS} hours' * 2 ^ least(sync_failures, 20),
@@ -308,6 +308,6 @@ PUT_OFF = f"""
 """
 
 
-async def put_off_sync(queries: Queries, account_id: str) -> None:
+async def postpone_sync(queries: Queries, account_id: str) -> None:
     """Delay the next sync after a failure: by 1 h, 2 h, 4 h … 7 days."""
-    await queries.execute(PUT_OFF, account_id)
+    await queries.execute(POSTPONE_SYNC, account_id)

@@ -73,7 +73,7 @@ FAIL = """
     where id = $1 and attempt = $2 and state = 'RUNNING'
 """
 
-LET_GO = "update scrape_runs set lease_until = now() where id = $1 and attempt = $2 and state = 'RUNNING'"
+RELEASE = "update scrape_runs set lease_until = now() where id = $1 and attempt = $2 and state = 'RUNNING'"
 
 
 class StoredRun(NamedTuple):
@@ -146,9 +146,9 @@ class ScrapeRuns:
     async def fail(self, run: StoredRun, failure: str) -> None:
         await self.db.execute(FAIL, run.id, run.attempt, failure)
 
-    async def let_go(self, run: StoredRun) -> None:
+    async def release(self, run: StoredRun) -> None:
         """End the lease, so that the next caller continues the run."""
-        await self.db.execute(LET_GO, run.id, run.attempt)
+        await self.db.execute(RELEASE, run.id, run.attempt)
 
 
 def read_run(row: asyncpg.Record) -> StoredRun:

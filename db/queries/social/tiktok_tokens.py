@@ -35,7 +35,7 @@ REPLACE_TOKENS = """
     returning true
 """
 
-LET_GO_OF_TOKENS = "update social_media_accounts set refresh_claimed_until = null where id = $1"
+RELEASE_TOKENS = "update social_media_accounts set refresh_claimed_until = null where id = $1"
 
 
 class HeldTokens(NamedTuple):
@@ -77,9 +77,9 @@ class TikTokTokens:
                 await asyncio.sleep(REPLACE_RETRY_SECONDS)
         raise AssertionError("unreachable")
 
-    async def let_go(self, account_id: str) -> None:
+    async def release(self, account_id: str) -> None:
         """End the claim."""
-        await self.db.execute(LET_GO_OF_TOKENS, account_id)
+        await self.db.execute(RELEASE_TOKENS, account_id)
 
 
 MAX_REVOKE_ATTEMPTS = 7  # one each night for a week; later, the tokens expire at TikTok

@@ -57,7 +57,7 @@ async def test_outsiders_can_neither_change_nor_read_anything(api: Api, people: 
         await db.execute(
             "update sessions set ended_at = clock_timestamp(), end_reason = 'LOGGED_OUT' where user_id = $1", user.id
         )
-        await api.instance.sessions.settle()
+        await api.instance.sessions.check_now()
     before = await db.fetchrow(STATE)
     for route in ROUTES:
         canonical = route.alias_of or route

@@ -11,8 +11,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
 from services.security import rate_limit
+from services.security.priority_threads import PriorityThreads
 from services.security.rate_limit import CROWDED, GRANTED, REFUSED, Claim, RateLimits
-from services.security.turns import Turns
 from settings import Limit
 from tests.helpers.clients import Answer, Api
 from tests.helpers.factories import PASSWORD, Person
@@ -34,11 +34,11 @@ async def log_in(api: Api, person: Person, password: str = PASSWORD) -> Answer:
 class Gate:
     """Holds every check of a password until it is opened, and counts those that have arrived."""
 
-    def __init__(self, turns: Turns, monkeypatch) -> None:
+    def __init__(self, threads: PriorityThreads, monkeypatch) -> None:
         self.checked = 0
         self.opened = asyncio.Event()
-        self.run = turns.run
-        monkeypatch.setattr(turns, "run", self.hold)
+        self.run = threads.run
+        monkeypatch.setattr(threads, "run", self.hold)
 
     async def hold(self, *args: Any, urgent: bool) -> Any:
         if urgent:
@@ -55,7 +55,7 @@ async def until(condition) -> None:
 
 @pytest.fixture
 def gate(instance, monkeypatch) -> Gate:
-    return Gate(instance.services.passwords.turns, monkeypatch)
+    return Gate(instance.services.passwords.threads, monkeypatch)
 
 
 async def test_an_office_signs_in_at_once(api, other_api, people, limit):
@@ -117,7 +117,7 @@ async def test_a_crash_is_not_a_failure(instance, api, people, limit, monkeypatc
         raise RuntimeError
 
     with monkeypatch.context() as patch:
-        patch.setattr(instance.services.passwords.turns, "run", crash)
+        patch.setattr(instance.services.passwords.threads, "run", crash)
         assert (await log_in(api, person)).status == 500
     assert (await log_in(api, person)).status == 200
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.security.addresses import read_network
-from services.security.turns import TooBusy
+from services.security.priority_threads import TooBusy
 from settings import Limit, Settings
 from tests.helpers.clients import Answer, Api
 
@@ -94,7 +94,7 @@ async def test_a_sign_up_that_the_server_is_too_busy_for_does_not_count(instance
         raise TooBusy
 
     with monkeypatch.context() as patch:
-        patch.setattr(instance.services.passwords.turns, "run", refuse)
+        patch.setattr(instance.services.passwords.threads, "run", refuse)
         for _ in range(3):
             busy = await sign_up(api)
             assert (busy.status, busy.code, busy.headers["Retry-After"]) == (503, "BUSY", "2")

@@ -126,8 +126,8 @@ async def test_a_session_that_has_ended_meanwhile(api, people, tiktok, db, endin
         await end_sessions(db, sakura.id, "SUSPENDED")
     else:
         await db.execute("update users set role = 'SALON' where id = $1", sakura.id)
-        api.instance.sessions.remembered.clear()
-    await api.instance.sessions.settle()
+        api.instance.sessions.cached.clear()
+    await api.instance.sessions.check_now()
     result = await come_back(api, code=tiktok.approve(auth_url), state=state_of(auth_url))
     assert result == {"tiktok": "error", "reason": "session_ended"}
     assert tiktok.count("POST") == 0

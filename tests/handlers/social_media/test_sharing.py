@@ -19,7 +19,7 @@ RUNS = "select state, vendor_run_id, attempt, requested_by, failure from scrape_
 
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
-    monkeypatch.setattr(service, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(service, "POLL_SECONDS", 0.01)
 
 
 async def until(db, query: str) -> None:

@@ -371,8 +371,8 @@ async def test_a_name_that_does_not_exist_is_unreachable(proxy, make_proxy):
 
 async def test_a_slow_resolver_times_out(monkeypatch):
     monkeypatch.setattr(image_proxy, "TOTAL_SECONDS", 0.05)
-    let_go = asyncio.Event()
-    proxy = ImageProxy(["cdninstagram.com"], resolve=lambda name: let_go.wait())
+    release = asyncio.Event()
+    proxy = ImageProxy(["cdninstagram.com"], resolve=lambda name: release.wait())
     with pytest.raises(VendorTimeout):
         await fetch(proxy)
     proxy.close()

@@ -1,4 +1,4 @@
-"""Passwords are hashed and checked in turns: bounded by waiting time, checks before new hashes."""
+"""Passwords are hashed and checked in threads: bounded by waiting time, checks before new hashes."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.security.passwords import Passwords
-from services.security.turns import TooBusy, Turns
+from services.security.priority_threads import PriorityThreads, TooBusy
 from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD
 
@@ -39,126 +39,126 @@ def hasher():
     hasher.go_on.release(1000)
 
 
-def start(turns: Turns, hasher: Hasher, name: str, *, urgent: bool = False) -> asyncio.Task[str]:
-    return asyncio.ensure_future(turns.run(hasher.work, name, urgent=urgent))
+def start(threads: PriorityThreads, hasher: Hasher, name: str, *, urgent: bool = False) -> asyncio.Task[str]:
+    return asyncio.ensure_future(threads.run(hasher.work, name, urgent=urgent))
 
 
-async def finish(turns: Turns, *tasks: asyncio.Task[str]) -> None:
+async def finish(threads: PriorityThreads, *tasks: asyncio.Task[str]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert (len(turns.urgent), len(turns.others)) == (0, 0)
-    turns.close()
-    for thread in turns.threads:
+    assert (len(threads.urgent), len(threads.normal)) == (0, 0)
+    threads.close()
+    for thread in threads.threads:
         await asyncio.to_thread(thread.join)
 
 
 async def test_urgent_work_goes_first(hasher):
-    turns = Turns("test", threads=1, wait_seconds=60, work_seconds=0.001)
-    tasks = [start(turns, hasher, "first")]
+    threads = PriorityThreads("test", threads=1, wait_seconds=60, work_seconds=0.001)
+    tasks = [start(threads, hasher, "first")]
     await until(lambda: hasher.begun == ["first"])
     for number in range(20):
-        tasks.append(start(turns, hasher, f"sign-up {number}"))
+        tasks.append(start(threads, hasher, f"sign-up {number}"))
     for number in range(3):
-        tasks.append(start(turns, hasher, f"login {number}", urgent=True))
-    await until(lambda: len(turns.urgent) + len(turns.others) == 23)
+        tasks.append(start(threads, hasher, f"login {number}", urgent=True))
+    await until(lambda: len(threads.urgent) + len(threads.normal) == 23)
     hasher.go_on.release(100)
-    await finish(turns, *tasks)
+    await finish(threads, *tasks)
     assert hasher.begun == ["first", *(f"login {n}" for n in range(3)), *(f"sign-up {n}" for n in range(20))]
 
 
 async def test_work_that_would_wait_too_long_is_refused_at_once(hasher):
-    turns = Turns("test", threads=2, wait_seconds=2, work_seconds=0.3)
-    tasks = [start(turns, hasher, f"running {number}") for number in range(2)]
+    threads = PriorityThreads("test", threads=2, wait_seconds=2, work_seconds=0.3)
+    tasks = [start(threads, hasher, f"running {number}") for number in range(2)]
     await until(lambda: len(hasher.begun) == 2)
-    sign_ups = [start(turns, hasher, f"sign-up {number}") for number in range(200)]
+    sign_ups = [start(threads, hasher, f"sign-up {number}") for number in range(200)]
     await until(lambda: sum(task.done() for task in sign_ups) == 186)  # 13 × 0.3 s / 2 threads are within 2 s
-    logins = [start(turns, hasher, f"login {number}", urgent=True) for number in range(200)]
+    logins = [start(threads, hasher, f"login {number}", urgent=True) for number in range(200)]
     await until(lambda: sum(task.done() for task in logins) == 186)  # as if the sign-ups were not there
     assert {type(task.exception()) for task in [*sign_ups, *logins] if task.done()} == {TooBusy}
     hasher.go_on.release(100)
-    await finish(turns, *tasks, *sign_ups, *logins)
+    await finish(threads, *tasks, *sign_ups, *logins)
     assert len(hasher.begun) == 30
 
 
 async def test_work_that_others_overtake_is_refused_in_time(hasher):
-    turns = Turns("test", threads=1, wait_seconds=0.05, work_seconds=0.001)
-    first = start(turns, hasher, "first")
+    threads = PriorityThreads("test", threads=1, wait_seconds=0.05, work_seconds=0.001)
+    first = start(threads, hasher, "first")
     await until(lambda: hasher.begun == ["first"])
     with pytest.raises(TooBusy):
-        await turns.run(hasher.work, "sign-up", urgent=False)
+        await threads.run(hasher.work, "sign-up", urgent=False)
     hasher.go_on.release()
-    await finish(turns, first)
+    await finish(threads, first)
     assert hasher.begun == ["first"]
 
 
 async def test_the_estimate_follows_the_work():
-    turns = Turns("test", threads=1, wait_seconds=60, work_seconds=100)
+    threads = PriorityThreads("test", threads=1, wait_seconds=60, work_seconds=100)
     for _ in range(100):
-        await turns.run(lambda: None, urgent=True)
-    assert turns.work_seconds < 1
-    turns.close()
+        await threads.run(lambda: None, urgent=True)
+    assert threads.work_seconds < 1
+    threads.close()
 
 
 async def test_slow_work_is_not_refused_while_a_thread_is_free():
-    turns = Turns("test", threads=1, wait_seconds=60, work_seconds=1e6)
-    assert await turns.run(lambda: "done", urgent=False) == "done"
-    turns.close()
+    threads = PriorityThreads("test", threads=1, wait_seconds=60, work_seconds=1e6)
+    assert await threads.run(lambda: "done", urgent=False) == "done"
+    threads.close()
 
 
 async def test_the_threads_do_not_wait_for_the_event_loop(hasher):
     """All pieces are done while the loop stands still; none is refused, although the loop looks too late."""
-    turns = Turns("test", threads=2, wait_seconds=0.01, work_seconds=0.000_001)
+    threads = PriorityThreads("test", threads=2, wait_seconds=0.01, work_seconds=0.000_001)
     hasher.go_on.release(1000)
-    tasks = [start(turns, hasher, f"{number}", urgent=number % 2 == 0) for number in range(20)]
+    tasks = [start(threads, hasher, f"{number}", urgent=number % 2 == 0) for number in range(20)]
     await asyncio.sleep(0)  # each is in line now
     deadline = time.monotonic() + 20
     while len(hasher.begun) < 20:
         assert time.monotonic() < deadline
         time.sleep(0.001)  # the loop stands still
     assert await asyncio.gather(*tasks) == [f"{number}" for number in range(20)]
-    await finish(turns)
+    await finish(threads)
 
 
 async def test_a_cancelled_wait_leaves_no_gap(hasher):
-    turns = Turns("test", threads=1, wait_seconds=60, work_seconds=0.001)
-    first = start(turns, hasher, "first")
+    threads = PriorityThreads("test", threads=1, wait_seconds=60, work_seconds=0.001)
+    first = start(threads, hasher, "first")
     await until(lambda: hasher.begun == ["first"])
-    cancelled, last = start(turns, hasher, "cancelled"), start(turns, hasher, "last")
-    await until(lambda: len(turns.others) == 2)
+    cancelled, last = start(threads, hasher, "cancelled"), start(threads, hasher, "last")
+    await until(lambda: len(threads.normal) == 2)
     cancelled.cancel()
     await until(cancelled.done)
-    assert len(turns.others) == 1
+    assert len(threads.normal) == 1
     hasher.go_on.release(10)
-    await finish(turns, first, last)
+    await finish(threads, first, last)
     assert hasher.begun == ["first", "last"]
 
 
 async def test_what_waits_is_refused_when_the_server_stops(hasher):
-    turns = Turns("test", threads=1, wait_seconds=60, work_seconds=0.001)
-    first = start(turns, hasher, "first")
+    threads = PriorityThreads("test", threads=1, wait_seconds=60, work_seconds=0.001)
+    first = start(threads, hasher, "first")
     await until(lambda: hasher.begun == ["first"])
-    waiting = start(turns, hasher, "waiting")
-    await until(lambda: len(turns.others) == 1)
-    turns.close()
+    waiting = start(threads, hasher, "waiting")
+    await until(lambda: len(threads.normal) == 1)
+    threads.close()
     await asyncio.wait({waiting})
     hasher.go_on.release(10)
-    await finish(turns, first)
+    await finish(threads, first)
     assert hasher.begun == ["first"]
 
 
 async def test_work_that_fails_gives_its_thread_back():
-    turns = Turns("test", threads=1, wait_seconds=60, work_seconds=0.001)
+    threads = PriorityThreads("test", threads=1, wait_seconds=60, work_seconds=0.001)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
-            await turns.run(lambda: 1 // 0, urgent=False)
-    await finish(turns)
+            await threads.run(lambda: 1 // 0, urgent=False)
+    await finish(threads)
 
 
 async def test_logins_pass_while_sign_ups_fill_the_queue(instance, api: Api, people, hasher, monkeypatch):
     """Sign-ups hold both threads and the queue. Logins are served next, further sign-ups are told to come back."""
     person = await people.influencer()
-    turns = Turns("test", threads=2, wait_seconds=60, work_seconds=10)  # room for 13
-    monkeypatch.setattr(instance.services.passwords, "turns", turns)
-    run, order = turns.run, hasher.begun
+    threads = PriorityThreads("test", threads=2, wait_seconds=60, work_seconds=10)  # room for 13
+    monkeypatch.setattr(instance.services.passwords, "threads", threads)
+    run, order = threads.run, hasher.begun
 
     async def noted(work: Any, *args: Any, urgent: bool) -> Any:
         def step() -> Any:
@@ -170,7 +170,7 @@ async def test_logins_pass_while_sign_ups_fill_the_queue(instance, api: Api, peo
 
         return await run(step, urgent=urgent)
 
-    monkeypatch.setattr(turns, "run", noted)
+    monkeypatch.setattr(threads, "run", noted)
 
     async def sign_up(number: int):
         body = {"name": "Hanako", "email": f"new{number}@example.com", "password": PASSWORD, "termsAccepted": True}
@@ -185,18 +185,18 @@ async def test_logins_pass_while_sign_ups_fill_the_queue(instance, api: Api, peo
     logins = [
         asyncio.create_task(api.post("/auth/login", {"email": person.email, "password": PASSWORD})) for _ in range(5)
     ]
-    await until(lambda: len(turns.urgent) == 5)
+    await until(lambda: len(threads.urgent) == 5)
     hasher.go_on.release()
     assert [answer.status for answer in await asyncio.gather(*logins)] == [200] * 5
     assert order[:7] == ["sign-up"] * 2 + ["login"] * 5
     hasher.go_on.release(100)
     answers = await asyncio.gather(*sign_ups)
     assert sorted(answer.status for answer in answers) == [201] * 15 + [503] * 5
-    turns.close()
+    threads.close()
 
 
 def test_the_first_estimate_is_measured():
     cheap = Passwords(4)
-    assert 0 < cheap.turns.work_seconds < 60
-    assert cheap.turns.wait_seconds == 2
+    assert 0 < cheap.threads.work_seconds < 60
+    assert cheap.threads.wait_seconds == 2
     cheap.close()

@@ -28,8 +28,8 @@ class TooBusy(DomainError):
         super().__init__(headers={"Retry-After": "2"})  # by then, the work that waits now has begun or was refused
 
 
-class Piece:
-    """A piece of work; its future is cancelled when it waits too long."""
+class WorkItem:
+    """A unit of work; its future is cancelled when it waits too long."""
 
     def __init__(self, work: Callable[..., Any], args: tuple[object, ...]) -> None:
         self.work = work
@@ -43,18 +43,18 @@ class Piece:
             self.future.set_exception(error)
 
 
-class Turns:
+class PriorityThreads:
     """`threads` pieces of work run at once; each begins within `wait_seconds` or is refused.
 
-    The threads take the next piece directly, because a busy event loop would delay them."""
+    The threads take the next item directly, because a busy event loop would delay them."""
 
     def __init__(self, name: str, threads: int, wait_seconds: float, work_seconds: float) -> None:
-        """`work_seconds` is the estimated time of a piece of work until the first ones have been measured."""
+        """`work_seconds` is the estimated time of one work item until the first ones have been measured."""
         self.count = threads
         self.wait_seconds = wait_seconds
         self.work_seconds = work_seconds
-        self.urgent: deque[Piece] = deque()
-        self.others: deque[Piece] = deque()
+        self.urgent: deque[WorkItem] = deque()
+        self.normal: deque[WorkItem] = deque()
         self.changed = threading.Condition()  # guards everything here
         self.closed = False
         self.threads = [threading.Thread(target=self._work, name=f"{name} {n}", daemon=True) for n in range(threads)]
@@ -63,60 +63,60 @@ class Turns:
 
     async def run(self, work: Callable[..., Result], *args: object, urgent: bool) -> Result:
         """Run `work` in a thread, urgent work first. Raises TooBusy."""
-        piece = Piece(work, args)
-        self._line_up(piece, urgent)
-        result = asyncio.wrap_future(piece.future)
+        item = WorkItem(work, args)
+        self._enqueue(item, urgent)
+        result = asyncio.wrap_future(item.future)
         try:
             await asyncio.wait({result}, timeout=self.wait_seconds)
         except asyncio.CancelledError:
-            self._withdraw(piece)
+            self._withdraw(item)
             raise
-        if self._withdraw(piece):  # the estimate was too low, or urgent work ran first
+        if self._withdraw(item):  # the estimate was too low, or urgent work ran first
             raise TooBusy
         value: Result = await result
         return value
 
     @property
     def waiting(self) -> int:
-        return len(self.urgent) + len(self.others)
+        return len(self.urgent) + len(self.normal)
 
     def close(self) -> None:
         with self.changed:
             self.closed = True
-            waiting = [*self.urgent, *self.others]
+            waiting = [*self.urgent, *self.normal]
             self.changed.notify_all()
-        for piece in waiting:
-            self._withdraw(piece)
+        for item in waiting:
+            self._withdraw(item)
 
-    def _line_up(self, piece: Piece, urgent: bool) -> None:
+    def _enqueue(self, item: WorkItem, urgent: bool) -> None:
         with self.changed:
-            before = len(self.urgent) + (0 if urgent else len(self.others))
+            before = len(self.urgent) + (0 if urgent else len(self.normal))
             if before * self.work_seconds / self.count > self.wait_seconds:
                 raise TooBusy
-            (self.urgent if urgent else self.others).append(piece)
+            (self.urgent if urgent else self.normal).append(item)
             self.changed.notify()
 
-    def _withdraw(self, piece: Piece) -> bool:
-        """Remove the piece. Return whether it had not begun."""
-        if not piece.future.cancel():
+    def _withdraw(self, item: WorkItem) -> bool:
+        """Remove the item. Return whether it had not begun."""
+        if not item.future.cancel():
             return False
         with self.changed:
-            for line in (self.urgent, self.others):
+            for queue in (self.urgent, self.normal):
                 with suppress(ValueError):
-                    line.remove(piece)
+                    queue.remove(item)
         return True
 
-    def _next(self) -> Piece | None:
-        """Wait for the next piece and return it; None once closed."""
+    def _next(self) -> WorkItem | None:
+        """Wait for the next item and return it; None once closed."""
         with self.changed:
-            self.changed.wait_for(lambda: self.urgent or self.others or self.closed)
-            line = self.urgent or self.others
-            return None if self.closed or not line else line.popleft()
+            self.changed.wait_for(lambda: self.urgent or self.normal or self.closed)
+            queue = self.urgent or self.normal
+            return None if self.closed or not queue else queue.popleft()
 
     def _work(self) -> None:
-        while piece := self._next():
-            if piece.future.set_running_or_notify_cancel():
+        while item := self._next():
+            if item.future.set_running_or_notify_cancel():
                 began = time.monotonic()
-                piece.run()
+                item.run()
                 with self.changed:
                     self.work_seconds += (time.monotonic() - began - self.work_seconds) / SMOOTHING
