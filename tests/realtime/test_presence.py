@@ -165,7 +165,7 @@ async def test_a_redis_that_loses_its_data_causes_no_announcement(instance, othe
     async with asyncio.timeout(5):
         while not all(await presence._run("return {redis.call('ZCARD', KEYS[1]) > 1 and 1 or 0}")):
             await asyncio.sleep(0.02)
-        while await presence._present([hanako.id, sakura.id], present=True) != [hanako.id, sakura.id]:
+        while await presence._filter_users([hanako.id, sakura.id], present=True) != [hanako.id, sakura.id]:
             await asyncio.sleep(0.02)
     assert await names(watching) == announced
     await there.close()
