@@ -1,6 +1,7 @@
 """Build the TypeScript client: types from the API descriptions, one minified file, declarations, a size guard.
 
-`.venv/bin/python clients/build.py` writes them; `--compare` fails if what is committed differs from what is built.
+`.venv/bin/python clients/build.py` writes them, and the copy that the server's pages load. `--compare` fails if what is
+committed differs from what is built.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from settings import load_settings  # noqa: E402
 from tools.node.packages import FOLDER, MODULES, install_packages, run_node  # noqa: E402
 
 CLIENT = ROOT / "clients" / "typescript"
+SERVED = ROOT / "handlers" / "static" / "encer.js"  # the same file, which the page /docs/realtime imports
 MAX_BYTES = 12 * 1024  # of the minified file, compressed with gzip; a web page can load this for a chat
 # The schemas that the client uses, from openapi.json or asyncapi.json.
 SCHEMAS = (
@@ -105,6 +107,8 @@ def compare() -> list[str]:
         shutil.copytree(CLIENT, copy)
         build(copy)
         built, committed = files_of(copy), files_of(CLIENT)
+    name = str(SERVED.relative_to(ROOT))
+    built[name], committed[name] = built["dist/encer.js"], SERVED.read_bytes() if SERVED.exists() else b""
     return sorted(name for name in built.keys() | committed.keys() if built.get(name) != committed.get(name))
 
 
@@ -119,6 +123,7 @@ def main() -> int:
                 return 1
         else:
             build(CLIENT)
+            shutil.copy(CLIENT / "dist" / "encer.js", SERVED)
     except BuildError as error:
         print(error)
         return 1

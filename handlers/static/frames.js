@@ -19,6 +19,10 @@ export class FrameLog {
       this.list);
   }
 
+  get isEmpty() {
+    return !this.list.firstChild;
+  }
+
   add({ direction, text, event }) {
     const now = new Date();
     const time = `${now.toTimeString().slice(0, 8)}.${String(now.getMilliseconds()).padStart(3, "0")}`;

@@ -1,13 +1,16 @@
-// One person of the console: sign-in, socket, conversation and frames.
+// One person of the console: sign-in, connection, conversation and frames. encer.js, the client of clients/typescript,
+// connects, resumes and sends.
 import { field, h } from "./dom.js";
+import { NotSignedIn, Unreachable } from "./encer.js";
 import { FrameLog } from "./frames.js";
+import { Line } from "./line.js";
 import { signInForm } from "./sign-in.js";
-import { RealtimeSocket } from "./socket.js";
 import { Talk } from "./talk.js";
 
-const TYPING_MS = 3_000; // the server ends typing 6 s after the last repetition
-const HISTORY = 30;
-const STATES = { closed: "Closed", connecting: "Connecting", ready: "Connected", cut: "Line cut", waiting: "Waiting" };
+const PUBLIC_URL = document.body.dataset.publicUrl;
+const STATES = {
+  out: "Signed out", new: "Not connected", connecting: "Connecting", live: "Connected", offline: "Waiting", cut: "Line cut", ended: "Ended",
+};
 
 export class Pane {
   constructor(name, offered) {
@@ -16,194 +19,230 @@ export class Pane {
     this.title = h("h2", {}, name);
     this.status = h("span", { class: "state", role: "status", "aria-label": `State of ${name}` });
     this.badge = h("span", { class: "badge" });
-    this.out = h("button", { type: "button", hidden: true, onclick: () => this.signOut() }, "Sign out");
+    this.out = h("button", { type: "button", onclick: () => this.signOut() }, "Sign out");
     this.note = h("p", { class: "note", role: "alert" });
     this.log = new FrameLog(name);
     this.talk = new Talk(name);
-    this.body = h("div", { class: "pane-body" });
+    this.body = h("div");
     this.element = h("section", { class: "card pane", "aria-label": name },
       h("header", {}, this.title, this.badge, this.status, this.out), this.note, this.body);
     this.showSignIn();
   }
 
-  // -- the two faces ----------------------------------------------------------------------------------------------
+  // -- what the pane shows ----------------------------------------------------------------------------------------
 
+  // The frames of the last session stay readable.
   showSignIn(sentence = "") {
-    this.socket?.close();
-    this.socket = null;
+    this.encer?.close();
+    Object.assign(this, { encer: null, user: null, chat: null, button: {}, isStarted: false, isJoined: false, isResuming: false });
     this.title.textContent = this.name;
     this.badge.textContent = "";
-    this.status.textContent = "Signed out";
-    this.status.dataset.state = "closed";
-    this.note.textContent = sentence;
-    this.out.hidden = true;
-    this.joined = undefined;
-    this.session = null;
-    this.button = null;
-    this.body.replaceChildren(signInForm({ onSession: (session) => this.showConsole(session), offered: this.offered }));
-    this.body.className = "pane-body";
+    this.line = new Line((frame) => this.log.add(frame));
+    const form = signInForm({
+      onSignedIn: (encer, user) => this.showConsole(encer, user), offered: this.offered, options: { WebSocket: this.line.WebSocket },
+    });
+    this.body.className = "pane";
+    this.body.replaceChildren(form, ...(this.log.isEmpty ? [] : [this.log.element]));
+    this.showState(sentence);
   }
 
-  async showConsole(session) {
-    this.session = session;
-    this.title.textContent = session.user.name;
-    this.note.textContent = "";
-    this.button = {};
-    this.out.hidden = false;
+  async showConsole(encer, user) {
+    Object.assign(this, { encer, user });
+    this.title.textContent = user.name;
+    this.log.clear();
     this.talk.clear("Connect, choose a conversation and join it.");
     const press = (key, label, act, attributes = {}) =>
       (this.button[key] = h("button", { type: "button", onclick: () => this.run(act), ...attributes }, label));
-    this.conversations = h("select", {});
+    this.conversations = h("select");
     this.typing = h("p", { class: "typing", "aria-live": "polite" });
     this.draft = h("input", { type: "text", autocomplete: "off", maxlength: "5000", oninput: () => this.typed() });
-    this.body.className = "pane";
     this.body.replaceChildren(
       h("div", { class: "row" },
-        press("connect", "Connect", () => this.socket.connect(), { class: "main" }),
-        press("cut", "Cut the line", () => this.socket.cut()),
-        press("resume", "Resume", () => this.socket.connect()),
-        press("elsewhere", "Log out elsewhere", () => session.call("POST", "auth/logout-all"), {
+        press("connect", "Connect", () => this.connect(), { class: "main" }),
+        press("cut", "Cut the line", () => this.cut()),
+        press("resume", "Resume", () => this.resume()),
+        press("elsewhere", "Log out elsewhere", () => encer.call("POST", "/auth/logout-all"), {
           title: "Ends all sessions by REST, as another device would. The server closes the socket with 4403.",
         })),
       h("div", { class: "row" }, field("Conversation", this.conversations),
         press("join", "Join", () => this.join()), press("leave", "Leave", () => this.leave())),
       this.talk.element,
       this.typing,
-      h("form", { class: "compose", onsubmit: (event) => { event.preventDefault(); this.run(() => this.sendMessage()); } },
+      h("form", { class: "compose", onsubmit: (event) => { event.preventDefault(); this.run(() => this.send()); } },
         field("Message", this.draft),
         (this.button.send = h("button", { class: "main", type: "submit" }, "Send")),
-        press("read", "Mark read", () => this.markRead())),
+        press("read", "Mark read", () => this.chat.read())),
       this.log.element);
-    this.socket = new RealtimeSocket(session, document.body.dataset.publicUrl);
-    this.socket.addEventListener("state", ({ detail }) => this.showState(detail));
-    this.socket.addEventListener("frame", ({ detail }) => this.log.add(detail));
-    this.socket.addEventListener("event", ({ detail }) => this.handle(detail.event, detail.data));
-    this.showState(this.socket);
+    encer.on("state", () => this.follow(encer));
+    encer.on("unread", ({ notifications }) => this.showUnread(notifications));
+    this.showState();
     this.button.connect.focus();
     await this.run(() => this.listConversations());
   }
 
   async run(act) {
+    const { encer } = this;
     this.note.textContent = "";
     try {
       await act();
     } catch (error) {
-      if (error.status === 401) this.showSignIn(error.message);
+      if (encer !== this.encer) return; // of a person who has signed out
+      if (error instanceof NotSignedIn) this.showSignIn(error.message);
       else this.note.textContent = error.message;
     }
   }
 
-  showState({ state, sentence = "" }) {
+  get state() {
+    if (!this.encer) return "out";
+    if (this.line.isCut) return "cut";
+    return this.isStarted ? this.encer.state : "new";
+  }
+
+  showState(sentence = "") {
+    const { state } = this;
     this.status.dataset.state = state;
     this.status.textContent = STATES[state];
-    if (sentence) this.note.textContent = sentence;
-    if (!this.button) return;
-    const ready = state === "ready";
-    const joined = ready && this.joined !== undefined;
+    this.note.textContent = sentence;
+    this.out.hidden = state === "out";
+    if (state === "out") return;
     const enabled = {
-      connect: state === "closed" || state === "waiting", cut: ready, resume: state === "cut", elsewhere: true,
-      join: ready && !joined, leave: joined, send: joined, read: joined,
+      connect: state === "new" || state === "ended", cut: state === "live", resume: state === "cut", elsewhere: true,
+      join: state === "live" && !this.chat, leave: this.isJoined, send: this.isJoined, read: this.isJoined,
     };
     for (const [name, button] of Object.entries(this.button)) button.disabled = !enabled[name];
-    this.conversations.disabled = joined;
-    this.draft.disabled = !joined;
+    this.conversations.disabled = Boolean(this.chat);
+    this.draft.disabled = !this.isJoined;
   }
 
   // -- what the buttons do ----------------------------------------------------------------------------------------
 
   async listConversations() {
-    const { data } = await this.session.call("GET", "chat/conversations?limit=50");
+    const { data } = await this.encer.call("GET", "/chat/conversations", { params: { limit: 50 } });
     this.conversations.replaceChildren(...data.map(({ id, otherUser, unreadCount }) =>
       h("option", { value: id }, `${otherUser.name}${unreadCount ? ` (${unreadCount} unread)` : ""}`)));
     this.people = new Map(data.map(({ id, otherUser }) => [id, otherUser]));
-    this.reads = new Map(data.map(({ id, otherUser, participants }) =>
-      [id, participants.find(({ userId }) => userId === otherUser.id)?.lastReadSeq ?? 0]));
     this.choosePeer();
     this.peer?.choosePeer();
     if (!data.length) this.note.textContent = "This person has no conversation yet. Connect two people by REST first, or run make seed.";
   }
 
+  connect() {
+    this.isStarted = true;
+    this.encer.connect();
+  }
+
   // Choose the conversation with the person of the other pane, if there is one.
   choosePeer() {
-    const wanted = this.peer?.session?.user.id;
-    const found = [...(this.people ?? [])].find(([, { id }]) => id === wanted);
-    if (found && !this.joined) this.conversations.value = found[0];
+    const found = [...(this.people ?? [])].find(([, { id }]) => id === this.peer?.user?.id);
+    if (found && !this.chat) this.conversations.value = found[0];
   }
 
-  async join() {
+  join() {
     const id = this.conversations.value;
     if (!id) throw new Error("Choose a conversation first.");
-    const path = `chat/conversations/${id}/messages?limit=${HISTORY}&peek=true`; // peek: reading here marks nothing read
-    const { data } = await this.session.call("GET", path);
-    this.talk.start(data, this.session.user.id, this.people.get(id).name);
-    this.talk.read(this.reads.get(id)); // a join replays messages, not read marks
-    this.joined = id;
-    await this.socket.join(id, Math.max(0, ...data.map(({ rev }) => rev)));
-    this.showState(this.socket);
-    this.draft.focus();
+    const { name } = this.people.get(id);
+    const chat = (this.chat = this.encer.conversation(id));
+    this.talk.start(this.user.id, name);
+    chat.on("message", (message) => this.talk.put(message));
+    chat.on("edited", (message) => this.talk.put(message));
+    chat.on("deleted", (deletion) => this.talk.remove(deletion));
+    chat.on("read", ({ userId, seq }) => { if (userId !== this.user.id) this.talk.read(seq); });
+    chat.on("typing", ({ typing }) => { this.typing.textContent = typing ? `${name} is typing…` : ""; });
+    chat.on("joined", () => this.joined());
+    chat.on("closed", () => this.left("You two are no longer connected: this conversation is closed."));
+    chat.on("error", (error) => {
+      if (this.encer.conversations.has(id)) this.note.textContent = error.message;
+      else this.left(error.message);
+    });
+    this.showState();
   }
 
-  async leave() {
-    await this.socket.leave(this.joined);
-    this.left("You left. Join again to go on.");
+  joined() {
+    const first = !this.isJoined;
+    this.isJoined = true;
+    this.talk.draw();
+    this.showState();
+    if (first) this.draft.focus();
   }
 
-  left(hint) {
-    this.joined = undefined;
+  leave() {
+    return this.left("You left. Join again to go on.");
+  }
+
+  async left(hint) {
+    const { chat } = this;
+    this.chat = null;
+    this.isJoined = false;
     this.typing.textContent = "";
     this.talk.clear(hint);
-    this.showState(this.socket);
+    this.showState();
+    await chat.leave().catch(() => {}); // a closed conversation was left already
   }
 
-  async sendMessage() {
+  // While the line is cut, the message waits in the client.
+  async send() {
     const content = this.draft.value.trim();
     if (!content) return;
-    // Kept until the ack: the same text sent again has the same id, and is stored once.
-    if (this.pending?.content !== content) this.pending = { content, clientMessageId: crypto.randomUUID() };
-    const { message } = await this.socket.ask("send_message", { conversationId: this.joined, ...this.pending });
-    this.pending = null;
+    const { chat, talk } = this;
+    const done = talk.wait(content);
     this.draft.value = "";
-    this.typingUntil = 0;
-    this.talk.put(message);
-  }
-
-  typed() {
-    const now = Date.now();
-    const conversationId = this.joined;
-    if (!this.draft.value) {
-      this.typingUntil = 0;
-      this.socket.send({ event: "typing_stop", data: { conversationId } });
-    } else if (now > (this.typingUntil ?? 0)) {
-      this.typingUntil = now + TYPING_MS;
-      this.socket.send({ event: "typing_start", data: { conversationId } });
+    try {
+      const message = await chat.send(content);
+      if (chat === this.chat) talk.put(message);
+    } catch (error) {
+      this.draft.value ||= content;
+      throw error;
+    } finally {
+      done();
     }
   }
 
-  async markRead() {
-    await this.socket.ask("mark_read", { conversationId: this.joined, seq: this.talk.lastSeq });
+  typed() {
+    if (this.draft.value) this.chat.typing();
+    else this.chat.stopTyping();
+  }
+
+  cut() {
+    this.line.cut();
+    this.showState("The line is cut. The client tries to connect, and sends waiting messages after Resume.");
+  }
+
+  resume() {
+    this.line.mend();
+    this.isResuming = true;
+    this.encer.wake();
+    this.showState();
   }
 
   async signOut() {
-    const { session } = this;
+    const { encer } = this;
+    this.encer = null; // first, so that its end is not shown
     this.showSignIn();
-    await session.call("POST", "auth/logout").catch(() => {}); // it had ended already
+    await encer.signOut().catch(() => {}); // the session had ended already
   }
 
-  // -- what the server says ---------------------------------------------------------------------------------------
+  // -- what the client reports ------------------------------------------------------------------------------------
 
-  handle(event, data) {
-    const here = data?.conversationId === this.joined;
-    const other = this.people?.get(this.joined);
-    if (event === "ready") this.showUnread(data.unreadNotifications);
-    if (event.startsWith("notification_")) this.showUnread(data.unreadCount);
-    if (here && (event === "message_sent" || event === "message_edited")) this.talk.put(data);
-    if (here && event === "message_deleted") this.talk.remove(data);
-    if (here && event === "message_read" && data.userId !== this.session.user.id) this.talk.read(data.seq);
-    if (here && event === "user_typing") this.typing.textContent = `${other.name} is typing…`;
-    if (here && (event === "user_stopped_typing" || event === "message_sent")) this.typing.textContent = "";
-    if (here && event === "conversation_closed") this.left("You two are no longer connected: this conversation is closed.");
-    if (here && event === "too_far_behind") this.run(() => this.join());
-    if (here && event === "join_failed") this.left(data.message);
+  follow(encer) {
+    if (encer !== this.encer) return;
+    const { state } = this;
+    if (encer.state === "live") this.isResuming = false;
+    if (state === "ended" && encer.error instanceof NotSignedIn) return this.showSignIn(encer.error.message);
+    if (state === "cut") return;
+    if (state === "offline") this.showState(`${this.explain(encer.error)} The client tries again.`);
+    else this.showState(state === "ended" ? this.explain(encer.error) : "");
+    if (state === "offline" && this.isResuming) {
+      this.isResuming = false; // an attempt from before Resume has failed: try again at once
+      encer.wake();
+    }
+  }
+
+  // A browser does not tell a page that the server refuses its own origin.
+  explain(error) {
+    const foreign = PUBLIC_URL && new URL(PUBLIC_URL).origin !== location.origin;
+    if (foreign && error instanceof Unreachable)
+      return `The server may refuse this page's origin, ${location.origin}. Open ${new URL("docs/realtime", `${PUBLIC_URL}/`)} instead, or add the origin to FRONTEND_URL.`;
+    return error?.message ?? "The connection was lost.";
   }
 
   showUnread(count) {

@@ -2,8 +2,7 @@
 import { h } from "./dom.js";
 import { Pane } from "./pane.js";
 import { renderReference } from "./reference.js";
-import { ROOT } from "./session.js";
-import { PEOPLE } from "./sign-in.js";
+import { PEOPLE, ROOT } from "./sign-in.js";
 
 const panes = ["First person", "Second person"].map((name, place) => new Pane(name, PEOPLE.slice(place, place + 1)));
 panes[0].peer = panes[1];

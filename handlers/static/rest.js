@@ -1,40 +1,40 @@
 // The page at /docs: Swagger UI with one sign-in for all requests.
 import { h } from "./dom.js";
-import { ROOT } from "./session.js";
-import { signInForm } from "./sign-in.js";
+import { NotSignedIn } from "./encer.js";
+import { ROOT, signInForm } from "./sign-in.js";
 
 const place = document.querySelector("#sign-in");
 const ui = document.querySelector("#ui");
-let session = null;
+let encer = null;
 
 function showForm(sentence = "") {
-  session = null;
+  encer = null;
   const note = h("p", { class: "note", role: "status" }, sentence);
-  place.replaceChildren(note, signInForm({ onSession: showPerson }));
+  place.replaceChildren(note, signInForm({ onSignedIn: showPerson }));
 }
 
-function showPerson(signedIn) {
-  session = signedIn;
+function showPerson(client, user) {
+  encer = client;
   const out = h("button", { type: "button", onclick: signOut }, "Sign out");
   place.replaceChildren(h("div", { class: "row", role: "status" },
-    h("p", { class: "who" }, "Signed in as ", h("strong", {}, session.user.name),
-      ` (${session.user.role.toLowerCase()}). Every request below carries your token.`), out));
+    h("p", { class: "who" }, "Signed in as ", h("strong", {}, user.name),
+      ` (${user.role.toLowerCase()}). Every request below carries your token.`), out));
   out.focus();
 }
 
 async function signOut() {
-  const ending = session;
+  const ending = encer;
   showForm();
-  await ending.call("POST", "auth/logout").catch(() => {}); // it had ended already
+  await ending.signOut().catch(() => {}); // the session had ended already
 }
 
 // Swagger UI calls this before each request. The token is renewed here, so it never ends while one reads.
 async function addToken(request) {
-  if (!session || request.loadSpec || !request.url.startsWith(ROOT.href)) return request;
+  if (!encer || request.loadSpec || !request.url.startsWith(ROOT.href)) return request;
   try {
-    request.headers.Authorization = `Bearer ${await session.token()}`;
+    request.headers.Authorization = `Bearer ${await encer.rest.session.token()}`;
   } catch (error) {
-    showForm(error.message);
+    if (error instanceof NotSignedIn) showForm(error.message); // without a network, the request itself shows it
   }
   return request;
 }

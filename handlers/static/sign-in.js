@@ -1,10 +1,12 @@
 // The form with e-mail and password that both pages use, with the people of `make seed` as a shortcut.
 import { field, h } from "./dom.js";
-import { Session } from "./session.js";
+import { Encer } from "./encer.js";
 
+export const ROOT = new URL("../../", import.meta.url); // of the server, behind any prefix that a proxy adds
 export const PEOPLE = JSON.parse(document.body.dataset.people || "[]");
 
-export function signInForm({ onSession, offered = PEOPLE }) {
+// Calls `onSignedIn(encer, user)`. Tokens are in memory only, so a reload of the page forgets them.
+export function signInForm({ onSignedIn, offered = PEOPLE, options = {} }) {
   const email = h("input", { type: "email", name: "email", autocomplete: "username", required: true });
   const password = h("input", { type: "password", name: "password", autocomplete: "current-password", required: true });
   const note = h("p", { class: "note", role: "alert" });
@@ -15,7 +17,8 @@ export function signInForm({ onSession, offered = PEOPLE }) {
     note.textContent = "";
     button.disabled = true;
     try {
-      onSession(await Session.signIn(email.value, password.value));
+      const encer = new Encer(ROOT.href, options);
+      onSignedIn(encer, await encer.signIn(email.value, password.value));
     } catch (error) {
       note.textContent = error.message;
     } finally {

@@ -9,19 +9,14 @@ export class Talk {
 
   clear(hint) {
     this.messages = new Map();
+    this.waiting = new Set(); // texts that are not stored yet
     this.readSeq = 0;
     this.element.replaceChildren(h("p", { class: "hint" }, hint));
   }
 
-  get lastSeq() {
-    return Math.max(0, ...[...this.messages.values()].map(({ seq }) => seq));
-  }
-
-  start(messages, userId, otherName) {
-    this.clear(messages.length ? "" : "No messages yet. Send the first one.");
+  start(userId, otherName) {
+    this.clear("Joining…");
     Object.assign(this, { userId, otherName });
-    for (const message of messages) this.messages.set(message.id, message);
-    this.draw();
   }
 
   put(message) {
@@ -36,6 +31,18 @@ export class Talk {
     if (known) this.put({ ...known, rev, isDeleted: true, content: "This message was deleted" });
   }
 
+  // Show a text that is not stored yet; the returned function ends that.
+  wait(content) {
+    const item = { content };
+    const { waiting } = this;
+    waiting.add(item);
+    this.draw();
+    return () => {
+      waiting.delete(item);
+      if (waiting === this.waiting) this.draw();
+    };
+  }
+
   read(seq) {
     this.readSeq = Math.max(this.readSeq, seq);
     this.draw();
@@ -43,17 +50,20 @@ export class Talk {
 
   draw() {
     const messages = [...this.messages.values()].sort((one, other) => one.seq - other.seq);
-    if (!messages.length) return;
     const lastRead = messages.filter((message) => message.senderId === this.userId && message.seq <= this.readSeq).at(-1);
-    this.element.replaceChildren(...messages.flatMap((message) => {
+    const stored = messages.flatMap((message) => {
       const own = message.senderId === this.userId;
       const time = new Date(message.createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
       const bubble = h("div", { class: `bubble${own ? " own" : ""}${message.isDeleted ? " gone" : ""}` },
         h("span", { class: "visually-hidden" }, own ? "You: " : `${this.otherName}: `),
-        message.content || message.fileName,
+        h("span", { class: "content" }, message.content || message.fileName),
         h("small", {}, `${time} · seq ${message.seq}${message.isEdited ? " · edited" : ""}`));
       return message === lastRead ? [bubble, h("p", { class: "seen" }, `Read by ${this.otherName}`)] : [bubble];
-    }));
+    });
+    const waiting = [...this.waiting].map(({ content }) => h("div", { class: "bubble own waiting" },
+      h("span", { class: "visually-hidden" }, "You: "), h("span", { class: "content" }, content), h("small", {}, "waiting")));
+    const shown = [...stored, ...waiting];
+    this.element.replaceChildren(...(shown.length ? shown : [h("p", { class: "hint" }, "No messages yet. Send the first one.")]));
     this.element.scrollTop = this.element.scrollHeight;
   }
 }

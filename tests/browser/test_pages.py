@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Locator, Page
+from playwright.async_api import Browser, Locator, Page
 
 from db.packaged.servers import free_port
 from server import Instance
@@ -34,11 +34,23 @@ def site(io_loop, settings, servers) -> Iterator[Instance]:
     io_loop.run_sync(instance.stop)
 
 
-@asynccontextmanager
-async def visit(site: Instance, **options) -> AsyncIterator[Page]:
+@pytest.fixture(scope="module")
+def browser(io_loop) -> Iterator[Browser]:
+    opened = open_browser()
+    yield io_loop.run_sync(opened.__aenter__)
+    io_loop.run_sync(lambda: opened.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def visit(site, browser):
     """Open a page, which must log no error and load nothing from other hosts."""
+    return lambda **options: visit_page(browser, site, **options)
+
+
+@asynccontextmanager
+async def visit_page(browser: Browser, site: Instance, **options) -> AsyncIterator[Page]:
     complaints: list[str] = []
-    async with open_browser() as browser, open_page(browser, **options) as page:
+    async with open_page(browser, **options) as page:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if "Security Policy" in said.text else None)
         page.on("request", lambda asked: complaints.append(asked.url) if is_foreign(asked.url, site) else None)
@@ -71,8 +83,8 @@ async def two_people(page: Page, site: Instance, people: People) -> tuple[Person
     return panes
 
 
-async def test_two_people_talk_and_one_resumes_after_a_cut(site, people):
-    async with visit(site) as page:
+async def test_two_people_talk_and_one_resumes_after_a_cut(site, people, visit):
+    async with visit() as page:
         one, two = await two_people(page, site, people)
         for pane in (one, two):
             await pane.enter()
@@ -83,10 +95,11 @@ async def test_two_people_talk_and_one_resumes_after_a_cut(site, people):
         assert await one.frames().all_inner_texts() == ["send_message"]
         await one.root.locator(".frames li:not([hidden]) summary").click()
         await one.sees('"clientMessageId"')
-        await cut_and_resume(one, two)
+        await cut_and_resume(site, one, two)
         await two.press("Log out elsewhere")
-        await two.sees("4403: This session has ended")
-        await one.state("ready")
+        await two.sees("Your session has ended. Please sign in again.")
+        await two.sees("close 4403")
+        await one.state("live")
         assert await serious_findings(page) == []
 
 
@@ -97,28 +110,54 @@ async def talk(one: PersonPane, two: PersonPane) -> None:
     await two.bubble("Is Friday possible?")
     await two.press("Mark read")
     await one.sees("Read by Mai")
+    await one.press("Leave")
+    await one.press("Join")
+    await one.sees("Read by Mai")
 
 
-async def cut_and_resume(one: PersonPane, two: PersonPane) -> None:
+MEANWHILE = ("Or Saturday?", "Or Sunday?", "Monday?")
+WAITING = ("Sunday is best.", "In the morning.")
+
+
+async def cut_and_resume(site: Instance, one: PersonPane, two: PersonPane) -> None:
+    """What both write meanwhile arrives once, and in one order."""
     await two.press("Cut the line")
     await two.state("cut")
-    await one.send("Or Saturday?")
-    await one.bubble("Or Saturday?")
+    for text in MEANWHILE:
+        await one.send(text)
+        await one.bubble(text)
+    for text in WAITING:
+        await two.send(text)
+    assert await two.bubbles() == ["Is Friday possible?", *WAITING]
+    assert await one.bubbles() == ["Is Friday possible?", *MEANWHILE]
     await two.press("Resume")
-    await two.bubble("Or Saturday?")
-    assert await two.root.locator(".bubble").count() == 2
+    for pane in (one, two):
+        await pane.bubble(WAITING[-1])
+        assert await pane.bubbles() == ["Is Friday possible?", *MEANWHILE, *WAITING]
+    stored = await site.db.fetch("select content from messages order by seq")
+    assert [row["content"] for row in stored] == ["Is Friday possible?", *MEANWHILE, *WAITING]
+    for pane in (one, two):  # each message was one event in each browser
+        await pane.root.get_by_label("Direction").select_option("received")
+        await pane.root.get_by_label("Filter").fill("message_sent")
+        assert await pane.frames().count() == len(stored)
+        await pane.root.get_by_label("Filter").fill("")
 
 
-async def test_errors_are_sentences_that_say_what_to_do(site, people, monkeypatch):
-    async with visit(site) as page:
+LATER = "() => { const now = performance.now.bind(performance); performance.now = () => now() + 3_600_000; }"
+
+
+async def test_errors_are_sentences_that_say_what_to_do(site, people, visit, monkeypatch):
+    async with visit() as page:
         one, two = await two_people(page, site, people)
         await one.press("Connect")
-        await one.state("ready")
+        await one.state("live")
         await site.db.execute("update sessions set ended_at = now(), end_reason = 'LOGGED_OUT'")
-        await one.sees("4403: This session has ended: signed out elsewhere, suspended or deleted.")
-        await page.evaluate("() => { const real = Date.now; Date.now = () => real() + 3_600_000; }")  # tokens are old
+        await one.sees("Your session has ended. Please sign in again.")
+        await page.evaluate(LATER)  # the access token of the other pane has expired
         await two.press("Connect")
-        await two.sees("Your session has ended. Sign in again to go on.")
+        await two.sees("Please sign in again.")
+        for pane in (one, two):
+            await pane.root.get_by_label("Password").wait_for()
 
         monkeypatch.setitem(site.settings.__dict__, "own_origins", frozenset())
         monkeypatch.setattr(site.settings, "public_url", "https://api.example.com")
@@ -129,9 +168,9 @@ async def test_errors_are_sentences_that_say_what_to_do(site, people, monkeypatc
         await one.sees("Open https://api.example.com/docs/realtime instead, or add the origin to FRONTEND_URL.")
 
 
-async def test_every_request_can_be_tried_after_one_sign_in(site, people):
+async def test_every_request_can_be_tried_after_one_sign_in(site, people, visit):
     hanako = await people.influencer("Hanako")
-    async with visit(site) as page:
+    async with visit() as page:
         await page.goto(address(site, "/"))
         assert page.url == address(site, "/docs")
         await page.get_by_label("E-mail").fill(hanako.email)
@@ -161,8 +200,8 @@ async def try_out(page: Page, method: str, path: str, file: Any = None) -> Locat
     return block
 
 
-async def test_a_phone_and_a_keyboard_are_enough(site, people):
-    async with visit(site, viewport={"width": 360, "height": 740}, color_scheme="dark") as page:
+async def test_a_phone_and_a_keyboard_are_enough(site, people, visit):
+    async with visit(viewport={"width": 360, "height": 740}, color_scheme="dark") as page:
         for path, ready in (("/docs", "#ui .opblock-tag"), ("/docs/realtime", "#close-codes")):
             await page.goto(address(site, path))
             await page.locator(ready).first.wait_for()
@@ -185,7 +224,7 @@ START_EXAMPLE = """async ({ session, conversationId }) => {
 }"""
 
 
-async def test_the_example_of_the_documentation_runs_as_printed(site, people):
+async def test_the_example_of_the_documentation_runs_as_printed(site, people, visit):
     assert EXAMPLE and EXAMPLE[1].count("\n") <= 62
     code = EXAMPLE[1].replace('"http://127.0.0.1:3000"', f'"{site.settings.public_url}"')
     hanako, salon = await people.influencer("Hanako"), await people.salon("Mai")
@@ -196,7 +235,7 @@ async def test_the_example_of_the_documentation_runs_as_printed(site, people):
         sent = await api.post(f"/chat/conversations/{conversation_id}/messages", {"content": text}, salon)
         assert sent.status == 201
 
-    async with visit(site) as page:
+    async with visit() as page:
         await page.route("**/example.js", lambda route: route.fulfill(body=code, content_type="text/javascript"))
         await page.goto(address(site, "/health/live"))  # a light page of an allowed origin
         await page.evaluate(START_EXAMPLE, {"session": session, "conversationId": conversation_id})

@@ -160,6 +160,23 @@ async def test_a_new_conversation_begins_with_the_newest_messages(api, db, peopl
         assert chat.first_seq == 1
 
 
+async def test_a_conversation_that_a_live_client_joins_has_its_read_marks(api, people):
+    hanako, sakura, conversation_id = await pair(people)
+    path = f"/chat/conversations/{conversation_id}"
+    assert (await api.post(f"{path}/messages", {"content": "Hello"}, hanako)).status == 201
+    assert (await api.get(f"{path}/messages", sakura)).status == 200  # marks them as read
+    assert (await api.post(f"{path}/messages", {"content": "Good morning"}, sakura)).status == 201
+    async with client(api.base, tokens_of(api.instance, hanako)) as one:
+        listed = asyncio.Event()
+        one.on("unread", lambda counts: one.unread.counts and listed.set())
+        await one.live()
+        async with asyncio.timeout(SECONDS):
+            await listed.wait()  # the listing of the connection has ended
+        seen = Seen(one.conversation(conversation_id))
+        read = await seen.wait("read")
+        assert (read["userId"], read["seq"] > 0) == (sakura.id, True)
+
+
 async def test_an_expired_token_is_replaced_and_a_valid_one_renewed(api, people):
     hanako, _, conversation_id = await pair(people)
     store = tokens_of(api.instance, hanako)

@@ -67,7 +67,7 @@ class PersonPane:
     async def enter(self) -> None:
         """Connect and join the conversation with the person of the other pane."""
         await self.press("Connect")
-        await self.state("ready")
+        await self.state("live")
         await self.press("Join")
         await self.button("Leave").click(trial=True)  # waits until it is enabled: the ack has come
 
@@ -85,7 +85,10 @@ class PersonPane:
         await self.root.get_by_text(text).first.wait_for()
 
     async def bubble(self, text: str) -> None:
-        await self.root.locator(".bubble", has_text=text).wait_for()
+        await self.root.locator(".bubble:not(.waiting)", has_text=text).wait_for()
+
+    async def bubbles(self) -> list[str]:
+        return await self.root.locator(".bubble .content").all_inner_texts()
 
     def frames(self) -> Locator:
         return self.root.locator(".frames li:not([hidden]) .name")

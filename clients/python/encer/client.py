@@ -61,6 +61,7 @@ class Encer(Emitter):
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._listing: asyncio.Task[None] | None = None
+        self._is_listed = False  # False if a change asks for another listing
 
     # -- what a program does -----------------------------------------------------------------------------------------
 
@@ -87,7 +88,7 @@ class Encer(Emitter):
                 raise TooMany(f"At most {CONVERSATIONS} conversations can be joined. Leave one first.")
             chat = self.conversations[id] = Conversation(self, id, after)
             if self.socket:
-                self.supervise(self._join(chat, self.socket))
+                self.supervise(self._join_and_list(chat, self.socket))
         self.connect()
         return self.conversations[id]
 
@@ -185,6 +186,7 @@ class Encer(Emitter):
                     error = self.error = failure
                 self._drop_socket()
                 pause = self._backoff.after(code, error or self.error, goodbye, loop.time() - began)
+                self._wake.clear()  # first, so that a listener of `offline` may call `wake`
                 self._set("offline")
                 await self._pause(pause)
         except EncerError as error:
@@ -262,6 +264,10 @@ class Encer(Emitter):
             self.conversations.pop(chat.id, None)
             chat.emit("error", error)
 
+    async def _join_and_list(self, chat: Conversation, socket: Socket) -> None:
+        await self._join(chat, socket)
+        self.list_conversations()
+
     def _dispatch(self, socket: Socket, name: str, data: dict[str, Any]) -> None:
         if name in NOTIFICATIONS:
             if self.unread.notification(name, data):
@@ -279,18 +285,23 @@ class Encer(Emitter):
 
     def list_conversations(self) -> None:
         """Fetch read marks and unread counts, which no join contains."""
+        self._is_listed = False
         if self.socket and (self._listing is None or self._listing.done()):
             self.supervise(self._list())
 
     async def _list(self) -> None:
         self._listing = asyncio.current_task()
-        for _ in range(LISTING_TRIES):
+        tries = LISTING_TRIES
+        while not self._is_listed and tries > 0:
+            self._is_listed = True
+            pause = LISTING_SECONDS
             try:
                 await self._list_pages()
-                break
             except (Unreachable, Unavailable, RateLimited) as error:  # the chat continues
-                await asyncio.sleep(max(LISTING_SECONDS, error.retry_after or 0))
-        await asyncio.sleep(LISTING_SECONDS)
+                self._is_listed = False
+                tries -= 1
+                pause = max(pause, error.retry_after or 0)
+            await asyncio.sleep(pause)
 
     async def _list_pages(self) -> None:
         counts: dict[str, int] = {}
@@ -316,7 +327,6 @@ class Encer(Emitter):
         self.emit("unread", {"notifications": self.unread.notifications, "messages": self.unread.messages})
 
     async def _pause(self, seconds: float) -> None:
-        self._wake.clear()
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()

@@ -6,7 +6,7 @@ import { Emitter, sleep } from "./emitter.js";
 import { Closed, EncerError, mayPass, TooMany, Unreachable } from "./errors.js";
 import { Outbox, type OutboxEvents, type OutboxStore } from "./outbox.js";
 import { type CallOptions, type Json, Rest } from "./rest.js";
-import { Pace, Socket } from "./socket.js";
+import { Socket } from "./socket.js";
 import { MemoryTokens, type TokenStore } from "./tokens.js";
 import type { NotificationEvent, Presence, SignedInUser } from "./types.js";
 import { Unread } from "./unread.js";
@@ -28,6 +28,8 @@ export interface EncerOptions {
   sendWait?: number;
   /** Frames per second, and the number that may be sent at once. */
   pace?: [rate: number, burst: number];
+  /** Used instead of the global class, for example to log frames. */
+  WebSocket?: typeof WebSocket;
 }
 
 const CONVERSATIONS = 100; // that a socket may join
@@ -57,6 +59,7 @@ export class Encer extends Emitter<EncerEvents> {
   private refused: string | undefined; // the access token that the server did not accept
   private told = 0;
   private listing = false;
+  private isListed = false; // false if a change asks for another listing
   private unlisten: (() => void)[] = [];
 
   /** Throws WrongServer if `base` is not a URL. */
@@ -93,7 +96,7 @@ export class Encer extends Emitter<EncerEvents> {
       if (this.conversations.size >= CONVERSATIONS)
         throw new TooMany(`At most ${CONVERSATIONS} conversations can be joined. Leave one first.`);
       this.conversations.set(id, (chat = new Conversation(this, id, after)));
-      if (this.socket) this.supervise(this.socket, this.join(chat, this.socket));
+      if (this.socket) this.supervise(this.socket, this.join(chat, this.socket).then(() => void this.list()));
     }
     this.connect();
     return chat;
@@ -193,8 +196,8 @@ export class Encer extends Emitter<EncerEvents> {
         this.dropSocket();
         signal.throwIfAborted();
         const pause = this.backoff.after(code, failure ?? this.error, goodbye, performance.now() - began);
+        this.woken = new AbortController(); // first, so that a listener of `offline` may call `wake`
         this.set("offline");
-        this.woken = new AbortController();
         await sleep(pause, AbortSignal.any([signal, this.woken.signal])).catch(() => undefined);
         signal.throwIfAborted();
       }
@@ -214,7 +217,7 @@ export class Encer extends Emitter<EncerEvents> {
     const token = await this.rest.session.token(this.refused);
     signal.throwIfAborted();
     let goodbye: number | undefined;
-    const socket = await Socket.open(this.rest.base, token, new Pace(...(this.options.pace ?? [])), (socket, data) => {
+    const socket = await Socket.open(this.rest.base, token, this.options, (socket, data) => {
       socket.onEvent = (name, data) => {
         if (name === "going_away") goodbye = data.reconnectAfterMs;
         this.dispatch(socket, name, data);
@@ -306,20 +309,24 @@ export class Encer extends Emitter<EncerEvents> {
 
   /** Fetch read marks and unread counts, which no join contains. The chat continues if this fails. */
   private async list(): Promise<void> {
-    const { socket } = this;
-    if (!socket || this.listing) return;
+    this.isListed = false;
+    if (this.listing) return;
     this.listing = true;
-    try {
-      for (let tries = LISTING_TRIES; tries > 0; tries--) {
-        const error = await this.listPages().then(() => undefined, (error: unknown) => error);
-        await sleep(Math.max(LISTING, mayPass(error) ? (error.retryAfter ?? 0) * 1000 : 0), socket.signal);
+    for (let tries = LISTING_TRIES; this.socket && !this.isListed && tries > 0; ) {
+      const { signal } = this.socket;
+      this.isListed = true;
+      let pause = LISTING;
+      try {
+        await this.listPages();
+      } catch (error) {
         if (!mayPass(error)) break;
+        this.isListed = false;
+        tries--;
+        pause = Math.max(pause, (error.retryAfter ?? 0) * 1000);
       }
-    } catch {
-      // The socket closed; the next one lists again.
-    } finally {
-      this.listing = false;
+      await sleep(pause, signal).catch(() => undefined); // after a close, the next socket lists at once
     }
+    this.listing = false;
   }
 
   private async listPages(): Promise<void> {

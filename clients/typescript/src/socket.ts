@@ -1,6 +1,7 @@
 // One signed-in WebSocket: frames with answers, pings, a bound on what is sent and awaited.
 
 import { sleep } from "./emitter.js";
+import type { EncerOptions } from "./encer.js";
 import { Closed, errorOf, TooLarge, Unreachable, WrongServer } from "./errors.js";
 import type { Json } from "./rest.js";
 
@@ -11,7 +12,7 @@ const MAX_FRAME = 64 * 1024; // bytes that the server accepts
 const PENDING = 500; // commands that wait for their answer: 100 conversations, with several each
 
 /** Delays frames to stay below the server's limit: 20 a second after a burst of 80. */
-export class Pace {
+class Pace {
   private left: number;
   private at = performance.now();
 
@@ -56,10 +57,12 @@ export class Socket {
   }
 
   /** Resolves with the socket and the data of `ready`, or with the close code of a refusal. */
-  static open(base: string, token: string, pace: Pace, on: (socket: Socket, ready: Json) => void): Promise<Socket> {
+  static open(
+    base: string, token: string, options: EncerOptions, on: (socket: Socket, ready: Json) => void,
+  ): Promise<Socket> {
     return new Promise((resolve, reject) => {
-      const ws = new WebSocket(`ws${base.slice(4)}/ws`, ["encer.v1", `bearer.${token}`]);
-      const socket = new Socket(ws, pace);
+      const ws = new (options.WebSocket ?? WebSocket)(`ws${base.slice(4)}/ws`, ["encer.v1", `bearer.${token}`]);
+      const socket = new Socket(ws, new Pace(...(options.pace ?? [])));
       const unreachable = (): void => reject(new Unreachable(`${base} does not open a socket. Check the network.`));
       const timer = setTimeout(() => {
         socket.drop();

@@ -25,6 +25,8 @@ export interface EncerOptions {
     sendWait?: number;
     /** Frames per second, and the number that may be sent at once. */
     pace?: [rate: number, burst: number];
+    /** Used instead of the global class, for example to log frames. */
+    WebSocket?: typeof WebSocket;
 }
 export declare class Encer extends Emitter<EncerEvents> {
     private options;
@@ -45,6 +47,7 @@ export declare class Encer extends Emitter<EncerEvents> {
     private refused;
     private told;
     private listing;
+    private isListed;
     private unlisten;
     /** Throws WrongServer if `base` is not a URL. */
     constructor(base: string, options?: EncerOptions);

@@ -1,15 +1,6 @@
+import type { EncerOptions } from "./encer.js";
 import type { Json } from "./rest.js";
 export declare const OPEN = 5000;
-/** Delays frames to stay below the server's limit: 20 a second after a burst of 80. */
-export declare class Pace {
-    private rate;
-    private burst;
-    private left;
-    private at;
-    constructor(rate?: number, burst?: number);
-    /** Count a frame; return the milliseconds to wait before it may be sent. */
-    wait(): number;
-}
 export declare class Socket {
     private ws;
     private pace;
@@ -22,7 +13,7 @@ export declare class Socket {
     onEvent: (name: string, data: Json) => void;
     private constructor();
     /** Resolves with the socket and the data of `ready`, or with the close code of a refusal. */
-    static open(base: string, token: string, pace: Pace, on: (socket: Socket, ready: Json) => void): Promise<Socket>;
+    static open(base: string, token: string, options: EncerOptions, on: (socket: Socket, ready: Json) => void): Promise<Socket>;
     private receive;
     /** Send a command and return the data of its answer; `then` gets it before later events are handled.
      * Rejects with the server's error, or Closed. A socket that does not answer in time is dead, so it is dropped. */
