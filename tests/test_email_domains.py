@@ -8,7 +8,7 @@ from db.schemas.fields import SPECIAL_USE_DOMAINS
 from jobs.first_admin import first_admin_faults
 
 ADDRESSES = [f"hanako@shop.{domain}" for domain in sorted(SPECIAL_USE_DOMAINS)]
-CALLS = {
+CALLS: dict[str, dict[str, object]] = {
     "/auth/signup/salon": {"name": "Hanako", "password": "tea and biscuits", "termsAccepted": True},
     "/auth/login": {"password": "tea and biscuits"},
     "/auth/verify-otp": {"otp": "123456"},

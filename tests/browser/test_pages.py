@@ -17,7 +17,7 @@ from tests.helpers.factories import PASSWORD, People
 from tests.helpers.processes import ROOT
 from tests.helpers.programs import needs_program
 
-pytestmark = [] if find_browser() else needs_program("chromium", package="chromium")
+pytestmark = [needs_program("chromium", package="chromium")] if not find_browser() else []
 
 
 @pytest.fixture(scope="module")

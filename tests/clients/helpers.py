@@ -5,10 +5,13 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from encer import Encer, MemoryTokens
 from encer.conversation import Conversation
+from encer.tokens import TokenStore
+from encer.types import Tokens
 from server import Instance
 from tests.helpers.factories import Person
 
@@ -23,6 +26,12 @@ def tokens_of(instance: Instance, person: Person, access_seconds: int | None = N
     return MemoryTokens({"accessToken": access, "refreshToken": tokens.refresh(person.session_id, 1)})
 
 
+def loaded(store: TokenStore) -> Tokens:
+    tokens = store.load()
+    assert tokens, "the store has no tokens"
+    return tokens
+
+
 class Seen:
     """All events of a conversation; `wait` waits until enough of one name have arrived."""
 
@@ -30,7 +39,7 @@ class Seen:
         self.events: list[tuple[str, Any]] = []
         self.changed = asyncio.Event()
         for name in ("message", "edited", "deleted", "read", "typing", "unread", "joined", "gap", "closed", "error"):
-            chat.on(name, lambda data, name=name: self.note(name, data))
+            chat.on(name, partial(self.note, name))
 
     def note(self, name: str, data: Any) -> None:
         self.events.append((name, data))

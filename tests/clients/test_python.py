@@ -3,13 +3,15 @@
 import asyncio
 import io
 import time
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from encer import Closed, NotFound, OutboxFull, SessionEnded, TooLarge
 from encer.tokens import MARGIN_SECONDS
-from tests.clients.helpers import SECONDS, Seen, client, tokens_of
+from encer.types import Message
+from tests.clients.helpers import SECONDS, Seen, client, loaded, tokens_of
 from tests.drills.proxy import TcpProxy
 
 # Simulates many messages; the counter of the conversation is raised too.
@@ -79,7 +81,8 @@ async def test_messages_sent_while_disconnected_arrive_once_and_in_order(api, pe
         client(api.base, tokens_of(api.instance, sakura)) as other,
     ):
         here, there = one.conversation(conversation_id, after=0), other.conversation(conversation_id, after=0)
-        seen, heard, states = Seen(here), Seen(there), []
+        seen, heard = Seen(here), Seen(there)
+        states: list[str] = []
         one.on("state", states.append)
         await seen.wait("joined")
         await heard.wait("joined")
@@ -99,21 +102,23 @@ async def test_messages_sent_while_disconnected_arrive_once_and_in_order(api, pe
         assert states[-3:] == ["offline", "connecting", "live"]
 
 
-async def test_a_stored_message_without_an_answer_is_stored_once(api, db, people, proxy):
+async def test_a_stored_message_without_an_answer_is_stored_once(api, db, people, proxy, monkeypatch):
     hanako, _, conversation_id = await pair(people)
     async with client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one:
         chat = one.conversation(conversation_id)
         await Seen(chat).wait("joined")
-        ask = one.socket.ask
+        socket = one.socket
+        assert socket
+        ask = socket.ask
 
         async def lose_the_answer(event, *arguments, **options):
             answer = await ask(event, *arguments, **options)
             if event == "send_message":
-                one.socket.drop()
+                socket.drop()
                 raise Closed("cut")
             return answer
 
-        one.socket.ask = lose_the_answer
+        monkeypatch.setattr(socket, "ask", lose_the_answer)
         stored = await chat.send("once")
         assert await db.fetchval("select count(*) from messages") == 1
         assert stored["content"] == "once"
@@ -168,7 +173,12 @@ async def test_a_conversation_that_a_live_client_joins_has_its_read_marks(api, p
     assert (await api.post(f"{path}/messages", {"content": "Good morning"}, sakura)).status == 201
     async with client(api.base, tokens_of(api.instance, hanako)) as one:
         listed = asyncio.Event()
-        one.on("unread", lambda counts: one.unread.counts and listed.set())
+
+        def note_listing(_: object) -> None:
+            if one.unread.counts:
+                listed.set()
+
+        one.on("unread", note_listing)
         await one.live()
         async with asyncio.timeout(SECONDS):
             await listed.wait()  # the listing of the connection has ended
@@ -180,7 +190,7 @@ async def test_a_conversation_that_a_live_client_joins_has_its_read_marks(api, p
 async def test_an_expired_token_is_replaced_and_a_valid_one_renewed(api, people):
     hanako, _, conversation_id = await pair(people)
     store = tokens_of(api.instance, hanako)
-    first = store.load()
+    first = loaded(store)
     async with client(api.base, store) as one:
         one.rest.session.newest = (first["accessToken"], time.monotonic() + MARGIN_SECONDS + 1)
         await Seen(one.conversation(conversation_id)).wait("joined")
@@ -191,7 +201,7 @@ async def test_an_expired_token_is_replaced_and_a_valid_one_renewed(api, people)
             await one.call("GET", "/profile/me")
         assert one.socket is socket  # renewed over the same socket
     expired = tokens_of(api.instance, hanako, access_seconds=-5)
-    expired.save({**expired.load(), "refreshToken": store.load()["refreshToken"]})
+    expired.save({"accessToken": loaded(expired)["accessToken"], "refreshToken": loaded(store)["refreshToken"]})
     async with client(api.base, expired) as one:
         calls = await asyncio.gather(*(one.call("GET", "/profile/me") for _ in range(5)))
         assert {call["data"]["id"] for call in calls} == {hanako.id}
@@ -229,7 +239,8 @@ async def test_a_picture_is_uploaded_with_progress(api, people):
     Image.effect_noise((300, 300), 90).save(buffer, "PNG")
     picture = buffer.getvalue()
     async with client(api.base, tokens_of(api.instance, hanako)) as one:
-        chat, progress = one.conversation(conversation_id), []
+        chat = one.conversation(conversation_id)
+        progress: list[int] = []
         attachment = await chat.upload(picture, "tea.png", progress.append)
         assert progress == sorted(progress) and progress[-1] == len(picture)
         stored = await chat.send(attachment=attachment)
@@ -237,13 +248,13 @@ async def test_a_picture_is_uploaded_with_progress(api, people):
 
 
 class StoredOutbox:
-    def __init__(self):
-        self.items = []
+    def __init__(self) -> None:
+        self.items: list[Any] = []
 
-    def load(self):
+    def load(self) -> list[Any]:
         return [*self.items]
 
-    def save(self, items):
+    def save(self, items: list[Any]) -> None:
         self.items = [*items]
 
 
@@ -266,15 +277,15 @@ async def test_the_outbox_is_bounded_and_survives_the_program(api, people, proxy
     assert [type(end) for end in ends] == [Closed, asyncio.CancelledError, Closed]
     assert [item["content"] for item in outbox.items] == ["line 0", "line 2"]
     async with client(api.base, tokens, outbox=outbox) as one:
-        sent, both = [], asyncio.Event()
-        one.on("sent", lambda message: (sent.append(message["content"]), len(sent) == 2 and both.set()))
+        sent: asyncio.Queue[str] = asyncio.Queue()
+        one.on("sent", lambda message: sent.put_nowait(message["content"]))
         async with asyncio.timeout(SECONDS):
             one.connect()
-            await both.wait()
-        assert (sent, outbox.items) == (["line 0", "line 2"], [])
+            assert [await sent.get(), await sent.get()] == ["line 0", "line 2"]
+        assert outbox.items == [] and sent.empty()
 
 
-async def test_a_message_that_a_refetch_emitted_is_an_edit_in_a_later_replay(api, db, people):
+async def test_a_message_that_a_refetch_emitted_is_an_edit_in_a_later_replay(api, db, people, monkeypatch):
     hanako, sakura, conversation_id = await pair(people)
     async with (
         client(api.base, tokens_of(api.instance, sakura)) as other,
@@ -283,7 +294,8 @@ async def test_a_message_that_a_refetch_emitted_is_an_edit_in_a_later_replay(api
         there = other.conversation(conversation_id)
         await Seen(there).wait("joined")
         await db.execute(FILL, conversation_id, sakura.id, 510)
-        call, sent = one.rest.call, []
+        call = one.rest.call
+        sent: list[Message] = []
 
         async def meanwhile(method, path, *arguments, **options):
             if path.endswith("/messages") and not sent:  # after the join that replayed nothing, before the fetch
@@ -293,7 +305,7 @@ async def test_a_message_that_a_refetch_emitted_is_an_edit_in_a_later_replay(api
                 await there.edit(sent[0]["id"], "early, edited")
             return page
 
-        one.rest.call = meanwhile
+        monkeypatch.setattr(one.rest, "call", meanwhile)
         seen = Seen(one.conversation(conversation_id, after=0))
         await seen.wait("joined")
         seqs = [message["seq"] for message in seen.all("message")]

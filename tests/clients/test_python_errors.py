@@ -183,7 +183,8 @@ def test_refused_tokens_and_floods_end_too():
 
 
 async def test_an_unread_stream_is_bounded_and_a_failing_listener_is_isolated():
-    emitter, seen = Emitter(), []
+    emitter = Emitter()
+    seen: list[int] = []
     emitter.on("message", lambda _: 1 / 0)
     end = emitter.on("message", seen.append)
     stream = emitter.stream("message")

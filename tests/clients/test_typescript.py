@@ -13,7 +13,7 @@ from PIL import Image
 
 from clients.build import MAX_BYTES, bundle, compressed
 from settings import VERSION
-from tests.clients.helpers import LIVES_LONG, SUSPEND, answering, health, tokens_of
+from tests.clients.helpers import LIVES_LONG, SUSPEND, answering, health, loaded, tokens_of
 from tests.helpers.factories import PASSWORD
 from tests.helpers.tls import Authority
 from tools.node.packages import NODE, install_packages
@@ -42,7 +42,8 @@ async def test_a_person_chats(api, people):
     conversation_id = await people.connect(hanako, sakura)
     picture = io.BytesIO()
     Image.effect_noise((200, 200), 90).save(picture, "PNG")
-    given = {**tokens_of(api.instance, hanako).load(), "png": base64.b64encode(picture.getvalue()).decode()}
+    png = base64.b64encode(picture.getvalue()).decode()
+    given = {**loaded(tokens_of(api.instance, hanako)), "png": png}
     outcome = await node("chat", api.base, given, conversation_id)
     assert outcome["seen"][:3] == ["message", "edited", "deleted"]
     assert outcome["fileUrl"] and outcome["sent"]

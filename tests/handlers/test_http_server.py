@@ -194,7 +194,8 @@ def cpu_seconds(server: ServerProcess) -> float:
 
 
 async def test_without_file_descriptors_it_pauses(servers: ServerUrls, data_dir: Path):
-    answered, enough = [], asyncio.Event()
+    answered: list[int] = []
+    enough = asyncio.Event()
 
     async def come_late() -> None:
         async with connected(server.port) as (reader, writer):

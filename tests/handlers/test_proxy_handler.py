@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from ipaddress import ip_address, ip_network
+from typing import cast
 from urllib.parse import quote
 
 import pytest
@@ -258,13 +259,14 @@ async def test_a_client_that_reads_nothing_is_cut_off_in_time(api: Api, host, mo
     client = socket.create_connection(("127.0.0.1", api.instance.port))
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
     reader, writer = await asyncio.open_connection(sock=client, limit=1024)
-    writer.transport.pause_reading()
+    transport = cast(asyncio.Transport, writer.transport)  # of a socket: it also reads
+    transport.pause_reading()
     writer.write(f"GET /api/v1{PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     async with asyncio.timeout(10):
         while not host.visits:
             await api.get("/health/live")
         await host.visits[0].ended.wait()
-        writer.transport.resume_reading()
+        transport.resume_reading()
         received = await reader.read()
     writer.close()
     assert received.startswith(b"HTTP/1.1 200") and len(received) < size

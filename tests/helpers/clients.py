@@ -127,7 +127,7 @@ class Api:
 
     def check_error(self, method: str, path: str, status: int, body: dict[str, Any]) -> None:
         """An error has the fields of its code, and is one of those that the API description lists for the route."""
-        known = ERRORS.get(error_name(body["code"]), ERRORS["Error"])
+        known = ERRORS.get(error_name(body["code"])) or ERRORS["Error"]
         assert set(known["required"]) <= body.keys() <= known["properties"].keys(), body
         routes, _ = self.instance.app.table.root.find(path.strip("/").split("/"), [])
         route: Route | None = routes.get(method)

@@ -4,13 +4,26 @@ import random
 from io import BytesIO
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageSequence
+
+from services.files.images import KINDS, sniff
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     out = BytesIO()
     image.save(out, kind, **options)
     return out.getvalue()
+
+
+def pillow_name(data: bytes) -> str:
+    """Return Pillow's name of the kind that these bytes begin like."""
+    content_type = sniff(data)
+    assert content_type, data[:16]
+    return KINDS[content_type].pillow_name
+
+
+def count_frames(image: Image.Image) -> int:
+    return sum(1 for _ in ImageSequence.Iterator(image))
 
 
 def noise(width: int = 60, height: int = 40) -> Image.Image:

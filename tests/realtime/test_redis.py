@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,7 +18,7 @@ CONVERGE_SECONDS = 2.0
 
 
 @pytest.fixture
-def proxy(io_loop, servers) -> TcpProxy:
+def proxy(io_loop, servers) -> Iterator[TcpProxy]:
     address = servers.redis_url.rpartition("@")[2].partition("/")[0]
     proxy = TcpProxy(("127.0.0.1", int(address.rpartition(":")[2])))
     io_loop.run_sync(proxy.start)
@@ -27,7 +28,7 @@ def proxy(io_loop, servers) -> TcpProxy:
 
 
 @pytest.fixture
-def shaky(io_loop, settings, servers, proxy, instance) -> Instance:
+def shaky(io_loop, settings, servers, proxy, instance) -> Iterator[Instance]:
     """An instance that reaches Redis through the proxy, with limits on: they ask Redis in every request."""
     credentials = servers.redis_url.rpartition("@")[0]
     urls = ServerUrls(servers.database_url, f"{credentials}@127.0.0.1:{proxy.port}/0")

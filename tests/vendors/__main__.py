@@ -8,6 +8,7 @@ import signal
 import sys
 
 from tests.vendors import apify, cloudinary, resend, tiktok
+from tests.vendors.stand_in import StandIn
 
 FIRST_PORT = 4010
 RUN_SECONDS = 2.0  # long enough to watch a scrape
@@ -15,14 +16,15 @@ RUN_SECONDS = 2.0  # long enough to watch a scrape
 
 async def serve(first_port: int) -> None:
     vendors = (apify.Apify(RUN_SECONDS), tiktok.TikTok(), cloudinary.Cloudinary(), resend.Resend())
-    for offset, vendor in enumerate(vendors):
+    stand_ins: tuple[StandIn | resend.Resend, ...] = vendors
+    for offset, vendor in enumerate(stand_ins):
         vendor.listen(first_port and first_port + offset)  # 0: any free ports
     print("\n".join(settings(*vendors)), flush=True)
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     await stop.wait()
-    for vendor in vendors:
+    for vendor in stand_ins:
         await vendor.close()
 
 

@@ -63,20 +63,25 @@ class Emails(RequestHandler):
         body = json.loads(self.request.body)
         resend.requests.append({"headers": dict(headers), "body": body})
         await resend.delay.wait()
-        if headers.get("Authorization") != f"Bearer {API_KEY}":
-            return self.refuse(403, "invalid_api_key")
-        if resend.failures:
-            return self.refuse(*resend.failures.pop(0))
-        if missing := [field for field in ("from", "to", "subject") if not body.get(field)]:
-            return self.refuse(422, f"missing_required_field {missing}")
         key = headers.get("Idempotency-Key") or str(uuid.uuid4())
-        if key in resend.by_key and resend.by_key[key][0] != body:
-            return self.refuse(409, "invalid_idempotent_request")
+        if headers.get("Authorization") != f"Bearer {API_KEY}":
+            self.refuse(403, "invalid_api_key")
+        elif resend.failures:
+            self.refuse(*resend.failures.pop(0))
+        elif missing := [field for field in ("from", "to", "subject") if not body.get(field)]:
+            self.refuse(422, f"missing_required_field {missing}")
+        elif key in resend.by_key and resend.by_key[key][0] != body:
+            self.refuse(409, "invalid_idempotent_request")
+        else:
+            self.accept(key, body)
+
+    def accept(self, key: str, body: dict[str, Any]) -> None:
+        resend = self.resend
         if key not in resend.by_key:
             resend.by_key[key] = (body, str(uuid.uuid4()))
             resend.sent.append(body)
         if resend.lose_answers:
             resend.lose_answers -= 1
-            self.request.connection.stream.close()
-            return None
-        return self.finish({"id": resend.by_key[key][1]})
+            self.detach().close()
+        else:
+            self.finish({"id": resend.by_key[key][1]})

@@ -11,7 +11,7 @@ from email import policy
 from pathlib import Path
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,8 +23,8 @@ class Inbox:
 
     def __init__(self, rcpt: str = "", data: str = "", sender: str = "") -> None:
         self.rcpt, self.data, self.sender = rcpt, data, sender
-        self.envelopes = []
-        self.sessions = []
+        self.envelopes: list[Envelope] = []
+        self.sessions: list[Session] = []
 
     async def handle_MAIL(self, server, session, envelope, address, options):
         envelope.mail_from = address
@@ -41,8 +41,12 @@ class Inbox:
         return self.data or "250 OK"
 
     @property
+    def contents(self) -> list[bytes]:
+        return [envelope.original_content or b"" for envelope in self.envelopes]
+
+    @property
     def messages(self):
-        return [email.message_from_bytes(e.original_content, policy=policy.default) for e in self.envelopes]
+        return [email.message_from_bytes(content, policy=policy.default) for content in self.contents]
 
 
 class OldSMTP(SMTP):

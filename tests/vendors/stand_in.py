@@ -108,8 +108,7 @@ class Handler(RequestHandler):
             self.answer(*(self.vendor.failures[what] if isinstance(what, str) else what))
 
     def hang_up(self) -> None:
-        self._finished = True
-        self.request.connection.stream.close()  # type: ignore[union-attr]
+        self.detach().close()
 
     def answer(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         if self.loses_answer:

@@ -71,12 +71,14 @@ async def test_outsiders_can_neither_change_nor_read_anything(api: Api, people: 
     assert await logs(db) == []
 
 
+CODE = "beautiful-7f3a91"
+PLATFORM_ID = "plat-id-55"
 SECRETS = {
     "otp": b"\x0b" * 32,
     "access": b"\xa1" * 40,
     "refresh": b"\xa2" * 40,
-    "code": "beautiful-7f3a91",
-    "platform": "plat-id-55",
+    "code": CODE,
+    "platform": PLATFORM_ID,
 }
 
 
@@ -155,6 +157,6 @@ def decode(cursor: str) -> str:
 async def test_a_search_for_a_secret_finds_no_user(api: Api, people: People, db: Database):
     await keep_secrets(db, api, people)
     admin = await people.admin()
-    for secret in ("$2b$", SECRETS["code"], SECRETS["platform"], NOBODY):
+    for secret in ("$2b$", CODE, PLATFORM_ID, NOBODY):
         for path in ("users", "connections", "activity-logs"):
             assert (await api.get(f"/admin/{path}?search={secret.replace('$', '%24')}", admin)).data == []

@@ -80,7 +80,7 @@ async def test_a_new_password_ends_all_other_sessions(api: Api, other_api: Api, 
     assert (await api.post("/auth/login", {"email": admin.email, "password": NEW_PASSWORD})).status == 200
     row = await only_log(db, admin, "PASSWORD_RESET", admin)
     assert NEW_PASSWORD not in str(dict(row)) and PASSWORD not in str(dict(row))
-    mail = await db.fetchrow("select recipient, template from email_outbox")
+    mail = await db.fetch_one("select recipient, template from email_outbox")
     assert tuple(mail) == (admin.email, "password_changed")
 
 

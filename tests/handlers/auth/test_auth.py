@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -11,10 +12,11 @@ from tests.helpers.clients import Answer, Api
 from tests.helpers.factories import PASSWORD, Person
 from tests.helpers.tokens import forge
 
+NEW_PASSWORD = "a long enough one"
 NEWCOMER = {
     "name": " 花子 🌸 ",
     "email": "Hanako@Example.com",
-    "password": "a long enough one",
+    "password": NEW_PASSWORD,
     "phoneNo": "",
     "acceptTerms": True,
 }
@@ -32,7 +34,7 @@ def newcomer(io_loop, api, mailbox):
     return io_loop.run_sync(sign_up)
 
 
-async def log_in(api: Api, address: str = EMAIL, password: str = NEWCOMER["password"]) -> Answer:
+async def log_in(api: Api, address: str = EMAIL, password: str = NEW_PASSWORD) -> Answer:
     return await api.post("/auth/login", {"email": address, "password": password})
 
 
@@ -131,11 +133,11 @@ async def test_wrong_credentials_look_alike(api, people):
 
 
 async def test_an_unknown_address_costs_a_comparison_too(instance, monkeypatch, api):
-    compared = []
     original = instance.services.passwords.find
-    monkeypatch.setattr(instance.services.passwords, "find", lambda *args: compared.append(args) or original(*args))
+    compare = AsyncMock(wraps=original)
+    monkeypatch.setattr(instance.services.passwords, "find", compare)
     await log_in(api, "nobody@example.com", "whatever it is")
-    assert compared == [("whatever it is", [])]
+    compare.assert_awaited_once_with("whatever it is", [])
     assert await original("nobody", []) is None  # not even the stand-in's own password
     assert await instance.services.passwords.matches("nobody", None) is False
 

@@ -4,6 +4,7 @@ import asyncio
 from ipaddress import ip_network
 from itertools import permutations
 from typing import Any, NamedTuple
+from unittest.mock import Mock
 
 import bcrypt
 import pytest
@@ -240,14 +241,13 @@ async def test_every_login_runs_bcrypt_once(office, people: People, monkeypatch)
     verified = await people.salon()
     for who in (VICTIM, ATTACKER, THIRD):
         await office.sign_up(who)
-    runs: list[bytes] = []
-    hashpw = bcrypt.hashpw
-    monkeypatch.setattr(bcrypt, "hashpw", lambda *args: runs.append(args[0]) or hashpw(*args))
+    hashpw = Mock(wraps=bcrypt.hashpw)
+    monkeypatch.setattr(bcrypt, "hashpw", hashpw)
     monkeypatch.setattr(bcrypt, "checkpw", lambda *args: pytest.fail("another run"))
     for address in (EMAIL, verified.email, "nobody@example.com"):
         for password in (VICTIM.password, THIRD.password, PASSWORD, "none of them"):
             await office.post("/auth/login", {"email": address, "password": password})
-    assert len(runs) == 3 * 4
+    assert hashpw.call_count == 3 * 4
 
 
 async def test_passwords_of_one_address_share_a_salt_and_of_others_not(instance: Instance):
@@ -279,12 +279,12 @@ async def test_of_right_codes_at_once_one_wins(office, other_api: Api, db: Datab
         *(office.enter(each.code, api=api) for each in waiting for api in (office.api, other_api))
     )
     assert sorted(answer.status for answer in answers) == [200] + [400] * 5
-    won = await db.fetchrow("select name, role from users")
+    won = await db.fetch_one("select name, role from users")
     winner = next(who for who in people if who.name == won["name"])
     assert winner.role == won["role"]
     assert [(await office.log_in(who)).status for who in people] == [200 if who is winner else 401 for who in people]
     profiles = "select (select count(*) from influencers), (select count(*) from salons)"
-    assert tuple(await db.fetchrow(profiles)) == ((0, 1) if winner.role == "SALON" else (1, 0))
+    assert tuple(await db.fetch_one(profiles)) == ((0, 1) if winner.role == "SALON" else (1, 0))
 
 
 async def test_a_sign_up_while_a_code_is_entered_changes_nothing(office, other_api: Api, db: Database):

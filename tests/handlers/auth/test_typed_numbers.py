@@ -23,7 +23,9 @@ def number_fields() -> Iterator[tuple[type[BaseModel], str]]:
     for route in make_table().routes:
         declared = route.endpoint
         for model in (declared.query, declared.body if declared.files else None):
-            for name, field in (model.model_fields if model else {}).items():
+            if model is None:
+                continue
+            for name, field in model.model_fields.items():
                 if is_number(field.annotation):
                     yield model, str(field.validation_alias or field.alias or name)
 

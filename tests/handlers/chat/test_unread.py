@@ -307,5 +307,6 @@ async def test_a_late_event_of_a_deleted_notification_is_not_delivered(chat: Cha
     [message] = (await chat.api.get(f"{chat.path}?peek=true", chat.sakura)).data
     await chat.delete(message)
     await chat.expect("notification_deleted")
+    assert sent.notice
     instance.realtime.publisher.publish(NotificationReceived(*sent.notice))
     assert await chat.count("notification_received") == [0, 0]

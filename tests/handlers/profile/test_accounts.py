@@ -43,7 +43,7 @@ async def test_a_new_password_ends_all_other_sessions(api: Api, other_api: Api, 
     await here_socket.close()
     assert (await api.post("/auth/login", {"email": salon.email, "password": PASSWORD})).status == 401
     assert (await api.post("/auth/login", {"email": salon.email, "password": NEW_PASSWORD})).status == 200
-    mail = await db.fetchrow("select recipient, template from email_outbox")
+    mail = await db.fetch_one("select recipient, template from email_outbox")
     assert tuple(mail) == (salon.email, "password_changed")
 
 

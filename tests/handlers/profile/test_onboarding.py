@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ HANAKO = {"bio": "美容 💄\nと旅", "categories": ["Beauty", "tech"], "regio
 SAKURA = {"businessName": "サロン桜", "description": "Hair\nand nails", "preferredCategories": ["beauty", "FASHION"]}
 
 
-def as_fields(body: dict) -> list[tuple[str, str]]:
+def as_fields(body: dict[str, Any]) -> list[tuple[str, str | File]]:
     return [(key, json.dumps(value) if isinstance(value, list) else str(value)) for key, value in body.items()]
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from db.pool import Transaction
-from db.queries.social.scrape_runs import FIND_RUNNING, MAX_ATTEMPTS, ScrapeRuns
+from db.queries.social.scrape_runs import FIND_RUNNING, MAX_ATTEMPTS, ScrapeRuns, StoredRun
 from services.social import scrapes as service
 from settings import Limit
 from tests.helpers.social import SAKURA, START, age, connect, end_runs
@@ -20,6 +20,10 @@ RUNS = "select state, vendor_run_id, attempt, requested_by, failure from scrape_
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
     monkeypatch.setattr(service, "POLL_SECONDS", 0.01)
+
+
+async def join(runs: ScrapeRuns) -> StoredRun:
+    return await runs.join("INSTAGRAM", SAKURA, 20, max_age=3600, max_no_age=0, definite=[], requested_by=None)
 
 
 async def until(db, query: str) -> None:
@@ -50,9 +54,8 @@ async def test_connects_of_one_profile_at_once_share_one_run(api, other_api, peo
 
 async def test_a_run_that_ends_while_a_caller_joins_is_not_repeated(db, other_instance, apify, monkeypatch):
     """Between the look for a result and the look for a run, the run becomes a result."""
-    wanted = {"max_age": 3600, "max_no_age": 0, "definite": [], "requested_by": None}
     store, other_store = ScrapeRuns(db), ScrapeRuns(other_instance.db)
-    first = await store.join("INSTAGRAM", SAKURA, 20, **wanted)
+    first = await join(store)
     ask = Transaction._ask
 
     async def slow_ask(self, method, sql, *args):
@@ -61,7 +64,7 @@ async def test_a_run_that_ends_while_a_caller_joins_is_not_repeated(db, other_in
         return await ask(self, method, sql, *args)
 
     monkeypatch.setattr(Transaction, "_ask", slow_ask)
-    second = await store.join("INSTAGRAM", SAKURA, 20, **wanted)
+    second = await join(store)
     assert (first.ours, second.ours, second.id) == (True, False, first.id)
     assert second.state == "SUCCEEDED"
 
@@ -71,9 +74,13 @@ async def test_a_failure_is_shared_and_the_next_caller_starts_a_new_run(
 ):
     apify.run_seconds = 3600
     second_waits = asyncio.Event()  # for the run of the first: it looks at its row
-    for each in (instance, other_instance):
-        store = each.services.scrapes.runs
-        monkeypatch.setattr(store, "show", lambda run_id, show=store.show: second_waits.set() or show(run_id))
+    show = ScrapeRuns.show
+
+    async def note_show(runs: ScrapeRuns, run_id: str) -> tuple[StoredRun, bool] | None:
+        second_waits.set()
+        return await show(runs, run_id)
+
+    monkeypatch.setattr(ScrapeRuns, "show", note_show)
     one, two = await people.influencer(), await people.influencer()
     connects = [asyncio.create_task(client.post(CONNECT, {"username": SAKURA}, caller))
                 for client, caller in ((api, one), (other_api, two))]  # fmt: skip
@@ -183,11 +190,10 @@ async def test_a_run_that_is_not_the_lost_one_is_not_taken_for_it(api, people, a
 
 
 async def test_an_instance_that_resumes_does_not_end_the_run_of_its_successor(instance, db):
-    wanted = {"max_age": 3600, "max_no_age": 0, "definite": [], "requested_by": None}
     store = ScrapeRuns(db)
-    frozen = await store.join("INSTAGRAM", SAKURA, 20, **wanted)
+    frozen = await join(store)
     await db.execute(KILL)
-    heir = await store.join("INSTAGRAM", SAKURA, 20, **wanted)
+    heir = await join(store)
     assert not await store.note_vendor_run(frozen, "found")  # the heir has not looked yet: to be ended
     assert await store.note_vendor_run(heir, "found")
     assert await store.note_vendor_run(frozen, "found")

@@ -32,18 +32,23 @@ def host(io_loop, authority):
 
 
 @pytest.fixture
-def make_proxy(host, authority):
+def asked() -> list[str]:
+    """Return the names that proxies have resolved."""
+    return []
+
+
+@pytest.fixture
+def make_proxy(host, authority, asked):
     """Return a proxy that resolves all names to the host and treats the loopback as public, by default."""
     made = []
 
     def make(addresses=(LOOPBACK,), **options):
         async def resolve(name):
-            proxy.asked.append(name)
+            asked.append(name)
             return list(addresses)
 
         given = {"resolve": resolve, "is_public": lambda address: True, "tls": authority.client, "port": host.port}
         proxy = ImageProxy(load_settings(_env_file=None).image_proxy_hosts, **given | options)
-        proxy.asked = []
         made.append(proxy)
         return proxy
 
@@ -219,10 +224,10 @@ async def test_unusual_urls_of_allowed_hosts_are_asked_for(proxy, host, url, pat
         "https://169.254.169.254.fbcdn.net.evil.example/latest/meta-data",
     ],
 )
-async def test_other_urls_are_refused_without_a_request(proxy, host, url):
+async def test_other_urls_are_refused_without_a_request(proxy, host, url, asked):
     with pytest.raises(UrlRefused):
         await fetch(proxy, url)
-    assert (proxy.asked, host.visits) == ([], [])
+    assert (asked, host.visits) == ([], [])
 
 
 @pytest.mark.parametrize("hosts", [[], [""], [" ", "."]])
@@ -320,7 +325,9 @@ def dialled(monkeypatch):
 @pytest.fixture
 def looked_up(monkeypatch):
     """Record every name of the image hosts that is resolved; `answers` are returned in turn."""
-    names, answers, look_up = [], [], socket.getaddrinfo
+    names: list[str] = []
+    answers: list[list[str]] = []
+    look_up = socket.getaddrinfo
 
     def getaddrinfo(name, port, *args, **options):
         if not str(name).endswith("cdninstagram.com"):
@@ -355,9 +362,9 @@ async def test_a_name_that_becomes_private_after_the_check_is_not_used(looked_up
     proxy.close()
 
 
-async def test_connecting_does_not_resolve_the_name_again(proxy, host, looked_up):
+async def test_connecting_does_not_resolve_the_name_again(proxy, host, looked_up, asked):
     await fetch(proxy)
-    assert (proxy.asked, looked_up[0]) == ([HOST], [])
+    assert (asked, looked_up[0]) == ([HOST], [])
     assert host.visits[0].writer.get_extra_info("sockname")[0] == str(LOOPBACK)
 
 
@@ -371,8 +378,12 @@ async def test_a_name_that_does_not_exist_is_unreachable(proxy, make_proxy):
 
 async def test_a_slow_resolver_times_out(monkeypatch):
     monkeypatch.setattr(image_proxy, "TOTAL_SECONDS", 0.05)
-    release = asyncio.Event()
-    proxy = ImageProxy(["cdninstagram.com"], resolve=lambda name: release.wait())
+
+    async def never(name: str) -> list[image_proxy.Address]:
+        await asyncio.Event().wait()
+        return []
+
+    proxy = ImageProxy(["cdninstagram.com"], resolve=never)
     with pytest.raises(VendorTimeout):
         await fetch(proxy)
     proxy.close()
@@ -420,12 +431,12 @@ def redirects(*locations: str) -> Script:
     return script
 
 
-async def test_three_redirects_are_followed_and_each_is_checked(proxy, host):
+async def test_three_redirects_are_followed_and_each_is_checked(proxy, host, asked):
     host.script = redirects("/two?x=1", "//b.cdninstagram.com/three", "https://c.cdninstagram.com/four")
     assert await fetch(proxy) == ("image/jpeg", JPEG)
     assert [visit.path for visit in host.visits][1:] == ["/two?x=1", "/three", "/four"]
-    assert proxy.asked == [HOST, HOST, "b.cdninstagram.com", "c.cdninstagram.com"]
-    assert host.names == proxy.asked
+    assert asked == [HOST, HOST, "b.cdninstagram.com", "c.cdninstagram.com"]
+    assert host.names == asked
 
 
 async def test_a_fourth_redirect_is_too_many(proxy, host):
@@ -451,11 +462,11 @@ async def test_a_fourth_redirect_is_too_many(proxy, host):
         "\xff",
     ],
 )
-async def test_a_redirect_elsewhere_is_refused(proxy, host, location):
+async def test_a_redirect_elsewhere_is_refused(proxy, host, location, asked):
     host.script = redirects(location)
     with pytest.raises(UrlRefused):
         await fetch(proxy)
-    assert (len(host.visits), proxy.asked) == (1, [HOST])
+    assert (len(host.visits), asked) == (1, [HOST])
 
 
 async def test_a_redirect_to_an_allowed_name_inside_is_refused(make_proxy, host):

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -23,6 +24,7 @@ from services.files.media import CloudinaryMedia, LocalMedia, StorageFull, media
 from services.slots import Busy, Slots
 from settings import SettingsError, load_settings
 from tests.vendors.cloudinary import API_KEY, API_SECRET, CLOUD_NAME, Cloudinary
+from tests.vendors.stand_in import Answer
 
 PNG = b"\x89PNG\r\n\x1a\n pixels"
 PDF = b"%PDF-1.7 %%EOF"
@@ -169,7 +171,8 @@ async def test_a_root_behind_a_link_is_fine(tmp_path):
     (tmp_path / "data").symlink_to(tmp_path / "disk")
     media = LocalMedia(tmp_path / "data/media", PUBLIC_URL)
     url = await media.save("chat", PNG, "image/png", "png")
-    assert media.path_of(url.removeprefix(f"{PUBLIC_URL}/media/")).read_bytes() == PNG
+    path = media.path_of(url.removeprefix(f"{PUBLIC_URL}/media/"))
+    assert path and path.read_bytes() == PNG
     media.close()
 
 
@@ -194,21 +197,35 @@ async def test_a_file_that_cannot_be_written_leaves_nothing(local, tmp_path, mon
 
 
 async def test_a_file_is_on_the_disk_before_it_has_its_name(local, monkeypatch):
-    steps = []
+    steps: list[str] = []
     sync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda file: (steps.append("sync"), sync(file)))
-    monkeypatch.setattr(Path, "replace", lambda self, to: (steps.append("name"), replace(self, to)))
+
+    def note_sync(file: int) -> None:
+        steps.append("sync")
+        sync(file)
+
+    def note_name(draft: Path, to: Path) -> Path:
+        steps.append("name")
+        return replace(draft, to)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "replace", note_name)
     await local.save("chat", PNG, "image/png", "png")
     assert steps == ["sync", "name", "sync"]
 
 
 async def test_writing_to_the_disk_blocks_only_a_thread(local, monkeypatch):
-    loop_thread, seen = threading.get_ident(), []
+    seen: set[int] = set()
     write = media_module.write_durably
-    monkeypatch.setattr(media_module, "write_durably", lambda *args: (seen.append(threading.get_ident()), write(*args)))
+
+    def note_thread(*args: Any) -> None:
+        seen.add(threading.get_ident())
+        write(*args)
+
+    monkeypatch.setattr(media_module, "write_durably", note_thread)
     await local.save("chat", PNG, "image/png", "png")
     assert seen
-    assert loop_thread not in seen
+    assert threading.get_ident() not in seen
 
 
 # --- at Cloudinary ---
@@ -287,7 +304,7 @@ async def test_older_files_are_still_served_and_deleted(cloud, cloudinary, tmp_p
     assert cloudinary.count("") == 0
 
 
-FAILURES = [
+FAILURES: list[tuple[str | Answer, type[VendorError]]] = [
     ("bad_signature", VendorRefused),
     ("rate_limited", VendorRateLimited),
     ("too_large", VendorError),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from services.files import image_worker, images
-from tests.helpers.pictures import encode, halves, noise
+from tests.helpers.pictures import encode, halves, noise, pillow_name
 
 
 def with_comment(progressive_jpeg: bytes) -> bytes:
@@ -62,7 +62,7 @@ WHOLE = {
 @pytest.mark.parametrize("name", WHOLE)
 def test_no_beginning_of_a_picture_is_whole(name):
     data = WHOLE[name]
-    kind = images.KINDS[images.sniff(data)].pillow_name
+    kind = pillow_name(data)
     image_worker.redraw(data, kind)
     image_worker.check_whole(data + b"more", kind)
     for size in range(images.SNIFF_BYTES, len(data)):
@@ -73,7 +73,7 @@ def test_no_beginning_of_a_picture_is_whole(name):
 @pytest.mark.parametrize("name", ["moving gif with comments", "moving webp", "moving png"])
 def test_a_moving_picture_does_not_lose_frames(name):
     data = WHOLE[name]
-    kind = images.KINDS[images.sniff(data)].pillow_name
+    kind = pillow_name(data)
     ends = [match.end() for match in re.finditer(rb";\0*", data[:-1])]  # what looks like the end of a GIF
     for size in (*ends, len(data) - 1, len(data) // 2):
         with pytest.raises(image_worker.PictureRefused):

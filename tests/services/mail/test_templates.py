@@ -1,5 +1,7 @@
 """What mails say, and that nobody's name says anything else."""
 
+from typing import Any
+
 import pytest
 
 from services.mail.rendering import DECLARATIONS, PARAM_MAX
@@ -49,8 +51,9 @@ def test_every_missing_parameter_is_named_and_no_value():
 
 
 def test_an_unknown_mail_is_refused():
+    unknown: Any = "../../etc/passwd"
     with pytest.raises(TemplateError, match="there is no mail template"):
-        render("../../etc/passwd", VERIFY)
+        render(unknown, VERIFY)
 
 
 def test_the_verification_mail_names_who_signed_up():
@@ -81,7 +84,8 @@ def test_template_syntax_in_a_name_is_text():
 
 
 def test_a_parameter_cannot_switch_escaping_off():
-    content = render("verify", {**VERIFY, "name": "<b>", "xhtml_escape": str, "_tt_utf8": str})
+    functions: dict[str, Any] = {"xhtml_escape": str, "_tt_utf8": str}
+    content = render("verify", {**VERIFY, "name": "<b>", **functions})
     assert "<b>" not in content.html
 
 

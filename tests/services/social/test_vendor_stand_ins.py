@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import cloudinary.exceptions
 import cloudinary.uploader
@@ -95,7 +96,7 @@ async def test_tiktoks_page_lets_one_allow_and_cancel():
         allowed = await fetch(vendor.auth_url + "/" + links[0])
         assert allowed.code == 302
         assert allowed.headers["Location"].startswith(f"{callback}?state=a%22state&code=")
-        code = re.search("code=([^&]+)", allowed.headers["Location"])[1].replace("%2A", "*").replace("%21", "!")
+        [code] = parse_qs(urlsplit(allowed.headers["Location"]).query)["code"]
         assert (await oauth.exchange(code, pkce.verifier)).open_id
         cancelled = await fetch(vendor.auth_url + "/" + links[-1])
         assert "error=access_denied" in cancelled.headers["Location"]
@@ -106,6 +107,7 @@ async def test_the_stand_ins_serve_alone():
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.vendors", "0", cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
+    assert process.stdout
     try:
         settings: dict[str, str] = {}
         while "# RESEND_API_KEY" not in settings:
