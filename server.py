@@ -1,10 +1,12 @@
 """Composition root: settings → migrations → pools → application → jobs → graceful stop. Nothing imports it."""
 
+import gc
 import sys
 
 from services.logs import configure_logs, default_format, print_failure, start_logs, text_or_json, write_out
 
 if __name__ == "__main__":
+    gc.disable()  # until the start is complete: nearly all objects that it makes stay
     start_logs()  # before all other imports, so that their warnings have the format of all other lines
 
 import asyncio
@@ -13,14 +15,13 @@ import signal
 import socket
 from contextlib import AsyncExitStack
 
-import psycopg
 import structlog
 import uvloop
 from tornado.netutil import bind_sockets
 
 from db import tasks
 from db.connect import UnusableDatabase, reason_of, wait_for_database
-from db.migrate import migrate
+from db.migrations import has_all_migrations
 from db.packaged.programs import ServersError
 from db.packaged.servers import EmbeddedServers, ServerUrls
 from db.pool import Database, DatabaseUnavailable
@@ -38,7 +39,7 @@ from realtime.wiring import Realtime
 from services.draining import announce_closing, requests_end, stop_accepting
 from services.files.media import media_faults
 from services.loop_lag import measure_loop_lag
-from services.mail.senders import sender_faults, sender_from_settings
+from services.mail.choice import sender_faults, sender_from_settings
 from services.redis_client import connect_redis
 from services.resources import Resources, Services
 from settings import Settings, SettingsError, load_settings, url_of
@@ -156,6 +157,18 @@ def print_welcome(instance: Instance, embedded: bool) -> None:
     write_out(text_or_json("\n".join(lines), listens, url=url, mails=mails, data=data))
 
 
+def migrate(database_url: str) -> None:
+    """Apply the missing migrations. yoyo and its driver take 10 MB, so only a start that needs them loads them."""
+    import psycopg
+
+    from db.migrate import migrate
+
+    try:
+        migrate(database_url)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable("it stopped while the migrations ran") from error
+
+
 async def serve(settings: Settings, urls: ServerUrls, embedded: bool) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -164,9 +177,12 @@ async def serve(settings: Settings, urls: ServerUrls, embedded: bool) -> None:
     await wait_for_database(urls.database_url, stopping)
     if stopping.is_set():
         return
-    await asyncio.to_thread(migrate, urls.database_url)
+    if not await has_all_migrations(urls.database_url):
+        await asyncio.to_thread(migrate, urls.database_url)
     instance = Instance(settings, urls)
     await instance.start()
+    gc.freeze()  # a collection need not look at the objects of the start again
+    gc.enable()
     print_welcome(instance, embedded)
     await stopping.wait()
     log.info("stopping")
@@ -207,7 +223,7 @@ def main() -> int:
     except (ServersError, UnusableDatabase, CannotListen) as error:
         print_failure(str(error))
         return 1
-    except (DatabaseUnavailable, psycopg.OperationalError) as error:  # it stopped after the start had waited for it
+    except DatabaseUnavailable as error:  # it stopped after the start had waited for it
         reason = reason_of(error.__cause__ or error)
         print_failure(
             f"The start failed because of the database: {reason}. Start the server again when the database works."

@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,11 +22,11 @@ with warnings.catch_warnings():
 
 from db.address import Address
 from db.connect import UnusableDatabase
+from db.migrations import FOLDER, LIST_APPLIED, migration_ids
 from db.packaged.servers import database_of
 from db.pool import DatabaseUnavailable
 from settings import load_settings
 
-FOLDER = Path(__file__).parent.parent / "sql"
 PATTERN = glob.escape(str(FOLDER))  # yoyo reads its sources as glob patterns
 # Ids of advisory locks. The locks belong to transactions, so they end with the process that holds them and work behind
 # a pooler. yoyo's own lock is a row, which stays after a crash.
@@ -38,7 +37,6 @@ TURN_SECONDS = 0.1  # between two attempts to take TURN_LOCK
 
 KEEPS_DATA = "-- Loses no data"  # first line of a rollback that loses none; others need `--lose-data`
 
-LIST_APPLIED = "select migration_id from _yoyo_migration"
 LIST_TABLES = "select tablename from pg_tables where schemaname = current_schema()"
 
 
@@ -184,11 +182,6 @@ def refuse_unknown(conn: psycopg.Connection, backend: Backend) -> None:
 def lock(conn: psycopg.Connection, key: int) -> None:
     conn.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
     conn.execute("select pg_advisory_xact_lock(%s)", [key])
-
-
-def migration_ids() -> set[str]:
-    """Return the ids of the migrations that this version of the server needs."""
-    return {path.stem for path in FOLDER.glob("*.sql") if not path.name.endswith(".rollback.sql")}
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime
 from typing import Literal
 
-from db.migrate import migration_ids
+from db.migrations import LIST_APPLIED, migration_ids
 from db.pool import DatabaseUnavailable
 from db.schemas.facts import about
 from db.schemas.shape import Shape, Time
@@ -18,7 +18,6 @@ READY_SECONDS = 2.0
 
 # Read once: a newer version that is unpacked in this folder for the next restart does not concern this process.
 MIGRATIONS = migration_ids()
-LIST_MIGRATIONS = "select migration_id from _yoyo_migration"
 
 
 class Alive(Shape):
@@ -94,7 +93,7 @@ class ShowReadiness(Handler):
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await self.db.check_writes()
-                applied = {row["migration_id"] for row in await self.db.fetch(LIST_MIGRATIONS)}
+                applied = {row["migration_id"] for row in await self.db.fetch(LIST_APPLIED)}
         except (DatabaseUnavailable, TimeoutError):
             return False, False
         return True, applied >= MIGRATIONS

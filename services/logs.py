@@ -16,8 +16,13 @@ from types import TracebackType
 from typing import Any
 
 import orjson
-import structlog
 from dotenv import dotenv_values
+
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+import structlog  # noqa: E402  structlog would load rich, which development tools install: 6 MB that no line uses
+
+if sys.modules["rich"] is None:
+    del sys.modules["rich"]
 
 log = structlog.get_logger()
 

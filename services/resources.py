@@ -10,7 +10,8 @@ from db.queries.social.scrape_runs import ScrapeRuns
 from db.queries.social.tiktok_tokens import TikTokTokens
 from services.apify.runs import ApifyActors
 from services.files.image_proxy import ImageProxy
-from services.files.media import MediaStore, media_from_settings
+from services.files.media import MediaStore
+from services.files.stores import media_from_settings
 from services.security.addresses import NetworkHashes
 from services.security.encryption import Encryption
 from services.security.otps import Otps

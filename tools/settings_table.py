@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from services.logs import write_out
-from services.mail.senders import sender_faults
+from services.mail.choice import sender_faults
 from settings import UNIT_SECONDS, Limit, Settings, SettingsError, load_settings
 
 README = Path(__file__).parents[1] / "README.md"

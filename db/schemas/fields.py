@@ -182,4 +182,4 @@ Gender = Annotated[
 class Body(BaseModel):
     """The base of models of requests: camelCase in JSON, unknown fields are ignored, JSON types are not converted."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore", defer_build=True)

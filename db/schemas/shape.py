@@ -30,7 +30,9 @@ Time = Annotated[
 
 
 class Shape(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", serialize_by_alias=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", serialize_by_alias=True, defer_build=True
+    )
 
     @classmethod
     def sql(cls, t: str, viewer: str = "null::uuid", **given: str) -> str:

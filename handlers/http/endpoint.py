@@ -37,7 +37,7 @@ USER = Access("user", (MEMBER | ADMIN).roles)
 class Query(BaseModel):
     """Parameters after the `?`; a repeated one arrives as a list."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore")
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore", defer_build=True)
 
 
 PageSize = Annotated[int, Field(ge=1, le=100), Digits, about("Entries on a page", 20)]

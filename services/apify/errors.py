@@ -3,6 +3,7 @@
 import impit
 from apify_client.errors import ApifyApiError
 
+from services.apify.bounded import VENDOR
 from services.errors import (
     OutOfCredit,
     UnreadableAnswer,
@@ -14,7 +15,6 @@ from services.errors import (
     VendorUnreachable,
 )
 
-VENDOR = "apify"
 # Too many runs at once, also a 402. It passes when runs end; an empty account does not.
 RESOURCE_LIMITS = {"actor-memory-limit-exceeded", "concurrent-runs-limit-exceeded"}
 # The 403 of an account whose monthly usage is exhausted.

@@ -12,14 +12,12 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import orjson
 import structlog
-from apify_client import ApifyClientAsync
 
-from services.apify.errors import SDK_ERRORS, VENDOR, describe, is_surely_not_started, is_transient, translate
-from services.apify.transport import BoundedHttpClient, read_bounded
+from services.apify.bounded import VENDOR, read_bounded
 from services.errors import (
     ActorFailed,
     ActorTimedOut,
@@ -30,6 +28,9 @@ from services.errors import (
     VendorTimeout,
 )
 from settings import Settings
+
+if TYPE_CHECKING:  # `open_sdk` loads it
+    from services.apify.sdk import Sdk
 
 CALL_SECONDS = 15.0  # for any single answer; the long poll gets this in addition to the wait that it requests
 START_SECONDS = 30.0  # a start may wait for a container
@@ -60,7 +61,9 @@ class ApifyActors:
 
     def __init__(self, token: str | None, api_url: str, timeout: float) -> None:
         self.timeout = timeout
-        self._client = new_client(token, api_url) if token else None
+        self._token = token
+        self._api_url = api_url
+        self._opening: asyncio.Future[Sdk] | None = None
         self._background: set[asyncio.Task[Any]] = set()
 
     @classmethod
@@ -74,7 +77,7 @@ class ApifyActors:
 
     @property
     def configured(self) -> bool:
-        return self._client is not None
+        return self._token is not None
 
     async def scrape(
         self,
@@ -107,11 +110,12 @@ class ApifyActors:
 
     async def abort(self, run_id: str) -> None:
         """Ask the vendor to end the run. Best effort: never raises, never takes longer than ABORT_SECONDS."""
+        sdk = await self._sdk()
         try:
             async with asyncio.timeout(ABORT_SECONDS):
-                await self._sdk.run(run_id).abort(timeout=timedelta(seconds=ABORT_SECONDS))
-        except (TimeoutError, VendorError, *SDK_ERRORS) as error:
-            logger.warning("apify_abort_failed", run_id=run_id, error=describe(error))
+                await sdk.client.run(run_id).abort(timeout=timedelta(seconds=ABORT_SECONDS))
+        except (TimeoutError, VendorError, *sdk.errors) as error:
+            logger.warning("apify_abort_failed", run_id=run_id, error=sdk.describe(error))
 
     async def close(self) -> None:
         """Let unfinished starts be stored, then release the connections."""
@@ -120,14 +124,15 @@ class ApifyActors:
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
-        if self._client:
-            await self._client.http_client.aclose()
+        if self._opening:
+            await (await self._opening).client.http_client.aclose()
 
-    @property
-    def _sdk(self) -> ApifyClientAsync:
-        if self._client is None:
+    async def _sdk(self) -> "Sdk":
+        if self._token is None:
             raise NotConfigured(VENDOR, "APIFY_API_TOKEN is not set")
-        return self._client
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(asyncio.to_thread(open_sdk, self._token, self._api_url))
+        return await asyncio.shield(self._opening)
 
     async def _start_and_report(
         self,
@@ -152,8 +157,8 @@ class ApifyActors:
         return run
 
     async def _start(self, actor_id: str, run_input: dict[str, Any], max_items: int) -> StartedRun:
-        async def start() -> StartedRun:
-            run = await self._sdk.actor(actor_id).start(
+        async def start(sdk: "Sdk") -> StartedRun:
+            run = await sdk.client.actor(actor_id).start(
                 run_input=run_input,
                 max_items=max_items,
                 run_timeout=timedelta(seconds=max(1, math.ceil(self.timeout))),
@@ -161,23 +166,23 @@ class ApifyActors:
             )
             return StartedRun(run.id)
 
-        return await self._repeat(start, is_surely_not_started)
+        return await self._repeat(start, paid=True)
 
     async def _find(self, actor_id: str, run_input: dict[str, Any], since: datetime) -> StartedRun | None:
         """Return a run for this input whose id was lost in a crash."""
 
-        async def list_runs() -> Any:
-            runs = self._sdk.actor(actor_id).runs()
+        async def list_runs(sdk: "Sdk") -> Any:
+            runs = sdk.client.actor(actor_id).runs()
             return await runs.list(
                 limit=FOUND_RUNS, status=ALIVE, started_after=since - SKEW, timeout=timedelta(seconds=CALL_SECONDS)
             )
 
-        async def read_input(store_id: str) -> Any:
-            store = self._sdk.key_value_store(store_id)
+        async def read_input(store_id: str, sdk: "Sdk") -> Any:
+            store = sdk.client.key_value_store(store_id)
             return await store.get_record("INPUT", timeout=timedelta(seconds=CALL_SECONDS))
 
-        for run in (await self._repeat(list_runs, is_transient)).items:
-            record = await self._repeat(partial(read_input, run.default_key_value_store_id), is_transient)
+        for run in (await self._repeat(list_runs)).items:
+            record = await self._repeat(partial(read_input, run.default_key_value_store_id))
             if record and is_same_input(record["value"], run_input):
                 logger.info("apify_run_found", actor_id=actor_id, run_id=run.id)
                 return StartedRun(run.id)
@@ -187,7 +192,7 @@ class ApifyActors:
         try:
             async with asyncio.timeout_at(deadline):
                 dataset_id = await self._wait(run_id)
-                items = await self._repeat(lambda: self._read(dataset_id, max_items), is_transient)
+                items = await self._repeat(partial(self._read, dataset_id, max_items))
         except TimeoutError:
             await self.abort(run_id)
             raise VendorTimeout(VENDOR, f"run {run_id} took longer than {self.timeout:g} s") from None
@@ -198,14 +203,14 @@ class ApifyActors:
     async def _wait(self, run_id: str) -> str:
         """Long-poll until the run has ended; the caller bounds it. Returns the id of its dataset."""
 
-        async def poll() -> Any:
-            return await self._sdk.run(run_id).wait_for_finish(
+        async def poll(sdk: "Sdk") -> Any:
+            return await sdk.client.run(run_id).wait_for_finish(
                 wait_duration=timedelta(seconds=POLL_SECONDS),
                 timeout=timedelta(seconds=POLL_SECONDS + CALL_SECONDS),
             )
 
         while True:
-            run = await self._repeat(poll, is_transient)
+            run = await self._repeat(poll)
             if run is None:
                 raise ActorFailed(VENDOR, f"run {run_id} is unknown")
             if run.status == "SUCCEEDED":
@@ -216,9 +221,9 @@ class ApifyActors:
             if run.status in ("FAILED", "ABORTED"):
                 raise ActorFailed(VENDOR, f"run {run_id} {run.status}: {run.status_message}")
 
-    async def _read(self, dataset_id: str, max_items: int) -> list[Any]:
+    async def _read(self, dataset_id: str, max_items: int, sdk: "Sdk") -> list[Any]:
         # Streamed, so that it can be bounded, and then parsed off the event loop.
-        stream = self._sdk.dataset(dataset_id).stream_items(limit=max_items, timeout=timedelta(seconds=CALL_SECONDS))
+        stream = sdk.client.dataset(dataset_id).stream_items(limit=max_items, timeout=timedelta(seconds=CALL_SECONDS))
         async with stream as response:
             body = await read_bounded(response, MAX_DATASET_BYTES)
         items = await asyncio.to_thread(parse, body)
@@ -226,13 +231,16 @@ class ApifyActors:
             raise UnreadableAnswer(VENDOR, f"dataset {dataset_id} is not a list")
         return items[:max_items]
 
-    async def _repeat(self, call: Callable[[], Awaitable[T]], may_repeat: Callable[[Exception], bool]) -> T:
+    async def _repeat(self, call: "Callable[[Sdk], Awaitable[T]]", *, paid: bool = False) -> T:
+        """Repeat a read after a transient error, and a start, which is paid for, only if it was surely refused."""
+        sdk = await self._sdk()
+        may_repeat = sdk.is_surely_not_started if paid else sdk.is_transient
         for attempt in range(ATTEMPTS):
             try:
-                return await call()
-            except SDK_ERRORS as error:
+                return await call(sdk)
+            except sdk.errors as error:
                 if attempt + 1 == ATTEMPTS or not may_repeat(error):
-                    raise translate(error) from error
+                    raise sdk.translate(error) from error
             await asyncio.sleep(RETRY_SECONDS * 2**attempt)
         raise AssertionError("unreachable")
 
@@ -241,7 +249,7 @@ class ApifyActors:
         try:
             run = await start
         except Exception as error:  # no run has started
-            logger.info("apify_run_never_started", error=describe(error))
+            logger.info("apify_run_never_started", error=f"{type(error).__name__}: {error}")
         else:
             await self.abort(run.id)
 
@@ -253,12 +261,11 @@ class ApifyActors:
         return task
 
 
-def new_client(token: str, api_url: str) -> ApifyClientAsync:
-    # max_retries=0: the SDK would repeat a start that timed out, and so pay for a second run.
-    transport = BoundedHttpClient(token=token, max_retries=0)
-    return ApifyClientAsync.with_custom_http_client(
-        token, api_url=api_url, api_public_url=api_url, http_client=transport
-    )
+def open_sdk(token: str, api_url: str) -> "Sdk":
+    """Load the SDK and create its client. It takes half a second, so the first call does it, in a thread."""
+    from services.apify.sdk import Sdk
+
+    return Sdk(token, api_url)
 
 
 def is_same_input(stored: Any, ours: dict[str, Any]) -> bool:

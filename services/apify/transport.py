@@ -7,15 +7,12 @@ import asyncio
 from typing import Any
 
 import impit
-from apify_client.http_clients import HttpResponse, ImpitHttpClientAsync
+from apify_client.http_clients import ImpitHttpClientAsync
 
+from services.apify.bounded import read_bounded
 from services.metrics import vendor_call
 
 MAX_ANSWER_BYTES = 1024 * 1024  # a run, as JSON, is about 5 KB
-
-
-class AnswerTooLarge(ValueError):
-    pass
 
 
 class BoundedHttpClient(ImpitHttpClientAsync):
@@ -33,15 +30,3 @@ class BoundedHttpClient(ImpitHttpClientAsync):
             raise impit.ReadTimeout(f"no whole answer within {timeout} s") from None
         content_type = response.headers.get("content-type", "")
         return impit.Response(response.status_code, content=body, headers={"content-type": content_type})
-
-
-async def read_bounded(response: HttpResponse, max_bytes: int) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > max_bytes:
-                raise AnswerTooLarge(f"an answer of more than {max_bytes} bytes")
-    finally:
-        await response.aclose()
-    return bytes(body)

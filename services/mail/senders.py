@@ -1,4 +1,4 @@
-"""Senders of mails: SMTP, Resend's HTTP API, and the console with files for development.
+"""Senders of mails: Resend's HTTP API, and the console with files for development. smtp.py has a third one.
 
 One mail is tried many times under one `message_id` (its row in email_outbox). A sender that returns has delivered the
 mail to the server. A sender that raises may have delivered it too, if the answer was lost. So delivery is at least
@@ -11,22 +11,17 @@ are useful (jobs/outbox.py).
 """
 
 import asyncio
-import contextlib
 import os
-import ssl
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage
 from http import HTTPStatus
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
-import aiosmtplib
 import orjson
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.iostream import UnsatisfiableReadError
@@ -41,11 +36,9 @@ from services.mail.messages import (
     clean_body,
     clean_subject,
     compose,
-    parse_from,
     parse_recipient,
 )
 from services.mail.rendering import Content, Template, TemplateError, one_line, render
-from settings import Settings, SettingsError
 
 __all__ = [
     "ConsoleSender",
@@ -55,22 +48,14 @@ __all__ = [
     "PermanentMailError",
     "ResendSender",
     "Sender",
-    "SmtpSender",
     "Template",
     "TemplateError",
     "TemporaryMailError",
     "render",
-    "sender_faults",
-    "sender_from_settings",
 ]
 
-SENDER_NEEDS = {"resend": "resend_api_key", "smtp": "email_host"}  # in the order in which they are chosen
-TLS_PORT = 465
 # One mail in total, however slow the server is. A relay that scans mails takes seconds, not minutes.
 SEND_TIMEOUT = 30.0
-REPLY_TIMEOUT = 15.0
-# The mail is delivered by then, so a slow QUIT is cut off.
-QUIT_TIMEOUT = 2.0
 REASON_MAX = 200
 ANSWER_MAX_BYTES = 64 * 1024
 # Number of development mails to keep; older files are deleted.
@@ -94,80 +79,6 @@ class Sender(Protocol):
 
     async def send(self, mail: Mail, message_id: str) -> None:
         """Send within bounded time. Raises TemporaryMailError or PermanentMailError."""
-
-
-class SmtpSender:
-    """Opens one connection per mail: encrypted from the start on port 465, else by STARTTLS if the server offers it."""
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        sender: Address,
-        user: str | None = None,
-        password: str | None = None,
-        *,
-        tls: bool | None = None,
-        tls_context: ssl.SSLContext | None = None,
-        timeout: float = SEND_TIMEOUT,
-    ) -> None:
-        self.destination = f"SMTP {host}:{port}"
-        self.sender = sender
-        self.timeout = timeout
-        use_tls = port == TLS_PORT if tls is None else tls
-        # A password is never sent unencrypted: an attacker on the network could hide the server's offer of STARTTLS.
-        must_encrypt = user is not None and not is_loopback(host)
-        self.options: dict[str, Any] = {
-            "hostname": host,
-            "port": port,
-            "username": user,
-            "password": password,
-            "use_tls": use_tls,
-            "start_tls": False if use_tls else (True if must_encrypt else None),
-            "tls_context": tls_context,
-            # A relay on this machine has a certificate for another name, or a self-signed one.
-            "validate_certs": not is_loopback(host),
-            "timeout": min(REPLY_TIMEOUT, timeout),
-            # Otherwise the library asks DNS for this machine's name before each mail.
-            "local_hostname": sender.domain,
-        }
-
-    async def send(self, mail: Mail, message_id: str) -> None:
-        message = compose(mail, message_id, self.sender)
-        client = aiosmtplib.SMTP(**self.options)
-        try:
-            async with asyncio.timeout(self.timeout):
-                await client.connect()
-                await client.send_message(message)
-            await quit_session(client)
-        except aiosmtplib.SMTPNotSupported as error:  # an address such as 花子@example.jp needs SMTPUTF8
-            raise PermanentMailError(one_line(f"SMTP: {error.message}", REASON_MAX)) from None
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            raise smtp_refusal(error.recipients[0]) from None
-        except aiosmtplib.SMTPDataError as error:
-            raise smtp_refusal(error) from None
-        except (aiosmtplib.SMTPException, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise TemporaryMailError(one_line(f"SMTP: {reason}", REASON_MAX)) from None
-        finally:
-            client.close()
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-async def quit_session(client: aiosmtplib.SMTP) -> None:
-    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-        await client.quit(timeout=QUIT_TIMEOUT)
-
-
-def smtp_refusal(error: aiosmtplib.SMTPResponseException) -> PermanentMailError | TemporaryMailError:
-    reason = one_line(f"SMTP {error.code}: {error.message}", REASON_MAX)
-    return PermanentMailError(reason) if 500 <= error.code < 600 else TemporaryMailError(reason)
 
 
 class ResendSender:
@@ -289,47 +200,3 @@ def write_file(folder: Path, message: EmailMessage, message_id: str) -> Path:
     for old in sorted(folder.glob("*.eml"))[:-KEPT_FILES]:
         old.unlink(missing_ok=True)
     return path
-
-
-def choose_sender(values: Mapping[str, Any]) -> str:
-    """Return EMAIL_SENDER; if it is not set, what the other settings allow. `values` are settings by name."""
-    able = (sender for sender, setting in SENDER_NEEDS.items() if values.get(setting))
-    return values.get("email_sender") or next(able, "console")
-
-
-def sender_faults(values: Mapping[str, Any]) -> list[str]:
-    """Check the settings of mails at start, as they are written (settings.load_settings)."""
-    faults = []
-    production = values.get("app_env") == "production"
-    sender, text = choose_sender(values), values.get("email_from")
-    needed = SENDER_NEEDS.get(sender)
-    if needed and not values.get(needed):
-        faults.append(f"{needed.upper()}: is required by EMAIL_SENDER={sender}")
-    if production and sender == "console" and not values.get("email_sender"):
-        faults.append(
-            "EMAIL_SENDER: is required in production. Set RESEND_API_KEY or EMAIL_HOST, or EMAIL_SENDER=console to "
-            "send no mail at all"
-        )
-    if production and not text:
-        faults.append("EMAIL_FROM: is required in production")
-    try:
-        if text:
-            parse_from(text)
-    except ValueError as error:
-        faults.append(f"EMAIL_FROM: {error}")
-    return faults
-
-
-def sender_from_settings(settings: Settings) -> Sender:
-    """Return the sender that the settings choose. Raises SettingsError."""
-    try:
-        sender = parse_from(settings.email_from)
-    except ValueError as error:
-        raise SettingsError(f"EMAIL_FROM: {error}") from None
-    chosen = choose_sender(dict(settings))
-    if chosen == "resend" and settings.resend_api_key:
-        return ResendSender(settings.resend_api_url, settings.resend_api_key.get_secret_value(), sender)
-    if chosen == "smtp" and settings.email_host:
-        password = settings.email_pass.get_secret_value() if settings.email_pass else None
-        return SmtpSender(settings.email_host, settings.email_port, sender, settings.email_user, password)
-    return ConsoleSender(settings.data_dir / "mail", sender, show=not settings.production)

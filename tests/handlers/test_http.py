@@ -300,7 +300,7 @@ async def test_health(api):
 
 async def test_ready_asks_for_the_migrations_of_this_version(api, monkeypatch, tmp_path):
     (tmp_path / "9999_of_tomorrow.sql").touch()
-    monkeypatch.setattr("db.migrate.FOLDER", tmp_path)  # a new version lies here already; this process is the old one
+    monkeypatch.setattr("db.migrations.FOLDER", tmp_path)  # a new version lies here already; this process is old
     assert (await api.get("/health/ready")).body["checks"]["migrations"]
     monkeypatch.setattr("handlers.health.MIGRATIONS", {"9999_of_tomorrow"})
     answer = await api.http.fetch(f"{api.base}/health/ready", raise_error=False)

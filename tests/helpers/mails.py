@@ -1,7 +1,7 @@
 """A mail in Japanese with an emoji and its sender, for the tests of all senders."""
 
-from services.mail.messages import parse_from
-from services.mail.senders import Mail, SmtpSender
+from services.mail.messages import Mail, parse_from
+from services.mail.smtp import SmtpSender
 
 FROM = parse_from("美容 Encer <no-reply@encer.example>")
 MAIL = Mail(

@@ -15,7 +15,8 @@ from db.pool import Database, DatabaseUnavailable
 from jobs import outbox as service
 from jobs.outbox import CODE_RETRY_HOURS, MARK_SENT, MAX_LOST_SENDERS, RETRY_HOURS, Outbox
 from services.mail.queue import queue_mail
-from services.mail.senders import Mail, PermanentMailError, SmtpSender, TemporaryMailError
+from services.mail.senders import Mail, PermanentMailError, TemporaryMailError
+from services.mail.smtp import SmtpSender
 from services.security.encryption import Encryption
 from tests.helpers.mails import FROM
 from tests.helpers.processes import server_process

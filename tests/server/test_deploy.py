@@ -11,8 +11,8 @@ from deploy import cluster
 from deploy.cluster import ROOT, start_nginx, wait_for_nginx
 from realtime.sockets.client import HEARTBEAT_SECONDS
 from server import MAX_BODY_BYTES, PROXY_IDLE_SECONDS, STOP_SECONDS
+from services.files.cloudinary_media import CALL_SECONDS
 from services.files.images import WORKER_TIMEOUT_SECONDS
-from services.files.media import CALL_SECONDS
 from tests.helpers.programs import needs_program
 from tests.helpers.scratch import ODD
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.mail.senders import sender_faults
+from services.mail.choice import sender_faults
 from settings import Limit, Settings, SettingsError, load_settings, parse_duration, parse_limit, url_of
 
 ROOT = Path(__file__).parents[2]

@@ -19,8 +19,11 @@ from services.errors import (
     VendorUnavailable,
     VendorUnreachable,
 )
+from services.files import cloudinary_media
 from services.files import media as media_module
-from services.files.media import CloudinaryMedia, LocalMedia, StorageFull, media_from_settings
+from services.files.cloudinary_media import CloudinaryMedia
+from services.files.media import LocalMedia, StorageFull
+from services.files.stores import media_from_settings
 from services.slots import Busy, Slots
 from settings import SettingsError, load_settings
 from tests.vendors.cloudinary import API_KEY, API_SECRET, CLOUD_NAME, Cloudinary
@@ -362,7 +365,7 @@ async def test_a_service_that_does_not_answer_times_out(cloud, cloudinary):
 
 
 async def test_a_call_that_the_sdk_does_not_end_times_out(cloud, cloudinary, monkeypatch):
-    monkeypatch.setattr(media_module, "CALL_SECONDS", 0.05)
+    monkeypatch.setattr(cloudinary_media, "CALL_SECONDS", 0.05)
     cloudinary.fail_with = "hang"
     with pytest.raises(VendorTimeout):
         await cloud.save("chat", PNG, "image/png", "png")

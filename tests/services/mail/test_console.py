@@ -9,7 +9,9 @@ from email import policy
 import pytest
 
 from services.mail import senders as mail_service
-from services.mail.senders import ConsoleSender, ResendSender, SmtpSender, TemporaryMailError, sender_from_settings
+from services.mail.choice import sender_from_settings
+from services.mail.senders import ConsoleSender, ResendSender, TemporaryMailError
+from services.mail.smtp import SmtpSender
 from settings import SettingsError, load_settings
 from tests.helpers.mails import FROM, GENEROUS, MAIL
 from tests.vendors.smtp import bodies

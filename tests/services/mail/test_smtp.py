@@ -8,8 +8,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
-from services.mail import senders as mail_service
-from services.mail.senders import PermanentMailError, SmtpSender, TemporaryMailError
+from services.mail import smtp as mail_service
+from services.mail.senders import PermanentMailError, TemporaryMailError
+from services.mail.smtp import SmtpSender
 from tests.helpers.mails import FROM, GENEROUS, MAIL, SHORT, smtp
 from tests.vendors.smtp import (
     Inbox,

@@ -1,0 +1,16 @@
+"""The storage of files that the settings choose."""
+
+from services.files.media import LocalMedia, MediaStore, media_faults
+from settings import Settings, SettingsError
+
+
+def media_from_settings(settings: Settings) -> MediaStore:
+    faults = media_faults(dict(settings))
+    if faults:
+        raise SettingsError("\n".join(faults))
+    local = LocalMedia(settings.data_dir / "media", settings.public_url)
+    if not settings.cloudinary_cloud_name:
+        return local
+    from services.files.cloudinary_media import CloudinaryMedia  # with the SDK, which other servers do not load
+
+    return CloudinaryMedia(settings, local)
