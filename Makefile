@@ -78,7 +78,7 @@ FAULTS   ?= 32
 drills: dev  ## minutes of killing, freezing and cutting under load; then every promise is checked
 	$(BIN)/python -m tests.drills.rolling
 	$(BIN)/python -m clients.conformance long
-	$(BIN)/python -m clients.conformance strangers
+	$(BIN)/python -m clients.conformance readmes
 	$(BIN)/python -m tests.drills.run --seed $(SEED) --messages $(MESSAGES) --faults $(FAULTS) $(if $(KEEP),--keep)
 
 bench: dev  ## measure every case in turns with its floor, and compare with the targets of docs/performance.md

@@ -24,7 +24,15 @@ from db.packaged.servers import EmbeddedServers, free_port
 from deploy.cluster import Cluster
 from services.security.tokens import Tokens
 from settings import load_settings
-from tests.drills.stage import ADD_INFLUENCER, ADD_SALON, ADD_SESSION, ADD_USER, CONNECT, OPEN, processes_under
+from tests.drills.environment import (
+    ADD_INFLUENCER,
+    ADD_SALON,
+    ADD_SESSION,
+    ADD_USER,
+    CONNECT,
+    OPEN_CONVERSATION,
+    processes_under,
+)
 
 TEXT = "message " * 12  # about a hundred characters, as real messages
 # Limits are counted, as in production, but no user reaches them.
@@ -144,7 +152,7 @@ class House:
         one, one_token = await self.user("INFLUENCER")
         other, other_token = await self.user("SALON")
         await self.db.execute(CONNECT, one, other)
-        return Pair(await self.db.fetchval(OPEN, one, other), one_token, other_token)
+        return Pair(await self.db.fetchval(OPEN_CONVERSATION, one, other), one_token, other_token)
 
 
 class Pair:

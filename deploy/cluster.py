@@ -184,7 +184,7 @@ class Cluster:
         self.nginx = start_nginx(self.folder, port, [instance.port for instance in self.instances])
         return self.nginx
 
-    def revive(self) -> list[int]:
+    def restart_dead(self) -> list[int]:
         """Restart dead instances; return their numbers."""
         dead = [instance for instance in self.instances if not instance.alive]
         for instance in dead:
@@ -225,8 +225,8 @@ def run(cluster: Cluster, asked: list[int]) -> None:
             write_out("  Rolling restart …")
             cluster.roll()
             write_out("  Done.")
-        for revived in cluster.revive():
-            write_out(f"  Instance {revived} had died and was started again.")
+        for restarted in cluster.restart_dead():
+            write_out(f"  Instance {restarted} had died and was started again.")
         time.sleep(POLL_SECONDS)
 
 

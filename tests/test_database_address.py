@@ -118,7 +118,7 @@ async def test_the_second_host_is_used_when_the_first_is_down_or_silent(folder: 
     silent, good = TcpProxy(("127.0.0.1", 1)), TcpProxy(f"{folder}/.s.PGSQL.5432")
     await silent.start()
     await good.start()
-    silent.hold()
+    silent.freeze()
     for first in (free_port(), silent.port):
         url = f"postgresql://encer@127.0.0.1:{first},127.0.0.1:{good.port}/encer?sslmode=disable&connect_timeout=2"
         database = await Database.connect(url, 2)
@@ -131,7 +131,7 @@ async def test_the_second_host_is_used_when_the_first_is_down_or_silent(folder: 
 
 async def test_a_request_that_times_out_on_a_silent_host_makes_others_try_the_next(folder: str):
     silent = await TcpProxy(("127.0.0.1", 1)).start()
-    silent.hold()
+    silent.freeze()
     connector = Connector(Address.parse(f"postgresql://encer@127.0.0.1:{silent.port},localhost/encer?sslmode=disable"))
     asking = asyncio.create_task(connector())
     while not silent.links and not silent.tasks:

@@ -1,11 +1,11 @@
-"""Run the conformance scenarios: `.venv/bin/python -m clients.conformance [short|long|strangers] [--seed N]`."""
+"""Run the conformance scenarios: `.venv/bin/python -m clients.conformance [short|long|readmes] [--seed N]`."""
 
 import argparse
 import asyncio
 import sys
 from pathlib import Path
 
-from clients.conformance import strangers
+from clients.conformance import readme_programs
 from clients.conformance.runner import Result, Runner, load
 from deploy.cluster import find_nginx
 from tests.helpers.scratch import scratch_folder
@@ -18,31 +18,33 @@ def show(result: Result) -> None:
     print(
         f"  {', '.join(f'{count} {name}' for name, count in sorted(result.counts.items()))} in {result.seconds:.0f} s"
     )
-    print(f"  {len(found.lost)} lost, {len(found.doubled)} doubled, {len(found.order)} out of order,"
+    print(f"  {len(found.lost)} lost, {len(found.duplicated)} duplicated, {len(found.order)} out of order,"
           f" {len(found.different)} different, {len(result.errors)} errors")  # fmt: skip
-    for line in [*found.lost, *found.doubled, *found.order, *found.different, *result.errors][:40]:
+    for line in [*found.lost, *found.duplicated, *found.order, *found.different, *result.errors][:40]:
         print(f"    {line}")
 
 
-def meet_strangers() -> int:
+def run_readme_programs() -> int:
     with scratch_folder("encer-conformance-") as folder:
-        restart = strangers.chat_through_a_rolling_restart(Path(folder))
+        restart = readme_programs.chat_through_a_rolling_restart(Path(folder))
         wrong = asyncio.run(asyncio.wait_for(restart, DEADLINE_SECONDS))
-    print(f"The READMEs' programs, {2 * strangers.LINES} lines through a rolling restart: {len(wrong)} differences")
+    print(
+        f"The READMEs' programs, {2 * readme_programs.LINES} lines through a rolling restart: {len(wrong)} differences"
+    )
     print("\n".join(wrong)[:4000])
     return 1 if wrong else 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenario", nargs="?", default="short", choices=("short", "long", "strangers"))
+    parser.add_argument("scenario", nargs="?", default="short", choices=("short", "long", "readmes"))
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if find_nginx() is None:
         print("The conformance suite needs nginx: apt-get install nginx")
         return 1
-    if options.scenario == "strangers":
-        return meet_strangers()
+    if options.scenario == "readmes":
+        return run_readme_programs()
     with scratch_folder("encer-conformance-") as folder:
         runner = Runner(Path(folder), load(options.scenario), options.seed)
         result = asyncio.run(asyncio.wait_for(runner.run(), DEADLINE_SECONDS))

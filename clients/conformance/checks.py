@@ -14,20 +14,20 @@ LIST_MESSAGES = """
 @dataclass
 class Findings:
     lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
+    duplicated: list[str] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     different: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.doubled or self.order or self.different)
+        return not (self.lost or self.duplicated or self.order or self.different)
 
 
 async def check_sent(conn: asyncpg.Connection, conversation_id: str, keys: set[str], findings: Findings) -> None:
     """Check that each confirmed message is in the database once."""
     stored = [row["client_message_id"] for row in await conn.fetch(LIST_MESSAGES, conversation_id)]
     findings.lost += [f"message {key} is not stored" for key in keys - set(stored)]
-    findings.doubled += [f"message {key} is stored twice" for key in keys if stored.count(key) > 1]
+    findings.duplicated += [f"message {key} is stored twice" for key in keys if stored.count(key) > 1]
 
 
 async def check_view(
@@ -44,10 +44,12 @@ async def check_view(
     findings.different += [
         f"{who} sees seq {seq}, which is not stored" for seq in view.keys() - {r["seq"] for r in rows}
     ]
-    told = [(name, seq) for name, seq, _ in report["events"] if name in ("message", "deleted")]
-    findings.doubled += [f"{who} received {name} {seq} twice" for name, seq in set(told) if told.count((name, seq)) > 1]
+    received = [(name, seq) for name, seq, _ in report["events"] if name in ("message", "deleted")]
+    findings.duplicated += [
+        f"{who} received {name} {seq} twice" for name, seq in set(received) if received.count((name, seq)) > 1
+    ]
     changes = [(seq, rev) for _, seq, rev in report["events"]]
-    findings.doubled += [
+    findings.duplicated += [
         f"{who} received seq {seq} rev {rev} twice" for seq, rev in set(changes) if changes.count((seq, rev)) > 1
     ]
     unchanged = [seq for name, seq, rev in report["events"] if name == "message" and seq == rev]

@@ -1,31 +1,31 @@
-// The program of the TypeScript client: obeys the runner's lines on stdin (README.md).
+// The program of the TypeScript client: runs the runner's commands from stdin (README.md).
 import { createInterface } from "node:readline";
 import { Encer, MemoryTokens } from "../typescript/dist/encer.js";
 
-class Person {
+class User {
   events = []; // [name, seq, rev]
   view = new Map(); // seq -> [content, deleted]
   sent = new Map(); // key -> message id
 
   constructor({ base, tokens, conversation }) {
     Object.assign(this, { base, conversation, store: new MemoryTokens(tokens), rev: 0 });
-    this.wake();
+    this.reconnect();
   }
 
-  wake() {
+  reconnect() {
     this.encer = new Encer(this.base, { tokens: this.store, pace: [1000, 1000] });
     const chat = (this.chat = this.encer.conversation(this.conversation, { after: this.rev }));
-    chat.on("message", (message) => this.see("message", message, message.content));
-    chat.on("edited", (message) => this.see("edited", message, message.content));
-    chat.on("deleted", (deletion) => this.see("deleted", deletion, null));
+    chat.on("message", (message) => this.record("message", message, message.content));
+    chat.on("edited", (message) => this.record("edited", message, message.content));
+    chat.on("deleted", (deletion) => this.record("deleted", deletion, null));
   }
 
-  see(name, { seq, rev }, content) {
+  record(name, { seq, rev }, content) {
     this.events.push([name, seq, rev]);
     this.view.set(seq, content);
   }
 
-  sleep() {
+  disconnect() {
     this.rev = this.chat.rev;
     this.encer.close();
   }
@@ -42,14 +42,14 @@ class Person {
   report = () => ({ events: this.events, view: [...this.view] });
 }
 
-const people = new Map();
+const users = new Map();
 const answer = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { id, do: act, who, ...data } = JSON.parse(line);
   if (act === "quit") process.exit(0);
   Promise.resolve()
-    .then(() => (act === "open" ? void people.set(who, new Person(data)) : people.get(who)[act](data)))
+    .then(() => (act === "open" ? void users.set(who, new User(data)) : users.get(who)[act](data)))
     .then(
       (result) => answer({ id, result: result ?? null }),
       (error) => answer({ id, error: error.code ?? "BUG", sentence: String(error.stack ?? error) }),

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 from encer import Encer, EncerError, MemoryTokens
 
 
-class Person:
+class User:
     def __init__(self, base: str, tokens: Any, conversation: str) -> None:
         self.base, self.conversation = base, conversation
         self.store = MemoryTokens(tokens)
@@ -24,18 +24,18 @@ class Person:
     def connect(self) -> None:
         self.encer = Encer(self.base, tokens=self.store, pace=(1000, 1000))
         self.chat = self.encer.conversation(self.conversation, after=self.rev)
-        self.chat.on("message", lambda message: self.see("message", message, message["content"]))
-        self.chat.on("edited", lambda message: self.see("edited", message, message["content"]))
-        self.chat.on("deleted", lambda deletion: self.see("deleted", deletion, None))
+        self.chat.on("message", lambda message: self.record("message", message, message["content"]))
+        self.chat.on("edited", lambda message: self.record("edited", message, message["content"]))
+        self.chat.on("deleted", lambda deletion: self.record("deleted", deletion, None))
 
-    def see(self, name: str, change: Any, content: str | None) -> None:
+    def record(self, name: str, change: Any, content: str | None) -> None:
         self.events.append((name, change["seq"], change["rev"]))
         self.view[change["seq"]] = content
 
-    async def wake(self) -> None:
+    async def reconnect(self) -> None:
         self.connect()
 
-    async def sleep(self) -> None:
+    async def disconnect(self) -> None:
         self.rev = self.chat.rev
         await self.encer.close()
 
@@ -57,18 +57,18 @@ class Person:
         return {"events": self.events, "view": [*self.view.items()]}
 
 
-people: dict[str, Person] = {}
+users: dict[str, User] = {}
 
 
-async def obey(line: dict[str, Any]) -> None:
+async def run_command(line: dict[str, Any]) -> None:
     id, act, who = line.pop("id"), line.pop("do"), line.pop("who")
     answer: dict[str, Any]
     try:
         if act == "open":
-            people[who] = Person(**line)
+            users[who] = User(**line)
             answer = {"result": None}
         else:
-            answer = {"result": await getattr(people[who], act)(**line)}
+            answer = {"result": await getattr(users[who], act)(**line)}
     except EncerError as error:
         answer = {"error": error.code, "sentence": str(error)}
     except Exception as error:
@@ -84,7 +84,7 @@ async def main() -> None:
         order = json.loads(line)
         if order["do"] == "quit":
             return
-        task = asyncio.create_task(obey(order))
+        task = asyncio.create_task(run_command(order))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 

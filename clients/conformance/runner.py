@@ -16,11 +16,11 @@ from clients.conformance.checks import Findings, check_sent, check_view
 from clients.conformance.program import Program, Refused
 from services.security.tokens import Tokens
 from settings import load_settings
-from tests.drills.stage import Stage
+from tests.drills.environment import Environment
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 LANGUAGES = ("python", "typescript")
-SETTLE_SECONDS = 90.0  # until all clients have caught up
+CATCH_UP_SECONDS = 90.0  # until all clients have caught up
 # Simulates many messages while a client is closed; the counter of the conversation is raised too.
 FILL = """
     with added as (
@@ -36,13 +36,13 @@ LAST_REV = "select last_rev from conversations where id = $1"
 
 
 @dataclass
-class Talker:
+class ChatClient:
     who: str
     user_id: str
     conversation_id: str
     program: Program
-    asleep: bool = False
-    busy: asyncio.Lock = field(default_factory=asyncio.Lock)  # a program is not closed while it sends
+    disconnected: bool = False
+    in_use: asyncio.Lock = field(default_factory=asyncio.Lock)  # a program is not closed while it sends
     keys: list[str] = field(default_factory=list)  # of confirmed messages that are not deleted
     confirmed: set[str] = field(default_factory=set)
 
@@ -62,35 +62,35 @@ class Result:
 class Runner:
     def __init__(self, folder: Path, scenario: dict[str, Any], seed: int) -> None:
         self.scenario = scenario
-        self.chance = random.Random(seed)
-        self.stage = Stage(folder, ACCESS_TOKEN_EXPIRES_IN=f"{scenario['tokenSeconds']}s")
+        self.rng = random.Random(seed)
+        self.environment = Environment(folder, ACCESS_TOKEN_EXPIRES_IN=f"{scenario['tokenSeconds']}s")
         self.programs: dict[str, Program] = {}
-        self.talkers: list[Talker] = []
+        self.chat_clients: list[ChatClient] = []
         self.counts: Counter[str] = Counter()
         self.errors: list[str] = []
         self.faults = sorted(scenario["faults"], key=lambda fault: int(fault["at"]))
-        self.striking: list[asyncio.Task[None]] = []
+        self.running_faults: list[asyncio.Task[None]] = []
 
     async def run(self) -> Result:
         began = time.monotonic()
         try:
-            await self.stage.set()
+            await self.environment.start()
             self.programs = {language: await Program(language).start() for language in LANGUAGES}
-            await self.seat()
-            await asyncio.gather(*(self.talk(talker) for talker in self.talkers))
-            await asyncio.gather(*self.striking)
+            await self.start_clients()
+            await asyncio.gather(*(self.send_messages(chat_client) for chat_client in self.chat_clients))
+            await asyncio.gather(*self.running_faults)
             findings = await self.compare()
             return Result(findings, self.counts, time.monotonic() - began, self.errors)
         finally:
             for program in self.programs.values():
                 await program.stop()
-            await self.stage.strike()
+            await self.environment.stop()
 
-    async def seat(self) -> None:
+    async def start_clients(self) -> None:
         """Start the clients: in each conversation one uses Python, the other one TypeScript."""
-        keys = {name.lower(): value for name, value in self.stage.secrets.items()}
-        tokens = Tokens(load_settings(data_dir=self.stage.folder / "data", **keys))
-        for number, member in enumerate(await self.stage.people(self.scenario["conversations"])):
+        keys = {name.lower(): value for name, value in self.environment.secrets.items()}
+        tokens = Tokens(load_settings(data_dir=self.environment.folder / "data", **keys))
+        for number, member in enumerate(await self.environment.add_members(self.scenario["conversations"])):
             claims = jwt.decode(member.token, options={"verify_signature": False})
             pair = {
                 "accessToken": tokens.access(
@@ -99,86 +99,92 @@ class Runner:
                 "refreshToken": tokens.refresh(claims["sid"], 1),
             }
             program = self.programs[LANGUAGES[number % 2]]
-            talker = Talker(f"{program.language} {number // 2}", member.user_id, member.conversation_id, program)
-            await program.ask(
-                "open", talker.who, base=self.stage.base(number), tokens=pair, conversation=member.conversation_id
+            chat_client = ChatClient(
+                f"{program.language} {number // 2}", member.user_id, member.conversation_id, program
             )
-            self.talkers.append(talker)
+            await program.ask(
+                "open",
+                chat_client.who,
+                base=self.environment.base(number),
+                tokens=pair,
+                conversation=member.conversation_id,
+            )
+            self.chat_clients.append(chat_client)
 
-    # -- talking -----------------------------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------------------------
 
-    async def talk(self, talker: Talker) -> None:
+    async def send_messages(self, chat_client: ChatClient) -> None:
         number = 0
         while self.counts["messages"] < self.scenario["messages"]:
-            self.strike_what_is_due()
-            async with talker.busy:
-                if not talker.asleep:
+            self.inject_due_faults()
+            async with chat_client.in_use:
+                if not chat_client.disconnected:
                     number += 1
-                    await self.say(talker, number)
-            await asyncio.sleep(self.chance.uniform(0, 2 * self.scenario["pause"]))
+                    await self.send_next(chat_client, number)
+            await asyncio.sleep(self.rng.uniform(0, 2 * self.scenario["pause"]))
 
-    async def say(self, talker: Talker, number: int) -> None:
-        await self.send(talker, f"{talker.who} {number}")
+    async def send_next(self, chat_client: ChatClient, number: int) -> None:
+        await self.send(chat_client, f"{chat_client.who} {number}")
         try:
             if number % self.scenario["editEvery"] == 0:
-                await self.change(talker, "edit", text=f"{talker.who} {number}, edited")
+                await self.change(chat_client, "edit", text=f"{chat_client.who} {number}, edited")
             if number % self.scenario["deleteEvery"] == 0:
-                await self.change(talker, "delete")
+                await self.change(chat_client, "delete")
         except Refused as error:  # the network was down for longer than REST calls are retried
             self.counts[f"changes refused: {str(error).split()[1]}"] += 1
 
-    async def send(self, talker: Talker, text: str) -> None:
-        key = f"{talker.who} {len(talker.confirmed)} {self.chance.random()}"[:64]
+    async def send(self, chat_client: ChatClient, text: str) -> None:
+        key = f"{chat_client.who} {len(chat_client.confirmed)} {self.rng.random()}"[:64]
         self.counts["messages"] += 1
         try:
-            await talker.program.ask("send", talker.who, text=text, key=key)
+            await chat_client.program.ask("send", chat_client.who, text=text, key=key)
         except Refused as error:
             self.errors.append(str(error))
             return
-        talker.confirmed.add(key)
-        talker.keys.append(key)
+        chat_client.confirmed.add(key)
+        chat_client.keys.append(key)
 
-    async def change(self, talker: Talker, act: str, **data: str) -> None:
-        if not talker.keys:
+    async def change(self, chat_client: ChatClient, act: str, **data: str) -> None:
+        if not chat_client.keys:
             return
-        key = self.chance.choice(talker.keys)
+        key = self.rng.choice(chat_client.keys)
         if act == "delete":
-            talker.keys.remove(key)
-        await talker.program.ask(act, talker.who, key=key, **data)
+            chat_client.keys.remove(key)
+        await chat_client.program.ask(act, chat_client.who, key=key, **data)
         self.counts[f"{act}s"] += 1
 
     # -- faults ------------------------------------------------------------------------------------------------------
 
-    def strike_what_is_due(self) -> None:
+    def inject_due_faults(self) -> None:
         while self.faults and self.faults[0]["at"] <= self.counts["messages"]:
             fault = self.faults.pop(0)
             self.counts[f"{fault['do']}s"] += 1
-            self.striking.append(asyncio.create_task(getattr(self, fault["do"])(fault)))
+            self.running_faults.append(asyncio.create_task(getattr(self, fault["do"])(fault)))
 
     async def cut(self, _: dict[str, Any]) -> None:
-        for front in self.stage.fronts:
+        for front in self.environment.client_proxies:
             front.cut()
 
-    async def swallow(self, fault: dict[str, Any]) -> None:
+    async def black_hole(self, fault: dict[str, Any]) -> None:
         """Discard all frames, then cut the connections."""
-        for front in self.stage.fronts:
-            front.hold()
+        for front in self.environment.client_proxies:
+            front.freeze()
         await asyncio.sleep(fault["seconds"])
-        for front in self.stage.fronts:
+        for front in self.environment.client_proxies:
             front.cut()
-            front.heal()
+            front.restore()
 
     async def delay(self, fault: dict[str, Any]) -> None:
-        for front in self.stage.fronts:
+        for front in self.environment.client_proxies:
             front.delay(fault["seconds"])
         await asyncio.sleep(fault["for"])
-        for front in self.stage.fronts:
-            front.heal()
+        for front in self.environment.client_proxies:
+            front.restore()
 
     async def restart(self, fault: dict[str, Any], number: int = signal.SIGTERM) -> None:
-        """Stop an instance; the stage starts it again."""
-        assert self.stage.cluster
-        instance = self.stage.cluster.instances[fault["instance"]]
+        """Stop an instance; the environment starts it again."""
+        assert self.environment.cluster
+        instance = self.environment.cluster.instances[fault["instance"]]
         instance.signal(number)
         await asyncio.to_thread(instance.wait)
         while not instance.alive:
@@ -188,44 +194,44 @@ class Runner:
     async def kill(self, fault: dict[str, Any]) -> None:
         await self.restart(fault, signal.SIGKILL)
 
-    async def sleep(self, fault: dict[str, Any]) -> None:
-        """Close one person's program while the other one sends more than a replay contains."""
-        pair = self.talkers[2 * fault["conversation"] : 2 * fault["conversation"] + 2]
-        sleeper, other = sorted(pair, key=lambda talker: talker.program.language != fault["language"])
-        async with sleeper.busy:
-            sleeper.asleep = True
-            await sleeper.program.ask("sleep", sleeper.who)
+    async def disconnect(self, fault: dict[str, Any]) -> None:
+        """Close one client while the other one sends more than a replay contains."""
+        pair = self.chat_clients[2 * fault["conversation"] : 2 * fault["conversation"] + 2]
+        absent, other = sorted(pair, key=lambda chat_client: chat_client.program.language != fault["language"])
+        async with absent.in_use:
+            absent.disconnected = True
+            await absent.program.ask("disconnect", absent.who)
         if "fill" in fault:
-            conn = await self.stage.connect()
-            async with conn.transaction():  # the other one may be sending
-                await conn.execute(LOCK, sleeper.conversation_id)
-                await conn.execute(FILL, sleeper.conversation_id, other.user_id, fault["fill"])
+            conn = await self.environment.connect()
+            async with conn.transaction():  # the other client may be sending
+                await conn.execute(LOCK, absent.conversation_id)
+                await conn.execute(FILL, absent.conversation_id, other.user_id, fault["fill"])
             await conn.close()
         for number in range(fault.get("messages", 0)):
-            await self.send(other, f"{other.who} sleeps not {number}")
-        await sleeper.program.ask("wake", sleeper.who)
-        sleeper.asleep = False
+            await self.send(other, f"{other.who} continues {number}")
+        await absent.program.ask("reconnect", absent.who)
+        absent.disconnected = False
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def compare(self) -> Findings:
-        findings, conn = Findings(), await self.stage.connect()
+        findings, conn = Findings(), await self.environment.connect()
         try:
-            for talker in self.talkers:
-                await self.settle(conn, talker)
-                report = await talker.program.ask("report", talker.who)
-                await check_view(conn, talker.conversation_id, talker.who, report, findings)
-                await check_sent(conn, talker.conversation_id, talker.confirmed, findings)
+            for chat_client in self.chat_clients:
+                await self.wait_until_caught_up(conn, chat_client)
+                report = await chat_client.program.ask("report", chat_client.who)
+                await check_view(conn, chat_client.conversation_id, chat_client.who, report, findings)
+                await check_sent(conn, chat_client.conversation_id, chat_client.confirmed, findings)
         finally:
             await conn.close()
         return findings
 
-    async def settle(self, conn: Any, talker: Talker) -> None:
+    async def wait_until_caught_up(self, conn: Any, chat_client: ChatClient) -> None:
         """Wait until the client has seen the newest change."""
-        last, deadline = await conn.fetchval(LAST_REV, talker.conversation_id), time.monotonic() + SETTLE_SECONDS
-        while (state := await talker.program.ask("state", talker.who))["rev"] < last:
+        last, deadline = await conn.fetchval(LAST_REV, chat_client.conversation_id), time.monotonic() + CATCH_UP_SECONDS
+        while (state := await chat_client.program.ask("state", chat_client.who))["rev"] < last:
             if state["state"] == "ended" or time.monotonic() > deadline:
-                self.errors.append(f"{talker.who} has not caught up: {state}, not rev {last}")
+                self.errors.append(f"{chat_client.who} has not caught up: {state}, not rev {last}")
                 return
             await asyncio.sleep(0.1)
 

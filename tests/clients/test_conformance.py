@@ -17,12 +17,14 @@ async def test_python_and_typescript_lose_and_repeat_no_message():
             result = await Runner(Path(folder), load("short"), seed=1).run()
     assert result.clean, (result.findings, result.errors)
     assert result.counts["messages"] >= 90
-    assert all(result.counts[name] for name in ("cuts", "restarts", "swallows", "delays", "sleeps", "edits", "deletes"))
+    assert all(
+        result.counts[name] for name in ("cuts", "restarts", "black_holes", "delays", "disconnects", "edits", "deletes")
+    )
 
 
 def test_the_long_scenario_is_as_long_as_promised():
     long = load("long")
-    struck = [fault["do"] for fault in long["faults"]]
-    assert long["messages"] >= 2_000 and struck.count("cut") >= 20
-    assert struck.count("restart") + struck.count("kill") >= 5
-    assert any(fault["do"] == "sleep" and fault.get("messages", 0) >= 600 for fault in long["faults"])
+    injected = [fault["do"] for fault in long["faults"]]
+    assert long["messages"] >= 2_000 and injected.count("cut") >= 20
+    assert injected.count("restart") + injected.count("kill") >= 5
+    assert any(fault["do"] == "disconnect" and fault.get("messages", 0) >= 600 for fault in long["faults"])

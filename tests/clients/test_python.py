@@ -86,11 +86,11 @@ async def test_messages_sent_while_disconnected_arrive_once_and_in_order(api, pe
         one.on("state", states.append)
         await seen.wait("joined")
         await heard.wait("joined")
-        proxy.hold()  # frames are in transit, and no answer arrives
+        proxy.freeze()  # frames are in transit, and no answer arrives
         sending = [asyncio.create_task(here.send(f"line {number}")) for number in range(5)]
         missed = await there.send("missed")
         proxy.cut()
-        proxy.heal()
+        proxy.restore()
         await asyncio.gather(*sending)
         await seen.wait("message", 6)
         await heard.wait("message", 6)
@@ -139,7 +139,7 @@ async def test_a_client_that_was_away_for_long_misses_nothing(api, db, people, p
         await db.execute(FILL, conversation_id, sakura.id, 600)
         await there.edit(first["id"], "first, edited")
         await there.delete(second["id"])
-        proxy.heal()
+        proxy.restore()
         one.wake()
         await seen.wait("joined", 2)
         last = await there.send("last")

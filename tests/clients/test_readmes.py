@@ -1,17 +1,17 @@
 """The programs of the READMEs run as printed, and chat with each other."""
 
-from clients.conformance.strangers import CLIENTS, Stranger, chat, example
+from clients.conformance.readme_programs import CLIENTS, ReadmeProgram, chat, example
 from tests.helpers.factories import PASSWORD
 
 
 async def test_the_programs_of_both_readmes_chat(api, people, tmp_path):
     hanako, sakura = await people.influencer(), await people.salon()
     await people.connect(hanako, sakura)
-    strangers = Stranger("python", tmp_path / "one"), Stranger("typescript", tmp_path / "two")
-    for stranger, person in zip(strangers, (hanako, sakura), strict=True):
-        await stranger.start(api.base, person.email, PASSWORD)
-    assert await chat(strangers, lines=5) == []
-    assert [await stranger.stop() for stranger in strangers] == [0, 0]
+    programs = ReadmeProgram("python", tmp_path / "one"), ReadmeProgram("typescript", tmp_path / "two")
+    for program, person in zip(programs, (hanako, sakura), strict=True):
+        await program.start(api.base, person.email, PASSWORD)
+    assert await chat(programs, lines=5) == []
+    assert [await program.stop() for program in programs] == [0, 0]
 
 
 def test_a_working_chat_takes_twenty_lines():

@@ -27,7 +27,7 @@ def proxy(io_loop, servers) -> Iterator[TcpProxy]:
     proxy = TcpProxy(servers.database_url.partition("host=")[2] + "/.s.PGSQL.5432")
     io_loop.run_sync(proxy.start)
     yield proxy
-    proxy.heal()
+    proxy.restore()
     io_loop.run_sync(proxy.stop)
 
 
@@ -39,11 +39,11 @@ def shaky(io_loop, settings, servers, proxy, instance, monkeypatch) -> Iterator[
     shaky = Instance(settings, ServerUrls(f"postgresql://encer@127.0.0.1:{proxy.port}/encer", servers.redis_url))
     io_loop.run_sync(shaky.start)
     yield shaky
-    proxy.heal()
+    proxy.restore()
     io_loop.run_sync(shaky.stop)
 
 
-@pytest.mark.parametrize("fail", [TcpProxy.hold, TcpProxy.refuse], ids=["frozen", "away"])
+@pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
 async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
     api = Api(shaky)
     hanako, sakura = await people.influencer(), await people.salon()
@@ -64,7 +64,7 @@ async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
     assert await here.heard() == ["error"]  # the socket is still open
     # The message of the other instance is delivered when PostgreSQL is reachable again.
     await other_api.post(path, {"content": "meanwhile"}, sakura)
-    proxy.heal()
+    proxy.restore()
     healed = time.monotonic()
     for n in range(15):
         while (answer := await api.post(path, {"content": "again", "clientMessageId": f"c{n}"}, hanako)).status == 503:
@@ -74,7 +74,7 @@ async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
     assert await ask_readiness(api) == (200, "ok")
 
 
-@pytest.mark.parametrize("fail", [TcpProxy.hold, TcpProxy.refuse], ids=["frozen", "away"])
+@pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
 async def test_an_outage_of_any_length_is_two_log_lines(shaky, proxy, people, fail, monkeypatch):
     monkeypatch.setattr("db.pool.CONNECT_SECONDS", 0.2)
     monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.05)
@@ -91,7 +91,7 @@ async def test_an_outage_of_any_length_is_two_log_lines(shaky, proxy, people, fa
         async with asyncio.timeout(30):
             while looks[0] < 3:
                 await api.get("/notifications", hanako)
-        proxy.heal()
+        proxy.restore()
         async with asyncio.timeout(30):
             while shaky.db.is_unavailable:
                 await api.get("/notifications", hanako)
@@ -137,7 +137,7 @@ async def test_a_user_suspended_during_an_outage_receives_nothing(shaky, instanc
     there, watching = await Api(shaky).socket(sakura), await Api(shaky).socket(hanako)
     for socket in (there, watching):
         await socket.join(conversation_id)
-    proxy.hold()
+    proxy.freeze()
     await end_sessions(db, sakura.id, "SUSPENDED")
     async with asyncio.timeout(5):
         while shaky.sessions.fresh:
@@ -152,7 +152,7 @@ async def test_a_user_suspended_during_an_outage_receives_nothing(shaky, instanc
         while heard.get(instance.realtime.instance_id, 0) < told + 2:  # for the message and the notification
             await asyncio.sleep(0.01)
     assert "message_sent" not in await there.heard()
-    proxy.heal()
+    proxy.restore()
     assert (await watching.expect("message_sent"))["content"] == "not for her"
     assert await there.close_code() == 4403
     assert {"message_sent", "notification_received"}.isdisjoint(event["event"] for event in there.events)

@@ -1,4 +1,4 @@
-"""A careful client: it reconnects, joins with its last rev, and fetches what a join does not replay."""
+"""A client that reconnects, joins with its last rev, and fetches what a join does not replay."""
 
 import asyncio
 import json
@@ -22,10 +22,10 @@ FAILURES = (OSError, TimeoutError, websockets.WebSocketException, HTTPClientErro
 
 @dataclass
 class Record:
-    """What all clients saw, with times in seconds since the start."""
+    """What all clients sent and received, with times in seconds since the start."""
 
     began: float = field(default_factory=time.monotonic)
-    sent_at: dict[str, float] = field(default_factory=dict)  # clientMessageId -> first try
+    sent_at: dict[str, float] = field(default_factory=dict)  # clientMessageId -> first attempt
     acknowledged: dict[str, str] = field(default_factory=dict)  # clientMessageId -> its content, as it was changed last
     changes_tried: Counter[str] = field(default_factory=Counter)  # edits and deletions, by conversation
     changes_acknowledged: Counter[str] = field(default_factory=Counter)
@@ -50,22 +50,24 @@ class Member:
 
 
 class Client:
-    def __init__(self, base: str, member: Member, record: Record, http: AsyncHTTPClient, chance: random.Random) -> None:
+    def __init__(self, base: str, member: Member, record: Record, http: AsyncHTTPClient, rng: random.Random) -> None:
         self.base = base
         self.member = member
         self.record = record
         self.http = http
-        self.chance = chance
-        self.position = 0  # everything up to this rev is known
+        self.rng = rng
+        self.position = 0  # the last rev that this client has received
         self.view: dict[int, dict[str, Any]] = {}  # seq -> the message as this client sees it
-        self.notices: dict[str, int] = {}  # unread notification -> how many messages it counts
-        self.lookups: list[set[str]] = []  # for each list that is being fetched: notifications that changed meanwhile
+        self.unread_notices: dict[str, int] = {}  # unread notification -> how many messages it counts
+        self.open_fetches: list[
+            set[str]
+        ] = []  # for each list that is being fetched: notifications that changed meanwhile
         self.partner_has_read = 0  # up to this seq, as far as this client knows
         self.mine: dict[str, str] = {}  # clientMessageId -> id, of what was sent and not deleted
         self.unedited: list[str] = []  # clientMessageIds of those
         self.has_read = 0
         self.live = asyncio.Event()
-        self.looking: set[asyncio.Task[None]] = set()
+        self.fetches: set[asyncio.Task[None]] = set()
         self.ws: Any = None
         self.waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.numbers = 0
@@ -74,24 +76,24 @@ class Client:
 
     @property
     def notified(self) -> int:
-        """Unread messages, as this client knows from notifications."""
-        return sum(self.notices.values())
+        """Return the number of unread messages that the received notifications count."""
+        return sum(self.unread_notices.values())
 
     # -- receiving ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         while True:
             with suppress(*FAILURES):
-                await self.converse()
+                await self.run_socket()
             self.live.clear()
             for future in self.waiting.values():
                 if not future.done():
-                    future.set_exception(OSError("the socket has gone"))
+                    future.set_exception(OSError("the socket is closed"))
             self.waiting.clear()
             self.record.reconnects.append(self.record.now())
-            await asyncio.sleep(self.chance.uniform(*BACK_OFF_SECONDS))
+            await asyncio.sleep(self.rng.uniform(*BACK_OFF_SECONDS))
 
-    async def converse(self) -> None:
+    async def run_socket(self) -> None:
         url = self.base.replace("http", "ws") + "/ws"
         async with asyncio.timeout(ANSWER_SECONDS):
             self.ws = await websockets.connect(
@@ -101,7 +103,7 @@ class Client:
         reading = asyncio.create_task(self.read())
         try:
             await self.join()
-            await self.look_around()
+            await self.fetch_missed()
             self.live.set()
             while not reading.done():
                 await asyncio.wait({reading}, timeout=HEARTBEAT_SECONDS)
@@ -120,25 +122,25 @@ class Client:
                 if future and not future.done():
                     future.set_result(event)
             elif name in ("message_sent", "message_edited", "message_deleted"):
-                self.see(name, data)
+                self.apply_change(name, data)
             elif name == "message_read" and data["userId"] == self.member.partner_id:
                 self.partner_has_read = max(self.partner_has_read, data["seq"])
             elif name in ("notification_received", "notification_updated"):
-                self.note(data["notification"])
+                self.apply_notification(data["notification"])
             elif name in ("notification_read", "notification_deleted"):
-                self.forget(data["notificationId"])
+                self.remove_notification(data["notificationId"])
             elif name == "resync":
-                looking = asyncio.ensure_future(self.rejoin() if "conversationId" in data else self.look_around())
-                self.looking.add(looking)
-                looking.add_done_callback(self.has_looked)
+                fetch = asyncio.ensure_future(self.rejoin() if "conversationId" in data else self.fetch_missed())
+                self.fetches.add(fetch)
+                fetch.add_done_callback(self.fetch_ended)
 
-    def has_looked(self, task: asyncio.Task[None]) -> None:
-        """A fetch after a resync failed: connect again, which fetches everything."""
-        self.looking.discard(task)
+    def fetch_ended(self, task: asyncio.Task[None]) -> None:
+        """Reconnect if the fetch after a resync failed, because a new connection fetches everything."""
+        self.fetches.discard(task)
         if not task.cancelled() and task.exception():
             self.cut()
 
-    def see(self, name: str, message: dict[str, Any]) -> None:
+    def apply_change(self, name: str, message: dict[str, Any]) -> None:
         seq, rev = message["seq"], message["rev"]
         if rev <= self.position:
             self.record.violations.append(f"{self.where}: rev {rev} delivered again after {self.position}")
@@ -156,29 +158,29 @@ class Client:
         if sent is not None and message["senderId"] != self.member.user_id:
             self.record.deliveries.append((self.record.now(), sent, self.member.conversation_id))
 
-    def note(self, notification: dict[str, Any]) -> None:
-        self.forget(notification["id"])
+    def apply_notification(self, notification: dict[str, Any]) -> None:
+        self.remove_notification(notification["id"])
         if notification["type"] == "NEW_MESSAGE" and not notification["isRead"]:
-            self.notices[notification["id"]] = json.loads(notification["metadata"])["count"]
+            self.unread_notices[notification["id"]] = json.loads(notification["metadata"])["count"]
 
-    def forget(self, notification_id: str) -> None:
-        self.notices.pop(notification_id, None)
-        for changed in self.lookups:
+    def remove_notification(self, notification_id: str) -> None:
+        self.unread_notices.pop(notification_id, None)
+        for changed in self.open_fetches:
             changed.add(notification_id)
 
-    async def look_around(self) -> None:
-        """Fetch what no join replays: presence, notifications and read marks of the time without a socket."""
+    async def fetch_missed(self) -> None:
+        """Fetch the notifications and read marks that changed without a socket; no join replays them."""
         changed: set[str] = set()
-        self.lookups.append(changed)
+        self.open_fetches.append(changed)
         try:
             listed = (await self.call("GET", "/notifications?limit=100"))["data"]
         finally:
-            self.lookups.remove(changed)
+            self.open_fetches.remove(changed)
         present = {notification["id"]: notification for notification in listed}
-        for notification_id in (present.keys() | self.notices.keys()) - changed:
-            self.forget(notification_id)
+        for notification_id in (present.keys() | self.unread_notices.keys()) - changed:
+            self.remove_notification(notification_id)
             if notification_id in present:
-                self.note(present[notification_id])
+                self.apply_notification(present[notification_id])
         for conversation in (await self.call("GET", "/chat/conversations"))["data"]:
             for participant in conversation["participants"]:
                 if participant["userId"] == self.member.partner_id:
@@ -222,7 +224,7 @@ class Client:
     # -- sending, for acts.py -----------------------------------------------------------------------------------
 
     async def command(self, event: str, data: dict[str, Any]) -> dict[str, Any]:
-        """Ask, and raise an error answer as an exception."""
+        """Send a command. Raises OSError for an error answer."""
         answer = await self.ask(event, data)
         if answer["event"] == "error":
             raise OSError(answer["data"]["code"])

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that cuts, delays, swallows or refuses connections on demand."""
+"""A TCP proxy on loopback that can cut, delay, freeze or refuse connections."""
 
 import asyncio
 from contextlib import suppress
@@ -13,8 +13,8 @@ class TcpProxy:
         self.target = target
         self.port = 0
         self.delay_seconds = 0.0
-        self.passing = asyncio.Event()  # while it is not set, bytes are held, and are passed on later
-        self.passing.set()
+        self.flowing = asyncio.Event()  # while it is not set, bytes wait in the proxy
+        self.flowing.set()
         self.refusing = False
         self.links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -32,7 +32,7 @@ class TcpProxy:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def refuse(self) -> None:
-        """Close all connections and accept no new one, as a server that is down."""
+        """Close all connections and accept no new ones, like a server that is down."""
         self.refusing = True
         self.cut()
 
@@ -42,18 +42,19 @@ class TcpProxy:
             for writer in link:
                 writer.transport.abort()
 
-    def hold(self) -> None:
-        """Hold all bytes without closing connections, as a dead network does."""
-        self.passing.clear()
+    def freeze(self) -> None:
+        """Keep all bytes back without closing connections, like a network that has failed."""
+        self.flowing.clear()
 
     def delay(self, seconds: float) -> None:
         """Delay all bytes from now on by this many seconds."""
         self.delay_seconds = seconds
 
-    def heal(self) -> None:
+    def restore(self) -> None:
+        """Relay all bytes again at once, and accept connections."""
         self.delay_seconds = 0.0
         self.refusing = False
-        self.passing.set()
+        self.flowing.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -64,7 +65,7 @@ class TcpProxy:
             writer.transport.abort()
             return
         try:
-            await self.passing.wait()
+            await self.flowing.wait()
             far_reader, far_writer = await self._connect()
         except OSError:
             writer.transport.abort()
@@ -86,7 +87,7 @@ class TcpProxy:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while chunk := await reader.read(CHUNK_BYTES):
-                await self.passing.wait()
+                await self.flowing.wait()
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)
                 writer.write(chunk)

@@ -2,41 +2,41 @@
 
 from statistics import median, quantiles
 
+from tests.drills.checks import Findings
 from tests.drills.clients import Record
-from tests.drills.history import Findings
-from tests.drills.picture import Struck
+from tests.drills.timeline import InjectedFault
 
 SHOWN = 60
 
 
-def summary(findings: Findings, record: Record, struck: list[Struck], seconds: float) -> str:
+def summary(findings: Findings, record: Record, injected: list[InjectedFault], seconds: float) -> str:
     delays = sorted(when - sent for when, sent, _ in record.deliveries)
     percentiles = quantiles(delays, n=1000)
     checks = {
         "acknowledged but not stored": findings.lost,
-        "a clientMessageId stored twice": findings.doubled,
+        "clientMessageIds stored twice": findings.duplicated,
         "conversations with a gap": findings.gaps,
         "clients whose view differs from the database": findings.views,
         "clients with another number of unread messages": findings.notifications,
         "read marks lost, or not delivered to the other user": findings.marks,
         "events delivered twice or out of order": findings.violations,
-        "lines of the logs that tell of a defect": findings.unexpected,
+        "log lines that show a defect": findings.logged_errors,
     }
     lines = [
         "",
         f"{findings.acknowledged:,} messages acknowledged, {findings.stored:,} stored;"
-        f" {len(struck)} faults in {seconds:.0f} s",
+        f" {len(injected)} faults in {seconds:.0f} s",
         f"{record.changes_acknowledged.total():,} edits and deletions, {record.readings:,} read marks",
-        f"from first try to delivery: median {median(delays) * 1000:.0f} ms, p99 {percentiles[989]:.2f} s,"
+        f"from the first attempt to delivery: median {median(delays) * 1000:.0f} ms, p99 {percentiles[989]:.2f} s,"
         f" slowest {delays[-1]:.1f} s (faults included)",
-        f"{len(record.reconnects)} reconnects; tries that had to be repeated: "
+        f"{len(record.reconnects)} reconnects; repeated attempts: "
         + (", ".join(f"{count} × {name}" for name, count in sorted(record.refusals.items())) or "none"),
-        f"all clients had caught up {findings.settled_seconds:.1f} s after the last message",
+        f"all clients had caught up {findings.catch_up_seconds:.1f} s after the last message",
         "",
         *(f"{len(found):6}  {what}" for what, found in checks.items()),
         *(f"        {line}" for found in checks.values() for line in found[:SHOWN]),
         "",
-        "Nothing was lost." if findings.clean else "THE PROMISE IS BROKEN.",
+        "Nothing was lost." if findings.clean else "FAILED: a guarantee is broken; see the lines above.",
     ]
     return "\n".join(lines)
 
@@ -69,12 +69,12 @@ fault. The fault of a killed or restarted instance ends when the instance is rea
 """
 
 
-def markdown(struck: list[Struck], command: str, text: str) -> str:
-    kinds: dict[str, list[Struck]] = {}
-    for fault in struck:
+def markdown(injected: list[InjectedFault], command: str, text: str) -> str:
+    kinds: dict[str, list[InjectedFault]] = {}
+    for fault in injected:
         kinds.setdefault(fault.name, []).append(fault)
     rows = [
-        f"| {name} | {len(faults)} | {max(f.healed - f.began for f in faults):.1f} |"
+        f"| {name} | {len(faults)} | {max(f.ended - f.began for f in faults):.1f} |"
         f" {median(f.recovered for f in faults):.1f} | {max(f.recovered for f in faults):.1f} |"
         for name, faults in sorted(kinds.items())
     ]

@@ -14,9 +14,9 @@ from pathlib import Path
 import uvloop
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
+from tests.drills.checks import check
 from tests.drills.clients import Client, Record
-from tests.drills.history import check
-from tests.drills.stage import Stage
+from tests.drills.environment import Environment
 from tests.helpers.scratch import scratch_folder
 
 CONVERSATIONS = 8
@@ -47,40 +47,40 @@ async def request(client: Client, record: Record, outcomes: Counter[str], stoppi
             outcomes["GET fulfilled"] += 1
         except (HTTPClientError, OSError, TimeoutError) as error:
             outcomes[f"{method} failed: {error}"] += 1
-        await asyncio.sleep(client.chance.uniform(0, 2 * PAUSE_SECONDS))
+        await asyncio.sleep(client.rng.uniform(0, 2 * PAUSE_SECONDS))
 
 
 async def drill(folder: Path) -> bool:
-    stage = Stage(folder)
+    environment = Environment(folder)
     tasks: list[asyncio.Task[None]] = []
     try:
-        await stage.set()
-        if not stage.proxied:
+        await environment.start()
+        if not environment.proxied:
             print("A rolling restart needs nginx in front; skipped.")
             return True
-        assert stage.cluster and stage.reviving
-        stage.reviving.cancel()  # roll() restarts the instances that it stops
+        assert environment.cluster and environment.restarting
+        environment.restarting.cancel()  # roll() restarts the instances that it stops
         record, outcomes, stopping = Record(), Counter[str](), asyncio.Event()
         http = AsyncHTTPClient(force_instance=True, max_clients=200)
-        chance = random.Random(1)
+        rng = random.Random(1)
         clients = [
-            Client(stage.base(number), member, record, http, random.Random(chance.random()))
-            for number, member in enumerate(await stage.people(CONVERSATIONS))
+            Client(environment.base(number), member, record, http, random.Random(rng.random()))
+            for number, member in enumerate(await environment.add_members(CONVERSATIONS))
         ]
         tasks = [asyncio.create_task(client.run()) for client in clients]
         requests = [asyncio.create_task(request(client, record, outcomes, stopping)) for client in clients]
         await asyncio.sleep(2)
         began = time.monotonic()
-        await asyncio.to_thread(stage.cluster.roll)
+        await asyncio.to_thread(environment.cluster.roll)
         print(f"Three instances restarted in {time.monotonic() - began:.0f} s.", flush=True)
         stopping.set()
         await asyncio.gather(*requests)
-        conn = await stage.connect()
+        conn = await environment.connect()
         findings = await check(conn, clients, record)
         await conn.close()
         for outcome, count in sorted(outcomes.items()):
             print(f"{count:6}  {outcome}")
-        print(f"{len(record.reconnects):6}  sockets sent elsewhere")
+        print(f"{len(record.reconnects):6}  sockets that reconnected to another instance")
         for line in [*findings.lost, *findings.gaps, *findings.views, *findings.marks, *findings.violations]:
             print(f"        {line}")
         return findings.clean and not any("failed" in outcome for outcome in outcomes)
@@ -88,14 +88,14 @@ async def drill(folder: Path) -> bool:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await stage.strike()
+        await environment.stop()
 
 
 def main() -> int:
     with scratch_folder("encer-drill-") as folder:
-        kept = uvloop.run(asyncio.wait_for(drill(Path(folder)), DEADLINE_SECONDS))
-    print("No request failed." if kept else "THE PROMISE IS BROKEN.")
-    return 0 if kept else 1
+        passed = uvloop.run(asyncio.wait_for(drill(Path(folder)), DEADLINE_SECONDS))
+    print("No request failed." if passed else "FAILED: a request failed or a guarantee is broken; see the lines above.")
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def proxy(io_loop, servers, monkeypatch):
     proxy = TcpProxy(servers.database_url.partition("host=")[2] + "/.s.PGSQL.5432")
     io_loop.run_sync(proxy.start)
     yield proxy
-    proxy.heal()
+    proxy.restore()
     io_loop.run_sync(proxy.stop)
 
 
@@ -30,7 +30,7 @@ def shaky(io_loop, instance, proxy):
     """A database that can be cut off."""
     database = io_loop.run_sync(lambda: Database.connect(f"postgresql://encer@127.0.0.1:{proxy.port}/encer", 5))
     yield database
-    proxy.heal()
+    proxy.restore()
     io_loop.run_sync(database.close)
 
 
@@ -57,7 +57,7 @@ def loop_on(instance, database, job) -> JobLoop:
     return JobLoop(context, [ScheduledJob("sample", DAILY, job)], "UTC", check_seconds=NEVER, now=lambda: NOW)
 
 
-@pytest.mark.parametrize("fail", [TcpProxy.hold, TcpProxy.refuse], ids=["frozen", "away"])
+@pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
 async def test_a_run_that_loses_the_database_is_left_to_another(instance, db, proxy, shaky, fail, monkeypatch):
     monkeypatch.setattr("jobs.loop.FINISH_ATTEMPTS", 1)
     job = Counting(lambda: fail(proxy))
@@ -91,7 +91,7 @@ async def test_a_run_that_loses_the_database_briefly_records_that_afterwards(ins
     async with asyncio.timeout(10):
         while run.ending is None:
             await asyncio.sleep(0)
-    proxy.heal()
+    proxy.restore()
     await finished(loop)
     row = await db.fetchrow(RUN)
     assert (row["status"], orjson.loads(row["counts"])) == ("STOPPED", {"done": 3})

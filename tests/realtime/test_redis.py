@@ -23,7 +23,7 @@ def proxy(io_loop, servers) -> Iterator[TcpProxy]:
     proxy = TcpProxy(("127.0.0.1", int(address.rpartition(":")[2])))
     io_loop.run_sync(proxy.start)
     yield proxy
-    proxy.heal()
+    proxy.restore()
     io_loop.run_sync(proxy.stop)
 
 
@@ -39,7 +39,7 @@ def shaky(io_loop, settings, servers, proxy, instance) -> Iterator[Instance]:
     shaky = Instance(settings.model_copy(update=update), urls)
     io_loop.run_sync(shaky.start)
     yield shaky
-    proxy.heal()
+    proxy.restore()
     io_loop.run_sync(shaky.stop)
 
 
@@ -50,7 +50,7 @@ async def ready_says(api: Api, status: str) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("fail", [TcpProxy.hold, TcpProxy.refuse], ids=["frozen", "away"])
+@pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
 async def test_redis_fails(shaky, proxy, other_api, people, fail):
     api = Api(shaky)
     hanako, sakura = await people.influencer(), await people.salon()
@@ -75,7 +75,7 @@ async def test_redis_fails(shaky, proxy, other_api, people, fail):
     await ready_says(api, "degraded")
     # The other instance has read from the database what Redis did not deliver.
     assert [(await there.expect("message_sent"))["content"] for _ in range(8)] == [str(n) for n in range(8)]
-    proxy.heal()
+    proxy.restore()
     healed = time.monotonic()
     await api.post(path, {"content": "from here"}, hanako)
     await other_api.post(path, {"content": "from there"}, sakura)
@@ -104,7 +104,7 @@ async def test_an_overflow_of_the_queue_to_redis_makes_the_others_catch_up(
     for number in range(12):
         body = {"content": f"{number} " + "long " * 500}
         assert (await api.post(f"/chat/conversations/{conversation_id}/messages", body, hanako)).status == 201
-    proxy.heal()
+    proxy.restore()
     await there.expect("resync")
     async with asyncio.timeout(5):
         while (await there.heard()).count("message_sent") < 12:
@@ -112,7 +112,7 @@ async def test_an_overflow_of_the_queue_to_redis_makes_the_others_catch_up(
     assert (await there.heard()).count("message_sent") == 12
 
 
-@pytest.mark.parametrize("fail", [TcpProxy.hold, TcpProxy.refuse], ids=["frozen", "away"])
+@pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
 async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, people, fail, monkeypatch):
     monkeypatch.setattr("services.security.rate_limit.REST_SECONDS", 0.1)
     api, hanako = Api(shaky), await people.influencer()
@@ -130,7 +130,7 @@ async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, peopl
         async with asyncio.timeout(20):
             while tries[0] < 3:  # each of which fails
                 await api.get("/notifications", hanako)
-        proxy.heal()
+        proxy.restore()
         outages = (subscriber.outage, shaky.services.rate_limits.outage)
         async with asyncio.timeout(20):
             while any(outage.since is not None for outage in outages):

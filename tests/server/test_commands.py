@@ -77,7 +77,7 @@ def test_the_command_that_the_cluster_prints_restarts_it(tmp_path, capsys):
     asked: list[int] = []
     told: list[str] = []
 
-    def revive() -> list[int]:
+    def restart_dead() -> list[int]:
         if not told:
             told.append(capsys.readouterr().out)
             [command] = re.findall(r"A rolling restart: (kill -HUP \d+)", told[0])
@@ -85,7 +85,7 @@ def test_the_command_that_the_cluster_prints_restarts_it(tmp_path, capsys):
         return []
 
     roll = Mock(side_effect=lambda: asked.append(signal.SIGTERM))
-    stand_in = Mock(instances=[], port=1, folder=tmp_path, revive=revive, roll=roll)
+    stand_in = Mock(instances=[], port=1, folder=tmp_path, restart_dead=restart_dead, roll=roll)
     before = signal.signal(signal.SIGHUP, lambda number, _: asked.append(number))
     try:
         cluster.run(stand_in, asked)

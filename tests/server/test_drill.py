@@ -10,16 +10,18 @@ IN_SHORT = ("kill an instance", "freeze an instance", "kill Redis", "freeze Post
 
 
 async def test_nothing_is_lost_during_failures_of_all_parts(monkeypatch, capsys):
-    monkeypatch.setattr(run, "HOLD_SECONDS", (0.8, 0.8))
-    monkeypatch.setattr(run, "REST_SECONDS", (0.2, 0.2))
-    monkeypatch.setattr(run, "CALM_SECONDS", 0.3)
+    monkeypatch.setattr(run, "FAULT_SECONDS", (0.8, 0.8))
+    monkeypatch.setattr(run, "PAUSE_SECONDS", (0.2, 0.2))
+    monkeypatch.setattr(run, "LEAD_SECONDS", 0.3)
     monkeypatch.setattr(run, "CONVERSATIONS", 4)
     monkeypatch.setattr(run, "FAULTS", {name: faults.FAULTS[name] for name in IN_SHORT})
     # Not in tmp_path: each pytest that starts on the machine takes that folder's parent away from PostgreSQL's user.
     with scratch_folder("encer-drill-") as folder:
         async with asyncio.timeout(55):
-            findings, _, struck = await run.drill(Path(folder), seed=1, messages=300, faults=len(IN_SHORT), pause=0.05)
+            findings, _, injected = await run.drill(
+                Path(folder), seed=1, messages=300, faults=len(IN_SHORT), pause=0.05
+            )
     assert findings.clean, findings
     assert findings.acknowledged >= 300
-    assert {fault.name for fault in struck} == set(IN_SHORT)
-    assert max(fault.recovered for fault in struck) < 10
+    assert {fault.name for fault in injected} == set(IN_SHORT)
+    assert max(fault.recovered for fault in injected) < 10

@@ -70,7 +70,7 @@ async def test_the_wait_for_a_missing_database_ends():
 
 async def test_a_silent_database_ends_the_wait_too():
     silent = await TcpProxy(("127.0.0.1", 1)).start()
-    silent.hold()
+    silent.freeze()
     url = f"postgresql://encer:{SECRET}@127.0.0.1:{silent.port}/encer?connect_timeout=1&sslmode=disable"
     with pytest.raises(CannotConnect, match=r"^The database does not answer: ") as ended:
         await wait_for_database(url, asyncio.Event(), seconds=0.1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bcrypt
 
-from tests.drills.stage import Stage
+from tests.drills.environment import Environment
 from tools.node.packages import NODE
 
 CLIENTS = Path(__file__).resolve().parents[1]
@@ -26,7 +26,7 @@ def example(language: str) -> str:
     return programs[0]
 
 
-class Stranger:
+class ReadmeProgram:
     """A copied program in a separate folder, with the client installed from its folder."""
 
     def __init__(self, language: str, folder: Path) -> None:
@@ -84,30 +84,30 @@ class Stranger:
         return line
 
 
-async def chat(strangers: tuple[Stranger, Stranger], lines: int, pause: float = 0.0) -> list[str]:
+async def chat(programs: tuple[ReadmeProgram, ReadmeProgram], lines: int, pause: float = 0.0) -> list[str]:
     """Type this many lines in both programs. Return the faults: lost, repeated or differently ordered lines."""
 
-    async def type_all(stranger: Stranger) -> None:
+    async def type_all(program: ReadmeProgram) -> None:
         for number in range(lines):
-            stranger.type(f"{stranger.language} {number}")
+            program.type(f"{program.language} {number}")
             await asyncio.sleep(pause)
 
-    await asyncio.gather(*map(type_all, strangers))
-    for stranger in strangers:
-        stranger.type(f"{stranger.language} ends")
+    await asyncio.gather(*map(type_all, programs))
+    for program in programs:
+        program.type(f"{program.language} ends")
     wrong, seen = [], []
-    for stranger in strangers:
+    for program in programs:
         # Each program shows all lines of both, in one order; the end of each is among the last two lines.
         shown: list[str] = []
         missing = {"python ends", "typescript ends"}
         while missing:
-            shown += await stranger.read_until(" ends")
+            shown += await program.read_until(" ends")
             missing -= {end for end in missing if shown[-1].endswith(end)}
         seen.append([line.partition(": ")[2] for line in shown])
-    expected = sorted(f"{s.language} {what}" for s in strangers for what in [*range(lines), "ends"])
-    for stranger, shown in zip(strangers, seen, strict=True):
+    expected = sorted(f"{s.language} {what}" for s in programs for what in [*range(lines), "ends"])
+    for program, shown in zip(programs, seen, strict=True):
         if sorted(shown) != expected:
-            wrong.append(f"the {stranger.language} program shows {shown}")
+            wrong.append(f"the {program.language} program shows {shown}")
     if seen[0] != seen[1]:
         wrong.append("the two programs show different orders")
     return wrong
@@ -115,22 +115,22 @@ async def chat(strangers: tuple[Stranger, Stranger], lines: int, pause: float = 
 
 async def chat_through_a_rolling_restart(folder: Path) -> list[str]:
     """Start a cluster and both programs, and restart all instances while they chat. Return the faults."""
-    stage = Stage(folder)
+    environment = Environment(folder)
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(stage.strike)
-        await stage.set()
-        assert stage.cluster and stage.reviving
-        stage.reviving.cancel()  # roll() starts the instances that it has stopped
-        strangers = Stranger("python", folder / "one"), Stranger("typescript", folder / "two")
-        conn = await stage.connect()
-        for stranger, member in zip(strangers, await stage.people(1), strict=True):
+        stack.push_async_callback(environment.stop)
+        await environment.start()
+        assert environment.cluster and environment.restarting
+        environment.restarting.cancel()  # roll() starts the instances that it has stopped
+        programs = ReadmeProgram("python", folder / "one"), ReadmeProgram("typescript", folder / "two")
+        conn = await environment.connect()
+        for program, member in zip(programs, await environment.add_members(1), strict=True):
             hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
             email = await conn.fetchval(SET_PASSWORD, member.user_id, hashed)
-            await stranger.start(f"http://127.0.0.1:{stage.port}", email, PASSWORD)
+            await program.start(f"http://127.0.0.1:{environment.port}", email, PASSWORD)
         await conn.close()
-        rolling = asyncio.create_task(asyncio.to_thread(stage.cluster.roll))
-        wrong = await chat(strangers, LINES, PAUSE_SECONDS)
+        rolling = asyncio.create_task(asyncio.to_thread(environment.cluster.roll))
+        wrong = await chat(programs, LINES, PAUSE_SECONDS)
         await rolling
-        for stranger in strangers:
-            await stranger.stop()
+        for program in programs:
+            await program.stop()
         return wrong

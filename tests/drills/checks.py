@@ -1,4 +1,4 @@
-"""The checks after a drill: nothing acknowledged is lost, doubled, reordered or different for a client."""
+"""The checks after a drill: nothing acknowledged is lost, duplicated, reordered or different for a client."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ import asyncpg
 
 from tests.drills.clients import Client, Record
 
-SETTLE_SECONDS = 40.0  # a half-open socket is noticed and replaced within this
+CATCH_UP_SECONDS = 40.0  # a half-open socket is noticed and replaced within this
 
 LIST_MESSAGES = """
     select conversation_id::text, sender_id::text, seq, rev, client_message_id, content,
@@ -25,8 +25,8 @@ LIST_NOTIFICATIONS = """
 LIST_MARKS = "select conversation_id::text, user_id::text, last_read_seq from conversation_participants"
 
 
-class Seen(NamedTuple):
-    """A message as the database or a client has it."""
+class MessageView(NamedTuple):
+    """A message as the database stores it or a client shows it."""
 
     sender_id: str
     content: str
@@ -35,7 +35,7 @@ class Seen(NamedTuple):
     is_deleted: bool
 
     @classmethod
-    def by(cls, view: dict[str, Any]) -> "Seen":
+    def by(cls, view: dict[str, Any]) -> "MessageView":
         deleted = view["isDeleted"]
         return cls(view["senderId"], view["content"], view["rev"], view["isEdited"] and not deleted, deleted)
 
@@ -44,20 +44,20 @@ class Seen(NamedTuple):
 class Findings:
     stored: int = 0
     acknowledged: int = 0
-    settled_seconds: float = 0.0
+    catch_up_seconds: float = 0.0
     lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
+    duplicated: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     views: list[str] = field(default_factory=list)
     notifications: list[str] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
+    logged_errors: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
-        broken = (self.lost, self.doubled, self.gaps, self.views, self.notifications, self.marks, self.violations)
-        return not any((*broken, self.unexpected))
+        broken = (self.lost, self.duplicated, self.gaps, self.views, self.notifications, self.marks, self.violations)
+        return not any((*broken, self.logged_errors))
 
 
 async def count_notified(conn: asyncpg.Connection) -> dict[tuple[str, str], int]:
@@ -66,17 +66,17 @@ async def count_notified(conn: asyncpg.Connection) -> dict[tuple[str, str], int]
 
 
 async def list_marks(conn: asyncpg.Connection) -> dict[tuple[str, str], int]:
-    """(conversation, user) -> up to which seq that user has read."""
+    """Return (conversation, user) -> the last seq that the user has read."""
     return {(row["conversation_id"], row["user_id"]): row["last_read_seq"] for row in await conn.fetch(LIST_MARKS)}
 
 
-async def settle(conn: asyncpg.Connection, clients: list[Client]) -> float:
+async def wait_until_caught_up(conn: asyncpg.Connection, clients: list[Client]) -> float:
     """Wait until every client has caught up; return the seconds. `check` reports what has not."""
     began = time.monotonic()
     counters = {row["id"]: row["last_rev"] for row in await conn.fetch(LIST_COUNTERS)}
     counts, marks = await count_notified(conn), await list_marks(conn)
 
-    def is_settled(client: Client) -> bool:
+    def has_caught_up(client: Client) -> bool:
         here = client.member.conversation_id
         return client.live.is_set() and (client.position, client.notified, client.partner_has_read) == (
             counters[here],
@@ -84,25 +84,25 @@ async def settle(conn: asyncpg.Connection, clients: list[Client]) -> float:
             marks[here, client.member.partner_id],
         )
 
-    while time.monotonic() - began < SETTLE_SECONDS and not all(map(is_settled, clients)):
+    while time.monotonic() - began < CATCH_UP_SECONDS and not all(map(has_caught_up, clients)):
         await asyncio.sleep(0.05)
     return time.monotonic() - began
 
 
 async def check(conn: asyncpg.Connection, clients: list[Client], record: Record) -> Findings:
-    findings = Findings(settled_seconds=await settle(conn, clients), violations=record.violations)
+    findings = Findings(catch_up_seconds=await wait_until_caught_up(conn, clients), violations=record.violations)
     rows = await conn.fetch(LIST_MESSAGES)
     findings.stored, findings.acknowledged = len(rows), len(record.acknowledged)
     by_id: dict[str, str] = {}
-    stored: dict[str, dict[int, Seen]] = {}
+    stored: dict[str, dict[int, MessageView]] = {}
     for row in rows:
         if row["client_message_id"] in by_id:
-            findings.doubled.append(row["client_message_id"])
+            findings.duplicated.append(row["client_message_id"])
         by_id[row["client_message_id"]] = row["content"]
         messages = stored.setdefault(row["conversation_id"], {})
         # Only clients that were connected know a message as it was before its deletion.
         edited = row["is_edited"] and not row["is_deleted"]
-        messages[row["seq"]] = Seen(row["sender_id"], row["content"], row["rev"], edited, row["is_deleted"])
+        messages[row["seq"]] = MessageView(row["sender_id"], row["content"], row["rev"], edited, row["is_deleted"])
     findings.lost = [key for key, content in record.acknowledged.items() if by_id.get(key) != content]
     for row in await conn.fetch(LIST_COUNTERS):
         messages = stored.get(row["id"], {})
@@ -112,7 +112,7 @@ async def check(conn: asyncpg.Connection, clients: list[Client], record: Record)
     for client in clients:
         member = client.member
         messages = stored.get(member.conversation_id, {})
-        seen = {seq: Seen.by(view) for seq, view in client.view.items()}
+        seen = {seq: MessageView.by(view) for seq, view in client.view.items()}
         differing = [seq for seq in seen.keys() | messages.keys() if seen.get(seq) != messages.get(seq)]
         if differing:
             findings.views.append(f"{client.where}: sees {len(seen)}, stored {len(messages)}, other {differing[:9]}")
@@ -121,16 +121,18 @@ async def check(conn: asyncpg.Connection, clients: list[Client], record: Record)
             seq > mine and message.sender_id != member.user_id and not message.is_deleted
             for seq, message in messages.items()
         )
-        noted = counts.get((member.conversation_id, member.user_id), 0)
-        if noted != unread or client.notified != unread:
-            findings.notifications.append(f"{client.where}: {unread} unread, {noted} noted, {client.notified} told")
+        stored_count = counts.get((member.conversation_id, member.user_id), 0)
+        if stored_count != unread or client.notified != unread:
+            findings.notifications.append(
+                f"{client.where}: {unread} unread, {stored_count} stored, {client.notified} received"
+            )
         if mine != client.has_read or theirs != client.partner_has_read:
-            known = f"{client.has_read} acknowledged, {client.partner_has_read} of {theirs} told"
+            known = f"{client.has_read} acknowledged, {client.partner_has_read} of {theirs} received"
             findings.marks.append(f"{client.where}: stored {mine}, {known}")
     return findings
 
 
-def is_gapless(messages: dict[int, Seen], counter: asyncpg.Record, record: Record) -> bool:
+def is_gapless(messages: dict[int, MessageView], counter: asyncpg.Record, record: Record) -> bool:
     """Return whether each message and each change has taken exactly one value of the counter."""
     changes = counter["last_rev"] - len(messages)
     return (

@@ -11,13 +11,13 @@ SECONDS_LINES = (0.01, 0.1, 1.0, 10.0)
 
 
 @dataclass
-class Struck:
+class InjectedFault:
     """A fault that was injected; seconds since the start."""
 
     name: str
     what: str
     began: float
-    healed: float
+    ended: float
     recovered: float = 0.0
 
 
@@ -30,9 +30,9 @@ def height_of(seconds: float) -> float:
     return min(1.0, max(0.0, (log10(max(seconds, 0.001)) + 3) / 5))
 
 
-def draw(deliveries: list[tuple[float, float, str]], faults: list[Struck], title: str) -> str:
-    """`deliveries`: (when, sent when, conversation)."""
-    end = max([when for when, _, _ in deliveries] + [fault.healed for fault in faults] + [1.0])
+def draw(deliveries: list[tuple[float, float, str]], faults: list[InjectedFault], title: str) -> str:
+    """Return the SVG. `deliveries` are (time of delivery, time of sending, conversation)."""
+    end = max([when for when, _, _ in deliveries] + [fault.ended for fault in faults] + [1.0])
     step = 0.5
 
     def x(seconds: float) -> float:
@@ -55,7 +55,7 @@ def draw(deliveries: list[tuple[float, float, str]], faults: list[Struck], title
         f'<text x="{LEFT}" y="{top_time - 6}" fill="#555">seconds to delivery: median (green), slowest (red)</text>',
     ]
     for number, fault in enumerate(faults, 1):
-        width = max(1.5, x(fault.healed) - x(fault.began))
+        width = max(1.5, x(fault.ended) - x(fault.began))
         for top in (top_rate, top_time):
             parts.append(
                 f'<rect x="{x(fault.began):.1f}" y="{top}" width="{width:.1f}" height="{PANEL}" '
@@ -85,7 +85,7 @@ def draw(deliveries: list[tuple[float, float, str]], faults: list[Struck], title
         parts.append(f'<text x="{x(tick):.1f}" y="{bottom + 16}" text-anchor="middle" fill="#555">{tick} s</text>')
     for number, fault in enumerate(faults):
         column, row = divmod(number, rows)
-        lasted = f"{fault.healed - fault.began:.1f} s; back after {fault.recovered:.1f} s"
+        lasted = f"{fault.ended - fault.began:.1f} s; recovered after {fault.recovered:.1f} s"
         text = escape(f"{number + 1}  {fault.name}: {fault.what}, {lasted}")
         parts.append(
             f'<text x="{LEFT + column * 560}" y="{bottom + 50 + row * 17}" fill="{colour(fault.name)}">{text}</text>'

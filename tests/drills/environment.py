@@ -22,7 +22,7 @@ from tests.drills.proxy import TcpProxy
 
 INSTANCES = 3
 START_SECONDS = 60
-OFF = {
+OPTIONS = {
     "LIMIT_GENERAL": "off", "LIMIT_MESSAGE": "off", "LIMIT_SOCKET_FRAMES": "off", "PASSWORD_COST": "4",
     "LOG_LEVEL": "WARNING", "JOBS_ENABLED": "false",
 }  # fmt: skip
@@ -35,7 +35,7 @@ ADD_INFLUENCER = "insert into influencers (user_id) values ($1)"
 ADD_SALON = "insert into salons (user_id, business_name) values ($1, $2)"
 ADD_SESSION = "insert into sessions (user_id, expires_at) values ($1, now() + interval '1 day') returning id::text"
 CONNECT = "insert into connection_requests (sender_id, receiver_id, status) values ($1, $2, 'ACCEPTED')"
-OPEN = """
+OPEN_CONVERSATION = """
     with conversation as (
         insert into conversations (low_id, high_id) values (least($1::uuid, $2::uuid), greatest($1::uuid, $2::uuid))
         returning id, low_id, high_id
@@ -48,7 +48,7 @@ OPEN = """
 
 
 def processes_under(pid: int) -> list[int]:
-    """The process and all its descendants."""
+    """Return the ids of a process and all its descendants."""
     found = [pid]
     for parent in found:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -63,27 +63,29 @@ def is_running(pid: int) -> bool:
         return False
 
 
-class Stage:
-    def __init__(self, folder: Path, options: str = "", **environment: str) -> None:
-        """`environment` is added to that of the instances."""
+class Environment:
+    def __init__(self, folder: Path, options: str = "", **variables: str) -> None:
+        """`variables` are added to the environment variables of the instances."""
         self.folder = folder
         self.servers = EmbeddedServers(folder / "data", options)
-        self.environment = {**OFF, **environment}
+        self.variables = {**OPTIONS, **variables}
         self.cluster: Cluster | None = None
-        self.databases: list[TcpProxy] = []  # an instance each
-        self.redises: list[TcpProxy] = []
-        self.fronts: list[TcpProxy] = []  # a third of the clients each
-        self.reviving: asyncio.Task[None] | None = None
+        self.database_proxies: list[TcpProxy] = []  # an instance each
+        self.redis_proxies: list[TcpProxy] = []
+        self.client_proxies: list[TcpProxy] = []  # a third of the clients each
+        self.restarting: asyncio.Task[None] | None = None
 
-    async def set(self) -> None:
+    async def start(self) -> None:
         self.urls = await asyncio.to_thread(self.servers.start)
         await asyncio.to_thread(migrate, self.urls.database_url)
         self.socket_folder = Path(self.urls.database_url.partition("host=")[2])
         password, _, address = self.urls.redis_url.partition("redis://:")[2].partition("@")
         redis_port = int(address.partition(":")[2].partition("/")[0])
         self.redis_direct = Redis.from_url(self.urls.redis_url, socket_timeout=2)
-        self.databases = [await TcpProxy(str(self.socket_folder / ".s.PGSQL.5432")).start() for _ in range(INSTANCES)]
-        self.redises = [await TcpProxy(("127.0.0.1", redis_port)).start() for _ in range(INSTANCES)]
+        self.database_proxies = [
+            await TcpProxy(str(self.socket_folder / ".s.PGSQL.5432")).start() for _ in range(INSTANCES)
+        ]
+        self.redis_proxies = [await TcpProxy(("127.0.0.1", redis_port)).start() for _ in range(INSTANCES)]
         self.proxied = find_nginx() is not None
         self.port = free_port()
         ports = [free_port() for _ in range(INSTANCES)]
@@ -92,28 +94,30 @@ class Stage:
             name: secrets.token_hex(32) for name in ("JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "ENCRYPTION_KEY")
         }
         self.cluster = Cluster(
-            self.folder, ports, self.port if self.proxied else None, self.urls, **self.secrets, **self.environment
+            self.folder, ports, self.port if self.proxied else None, self.urls, **self.secrets, **self.variables
         )
-        for instance, database, redis in zip(self.cluster.instances, self.databases, self.redises, strict=True):
+        for instance, database, redis in zip(
+            self.cluster.instances, self.database_proxies, self.redis_proxies, strict=True
+        ):
             instance.environment["DATABASE_URL"] = f"postgresql://encer@127.0.0.1:{database.port}/encer"
             instance.environment["REDIS_URL"] = f"redis://:{password}@127.0.0.1:{redis.port}/0"
         await asyncio.to_thread(self.cluster.start)
         doors = [self.port] * INSTANCES if self.proxied else ports
-        self.fronts = [await TcpProxy(("127.0.0.1", door)).start() for door in doors]
-        self.reviving = asyncio.create_task(self.revive())
+        self.client_proxies = [await TcpProxy(("127.0.0.1", door)).start() for door in doors]
+        self.restarting = asyncio.create_task(self.restart_dead())
 
     def base(self, number: int) -> str:
         """Return where client `number` connects: a proxy of nginx, or of one instance where nginx is missing."""
-        return f"http://127.0.0.1:{self.fronts[number % INSTANCES].port}"
+        return f"http://127.0.0.1:{self.client_proxies[number % INSTANCES].port}"
 
-    async def revive(self) -> None:
+    async def restart_dead(self) -> None:
         """Restart instances that have died, as systemd does."""
         assert self.cluster
         while True:
             await asyncio.sleep(0.5)
-            await asyncio.to_thread(self.cluster.revive)
+            await asyncio.to_thread(self.cluster.restart_dead)
 
-    def unexpected(self) -> list[str]:
+    def logged_errors(self) -> list[str]:
         """Return the errors that the instances logged; those of an outage do not count."""
         assert self.cluster
         lines = []
@@ -129,20 +133,20 @@ class Stage:
         lines += [f"nginx: {line}" for line in answers if line.split()[3] in ("500", "502")]
         return lines
 
-    async def strike(self) -> None:
-        if self.reviving:
-            self.reviving.cancel()
-            await asyncio.gather(self.reviving, return_exceptions=True)
-        for proxy in [*self.fronts, *self.databases, *self.redises]:
-            proxy.heal()
+    async def stop(self) -> None:
+        if self.restarting:
+            self.restarting.cancel()
+            await asyncio.gather(self.restarting, return_exceptions=True)
+        for proxy in [*self.client_proxies, *self.database_proxies, *self.redis_proxies]:
+            proxy.restore()
         if self.cluster:
             await asyncio.to_thread(self.cluster.stop)
-        for proxy in [*self.fronts, *self.databases, *self.redises]:
+        for proxy in [*self.client_proxies, *self.database_proxies, *self.redis_proxies]:
             await proxy.stop()
         await asyncio.to_thread(self.servers.stop)
 
-    async def people(self, conversations: int) -> list[Member]:
-        """Two members for each conversation, connected and signed in."""
+    async def add_members(self, conversations: int) -> list[Member]:
+        """Add two members for each conversation, connected and signed in."""
         settings = load_settings(data_dir=self.folder / "data", **{k.lower(): v for k, v in self.secrets.items()})
         tokens = Tokens(settings)
         conn = await self.connect()
@@ -157,7 +161,7 @@ class Stage:
                     await conn.execute(ADD_INFLUENCER, user_id)
                 pair.append((user_id, tokens.access(user_id, role, await conn.fetchval(ADD_SESSION, user_id))))
             await conn.execute(CONNECT, pair[0][0], pair[1][0])
-            conversation_id = await conn.fetchval(OPEN, pair[0][0], pair[1][0])
+            conversation_id = await conn.fetchval(OPEN_CONVERSATION, pair[0][0], pair[1][0])
             for (user_id, token), (partner_id, _) in (pair, pair[::-1]):
                 members.append(Member(user_id, token, conversation_id, partner_id))
         await conn.close()
@@ -177,7 +181,7 @@ class Stage:
         while not redis_answers(self.urls.redis_url):
             pass
 
-    def redis_alive(self) -> bool:
+    def redis_runs(self) -> bool:
         try:
             return bool(self.redis_direct.ping())
         except RedisError:
