@@ -63,9 +63,11 @@ def about() -> dict[str, str]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)  # noqa: S607
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return {
-        "commit": commit.stdout.strip(), "python": platform.python_version(), "cores": str(os.cpu_count()),
+        "commit": commit.stdout.strip(),
+        "python": platform.python_version(),
+        "cores": str(os.cpu_count()),
         "load": load,
-    }  # fmt: skip
+    }
 
 
 def main() -> int:

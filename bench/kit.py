@@ -37,9 +37,12 @@ from tests.drills.environment import (
 TEXT = "message " * 12  # about a hundred characters, as real messages
 # Limits are counted, as in production, but no user reaches them.
 ENVIRONMENT = {
-    "LIMIT_GENERAL": "100000000/1d", "LIMIT_MESSAGE": "100000000/1s+100000000",
-    "LIMIT_SOCKET_FRAMES": "100000000/1s+100000000", "LOG_FORMAT": "json", "JOBS_ENABLED": "false",
-}  # fmt: skip
+    "LIMIT_GENERAL": "100000000/1d",
+    "LIMIT_MESSAGE": "100000000/1s+100000000",
+    "LIMIT_SOCKET_FRAMES": "100000000/1s+100000000",
+    "LOG_FORMAT": "json",
+    "JOBS_ENABLED": "false",
+}
 
 
 def cpu_seconds(pids: Iterable[int]) -> dict[int, float]:
@@ -175,9 +178,13 @@ class Socket:
     @classmethod
     async def open(cls, port: int, token: str = "") -> "Socket":
         ws = await websockets.connect(
-            f"ws://127.0.0.1:{port}/ws", additional_headers={"Authorization": f"Bearer {token}"} if token else {},
-            compression=None, proxy=None, ping_interval=None, open_timeout=60,
-        )  # fmt: skip
+            f"ws://127.0.0.1:{port}/ws",
+            additional_headers={"Authorization": f"Bearer {token}"} if token else {},
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+            open_timeout=60,
+        )
         await ws.recv()  # ready
         return cls(ws)
 

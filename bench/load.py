@@ -100,9 +100,12 @@ class Order:
             await self.done
         delays = sorted(self.delays)
         return {
-            "seconds": time.perf_counter() - began, "errors": self.errors, "answered": len(delays),
-            "p99": delays[len(delays) * 99 // 100] if delays else 0.0, "error": self.last_error,
-        }  # fmt: skip
+            "seconds": time.perf_counter() - began,
+            "errors": self.errors,
+            "answered": len(delays),
+            "p99": delays[len(delays) * 99 // 100] if delays else 0.0,
+            "error": self.last_error,
+        }
 
 
 async def serve() -> None:

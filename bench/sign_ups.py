@@ -33,9 +33,13 @@ class Bench:
     async def post(self, path: str, body: dict[str, object], address: str) -> HTTPResponse:
         headers = {"Content-Type": "application/json", "X-Forwarded-For": address}
         return await self.http.fetch(
-            f"{self.url}/{path}", method="POST", body=json.dumps(body), headers=headers, raise_error=False,
+            f"{self.url}/{path}",
+            method="POST",
+            body=json.dumps(body),
+            headers=headers,
+            raise_error=False,
             request_timeout=60,
-        )  # fmt: skip
+        )
 
     async def sign_up(self, round_number: int, number: int) -> HTTPResponse:
         email = f"new{round_number}.{number}@example.com"

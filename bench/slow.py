@@ -50,9 +50,14 @@ class Bench:
         raw.setblocking(False)
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", self.house.ports[0]))
         ws = await websockets.connect(
-            f"ws://127.0.0.1:{self.house.ports[0]}/ws", additional_headers={"Authorization": f"Bearer {token}"},
-            compression=None, proxy=None, ping_interval=None, sock=raw, max_queue=4,
-        )  # fmt: skip
+            f"ws://127.0.0.1:{self.house.ports[0]}/ws",
+            additional_headers={"Authorization": f"Bearer {token}"},
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+            sock=raw,
+            max_queue=4,
+        )
         await ws.send(json.dumps({"event": "join_conversation", "data": {"conversationId": pair.conversation_id}}))
         return ws
 

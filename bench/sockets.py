@@ -47,9 +47,11 @@ class Bench:
         house = self.house
         before = await house.db.fetchval(COUNT_TRANSACTIONS)
         with (
-            Meter(self.pid) as instance, Meter(self.floor.pid) as bare,
-            Meter(children_of=house.postgres_pid) as postgres, Meter(house.redis_pid) as redis,
-        ):  # fmt: skip
+            Meter(self.pid) as instance,
+            Meter(self.floor.pid) as bare,
+            Meter(children_of=house.postgres_pid) as postgres,
+            Meter(house.redis_pid) as redis,
+        ):
             await asyncio.sleep(seconds)
         transactions = await house.db.fetchval(COUNT_TRANSACTIONS) - before
         print(f"{what}, in each second:")

@@ -28,9 +28,11 @@ STOP_SECONDS = 45.0
 ORDER_SECONDS = 90.0
 # Every limit is counted, as in production. Those of messages are raised; no user reaches the general default.
 ENVIRONMENT = {
-    "LIMIT_MESSAGE": "100000/1m+100000", "LIMIT_SOCKET_FRAMES": "100000/1s+100000", "LOG_FORMAT": "json",
+    "LIMIT_MESSAGE": "100000/1m+100000",
+    "LIMIT_SOCKET_FRAMES": "100000/1s+100000",
+    "LOG_FORMAT": "json",
     "JOBS_ENABLED": "false",
-}  # fmt: skip
+}
 
 
 def cores() -> tuple[int, int]:
@@ -60,8 +62,12 @@ class Measured:
         with log.open("ab") as out, on_core(cores()[0]):
             self.process = subprocess.Popen(
                 [sys.executable, *arguments],
-                cwd=cwd, env={**os.environ, **environment}, stdout=out, stderr=out, start_new_session=True,
-            )  # fmt: skip
+                cwd=cwd,
+                env={**os.environ, **environment},
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
         self.pid = self.process.pid
         self.log = log
         self._wait_ready(f"http://127.0.0.1:{port}{ready}")
@@ -158,9 +164,14 @@ class Stage:
     def start_server(self, checkout: Path = ROOT, **environment: str) -> Measured:
         port = free_port()
         own = {
-            **ENVIRONMENT, **self.secrets, "DATABASE_URL": self.urls.database_url, "REDIS_URL": self.urls.redis_url,
-            "DATA_DIR": str(self.folder / "data"), "PORT": str(port), "HOST": "127.0.0.1",
-        }  # fmt: skip
+            **ENVIRONMENT,
+            **self.secrets,
+            "DATABASE_URL": self.urls.database_url,
+            "REDIS_URL": self.urls.redis_url,
+            "DATA_DIR": str(self.folder / "data"),
+            "PORT": str(port),
+            "HOST": "127.0.0.1",
+        }
         log = self.folder / f"server-{port}.log"
         server = Measured(["server.py"], port, log, checkout, "/health/ready", **{**own, **environment})
         self.servers.append(server)

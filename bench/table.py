@@ -65,9 +65,15 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "case": self.case, "unit": self.unit, "ours": self.ours, "floor": self.floor, "old": self.old,
-            "target": self.target, "atMost": self.at_most, "met": self.met,
-        }  # fmt: skip
+            "case": self.case,
+            "unit": self.unit,
+            "ours": self.ours,
+            "floor": self.floor,
+            "old": self.old,
+            "target": self.target,
+            "atMost": self.at_most,
+            "met": self.met,
+        }
 
 
 def print_table(results: Sequence[Result]) -> None:

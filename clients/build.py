@@ -27,9 +27,17 @@ SERVED = ROOT / "handlers" / "static" / "encer.js"  # the same file, which the p
 MAX_BYTES = 12 * 1024  # of the minified file, compressed with gzip; a web page can load this for a chat
 # The schemas that the client uses, from openapi.json or asyncapi.json.
 SCHEMAS = (
-    "Message", "MessageDeleted", "MessageRead", "Notification", "NotificationReceived", "NotificationRead",
-    "Attachment", "SignedInUser", "UserOnline", "Ready",
-)  # fmt: skip
+    "Message",
+    "MessageDeleted",
+    "MessageRead",
+    "Notification",
+    "NotificationReceived",
+    "NotificationRead",
+    "Attachment",
+    "SignedInUser",
+    "UserOnline",
+    "Ready",
+)
 TEXTS = ("description", "examples", "example", "title")  # a changed description does not change a type
 
 
@@ -52,9 +60,11 @@ def describe() -> dict[str, Any]:
             used[name] = without_texts(described[name])
             waiting += [part.partition('"')[0] for part in json.dumps(used[name]).split("#/components/schemas/")[1:]]
     return {
-        "openapi": "3.1.0", "info": {"title": "encer", "version": "1"}, "paths": {},
+        "openapi": "3.1.0",
+        "info": {"title": "encer", "version": "1"},
+        "paths": {},
         "components": {"schemas": dict(sorted(used.items()))},
-    }  # fmt: skip
+    }
 
 
 def without_texts(node: Any) -> Any:

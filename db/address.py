@@ -30,15 +30,31 @@ CONNECT_SECONDS = 10  # of psycopg, unless the address sets connect_timeout; the
 FILES = {"sslcert", "sslkey", "sslrootcert", "sslcrl"}
 # Both drivers have these under the same names; asyncpg only as parameters of an address.
 COMMON = FILES | {
-    "sslmode", "sslpassword", "sslnegotiation", "ssl_min_protocol_version", "ssl_max_protocol_version", "passfile",
-    "krbsrvname", "gsslib", "target_session_attrs",
-}  # fmt: skip
+    "sslmode",
+    "sslpassword",
+    "sslnegotiation",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "passfile",
+    "krbsrvname",
+    "gsslib",
+    "target_session_attrs",
+}
 KEEPALIVE = {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
 POOL = {"connect_timeout", "connection_limit", "statement_cache_size"}
 OTHERS = {
-    "host", "port", "user", "password", "dbname", "database", "application_name", "fallback_application_name",
-    "options", "channel_binding", "pgbouncer",
-}  # fmt: skip
+    "host",
+    "port",
+    "user",
+    "password",
+    "dbname",
+    "database",
+    "application_name",
+    "fallback_application_name",
+    "options",
+    "channel_binding",
+    "pgbouncer",
+}
 
 TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 # Parameters with a fixed set of values; some of them have no effect.
@@ -98,10 +114,26 @@ DEFAULT_PORT = 5432
 
 # What REDIS_URL may contain; the rest is set by the clients (services/redis_client.py, realtime/).
 REDIS_PARAMETERS = {
-    "host", "port", "path", "db", "username", "password", "client_name", "health_check_interval", "socket_timeout",
-    "socket_connect_timeout", "socket_keepalive", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile",
-    "ssl_keyfile", "ssl_keyfile_password", "ssl_check_hostname", "ssl_min_version",
-}  # fmt: skip
+    "host",
+    "port",
+    "path",
+    "db",
+    "username",
+    "password",
+    "client_name",
+    "health_check_interval",
+    "socket_timeout",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "ssl_cert_reqs",
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_keyfile_password",
+    "ssl_check_hostname",
+    "ssl_min_version",
+}
 
 
 class AddressError(ValueError):

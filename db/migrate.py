@@ -188,9 +188,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     numbers = sorted(number(found) for found in migration_ids())
     parser = argparse.ArgumentParser(prog=".venv/bin/python -m db.migrate", description="Apply the missing migrations.")
     parser.add_argument(
-        "--to", type=int, choices=[0, *numbers], metavar="N",
+        "--to",
+        type=int,
+        choices=[0, *numbers],
+        metavar="N",
         help=f"go forward or back to migration N, 0 to {numbers[-1]}",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--lose-data", action="store_true", help="allow --to to undo migrations whose rollback loses data"
     )

@@ -82,9 +82,13 @@ class Pool(asyncpg.pool.Pool):  # type: ignore[misc]  # asyncpg has no types her
 
 # The arguments that `asyncpg.create_pool` passes to its pool.
 POOL_DEFAULTS: dict[str, Any] = {
-    "record_class": asyncpg.Record, "init_size": None, "max_queries": 50_000, "loop": None, "setup": None,
+    "record_class": asyncpg.Record,
+    "init_size": None,
+    "max_queries": 50_000,
+    "loop": None,
+    "setup": None,
     "reset": None,
-}  # fmt: skip
+}
 
 
 async def set_codecs(conn: asyncpg.Connection) -> None:

@@ -112,8 +112,12 @@ class Instance:
             # A session of its own: Ctrl-C is for the runner, which then stops everything in order.
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "server.py")],
-                cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def ready(self) -> bool:
         try:

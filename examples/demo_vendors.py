@@ -77,9 +77,14 @@ class Demo:
     async def fetch(self, url: str, method: str = "GET", body: Any = None, token: str = "") -> HTTPResponse:
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
         request = HTTPRequest(
-            url, method, headers, json.dumps(body) if body is not None else None, follow_redirects=False,
-            request_timeout=CALL_SECONDS, allow_nonstandard_methods=True,
-        )  # fmt: skip
+            url,
+            method,
+            headers,
+            json.dumps(body) if body is not None else None,
+            follow_redirects=False,
+            request_timeout=CALL_SECONDS,
+            allow_nonstandard_methods=True,
+        )
         return await self.http.fetch(request, raise_error=False)
 
     async def call(self, method: str, path: str, body: Any = None, token: str = "", expect: int = 200) -> Answer:
@@ -174,8 +179,10 @@ class Demo:
         started = self.apify.runs_started
         for _ in range(2):
             found = await self.call("GET", "/social-media/tiktok/profile/mika_skincare", token=reader)
-            say(f"  {found.body['data']['displayName']}: {count(found.body['data']['followersCount'])} followers, "
-                f"cached: {found.body['cached']}")  # fmt: skip
+            say(
+                f"  {found.body['data']['displayName']}: {count(found.body['data']['followersCount'])} followers, "
+                f"cached: {found.body['cached']}"
+            )
         self.check(self.apify.runs_started == started + 1, "one scrape for two looks")
 
     async def night(self, sakura: str) -> None:
@@ -186,8 +193,11 @@ class Demo:
         self.tiktok.users[SAKURA] = {"follower_count": 61_000}
         self.tiktok.expire_access_tokens()
         admin = await self.sign_in(ADMIN)
-        for name, expected in (("token_refresh", {"refreshed": 1}), ("data_sync", {"synced": 3}),
-                               ("instagram_reminder", {"reminded": 1})):  # fmt: skip
+        for name, expected in (
+            ("token_refresh", {"refreshed": 1}),
+            ("data_sync", {"synced": 3}),
+            ("instagram_reminder", {"reminded": 1}),
+        ):
             await self.call("POST", f"/admin/jobs/{name}/run", token=admin, expect=202)
             run = await self.ended(admin, name)
             say(f"         … {run['status']} after {run['durationMs']} ms: {run['counts']}")
@@ -236,12 +246,21 @@ async def server(folder: Path, scraper: apify.Apify, login_kit: tiktok.TikTok) -
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH")}
     environment = kept | {
-        "PORT": str(port), "DATA_DIR": str(folder), "LOG_LEVEL": "ERROR", "PASSWORD_COST": "4", "JOBS_ENABLED": "false",
-        "ADMIN_EMAIL": ADMIN, "ADMIN_PASSWORD": PASSWORD, "FRONTEND_URL": "http://localhost:5173",
-        "APIFY_API_URL": scraper.url, "APIFY_API_TOKEN": apify.TOKEN,
-        "TIKTOK_AUTH_URL": login_kit.auth_url, "TIKTOK_API_URL": login_kit.url,
-        "TIKTOK_CLIENT_KEY": tiktok.CLIENT_KEY, "TIKTOK_CLIENT_SECRET": tiktok.CLIENT_SECRET,
-    }  # fmt: skip
+        "PORT": str(port),
+        "DATA_DIR": str(folder),
+        "LOG_LEVEL": "ERROR",
+        "PASSWORD_COST": "4",
+        "JOBS_ENABLED": "false",
+        "ADMIN_EMAIL": ADMIN,
+        "ADMIN_PASSWORD": PASSWORD,
+        "FRONTEND_URL": "http://localhost:5173",
+        "APIFY_API_URL": scraper.url,
+        "APIFY_API_TOKEN": apify.TOKEN,
+        "TIKTOK_AUTH_URL": login_kit.auth_url,
+        "TIKTOK_API_URL": login_kit.url,
+        "TIKTOK_CLIENT_KEY": tiktok.CLIENT_KEY,
+        "TIKTOK_CLIENT_SECRET": tiktok.CLIENT_SECRET,
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "server.py", cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE
     )

@@ -48,10 +48,13 @@ async def run(run: Run) -> None:
             params = {"name": row["name"], "username": row["username"], "code": row["verification_code"], "url": url}
             await queue_mail(tx, run.services.encryption, row["email"], "instagram_reminder", params)
             notice = await notify(
-                tx, row["user_id"], "SYSTEM", "Show that your Instagram account is yours",
+                tx,
+                row["user_id"],
+                "SYSTEM",
+                "Show that your Instagram account is yours",
                 f"Put the code {row['verification_code']} into the bio of @{row['username']}, then choose “Verify”.",
                 metadata={"accountId": account["id"], "platform": "INSTAGRAM", "reason": "UNVERIFIED"},
-            )  # fmt: skip
+            )
             tx.after_commit(run.wake_outbox)
             tx.after_commit(run.publish, NotificationReceived(*notice))
         return "reminded"

@@ -278,8 +278,11 @@ def limits(settings: Settings) -> list[tuple[str, str]]:
     kib = TORNADO_SETTINGS["websocket_max_message_size"] // 1024
     return [
         ("Size of a frame", f"{kib} KiB, else the socket closes with 1009"),
-        ("Frames of a socket", f"{in_words(settings.limit_socket_frames)}; typing frames above it are dropped, other "
-                               "frames close the socket with 4429"),
+        (
+            "Frames of a socket",
+            f"{in_words(settings.limit_socket_frames)}; typing frames above it are dropped, other "
+            "frames close the socket with 4429",
+        ),
         ("Messages of a user", in_words(settings.limit_message)),
         ("Sockets of a user", f"{settings.sockets_per_user}, else the new socket closes with 4429"),
         ("Joined conversations of a socket", f"{JOINED_CONVERSATIONS}, else `error` `TOO_MANY`"),
@@ -289,7 +292,7 @@ def limits(settings: Settings) -> list[tuple[str, str]]:
         ("Typing", f"ends {TYPING_SECONDS:.0f} seconds after the last `typing_start`"),
         ("Heartbeat", f"the server pings every {HEARTBEAT_SECONDS:.0f} seconds and closes a silent socket within 60"),
         ("Frames that wait for a slow client", f"{MAX_BYTES // 1024} KiB, else the socket closes with 4508"),
-    ]  # fmt: skip
+    ]
 
 
 def in_words(limit: Limit | None) -> str:

@@ -19,7 +19,7 @@ from db.schemas.shapes import Message, Notification
 from realtime import channels
 from realtime.event import CONNECTED, JOINED, LOCAL, ROUTING, THE_USER, Event, encode
 
-__all__ = ["EVENTS", "Event", "EventName"]  # with every event below
+__all__ = ["EVENTS", "Event"]  # with every event below
 
 
 def described(description: str, *examples: Any) -> Any:
@@ -347,17 +347,27 @@ class Error(Reply):
     schema = ErrorData
 
 
-EventName = Literal[
-    "ready", "ack", "pong", "error", "message_sent", "message_edited", "message_deleted", "message_read", "user_typing",
-    "user_stopped_typing", "user_online", "user_offline", "notification_received", "notification_updated",
-    "notification_read", "notification_deleted", "conversation_closed", "resync", "going_away",
-]  # fmt: skip
-
 EVENTS: dict[str, type[Event]] = {
     event.name: event
     for event in (
-        Ready, Ack, Pong, Error, MessageSent, MessageEdited, MessageDeleted, MessageRead, UserTyping, UserStoppedTyping,
-        UserOnline, UserOffline, NotificationReceived, NotificationUpdated, NotificationRead, NotificationDeleted,
-        ConversationClosed, Resync, GoingAway,
+        Ready,
+        Ack,
+        Pong,
+        Error,
+        MessageSent,
+        MessageEdited,
+        MessageDeleted,
+        MessageRead,
+        UserTyping,
+        UserStoppedTyping,
+        UserOnline,
+        UserOffline,
+        NotificationReceived,
+        NotificationUpdated,
+        NotificationRead,
+        NotificationDeleted,
+        ConversationClosed,
+        Resync,
+        GoingAway,
     )
-}  # fmt: skip
+}

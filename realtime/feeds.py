@@ -109,9 +109,19 @@ class CatchUpQueue:
 
 class ConversationFeed:
     __slots__ = (
-        "catch_ups", "channel", "closed", "conversation_id", "created_at", "held", "joining", "lagging", "listeners",
-        "position", "read_marks", "typing",
-    )  # fmt: skip
+        "catch_ups",
+        "channel",
+        "closed",
+        "conversation_id",
+        "created_at",
+        "held",
+        "joining",
+        "lagging",
+        "listeners",
+        "position",
+        "read_marks",
+        "typing",
+    )
 
     def __init__(self, conversation_id: str, catch_ups: CatchUpQueue) -> None:
         self.conversation_id = conversation_id

@@ -18,8 +18,10 @@ def show(result: Result) -> None:
     print(
         f"  {', '.join(f'{count} {name}' for name, count in sorted(result.counts.items()))} in {result.seconds:.0f} s"
     )
-    print(f"  {len(found.lost)} lost, {len(found.duplicated)} duplicated, {len(found.order)} out of order,"
-          f" {len(found.different)} different, {len(result.errors)} errors")  # fmt: skip
+    print(
+        f"  {len(found.lost)} lost, {len(found.duplicated)} duplicated, {len(found.order)} out of order,"
+        f" {len(found.different)} different, {len(result.errors)} errors"
+    )
     for line in [*found.lost, *found.duplicated, *found.order, *found.different, *result.errors][:40]:
         print(f"    {line}")
 

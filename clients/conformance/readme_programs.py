@@ -49,9 +49,16 @@ class ReadmeProgram:
     async def start(self, base: str, email: str, password: str) -> None:
         pipe = asyncio.subprocess.PIPE
         self.process = await asyncio.create_subprocess_exec(
-            *self.command, base, email, password, cwd=self.folder, env=self.environment, stdin=pipe, stdout=pipe,
+            *self.command,
+            base,
+            email,
+            password,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=pipe,
+            stdout=pipe,
             stderr=pipe,
-        )  # fmt: skip
+        )
         assert self.process.stderr
         while b"live" not in await self._line(self.process.stderr):
             pass

@@ -18,16 +18,25 @@ class ServersError(Exception):
 
 
 def run_program(
-    *command: str | Path, timeout: float, user: pwd.struct_passwd | None = None, input: str | None = None,
+    *command: str | Path,
+    timeout: float,
+    user: pwd.struct_passwd | None = None,
+    input: str | None = None,
     check: bool = True,
-) -> subprocess.CompletedProcess[str]:  # fmt: skip
+) -> subprocess.CompletedProcess[str]:
     """Run a program and return its result. Raises ServersError with the output of the program if it fails."""
     name = Path(command[0]).name
     try:
         ended = subprocess.run(
-            command, text=True, errors="surrogateescape", input=input, capture_output=True, timeout=timeout, cwd="/",
+            command,
+            text=True,
+            errors="surrogateescape",
+            input=input,
+            capture_output=True,
+            timeout=timeout,
+            cwd="/",
             **run_as(user),
-        )  # fmt: skip
+        )
     except OSError as error:
         raise ServersError(f"{name} cannot be started: {error}") from None
     except subprocess.TimeoutExpired:

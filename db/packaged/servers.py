@@ -137,9 +137,13 @@ class EmbeddedServers:
         with log.open("ab") as output:
             self.postgres = subprocess.Popen(
                 [programs() / "postgres", "-D", self.pgdata, *options, *shlex.split(self.options)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                start_new_session=True,
                 **run_as(system_user()),
-            )  # fmt: skip
+            )
         deadline = time.monotonic() + START_SECONDS
         while not self.postgres_is_ready(self.postgres.pid):
             if self.postgres.poll() is not None or time.monotonic() > deadline:
@@ -178,9 +182,15 @@ class EmbeddedServers:
         config.touch(mode=0o600)
         # Redis stores nothing on disk: missed events are read from PostgreSQL, and limits may start at zero.
         lines = (
-            "bind 127.0.0.1", f"port {port}", f"requirepass {password}", 'save ""', "appendonly no", "daemonize yes",
-            f"dir {quote_for_redis(self.folder)}", "logfile redis.log",  # read in this order: the log is in `dir`
-        )  # fmt: skip
+            "bind 127.0.0.1",
+            f"port {port}",
+            f"requirepass {password}",
+            'save ""',
+            "appendonly no",
+            "daemonize yes",
+            f"dir {quote_for_redis(self.folder)}",
+            "logfile redis.log",  # read in this order: the log is in `dir`
+        )
         config.write_bytes(os.fsencode("\n".join(lines) + "\n"))
         launch_redis(config)
         deadline = time.monotonic() + START_SECONDS

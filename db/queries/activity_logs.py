@@ -7,9 +7,16 @@ import orjson
 from db.pool import Transaction
 
 Action = Literal[
-    "USER_SUSPENDED", "USER_ACTIVATED", "USER_DELETED", "USER_CREATED", "USER_UPDATED", "PASSWORD_RESET",
-    "PROFILE_UPDATED", "CONNECTION_DELETED", "JOB_STARTED",
-]  # fmt: skip
+    "USER_SUSPENDED",
+    "USER_ACTIVATED",
+    "USER_DELETED",
+    "USER_CREATED",
+    "USER_UPDATED",
+    "PASSWORD_RESET",
+    "PROFILE_UPDATED",
+    "CONNECTION_DELETED",
+    "JOB_STARTED",
+]
 
 
 class Actor(NamedTuple):

@@ -120,9 +120,14 @@ async def send_message(queries: Queries, conversation_id: str, sender_id: str, n
 
     Raises ConversationNotFound, ConversationReadOnly, UnknownAttachment."""
     arguments = (
-        conversation_id, sender_id, new.client_message_id, new.content, new.message_type, new.file_url,
+        conversation_id,
+        sender_id,
+        new.client_message_id,
+        new.content,
+        new.message_type,
+        new.file_url,
         preview(new.content),
-    )  # fmt: skip
+    )
     try:
         row = await queries.fetchrow(SEND_MESSAGE, *arguments)
     except asyncpg.UniqueViolationError as error:

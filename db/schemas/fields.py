@@ -134,9 +134,13 @@ def normalise_email(text: str, info: ValidationInfo) -> str:
 
 
 Email = Annotated[
-    str, StringConstraints(max_length=254), AfterValidator(without_controls), AfterValidator(normalise_email),
-    Field(json_schema_extra={"format": "email"}), facts.EMAIL,
-]  # fmt: skip
+    str,
+    StringConstraints(max_length=254),
+    AfterValidator(without_controls),
+    AfterValidator(normalise_email),
+    Field(json_schema_extra={"format": "email"}),
+    facts.EMAIL,
+]
 # Ids are text in Python, as they are on the wire.
 Id = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
 BlankAsNone = BeforeValidator(blank_to_none)
@@ -145,9 +149,12 @@ CommaList = BeforeValidator(split_commas)
 # Every number of a form or query has it, besides its bounds: `Annotated[int, Field(ge=1), Digits]`.
 Digits = BeforeValidator(with_plain_digits)
 Code = Annotated[
-    str, Line(40), AfterValidator(without_joints), AfterValidator(with_plain_digits),
+    str,
+    Line(40),
+    AfterValidator(without_joints),
+    AfterValidator(with_plain_digits),
     about("The six digits of the mail; spaces and hyphens are skipped", "483920"),
-]  # fmt: skip
+]
 PhoneNo = Annotated[str, Line(30), AfterValidator(with_plain_digits), facts.PHONE_NO]
 
 # Lenient spellings become one stored word (db/schemas/vocabularies.py); no word is longer than this.

@@ -9,60 +9,137 @@ import unicodedata
 
 from db.schemas.countries import COUNTRIES
 
-CATEGORIES = (
-    "beauty", "lifestyle", "fashion", "fitness", "food", "travel", "technology", "gaming", "wellness", "parenting",
-    "pets", "photography",
-)  # fmt: skip
 
-CATEGORY_ALIASES = {
-    "tech": "technology", "it": "technology", "gadgets": "technology", "テクノロジー": "technology",
-    "makeup": "beauty", "make-up": "beauty", "cosmetics": "beauty", "skincare": "beauty", "hair": "beauty",
-    "nails": "beauty", "美容": "beauty", "life": "lifestyle", "ライフスタイル": "lifestyle", "style": "fashion",
-    "ファッション": "fashion", "gym": "fitness", "sports": "fitness", "フィットネス": "fitness", "foodie": "food",
-    "cooking": "food", "グルメ": "food", "旅行": "travel", "games": "gaming", "game": "gaming", "ゲーム": "gaming",
-    "health": "wellness", "健康": "wellness", "family": "parenting", "kids": "parenting", "子育て": "parenting",
-    "pet": "pets", "animals": "pets", "ペット": "pets", "photo": "photography", "photos": "photography",
-    "写真": "photography",
-}  # fmt: skip
+def by_alias(aliases: dict[str, str]) -> dict[str, str]:
+    """Return the stored word of each alias, from the aliases of each stored word, separated by spaces."""
+    return {alias: word for word, listed in aliases.items() for alias in listed.split()}
+
+
+CATEGORIES = (
+    "beauty",
+    "lifestyle",
+    "fashion",
+    "fitness",
+    "food",
+    "travel",
+    "technology",
+    "gaming",
+    "wellness",
+    "parenting",
+    "pets",
+    "photography",
+)
+
+# Spellings of each category.
+CATEGORY_ALIASES = by_alias(
+    {
+        "technology": "tech it gadgets テクノロジー",
+        "beauty": "makeup make-up cosmetics skincare hair nails 美容",
+        "lifestyle": "life ライフスタイル",
+        "fashion": "style ファッション",
+        "fitness": "gym sports フィットネス",
+        "food": "foodie cooking グルメ",
+        "travel": "旅行",
+        "gaming": "games game ゲーム",
+        "wellness": "health 健康",
+        "parenting": "family kids 子育て",
+        "pets": "pet animals ペット",
+        "photography": "photo photos 写真",
+    }
+)
 
 # Slug → Japanese name, from north to south.
 PREFECTURES = {
-    "hokkaido": "北海道", "aomori": "青森", "iwate": "岩手", "miyagi": "宮城", "akita": "秋田", "yamagata": "山形",
-    "fukushima": "福島", "ibaraki": "茨城", "tochigi": "栃木", "gunma": "群馬", "saitama": "埼玉", "chiba": "千葉",
-    "tokyo": "東京", "kanagawa": "神奈川", "niigata": "新潟", "toyama": "富山", "ishikawa": "石川", "fukui": "福井",
-    "yamanashi": "山梨", "nagano": "長野", "gifu": "岐阜", "shizuoka": "静岡", "aichi": "愛知", "mie": "三重",
-    "shiga": "滋賀", "kyoto": "京都", "osaka": "大阪", "hyogo": "兵庫", "nara": "奈良", "wakayama": "和歌山",
-    "tottori": "鳥取", "shimane": "島根", "okayama": "岡山", "hiroshima": "広島", "yamaguchi": "山口",
-    "tokushima": "徳島", "kagawa": "香川", "ehime": "愛媛", "kochi": "高知", "fukuoka": "福岡", "saga": "佐賀",
-    "nagasaki": "長崎", "kumamoto": "熊本", "oita": "大分", "miyazaki": "宮崎", "kagoshima": "鹿児島",
+    "hokkaido": "北海道",
+    "aomori": "青森",
+    "iwate": "岩手",
+    "miyagi": "宮城",
+    "akita": "秋田",
+    "yamagata": "山形",
+    "fukushima": "福島",
+    "ibaraki": "茨城",
+    "tochigi": "栃木",
+    "gunma": "群馬",
+    "saitama": "埼玉",
+    "chiba": "千葉",
+    "tokyo": "東京",
+    "kanagawa": "神奈川",
+    "niigata": "新潟",
+    "toyama": "富山",
+    "ishikawa": "石川",
+    "fukui": "福井",
+    "yamanashi": "山梨",
+    "nagano": "長野",
+    "gifu": "岐阜",
+    "shizuoka": "静岡",
+    "aichi": "愛知",
+    "mie": "三重",
+    "shiga": "滋賀",
+    "kyoto": "京都",
+    "osaka": "大阪",
+    "hyogo": "兵庫",
+    "nara": "奈良",
+    "wakayama": "和歌山",
+    "tottori": "鳥取",
+    "shimane": "島根",
+    "okayama": "岡山",
+    "hiroshima": "広島",
+    "yamaguchi": "山口",
+    "tokushima": "徳島",
+    "kagawa": "香川",
+    "ehime": "愛媛",
+    "kochi": "高知",
+    "fukuoka": "福岡",
+    "saga": "佐賀",
+    "nagasaki": "長崎",
+    "kumamoto": "熊本",
+    "oita": "大分",
+    "miyazaki": "宮崎",
+    "kagoshima": "鹿児島",
     "okinawa": "沖縄",
-}  # fmt: skip
+}
 
 # Cities that are better known than their prefecture.
-CITIES = {
-    "yokohama": "kanagawa", "横浜": "kanagawa", "kawasaki": "kanagawa", "川崎": "kanagawa", "kamakura": "kanagawa",
-    "nagoya": "aichi", "名古屋": "aichi", "sapporo": "hokkaido", "札幌": "hokkaido", "kobe": "hyogo", "神戸": "hyogo",
-    "himeji": "hyogo", "sendai": "miyagi", "仙台": "miyagi", "morioka": "iwate", "mito": "ibaraki",
-    "utsunomiya": "tochigi", "maebashi": "gunma", "takasaki": "gunma", "omiya": "saitama", "kanazawa": "ishikawa",
-    "金沢": "ishikawa", "kofu": "yamanashi", "hamamatsu": "shizuoka", "浜松": "shizuoka", "tsu": "mie",
-    "otsu": "shiga", "sakai": "osaka", "matsue": "shimane", "takamatsu": "kagawa", "matsuyama": "ehime",
-    "hakata": "fukuoka", "kitakyushu": "fukuoka", "naha": "okinawa", "那覇": "okinawa", "shibuya": "tokyo",
-    "shinjuku": "tokyo", "harajuku": "tokyo", "ginza": "tokyo",
-}  # fmt: skip
+CITIES = by_alias(
+    {
+        "kanagawa": "yokohama 横浜 kawasaki 川崎 kamakura",
+        "aichi": "nagoya 名古屋",
+        "hokkaido": "sapporo 札幌",
+        "hyogo": "kobe 神戸 himeji",
+        "miyagi": "sendai 仙台",
+        "iwate": "morioka",
+        "ibaraki": "mito",
+        "tochigi": "utsunomiya",
+        "gunma": "maebashi takasaki",
+        "saitama": "omiya",
+        "ishikawa": "kanazawa 金沢",
+        "yamanashi": "kofu",
+        "shizuoka": "hamamatsu 浜松",
+        "mie": "tsu",
+        "shiga": "otsu",
+        "osaka": "sakai",
+        "shimane": "matsue",
+        "kagawa": "takamatsu",
+        "ehime": "matsuyama",
+        "fukuoka": "hakata kitakyushu",
+        "okinawa": "naha 那覇",
+        "tokyo": "shibuya shinjuku harajuku ginza",
+    }
+)
 
-REGION_ALIASES = {
-    **{japanese: slug for slug, japanese in PREFECTURES.items()}, **CITIES, "japan": "JP", "日本": "JP",
-}  # fmt: skip
+REGION_ALIASES = {japanese: slug for slug, japanese in PREFECTURES.items()} | CITIES | {"japan": "JP", "日本": "JP"}
 
 # “Osaka-fu”, “Kanagawa Prefecture”, “神奈川県”, “横浜市” mean the place before it.
 REGION_SUFFIX = re.compile(r"-(prefecture|ken|fu|to|city|shi)$|(?<=..)[都府県市]$")
 
-GENDERS = {
-    "m": "MALE", "male": "MALE", "man": "MALE", "男性": "MALE",
-    "f": "FEMALE", "female": "FEMALE", "woman": "FEMALE", "女性": "FEMALE",
-    "other": "NON_BINARY", "non-binary": "NON_BINARY", "nonbinary": "NON_BINARY", "その他": "NON_BINARY",
-    "prefer-not-to-say": "PREFER_NOT_TO_SAY", "回答しない": "PREFER_NOT_TO_SAY",
-}  # fmt: skip
+GENDERS = by_alias(
+    {
+        "MALE": "m male man 男性",
+        "FEMALE": "f female woman 女性",
+        "NON_BINARY": "other non-binary nonbinary その他",
+        "PREFER_NOT_TO_SAY": "prefer-not-to-say 回答しない",
+    }
+)
 
 
 def slug(text: str) -> str:

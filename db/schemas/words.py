@@ -47,12 +47,17 @@ NotificationType = TypeAliasType(
     "NotificationType",
     Annotated[
         Literal[
-            "CONNECTION_REQUEST", "CONNECTION_ACCEPTED", "CONNECTION_REJECTED", "NEW_MESSAGE", "MESSAGE_REPLY",
-            "PROFILE_VIEW", "SYSTEM",
+            "CONNECTION_REQUEST",
+            "CONNECTION_ACCEPTED",
+            "CONNECTION_REJECTED",
+            "NEW_MESSAGE",
+            "MESSAGE_REPLY",
+            "PROFILE_VIEW",
+            "SYSTEM",
         ],
         Field(description="What a notification is about"),
     ],
-)  # fmt: skip
+)
 
 
 def words_of(alias: TypeAliasType) -> tuple[str, ...]:

@@ -18,8 +18,13 @@ PASSWORD = "cherry-blossom-7"  # noqa: S105  of invented people, in development 
 LONG_TALK = 360  # messages of one long conversation, for scrolling
 POSTS = 6
 # Connections of influencer n: offset of the salon's number, status, and whether the influencer sent the request.
-CONNECTIONS = ((0, "ACCEPTED", False), (1, "ACCEPTED", True), (3, "PENDING", True), (7, "PENDING", False),
-               (12, "REJECTED", True))  # fmt: skip
+CONNECTIONS = (
+    (0, "ACCEPTED", False),
+    (1, "ACCEPTED", True),
+    (3, "PENDING", True),
+    (7, "PENDING", False),
+    (12, "REJECTED", True),
+)
 TALK_MINUTES = 37  # between two messages
 
 
@@ -132,9 +137,18 @@ class Demonstration:
             self.salons[n] = person
             website = f"https://{shop.handle.replace('_', '-')}.example.com"
             await self.conn.execute(
-                ADD_SALON, person.id, shop.business_name, shop.description, shop.categories.split(","), shop.region,
-                website, shop.established, shop.team, shop.handle, joined,
-            )  # fmt: skip
+                ADD_SALON,
+                person.id,
+                shop.business_name,
+                shop.description,
+                shop.categories.split(","),
+                shop.region,
+                website,
+                shop.established,
+                shop.team,
+                shop.handle,
+                joined,
+            )
         return len(self.salons)
 
     async def add_user(self, name: str, email: str, role: str, joined: datetime) -> Person | None:
@@ -148,34 +162,59 @@ class Demonstration:
         posts = list(self.posts_of(n, platform, followers))
         likes, comments = (sum(post[key] for post in posts) // POSTS for key in ("likesCount", "commentsCount"))
         about = {
-            "bio": creator.bio, "isVerified": False, "averageLikes": likes, "averageComments": comments,
+            "bio": creator.bio,
+            "isVerified": False,
+            "averageLikes": likes,
+            "averageComments": comments,
             "topHashtags": sorted({tag for post in posts for tag in hashtags(post["caption"])})[:5],
             "recentPosts" if platform == "INSTAGRAM" else "recentVideos": posts,
-        }  # fmt: skip
+        }
         account_id = await self.conn.fetchval(
-            ADD_ACCOUNT, profile_id, platform, creator.handle, creator.name, base + creator.handle, followers,
-            180 + 37 * n, 90 + 53 * n % 700, round((likes + comments) / followers * 100, 2),
-            orjson.dumps(about).decode(), self.now - timedelta(days=70 - 2 * n),
-        )  # fmt: skip
+            ADD_ACCOUNT,
+            profile_id,
+            platform,
+            creator.handle,
+            creator.name,
+            base + creator.handle,
+            followers,
+            180 + 37 * n,
+            90 + 53 * n % 700,
+            round((likes + comments) / followers * 100, 2),
+            orjson.dumps(about).decode(),
+            self.now - timedelta(days=70 - 2 * n),
+        )
         await self.conn.executemany(
             ADD_POST,
             [
-                (account_id, post["id"], post["type"], post["caption"], post["url"], post["likesCount"],
-                 post["commentsCount"], hashtags(post["caption"]), datetime.fromisoformat(post["timestamp"]))
+                (
+                    account_id,
+                    post["id"],
+                    post["type"],
+                    post["caption"],
+                    post["url"],
+                    post["likesCount"],
+                    post["commentsCount"],
+                    hashtags(post["caption"]),
+                    datetime.fromisoformat(post["timestamp"]),
+                )
                 for post in posts
             ],
-        )  # fmt: skip
+        )
 
     def posts_of(self, n: int, platform: str, followers: int) -> Iterator[dict[str, Any]]:
         """Return the posts in the form of an account's metadata after a scrape."""
         for k in range(POSTS):
             likes = followers * (21 + (n * 7 + k * 11) % 50) // 1000
             yield {
-                "id": f"demo-{platform.lower()}-{n}-{k}", "type": "VIDEO" if platform == "TIKTOK" else "IMAGE",
-                "caption": CAPTIONS[(n * 5 + k) % len(CAPTIONS)], "likesCount": likes, "commentsCount": likes // 40,
+                "id": f"demo-{platform.lower()}-{n}-{k}",
+                "type": "VIDEO" if platform == "TIKTOK" else "IMAGE",
+                "caption": CAPTIONS[(n * 5 + k) % len(CAPTIONS)],
+                "likesCount": likes,
+                "commentsCount": likes // 40,
                 "timestamp": (self.now - timedelta(days=3 * k + n % 5, hours=n)).isoformat(timespec="seconds"),
-                "url": f"https://example.com/{CREATORS[n].handle}/{k}", "displayUrl": None,
-            }  # fmt: skip
+                "url": f"https://example.com/{CREATORS[n].handle}/{k}",
+                "displayUrl": None,
+            }
 
     async def add_connections(self) -> tuple[int, int]:
         """Add connections between new people; return the number of connections and requests, and of messages."""
@@ -202,16 +241,27 @@ class Demonstration:
     ) -> None:
         pending = status == "PENDING"
         await self.notify(
-            receiver, sender, "CONNECTION_REQUEST", "New connection request",
-            f"{sender.name} would like to connect with you", at, is_read=not pending, request_id=request_id,
-        )  # fmt: skip
+            receiver,
+            sender,
+            "CONNECTION_REQUEST",
+            "New connection request",
+            f"{sender.name} would like to connect with you",
+            at,
+            is_read=not pending,
+            request_id=request_id,
+        )
         if not pending:
             verb = status.lower()
             await self.notify(
-                sender, receiver, f"CONNECTION_{status}", f"Connection {verb}",
-                f"{receiver.name} {verb} your connection request", at + timedelta(hours=5), is_read=True,
+                sender,
+                receiver,
+                f"CONNECTION_{status}",
+                f"Connection {verb}",
+                f"{receiver.name} {verb} your connection request",
+                at + timedelta(hours=5),
+                is_read=True,
                 request_id=request_id,
-            )  # fmt: skip
+            )
 
     async def add_talk(self, influencer: Person, salon: Person, length: int, connected: datetime) -> int:
         """Add a conversation, in which both write in turn; in about every third one the last message is unread."""
@@ -236,21 +286,48 @@ class Demonstration:
         if unread:
             about = {"senderId": str(writer.id), "senderName": writer.name, "count": unread}
             await self.notify(
-                reader, writer, "NEW_MESSAGE", f"New message from {writer.name}", preview(last), times[-1],
-                message_id=message_id, conversation_id=conversation_id, about=about,
-            )  # fmt: skip
+                reader,
+                writer,
+                "NEW_MESSAGE",
+                f"New message from {writer.name}",
+                preview(last),
+                times[-1],
+                message_id=message_id,
+                conversation_id=conversation_id,
+                about=about,
+            )
         return length
 
     async def notify(
-        self, to: Person, actor: Person, type: str, title: str, message: str, at: datetime, *, is_read: bool = False,
-        request_id: str | None = None, message_id: str | None = None, conversation_id: str | None = None,
+        self,
+        to: Person,
+        actor: Person,
+        type: str,
+        title: str,
+        message: str,
+        at: datetime,
+        *,
+        is_read: bool = False,
+        request_id: str | None = None,
+        message_id: str | None = None,
+        conversation_id: str | None = None,
         about: dict[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         metadata = orjson.dumps(about).decode() if about else None
         await self.conn.execute(
-            ADD_NOTIFICATION, to.id, type, title, message, is_read, request_id, message_id, conversation_id, actor.id,
-            metadata, at,
-        )  # fmt: skip
+            ADD_NOTIFICATION,
+            to.id,
+            type,
+            title,
+            message,
+            is_read,
+            request_id,
+            message_id,
+            conversation_id,
+            actor.id,
+            metadata,
+            at,
+        )
 
 
 def hashtags(caption: str) -> list[str]:

@@ -152,13 +152,19 @@ SHOPS = [
 ]  # fmt: skip
 
 CAPTIONS = [
-    "新しい髪色にしました✨ #ヘアカラー #美容室", "Sunday morning routine #skincare #slowliving",
-    "今日のネイル💅 #ネイルデザイン #セルフネイル", "Found this place by accident #tokyocafe #hidden",
-    "撮影の裏側 #オフショット #ヘアメイク", "Three products I finished this month #empties #beauty",
-    "雨の日でも崩れない前髪の作り方 #ヘアアレンジ", "New brows, new me #browlamination #japan",
-    "春の新作コスメをまとめてレビュー #コスメ #スウォッチ", "A haircut and a coffee, please #barber #coffee",
-    "白髪ぼかしハイライト、三か月経過 #白髪ぼかし", "What I pack for two days away #travel #packing",
-]  # fmt: skip
+    "新しい髪色にしました✨ #ヘアカラー #美容室",
+    "Sunday morning routine #skincare #slowliving",
+    "今日のネイル💅 #ネイルデザイン #セルフネイル",
+    "Found this place by accident #tokyocafe #hidden",
+    "撮影の裏側 #オフショット #ヘアメイク",
+    "Three products I finished this month #empties #beauty",
+    "雨の日でも崩れない前髪の作り方 #ヘアアレンジ",
+    "New brows, new me #browlamination #japan",
+    "春の新作コスメをまとめてレビュー #コスメ #スウォッチ",
+    "A haircut and a coffee, please #barber #coffee",
+    "白髪ぼかしハイライト、三か月経過 #白髪ぼかし",
+    "What I pack for two days away #travel #packing",
+]
 
 GREETINGS = [
     "はじめまして！投稿をいつも拝見しています。ぜひ一度お店にいらしていただけませんか。",
@@ -187,7 +193,7 @@ TALK = [
     ("リールを投稿しました！", "拝見しました。もう予約が二件入りました、すごいです！"),
     ("本当ですか、うれしい🎉", "またぜひ次の季節にもお願いします。"),
     ("はい、夏は少し明るくしたいです。", "では七月に。楽しみにしています。"),
-]  # fmt: skip
+]
 
 # Parts that names and profiles of `--scale` are combined from.
 words = str.split
@@ -197,17 +203,39 @@ FIRST_NAMES = words("Emma Olivia Mia Sophie Chloe Hannah Grace Naomi Yuki Aiko J
 LAST_NAMES = words("Smith Tanaka Brown Sato Wilson Suzuki Taylor Mori Martin Kimura Nguyen Lee Rossi Schmidt Kato")
 HANDLE_WORDS = words("hana yuki glow daily tokyo hair nail mama fit eats style color salon studio lab room")
 BIO_STARTS = [
-    "美容師歴十年", "Beauty and slow mornings", "毎日のスキンケアを記録", "Street food and hidden cafes",
-    "ネイルが大好き", "Honest reviews", "三人の子どもと暮らす", "Fitness for busy people", "古着とフィルムカメラ",
-    "Curly hair diary", "プチプラコスメ", "Gadgets, games and hair dryers",
-]  # fmt: skip
+    "美容師歴十年",
+    "Beauty and slow mornings",
+    "毎日のスキンケアを記録",
+    "Street food and hidden cafes",
+    "ネイルが大好き",
+    "Honest reviews",
+    "三人の子どもと暮らす",
+    "Fitness for busy people",
+    "古着とフィルムカメラ",
+    "Curly hair diary",
+    "プチプラコスメ",
+    "Gadgets, games and hair dryers",
+]
 BIO_ENDS = [
-    "都内で活動中です。", "based in Japan.", "お仕事のご依頼はDMへ。", "New posts every Friday!", "コラボ募集中🌸",
-    "DM for work.", "インフルエンサーとして活動しています。", "Coffee first.", "猫と暮らしています🐈", "Say hello!",
-]  # fmt: skip
+    "都内で活動中です。",
+    "based in Japan.",
+    "お仕事のご依頼はDMへ。",
+    "New posts every Friday!",
+    "コラボ募集中🌸",
+    "DM for work.",
+    "インフルエンサーとして活動しています。",
+    "Coffee first.",
+    "猫と暮らしています🐈",
+    "Say hello!",
+]
 SALON_KINDS = words("Hair ネイルサロン Lash&Brow バーバー Spa エステ ヘッドスパ 美容室")
 SALON_TEXTS = [
-    "駅から徒歩三分。髪質改善が得意です。", "Quiet seats, good coffee, honest advice.", "完全予約制の小さなお店です。",
-    "Walk-ins welcome.", "オーガニックカラー取り扱い。", "English spoken.", "まつげと眉の専門店です。",
+    "駅から徒歩三分。髪質改善が得意です。",
+    "Quiet seats, good coffee, honest advice.",
+    "完全予約制の小さなお店です。",
+    "Walk-ins welcome.",
+    "オーガニックカラー取り扱い。",
+    "English spoken.",
+    "まつげと眉の専門店です。",
     "Open late on weekdays.",
-]  # fmt: skip
+]

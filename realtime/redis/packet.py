@@ -26,9 +26,13 @@ class UnknownFormat(Exception):
 
 def pack(sender: str, number: int, event: Event) -> bytes:
     header = {
-        "format": FORMAT, "sender": sender, "number": number, "event": event.name, "fields": event.header(),
+        "format": FORMAT,
+        "sender": sender,
+        "number": number,
+        "event": event.name,
+        "fields": event.header(),
         "at": event.published_at,
-    }  # fmt: skip
+    }
     return orjson.dumps(header) + b"\n" + event.frame
 
 

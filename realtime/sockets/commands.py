@@ -277,6 +277,13 @@ class Ping(Command):
 COMMANDS: dict[str, type[Command]] = {
     command.name: command
     for command in (
-        Authenticate, JoinConversation, LeaveConversation, TypingStart, TypingStop, SendMessage, MarkRead, Ping
+        Authenticate,
+        JoinConversation,
+        LeaveConversation,
+        TypingStart,
+        TypingStop,
+        SendMessage,
+        MarkRead,
+        Ping,
     )
-}  # fmt: skip
+}

@@ -2,13 +2,26 @@
 
 # A browser's User-Agent also names older browsers, so the first match counts.
 BROWSERS = {
-    "Line/": "LINE", "Instagram": "Instagram", "Edg": "Edge", "OPR/": "Opera", "SamsungBrowser": "Samsung Internet",
-    "Firefox": "Firefox", "FxiOS": "Firefox", "CriOS": "Chrome", "Chrome": "Chrome", "Safari": "Safari",
-}  # fmt: skip
+    "Line/": "LINE",
+    "Instagram": "Instagram",
+    "Edg": "Edge",
+    "OPR/": "Opera",
+    "SamsungBrowser": "Samsung Internet",
+    "Firefox": "Firefox",
+    "FxiOS": "Firefox",
+    "CriOS": "Chrome",
+    "Chrome": "Chrome",
+    "Safari": "Safari",
+}
 SYSTEMS = {
-    "iPhone": "iPhone", "iPad": "iPad", "Android": "Android", "Windows": "Windows", "CrOS": "ChromeOS",
-    "Macintosh": "Mac", "Linux": "Linux",
-}  # fmt: skip
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "CrOS": "ChromeOS",
+    "Macintosh": "Mac",
+    "Linux": "Linux",
+}
 UNKNOWN = "an unknown device"
 
 

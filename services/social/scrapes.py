@@ -132,9 +132,14 @@ class Scrapes:
             async with asyncio.timeout(self.timeout), self.slots.take():
                 while True:
                     run = await self.runs.join(
-                        platform, username.lower(), LEASE_SECONDS, max_age=max_age, max_no_age=max_no_age,
-                        definite=DEFINITE_NAMES, requested_by=requested_by,
-                    )  # fmt: skip
+                        platform,
+                        username.lower(),
+                        LEASE_SECONDS,
+                        max_age=max_age,
+                        max_no_age=max_no_age,
+                        definite=DEFINITE_NAMES,
+                        requested_by=requested_by,
+                    )
                     try:
                         return await self._complete(run, platform, username) if run.ours else await self._wait(run)
                     except RunLost:

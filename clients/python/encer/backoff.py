@@ -28,9 +28,12 @@ class Backoff:
         self.was_live = True
 
     def after(
-        self, code: int | None, error: EncerError | None = None, reconnect_after: float | None = None,
+        self,
+        code: int | None,
+        error: EncerError | None = None,
+        reconnect_after: float | None = None,
         lived: float = 0.0,
-    ) -> float:  # fmt: skip
+    ) -> float:
         """`code` is None if the connection could not be opened; then `error` is the cause."""
         if code == 4403:
             raise SessionEnded("Your session has ended. Please sign in again.")

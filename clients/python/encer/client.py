@@ -26,19 +26,26 @@ LISTING_SECONDS = 2.0  # between two listings of the conversations
 LISTING_PAGES = 10
 LISTING_TRIES = 5
 NOTIFICATIONS = {
-    "notification_received": "received", "notification_updated": "updated", "notification_read": "read",
+    "notification_received": "received",
+    "notification_updated": "updated",
+    "notification_read": "read",
     "notification_deleted": "deleted",
-}  # fmt: skip
+}
 
 
 class Encer(Emitter):
     """Events: state, notification, presence, unread, sent, failed, error (README.md)."""
 
     def __init__(
-        self, base_url: str, *, tokens: TokenStore | None = None, outbox: OutboxStore | None = None,
-        send_seconds: float = SECONDS, tls: ssl.SSLContext | None = None,
+        self,
+        base_url: str,
+        *,
+        tokens: TokenStore | None = None,
+        outbox: OutboxStore | None = None,
+        send_seconds: float = SECONDS,
+        tls: ssl.SSLContext | None = None,
         pace: tuple[float, int] = (FRAMES_PER_SECOND, FRAMES_AT_ONCE),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`tls` replaces the default trust in certificates. `pace` is the frames per second, and the number at once.
 
         Raises WrongServer if `base_url` is not a URL."""

@@ -54,13 +54,15 @@ class Conversation(Emitter):
         """Send a message; return it as stored. Waits while offline; cancel the task to withdraw it."""
         self.encer.check_open()
         self._typing.sent()
-        return await self.encer.outbox.send({
-            "conversationId": self.id,
-            "clientMessageId": client_message_id or new_id(),
-            "content": content,
-            "messageType": attachment["messageType"] if attachment else "TEXT",
-            "fileUrl": attachment["fileUrl"] if attachment else None,
-        })  # fmt: skip
+        return await self.encer.outbox.send(
+            {
+                "conversationId": self.id,
+                "clientMessageId": client_message_id or new_id(),
+                "content": content,
+                "messageType": attachment["messageType"] if attachment else "TEXT",
+                "fileUrl": attachment["fileUrl"] if attachment else None,
+            }
+        )
 
     async def edit(self, message_id: str, content: str) -> Message:
         """Change the text of one's own message."""
@@ -264,6 +266,8 @@ class Conversation(Emitter):
 
 def deletion_of(message: Message) -> Deletion:
     return {
-        "messageId": message["id"], "conversationId": message["conversationId"], "seq": message["seq"],
+        "messageId": message["id"],
+        "conversationId": message["conversationId"],
+        "seq": message["seq"],
         "rev": message["rev"],
-    }  # fmt: skip
+    }

@@ -10,9 +10,14 @@ class EncerError(Exception):
     code = "INTERNAL"
 
     def __init__(
-        self, sentence: str, *, code: str | None = None, details: list[dict[str, str]] | None = None,
-        retry_after: float | None = None, status: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        sentence: str,
+        *,
+        code: str | None = None,
+        details: list[dict[str, str]] | None = None,
+        retry_after: float | None = None,
+        status: int | None = None,
+    ) -> None:
         super().__init__(sentence)
         self.code = code or self.code
         self.details = details or []
@@ -150,25 +155,51 @@ CLASSES: dict[str, type[EncerError]] = {
     **dict.fromkeys(("FORBIDDEN", "WRONG_PASSWORD", "EMAIL_NOT_VERIFIED", "TERMS_NOT_ACCEPTED"), NotAllowed),
     "NOT_FOUND": NotFound,
     **dict.fromkeys(
-        ("VALIDATION_ERROR", "BAD_REQUEST", "INVALID_JSON", "INVALID_OTP", "INVALID_FILE", "URL_REFUSED",
-         "INVALID_FRAME", "UNKNOWN_EVENT", "UNSUPPORTED_MEDIA_TYPE", "METHOD_NOT_ALLOWED", "NOT_ACCEPTABLE"),
+        (
+            "VALIDATION_ERROR",
+            "BAD_REQUEST",
+            "INVALID_JSON",
+            "INVALID_OTP",
+            "INVALID_FILE",
+            "URL_REFUSED",
+            "INVALID_FRAME",
+            "UNKNOWN_EVENT",
+            "UNSUPPORTED_MEDIA_TYPE",
+            "METHOD_NOT_ALLOWED",
+            "NOT_ACCEPTABLE",
+        ),
         Invalid,
     ),
     **dict.fromkeys(("BODY_TOO_LARGE", "HEADERS_TOO_LARGE", "URI_TOO_LONG"), TooLarge),
     **dict.fromkeys(
-        ("CONFLICT", "EMAIL_TAKEN", "HANDLE_TAKEN", "CODE_NOT_FOUND", "PROFILE_PRIVATE", "PROFILE_RESTRICTED",
-         "NEEDS_RECONNECT"),
+        (
+            "CONFLICT",
+            "EMAIL_TAKEN",
+            "HANDLE_TAKEN",
+            "CODE_NOT_FOUND",
+            "PROFILE_PRIVATE",
+            "PROFILE_RESTRICTED",
+            "NEEDS_RECONNECT",
+        ),
         Conflict,
     ),
     "RATE_LIMITED": RateLimited,
     "TOO_MANY": TooMany,
     **dict.fromkeys(
-        ("INTERNAL", "NOT_READY", "BUSY", "REQUEST_TIMEOUT", "UPSTREAM_FAILED", "UPSTREAM_TIMEOUT", "NOT_CONFIGURED",
-         "STORAGE_FULL"),
+        (
+            "INTERNAL",
+            "NOT_READY",
+            "BUSY",
+            "REQUEST_TIMEOUT",
+            "UPSTREAM_FAILED",
+            "UPSTREAM_TIMEOUT",
+            "NOT_CONFIGURED",
+            "STORAGE_FULL",
+        ),
         Unavailable,
     ),
     "CLOSED": Closed,
-}  # fmt: skip
+}
 
 
 def error_of(body: Any, status: int | None = None) -> EncerError:
@@ -179,6 +210,9 @@ def error_of(body: Any, status: int | None = None) -> EncerError:
     text = ". ".join(dict.fromkeys(sentences)) + "."
     retry_after = body.get("retryAfter")
     return CLASSES.get(body["code"], EncerError)(
-        text, code=body["code"], details=body.get("details"), status=status,
+        text,
+        code=body["code"],
+        details=body.get("details"),
+        status=status,
         retry_after=float(retry_after) if isinstance(retry_after, int | float) else None,
-    )  # fmt: skip
+    )

@@ -165,8 +165,9 @@ def check(unsent: Unsent) -> None:
     if len(unsent["content"]) > MAX_CONTENT:
         raise TooLarge(
             f"The message has more than {MAX_CONTENT} characters. Send a shorter one, or several.",
-            code="VALIDATION_ERROR", details=[{"field": "content", "message": f"at most {MAX_CONTENT} characters"}],
-        )  # fmt: skip
+            code="VALIDATION_ERROR",
+            details=[{"field": "content", "message": f"at most {MAX_CONTENT} characters"}],
+        )
     if len(unsent["clientMessageId"]) > 64 or len(unsent["fileUrl"] or "") > MAX_FILE_URL:
         raise TooLarge(
             "The client message id has more than 64 characters, or the file's URL more than 2,000. Shorten it."

@@ -73,9 +73,12 @@ class Rest:
         """Upload a picture or PDF. `progress` gets the number of bytes that were sent. Cancel the task to stop."""
         form = Form(file, name)
         answer = await self._signed(
-            "POST", f"/chat/conversations/{conversation_id}/attachments", timeout=UPLOAD_SECONDS,
-            content=form.stream(progress), headers={"Content-Type": form.content_type},
-        )  # fmt: skip
+            "POST",
+            f"/chat/conversations/{conversation_id}/attachments",
+            timeout=UPLOAD_SECONDS,
+            content=form.stream(progress),
+            headers={"Content-Type": form.content_type},
+        )
         attachment: Attachment = answer["data"]
         return attachment
 

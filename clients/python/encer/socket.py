@@ -59,10 +59,16 @@ class Socket:
         options: dict[str, Any] = {"ssl": tls} if tls and url.startswith("wss") else {}
         try:
             ws = await connect(
-                url, subprotocols=[Subprotocol(PROTOCOL), Subprotocol(f"bearer.{token}")], compression=None,
-                ping_interval=None, open_timeout=OPEN_SECONDS, close_timeout=CLOSE_SECONDS, max_size=MAX_READ_BYTES,
-                max_queue=64, **options,
-            )  # fmt: skip
+                url,
+                subprotocols=[Subprotocol(PROTOCOL), Subprotocol(f"bearer.{token}")],
+                compression=None,
+                ping_interval=None,
+                open_timeout=OPEN_SECONDS,
+                close_timeout=CLOSE_SECONDS,
+                max_size=MAX_READ_BYTES,
+                max_queue=64,
+                **options,
+            )
         except websockets.InvalidStatus as refusal:
             raise refused_upgrade(refusal, base_url) from refusal
         except (websockets.InvalidHandshake, websockets.InvalidURI, websockets.InvalidMessage) as error:
@@ -101,9 +107,12 @@ class Socket:
             future.set_result(frame["data"])
 
     async def ask(
-        self, event: str, data: Any = None, then: Callable[[Any], object] | None = None,
+        self,
+        event: str,
+        data: Any = None,
+        then: Callable[[Any], object] | None = None,
         seconds: float = ANSWER_SECONDS,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """Send a command and return the data of its answer; `then` gets it before later events are read.
 
         Raises the server's error, or Closed. A socket that does not answer in time is dead, so it is dropped."""
@@ -170,7 +179,8 @@ def refused_upgrade(refusal: websockets.InvalidStatus, base_url: str) -> EncerEr
     if status >= 500 or status in (408, 429):
         after = refusal.response.headers.get("Retry-After", "")
         return Unreachable(
-            f"{base_url} is not ready. The client retries.", status=status,
+            f"{base_url} is not ready. The client retries.",
+            status=status,
             retry_after=float(after) if after.isdigit() else None,
-        )  # fmt: skip
+        )
     return WrongServer(f"There is no Beautiful Encer server at {base_url}. Check the base URL.", status=status)

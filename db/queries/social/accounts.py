@@ -259,12 +259,15 @@ async def end_claims(
     ended = await tx.fetch(END_CLAIMS, platform, username, influencer_id)
     return [
         await notify(
-            tx, account["user_id"], "SYSTEM", "A connected account was removed",
+            tx,
+            account["user_id"],
+            "SYSTEM",
+            "A connected account was removed",
             f"Another user has proven that @{username} is their account. Please connect your own account.",
             metadata={"accountId": account["id"], "platform": platform, "reason": "PROVEN_BY_ANOTHER"},
         )
         for account in ended[:NOTIFIED_CLAIMANTS]
-    ]  # fmt: skip
+    ]
 
 
 DISCONNECT = "delete from social_media_accounts where id = $1 and influencer_id = $2"
@@ -292,10 +295,13 @@ async def mark_needs_reconnect(
     if row is None:
         return None
     return await notify(
-        tx, row["user_id"], "SYSTEM", "Please connect TikTok again",
+        tx,
+        row["user_id"],
+        "SYSTEM",
+        "Please connect TikTok again",
         f"TikTok no longer lets us read @{row['username']}. Connect the account again to keep its numbers fresh.",
         metadata={"accountId": account_id, "platform": "TIKTOK", "reason": "NEEDS_RECONNECT"},
-    )  # fmt: skip
+    )
 
 
 # Only if it is still due: a runner that was frozen may fail after another one has synced the account.
