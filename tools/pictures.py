@@ -11,7 +11,8 @@ from playwright.async_api import Browser, Page
 
 from db.packaged.servers import free_port
 from db.seed.people import PASSWORD, influencer_email, salon_email
-from tests.helpers.browser import PersonPane, find_browser, open_browser, open_page
+from tests.helpers.browser import PersonPane, open_browser, open_page
+from tools.browser import find_browser
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -89,8 +90,10 @@ async def shoot(page: Page, name: str) -> None:
 
 
 def main() -> int:
-    if find_browser() is None:
-        print("Chromium is missing: install the package chromium.", file=sys.stderr)
+    try:
+        find_browser()
+    except RuntimeError as error:
+        print(f"The pictures cannot be drawn: {error}.", file=sys.stderr)
         return 1
     PICTURES.mkdir(exist_ok=True)
     port = free_port()

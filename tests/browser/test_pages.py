@@ -11,13 +11,13 @@ from playwright.async_api import Browser, Locator, Page
 
 from db.packaged.servers import free_port
 from server import Instance
-from tests.helpers.browser import PersonPane, find_browser, open_browser, open_page, serious_findings
+from tests.helpers.browser import PersonPane, open_browser, open_page, serious_findings
 from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD, People
 from tests.helpers.processes import ROOT
-from tests.helpers.programs import needs_program
+from tests.helpers.programs import needs_browser
 
-pytestmark = [needs_program("chromium", package="chromium")] if not find_browser() else []
+pytestmark = needs_browser()
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,16 @@
 """A real browser and the steps that people take on the pages, for tests and for `make pictures`."""
 
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from playwright.async_api import Browser, Locator, Page, async_playwright
 
-from tests.helpers.programs import find_program
+from tools.browser import find_browser
 from tools.node.packages import install_packages
 
-# The first one is Debian's and Ubuntu's package, which .ci/run installs.
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Chromium's sandbox refuses root, and a browser at a test needs nothing from outside.
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -20,14 +19,11 @@ ARGUMENTS = (
 STEP_MS = 60_000  # a busy machine takes many seconds to draw a page
 
 
-def find_browser() -> str | None:
-    return next((found for name in NAMES if (found := find_program(name))), None)
-
-
 @asynccontextmanager
 async def open_browser() -> AsyncIterator[Browser]:
+    path, more = find_browser()
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=find_browser(), args=ARGUMENTS)
+        browser = await driver.chromium.launch(executable_path=path, env={**os.environ, **more}, args=ARGUMENTS)
         try:
             yield browser
         finally:

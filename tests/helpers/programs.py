@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from tools.browser import find_browser
 from tools.node.packages import install_packages
 
 REQUIRED = "REQUIRE_REAL_PARTS"  # set by .ci/run, which installs the programs: then a missing one is an error
@@ -33,6 +34,17 @@ def needs_npm() -> pytest.MarkDecorator:
         if os.environ.get(REQUIRED):
             raise
         return pytest.mark.skipif(True, reason=str(error).splitlines()[0])
+    return pytest.mark.skipif(False, reason="")
+
+
+def needs_browser() -> pytest.MarkDecorator:
+    """Mark tests that open pages; without a browser on this machine, the first one downloads it (tools/browser.py)."""
+    try:
+        find_browser()
+    except RuntimeError as error:
+        if os.environ.get(REQUIRED):
+            raise
+        return pytest.mark.skipif(True, reason=str(error))
     return pytest.mark.skipif(False, reason="")
 
 

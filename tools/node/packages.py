@@ -1,6 +1,7 @@
 """Run Node programs in tests and checks: Node comes from a Python wheel, npm packages from package-lock.json.
 
-The server needs no Node. To change a package: edit package.json and run `.venv/bin/python -m tools.node.packages lock`.
+The server needs no Node. To change a package: edit its package.json, then run
+`.venv/bin/python -m tools.node.packages lock`.
 """
 
 import fcntl
@@ -8,6 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +34,33 @@ def run_node(*arguments: str | Path, seconds: float = RUN_SECONDS, **more: Any) 
     return subprocess.run([NODE, *arguments], **options)
 
 
-def install_packages() -> Path:
+def install_packages(folder: Path = FOLDER) -> Path:
     """Install the packages of package-lock.json unless they are installed. Return the folder `node_modules`."""
-    lock, installed = FOLDER / "package-lock.json", MODULES / ".installed"
-    with (FOLDER / ".lock").open("w") as turn:  # the workers of a test run start at the same time
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    modules = folder / "node_modules"
+    lock, installed = folder / "package-lock.json", modules / ".installed"
+    with one_at_a_time(folder):
         if not installed.exists() or installed.read_bytes() != lock.read_bytes():
-            npm("ci")
+            npm(folder, "ci")
             shutil.copy(lock, installed)
-    return MODULES
+    return modules
 
 
-def npm(command: str) -> None:
-    done = run_node(NPM, command, *QUIET, seconds=INSTALL_SECONDS)
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """The workers of a test run start at the same time."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def npm(folder: Path, command: str, *options: str) -> None:
+    done = run_node(NPM, command, *options, *QUIET, cwd=folder, seconds=INSTALL_SECONDS)
     if done.returncode:
         raise RuntimeError(f"npm {command} failed; is the npm registry reachable?\n{done.stdout}{done.stderr}")
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["lock"]:
-        npm("install")
+        for each in (FOLDER, FOLDER / "chromium"):
+            npm(each, "install", "--package-lock-only")
     install_packages()
