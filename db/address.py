@@ -177,15 +177,15 @@ class Address:
     @property
     def pgbouncer(self) -> bool | None:
         """Return whether the address says that a pooler is in front of PostgreSQL; None if it says nothing."""
-        said = self.parameters.get("pgbouncer")
-        return None if said is None else said == "true"
+        flag = self.parameters.get("pgbouncer")
+        return None if flag is None else flag == "true"
 
     @property
     def session(self) -> dict[str, str]:
         """Return the parameters that PostgreSQL gets when a session begins."""
         name = self.parameters.get("application_name") or self.parameters.get("fallback_application_name")
-        told = {"application_name": name, "options": self.parameters.get("options")}
-        return {name: value for name, value in told.items() if value}
+        settings = {"application_name": name, "options": self.parameters.get("options")}
+        return {name: value for name, value in settings.items() if value}
 
     def number(self, name: str) -> int | None:
         """Return a numeric parameter, or None. To libpq, connect_timeout 0 means no bound; here, the default bound."""

@@ -91,9 +91,9 @@ class Demo:
         """Make a request and print it in a line; an unexpected status ends the demonstration."""
         response = await self.fetch(f"{self.base}/api/v1{path}", method, body, token)
         answer = Answer(response.code, json.loads(response.body or b"{}"))
-        said = answer.body.get("error") or answer.body.get("message") or ""
+        reason_text = answer.body.get("error") or answer.body.get("message") or ""
         reason = f" [{answer.body['reason']}]" if "reason" in answer.body else ""
-        say(f"  {method:6} {path} {json.dumps(body) if body else ''}\n         → {answer.status} {said}{reason}")
+        say(f"  {method:6} {path} {json.dumps(body) if body else ''}\n         → {answer.status} {reason_text}{reason}")
         if answer.status != expect:
             raise Unexpected(f"{method} {path}: {expect} was expected, not {answer.status}: {answer.body}")
         return answer
@@ -132,8 +132,8 @@ class Demo:
         self.check(self.apify.runs_started == 1, "one scrape for two callers")
 
         title("What vendors answer when things are not well")
-        trouble = {"nobody.here": 404, "himitsu.nails": 409, "broken.actor": 502, "slow.actor": 504}
-        for username, expected in trouble.items():
+        failing = {"nobody.here": 404, "himitsu.nails": 409, "broken.actor": 502, "slow.actor": 504}
+        for username, expected in failing.items():
             await self.call("POST", path, {"username": username}, yuki, expect=expected)
         self.apify.fail("out_of_credit", "runs$")
         await self.call("POST", path, {"username": "mika_skincare"}, yuki, expect=502)

@@ -228,8 +228,8 @@ def test_nothing_is_changed_by_a_server_that_refuses_its_address(folder: str, se
         conn.execute("create database untouched")
     url = f"postgresql://encer:{SECRET}@/untouched?host={folder}&schema=public&load_balance_hosts=random&foo=1"
     server = ServerProcess(servers, data_dir, DATABASE_URL=url)
-    said = server.process.communicate(timeout=60)[0].decode()
-    assert (server.process.returncode, "load_balance_hosts" in said, SECRET in said) == (2, True, False)
+    output = server.process.communicate(timeout=60)[0].decode()
+    assert (server.process.returncode, "load_balance_hosts" in output, SECRET in output) == (2, True, False)
     with psycopg.connect(servers.database_url.replace("/encer?", "/untouched?"), autocommit=True) as conn:
         assert conn.execute("select count(*) from pg_tables where schemaname = 'public'").fetchone() == (0,)
     with psycopg.connect(servers.database_url, autocommit=True) as conn:

@@ -42,8 +42,8 @@ def run_program(
     except subprocess.TimeoutExpired:
         raise ServersError(f"{name} has not ended within {timeout:.0f} seconds") from None
     if check and ended.returncode != 0:
-        said = (ended.stderr.strip() or ended.stdout.strip()) or "It printed nothing."
-        raise ServersError(f"{name} failed with status {ended.returncode}:\n{said}")
+        output = (ended.stderr.strip() or ended.stdout.strip()) or "It printed nothing."
+        raise ServersError(f"{name} failed with status {ended.returncode}:\n{output}")
     return ended
 
 

@@ -82,13 +82,13 @@ SEND_MESSAGE = f"""
         do update set title = excluded.title, message = excluded.message, message_id = excluded.message_id,
             metadata = excluded.metadata, updated_at = clock_timestamp()
         returning n.*
-    ), told as (
+    ), stored as (
         select * from message union all select * from repeated
     )
     select {Message.sql("t")} as message, t.rev, n.user_id as receiver_id,
         case when n.id is not null then {Notification.sql("n")} end as notification,
         count_unread_notifications(n.user_id) as unread
-    from told t left join notification n on true
+    from stored t left join notification n on true
 """
 
 # Finds out why nothing was sent: no row if the user does not take part, else whether the conversation is closed.

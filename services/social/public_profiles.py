@@ -89,5 +89,5 @@ def is_restricted(item: dict[str, Any]) -> bool:
     """Return whether the platform hides the profile from people who are not signed in, by its age or country limits."""
     if item.get("requestErrorMessages"):  # the scraper was blocked and read nothing of the profile
         return False
-    said = any(sign in complaint_of(item).lower() for sign in RESTRICTED)
-    return said or item.get("isRestrictedProfile") is True or bool(item.get("restrictionReason"))
+    named = any(sign in complaint_of(item).lower() for sign in RESTRICTED)
+    return named or item.get("isRestrictedProfile") is True or bool(item.get("restrictionReason"))

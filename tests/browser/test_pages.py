@@ -52,7 +52,9 @@ async def visit_page(browser: Browser, site: Instance, **options) -> AsyncIterat
     complaints: list[str] = []
     async with open_page(browser, **options) as page:
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if "Security Policy" in said.text else None)
+        page.on(
+            "console", lambda message: complaints.append(message.text) if "Security Policy" in message.text else None
+        )
         page.on("request", lambda asked: complaints.append(asked.url) if is_foreign(asked.url, site) else None)
         yield page
     assert complaints == []
@@ -88,7 +90,7 @@ async def test_two_people_talk_and_one_resumes_after_a_cut(site, people, visit):
         one, two = await two_people(page, site, people)
         for pane in (one, two):
             await pane.enter()
-        await talk(one, two)
+        await exchange_messages(one, two)
         await one.root.get_by_label("Filter").fill("mess -read")
         assert await one.frames().all_inner_texts() == ["send_message", "message_sent", "ack"]
         await one.root.get_by_label("Direction").select_option("sent")
@@ -103,7 +105,7 @@ async def test_two_people_talk_and_one_resumes_after_a_cut(site, people, visit):
         assert await serious_findings(page) == []
 
 
-async def talk(one: PersonPane, two: PersonPane) -> None:
+async def exchange_messages(one: PersonPane, two: PersonPane) -> None:
     await one.type("Is Friday possible?")
     await two.sees("Hanako is typing…")
     await one.press("Send")

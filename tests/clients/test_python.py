@@ -47,25 +47,25 @@ async def test_two_clients_chat(api, other_api, people):
         client(other_api.base, tokens_of(api.instance, sakura)) as other,
     ):
         here, there = one.conversation(conversation_id), other.conversation(conversation_id)
-        heard, seen = Seen(there), Seen(here)
-        await heard.wait("joined")
-        await seen.wait("joined")
+        received, sent_events = Seen(there), Seen(here)
+        await received.wait("joined")
+        await sent_events.wait("joined")
         here.typing()
-        assert (await heard.wait("typing"))["typing"] is True
+        assert (await received.wait("typing"))["typing"] is True
         stored = await here.send("Hello")
-        assert (await heard.wait("message")) == stored
-        assert (await heard.wait("typing", 2))["typing"] is False
+        assert (await received.wait("message")) == stored
+        assert (await received.wait("typing", 2))["typing"] is False
         assert stored["senderId"] == one.user_id == hanako.id
-        await heard.wait("unread")
+        await received.wait("unread")
         assert (there.unread, other.unread.messages, other.unread.notifications) == (1, 1, 1)
         there.read()
-        assert (await seen.wait("read"))["seq"] == stored["seq"]
-        await heard.wait("unread", 2)
+        assert (await sent_events.wait("read"))["seq"] == stored["seq"]
+        await received.wait("unread", 2)
         assert (there.unread, other.unread.messages) == (0, 0)
         edited = await here.edit(stored["id"], "Hello again")
-        assert (await heard.wait("edited"))["content"] == "Hello again"
+        assert (await received.wait("edited"))["content"] == "Hello again"
         await here.delete(stored["id"])
-        deleted = await heard.wait("deleted")
+        deleted = await received.wait("deleted")
         assert (deleted["messageId"], deleted["rev"]) == (stored["id"], edited["rev"] + 1)
         assert await there.history() == await here.history()
         assert [one.state, other.state] == ["live", "live"]
@@ -81,24 +81,24 @@ async def test_messages_sent_while_disconnected_arrive_once_and_in_order(api, pe
         client(api.base, tokens_of(api.instance, sakura)) as other,
     ):
         here, there = one.conversation(conversation_id, after=0), other.conversation(conversation_id, after=0)
-        seen, heard = Seen(here), Seen(there)
+        sent_events, received = Seen(here), Seen(there)
         states: list[str] = []
         one.on("state", states.append)
-        await seen.wait("joined")
-        await heard.wait("joined")
+        await sent_events.wait("joined")
+        await received.wait("joined")
         proxy.freeze()  # frames are in transit, and no answer arrives
         sending = [asyncio.create_task(here.send(f"line {number}")) for number in range(5)]
         missed = await there.send("missed")
         proxy.cut()
         proxy.restore()
         await asyncio.gather(*sending)
-        await seen.wait("message", 6)
-        await heard.wait("message", 6)
-        assert [message["content"] for message in heard.all("message")] == [
+        await sent_events.wait("message", 6)
+        await received.wait("message", 6)
+        assert [message["content"] for message in received.all("message")] == [
             "missed", *(f"line {number}" for number in range(5))
         ]  # fmt: skip
-        assert seen.all("message") == heard.all("message")
-        assert seen.all("message")[0] == missed
+        assert sent_events.all("message") == received.all("message")
+        assert sent_events.all("message")[0] == missed
         assert states[-3:] == ["offline", "connecting", "live"]
 
 
@@ -131,9 +131,9 @@ async def test_a_client_that_was_away_for_long_misses_nothing(api, db, people, p
         client(api.base, tokens_of(api.instance, sakura)) as other,
     ):
         here, there = one.conversation(conversation_id, after=0), other.conversation(conversation_id)
-        seen = Seen(here)
+        sent_events = Seen(here)
         first, second = [await there.send(text) for text in ("first", "second")]
-        await seen.wait("message", 2)
+        await sent_events.wait("message", 2)
         proxy.refusing = True
         proxy.cut()
         await db.execute(FILL, conversation_id, sakura.id, 600)
@@ -141,15 +141,15 @@ async def test_a_client_that_was_away_for_long_misses_nothing(api, db, people, p
         await there.delete(second["id"])
         proxy.restore()
         one.wake()
-        await seen.wait("joined", 2)
+        await sent_events.wait("joined", 2)
         last = await there.send("last")
-        await seen.wait("message", 603)
-        messages = seen.all("message")
+        await sent_events.wait("message", 603)
+        messages = sent_events.all("message")
         assert [message["seq"] for message in messages] == [1, 2, *range(3, 603), last["seq"]]
-        assert [message["content"] for message in seen.all("edited")] == ["first, edited"]
-        assert [message["messageId"] for message in seen.all("deleted")] == [second["id"]]
+        assert [message["content"] for message in sent_events.all("edited")] == ["first, edited"]
+        assert [message["messageId"] for message in sent_events.all("deleted")] == [second["id"]]
         assert here.rev == last["rev"]
-        assert seen.all("gap", "error") == []
+        assert sent_events.all("gap", "error") == []
 
 
 async def test_a_new_conversation_begins_with_the_newest_messages(api, db, people):
@@ -157,9 +157,9 @@ async def test_a_new_conversation_begins_with_the_newest_messages(api, db, peopl
     await db.execute(FILL, conversation_id, sakura.id, 60)
     async with client(api.base, tokens_of(api.instance, hanako)) as one:
         chat = one.conversation(conversation_id)
-        seen = Seen(chat)
-        await seen.wait("joined")
-        assert [message["seq"] for message in seen.all("message")] == list(range(11, 61))
+        sent_events = Seen(chat)
+        await sent_events.wait("joined")
+        assert [message["seq"] for message in sent_events.all("message")] == list(range(11, 61))
         older = await chat.history(before=chat.first_seq)
         assert [message["seq"] for message in older] == list(range(1, 11))
         assert chat.first_seq == 1
@@ -182,8 +182,8 @@ async def test_a_conversation_that_a_live_client_joins_has_its_read_marks(api, p
         await one.live()
         async with asyncio.timeout(SECONDS):
             await listed.wait()  # the listing of the connection has ended
-        seen = Seen(one.conversation(conversation_id))
-        read = await seen.wait("read")
+        sent_events = Seen(one.conversation(conversation_id))
+        read = await sent_events.wait("read")
         assert (read["userId"], read["seq"] > 0) == (sakura.id, True)
 
 
@@ -226,10 +226,10 @@ async def test_the_end_of_a_session_ends_the_client(api, people):
 
 
 async def test_a_stranger_s_conversation_is_an_error_of_that_conversation(api, people):
-    stranger = await people.influencer()
-    async with client(api.base, tokens_of(api.instance, stranger)) as one:
-        seen = Seen(one.conversation((await pair(people))[2]))
-        assert isinstance(await seen.wait("error"), NotFound)
+    outsider = await people.influencer()
+    async with client(api.base, tokens_of(api.instance, outsider)) as one:
+        sent_events = Seen(one.conversation((await pair(people))[2]))
+        assert isinstance(await sent_events.wait("error"), NotFound)
         assert (one.state, one.conversations) == ("live", {})
 
 
@@ -306,11 +306,11 @@ async def test_a_message_that_a_refetch_emitted_is_an_edit_in_a_later_replay(api
             return page
 
         monkeypatch.setattr(one.rest, "call", meanwhile)
-        seen = Seen(one.conversation(conversation_id, after=0))
-        await seen.wait("joined")
-        seqs = [message["seq"] for message in seen.all("message")]
+        sent_events = Seen(one.conversation(conversation_id, after=0))
+        await sent_events.wait("joined")
+        seqs = [message["seq"] for message in sent_events.all("message")]
         assert seqs == sorted(set(seqs)) and len(seqs) == 512
-        assert [message["content"] for message in seen.all("edited")] == ["early, edited"]
+        assert [message["content"] for message in sent_events.all("edited")] == ["early, edited"]
 
 
 async def test_a_message_that_was_deleted_before_it_was_seen_is_deleted(api, people):
@@ -322,7 +322,7 @@ async def test_a_message_that_was_deleted_before_it_was_seen_is_deleted(api, peo
         there = other.conversation(conversation_id)
         stored = await there.send("not for long")
         await there.delete(stored["id"])
-        seen = Seen(one.conversation(conversation_id, after=0))
-        await seen.wait("joined")
-        assert [deletion["messageId"] for deletion in seen.all("deleted")] == [stored["id"]]
-        assert seen.all("message", "edited") == []
+        sent_events = Seen(one.conversation(conversation_id, after=0))
+        await sent_events.wait("joined")
+        assert [deletion["messageId"] for deletion in sent_events.all("deleted")] == [stored["id"]]
+        assert sent_events.all("message", "edited") == []

@@ -32,9 +32,9 @@ async def node(act: str, base: str, given: object = None, more: str = "", **envi
         env={**os.environ, **environment},
     )  # fmt: skip
     async with asyncio.timeout(SECONDS):
-        said, failed = await process.communicate()
+        output, failed = await process.communicate()
     assert process.returncode == 0, failed.decode()
-    return json.loads(said)
+    return json.loads(output)
 
 
 async def test_a_person_chats(api, people):

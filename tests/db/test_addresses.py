@@ -60,7 +60,7 @@ def test_a_peer_without_an_address_is_not_a_proxy(peer: str | None):
     assert client_address(peer, CLIENT, [read_network("0.0.0.0/0")]) == "unknown"
 
 
-# Three spellings of one client's network by three proxies, and a stranger's address.
+# Three spellings of one client's network by three proxies, and a outsider's address.
 ONE_CLIENT = [f"[{CLIENT_V6}]:51234", "2001:db8:1:2:ffff::1", "[2001:db8:1:2:aaaa::]"]
 STRANGER = "[2001:db8:1:3::7]:51234"
 

@@ -73,10 +73,10 @@ def call(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 @pytest.fixture
-def converse(environment: dict[str, str]):
+def answer_prompts(environment: dict[str, str]):
     """Return a function that runs the program at a terminal, waits for each prompt and types the answer."""
 
-    def talk(options: tuple[str, ...], answers: list[tuple[str, str]]) -> Done:
+    def run_in_terminal(options: tuple[str, ...], answers: list[tuple[str, str]]) -> Done:
         ours, theirs = pty.openpty()
         program = subprocess.Popen(
             [*PROGRAM, *options], cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
@@ -96,10 +96,10 @@ def converse(environment: dict[str, str]):
         os.close(ours)
         return Done(program.wait(SECONDS), shown, "")
 
-    async def converse(*options: str, answers: list[tuple[str, str]]) -> Done:
-        return await asyncio.wait_for(asyncio.to_thread(talk, options, answers), SECONDS)
+    async def answer_prompts(*options: str, answers: list[tuple[str, str]]) -> Done:
+        return await asyncio.wait_for(asyncio.to_thread(run_in_terminal, options, answers), SECONDS)
 
-    return converse
+    return answer_prompts
 
 
 async def can_sign_in(api: Api, email: str, password: str) -> bool:
@@ -125,39 +125,39 @@ async def test_the_environment_is_enough(api: Api, db: Database, call):
     assert await can_sign_in(api, EMAIL, PASSWORD)
 
 
-async def test_the_program_asks_for_missing_values(api: Api, db: Database, converse):
+async def test_the_program_asks_for_missing_values(api: Api, db: Database, answer_prompts):
     answers = [("E-mail: ", EMAIL), ("Password: ", PASSWORD), ("Password again: ", PASSWORD)]
-    done = await converse(answers=answers)
+    done = await answer_prompts(answers=answers)
     assert done.code == 0, done
     assert PASSWORD not in done.out  # a terminal does not show what is typed there
     assert await can_sign_in(api, EMAIL, PASSWORD)
 
 
-async def test_the_program_asks_again_until_the_password_is_accepted(api: Api, db: Database, converse):
+async def test_the_program_asks_again_until_the_password_is_accepted(api: Api, db: Database, answer_prompts):
     answers = [
         ("Password: ", "short"), ("Password: ", PASSWORD), ("Password again: ", "mistyped"), ("Password: ", PASSWORD),
         ("Password again: ", PASSWORD),
     ]  # fmt: skip
-    done = await converse("--email", EMAIL, answers=answers)
+    done = await answer_prompts("--email", EMAIL, answers=answers)
     assert done.code == 0, done
     assert "8 to 72 bytes" in done.out and "not the same" in done.out
     assert await can_sign_in(api, EMAIL, PASSWORD)
 
 
-async def test_the_program_stops_asking_after_three_bad_passwords(db: Database, converse):
-    done = await converse("--email", EMAIL, answers=[("Password: ", "short")] * 3)
+async def test_the_program_stops_asking_after_three_bad_passwords(db: Database, answer_prompts):
+    done = await answer_prompts("--email", EMAIL, answers=[("Password: ", "short")] * 3)
     assert done.code == 1, done
     assert await db.fetchval(COUNT_ADMINS) == 0
 
 
-async def test_the_end_of_input_cancels_the_program(db: Database, converse):
-    done = await converse(answers=[("E-mail: ", "\x04")])  # end of input
+async def test_the_end_of_input_cancels_the_program(db: Database, answer_prompts):
+    done = await answer_prompts(answers=[("E-mail: ", "\x04")])  # end of input
     assert done.code == 130 and "Traceback" not in done.out
     assert await db.fetchval(COUNT_ADMINS) == 0
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--email", EMAIL, "--password", "short"], "8 to 72 bytes"),
         (["--email", EMAIL, "--password", ""], "8 to 72 bytes"),
@@ -171,9 +171,9 @@ async def test_the_end_of_input_cancels_the_program(db: Database, converse):
         (["--password", PASSWORD], "--email"),
     ],
 )
-async def test_refusals(db: Database, call, options: list[str], told: str):
+async def test_refusals(db: Database, call, options: list[str], message: str):
     done = await call(*options)
-    assert done.code == 1 and told in done.err
+    assert done.code == 1 and message in done.err
     assert await db.fetchval(COUNT_ADMINS) == 0
 
 

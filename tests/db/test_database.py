@@ -61,7 +61,7 @@ async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
     assert ready == (503, "not_ready")
     refused = await here.ask("send_message", {"conversationId": conversation_id, "content": "lost?"})
     assert refused["data"]["code"] == "NOT_READY"
-    assert await here.heard() == ["error"]  # the socket is still open
+    assert await here.received_names() == ["error"]  # the socket is still open
     # The message of the other instance is delivered when PostgreSQL is reachable again.
     await other_api.post(path, {"content": "meanwhile"}, sakura)
     proxy.restore()
@@ -145,13 +145,13 @@ async def test_a_user_suspended_during_an_outage_receives_nothing(shaky, instanc
     # Her commands fail, also those that need no database.
     typed = await there.ask("typing_start", {"conversationId": conversation_id})
     assert typed["data"]["code"] == "NOT_READY"
-    heard = shaky.realtime.receiver.received
-    told = heard.get(instance.realtime.instance_id, 0)
+    received = shaky.realtime.receiver.received
+    count_before = received.get(instance.realtime.instance_id, 0)
     await api.post(f"/chat/conversations/{conversation_id}/messages", {"content": "not for her"}, hanako)
     async with asyncio.timeout(5):
-        while heard.get(instance.realtime.instance_id, 0) < told + 2:  # for the message and the notification
+        while received.get(instance.realtime.instance_id, 0) < count_before + 2:  # for the message and the notification
             await asyncio.sleep(0.01)
-    assert "message_sent" not in await there.heard()
+    assert "message_sent" not in await there.received_names()
     proxy.restore()
     assert (await watching.expect("message_sent"))["content"] == "not for her"
     assert await there.close_code() == 4403

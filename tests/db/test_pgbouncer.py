@@ -39,7 +39,7 @@ def pgbouncer(servers: ServerUrls) -> Iterator[Pgbouncer]:
         yield pgbouncer
 
 
-@pytest.fixture(scope="module", params=["", "pgbouncer=true"], ids=["found out", "said"])
+@pytest.fixture(scope="module", params=["", "pgbouncer=true"], ids=["found out", "parameters"])
 def pooled(request, io_loop, settings, servers: ServerUrls, pgbouncer: Pgbouncer) -> Iterator[Instance]:
     """Start an instance of the server behind pgbouncer."""
     yield from started(io_loop, settings, ServerUrls(pgbouncer.url(request.param), servers.redis_url))
@@ -84,8 +84,8 @@ async def test_chat(pooled_api: Api, other_api: Api, people):
     read = await near.ask("mark_read", {"conversationId": conversation_id, "seq": SENDERS + 3})
     assert read["data"] == {"unreadCount": 0}
     for socket in (near, far):
-        heard = [await socket.expect("message_sent") for _ in range(SENDERS + 3)]
-        assert [message["seq"] for message in heard] == list(range(1, SENDERS + 4))
+        messages = [await socket.expect("message_sent") for _ in range(SENDERS + 3)]
+        assert [message["seq"] for message in messages] == list(range(1, SENDERS + 4))
         await socket.close()
     listed = await pooled_api.get(f"/chat/conversations/{conversation_id}/messages?limit=100", hanako)
     assert sorted(message["content"] for message in listed.data) == sorted([*texts, *["by socket"] * 3])
@@ -130,9 +130,9 @@ async def test_a_server_starts_on_an_empty_database(fresh: str, servers: ServerU
     assert await asyncio.to_thread(migrate, fresh) == 0
 
 
-@pytest.mark.parametrize(("said", "pooled"), [("", True), ("pgbouncer=true", True), ("pgbouncer=false", False)])
-async def test_a_pooler_is_detected_unless_the_address_says_it(pgbouncer: Pgbouncer, said: str, pooled: bool):
-    connector = Connector(Address.parse(pgbouncer.url(said)))
+@pytest.mark.parametrize(("parameters", "pooled"), [("", True), ("pgbouncer=true", True), ("pgbouncer=false", False)])
+async def test_a_pooler_is_detected_unless_the_address_says_it(pgbouncer: Pgbouncer, parameters: str, pooled: bool):
+    connector = Connector(Address.parse(pgbouncer.url(parameters)))
     await connector.detect_pooler()
     assert connector.pooled == pooled
 

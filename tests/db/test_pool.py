@@ -100,11 +100,11 @@ async def test_concurrent_answers_leave_connections_to_others(settings, servers,
     crowded.db.strict = False  # as in production: a wait for a second connection is no error
     try:
         api = Api(crowded)
-        hanako, salon, stranger = await people.influencer(), await people.salon(), await people.influencer()
+        hanako, salon, outsider = await people.influencer(), await people.salon(), await people.influencer()
         asked = await api.post("/connections/request", {"receiverId": salon.id}, hanako)
         path = f"/connections/requests/{asked.data['id']}/{answer}"
         *answers, profile = await asyncio.gather(
-            *(api.patch(path, user=salon) for _ in range(20)), api.get("/profile/me", stranger)
+            *(api.patch(path, user=salon) for _ in range(20)), api.get("/profile/me", outsider)
         )
         assert sorted(each.status for each in answers) == [200] + [409] * 19
         assert profile.status == 200

@@ -109,7 +109,7 @@ def test_a_deep_page_costs_as_little_as_the_first(crowd: Crowd, what: str, sort:
         # The walk reads about one buffer per listing; gathering reads at most all pages of the table.
         assert page.buffers < 1.2 * WALK + crowd.pages["listings"] + HITS, page.buffers
         # If few rows match, gathering has little to read.
-        assert page.looked_at < PEOPLE / 12, page.looked_at
+        assert page.rows_read < PEOPLE / 12, page.rows_read
     assert deep.buffers < 1.2 * first.buffers + WALK
     if what in OFTEN:
         assert max(first.buffers, deep.buffers) < HITS
@@ -197,7 +197,7 @@ def test_users(crowd: Crowd, listed: admin_users.UserList, kind: tuple[Any, ...]
         page = crowd.run(statement, TEXTS[what], *kind, None, None, LIMIT + 1, offset, generic=generic)
         assert page.sequential == set()
         assert page.buffers < 1.2 * walk + crowd.pages["directory"] + HITS, page.buffers
-        assert page.looked_at < 2 * walk + PEOPLE / 12, page.looked_at
+        assert page.rows_read < 2 * walk + PEOPLE / 12, page.rows_read
     count = crowd.run(COUNT_DIRECTORY, TEXTS[what], *kind, generic=generic)
     assert count.buffers < 1.2 * crowd.pages["directory"], count.buffers
     if TEXTS[what] or any(kind):
@@ -213,7 +213,7 @@ def test_activity_logs(crowd: Crowd, action: str | None, what: str, generic: boo
         page = crowd.run(statement, action, TEXTS[what], None, None, LIMIT + 1, offset, generic=generic)
         assert page.sequential == set()
         assert page.buffers < 1.2 * walk + crowd.pages["activity_logs"] + HITS, page.buffers
-        assert page.looked_at < 2 * walk + PEOPLE / 12, page.looked_at
+        assert page.rows_read < 2 * walk + PEOPLE / 12, page.rows_read
     count = crowd.run(admin_stats.COUNT_ACTIVITIES, action, TEXTS[what], generic=generic)
     assert count.sequential == set()
     assert count.buffers < 1.2 * crowd.pages["activity_logs"], count.buffers
@@ -231,7 +231,7 @@ def test_connections(crowd: Crowd, status: str | None, what: str, generic: bool)
     assert page.sequential == set()
     # The walk reads two people per request; the search reads the requests of each person found.
     assert page.buffers < 10 * WALK // 2 + 8 * PEOPLE / 80 + HITS, page.buffers
-    assert page.looked_at < PEOPLE / 12, page.looked_at
+    assert page.rows_read < PEOPLE / 12, page.rows_read
 
 
 @PLANS
@@ -243,7 +243,7 @@ def test_counts_of_connections(crowd: Crowd, status: str | None, what: str, gene
         assert count.buffers < 1.1 * (crowd.pages["directory"] + crowd.pages["connection_requests"]), count.buffers
     else:
         assert count.sequential == set()
-        assert count.looked_at < PEOPLE / 12, count.looked_at
+        assert count.rows_read < PEOPLE / 12, count.rows_read
 
 
 @PLANS
@@ -251,4 +251,4 @@ def test_counts_of_connections(crowd: Crowd, status: str | None, what: str, gene
 def test_contacts(crowd: Crowd, what: str, generic: bool):
     page = crowd.run(chat.LIST_CONTACTS, crowd.salon, None, TEXTS[what], None, None, LIMIT + 1, generic=generic)
     assert page.sequential == set()
-    assert page.looked_at < 5 * CONTACTS, page.looked_at
+    assert page.rows_read < 5 * CONTACTS, page.rows_read

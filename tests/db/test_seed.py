@@ -80,10 +80,10 @@ async def test_the_seed_is_complete_and_a_second_run_adds_nothing(api, db, make_
     assert len(shown) == 30
     assert all(hit["socialMediaAccounts"] for hit in shown)
     assert {hit["connection"]["status"] for hit in shown} == {"none", "connected", "sent", "received"}
-    talks = (await api.get("/chat/conversations", hanako)).data
-    assert max(talk["lastSeq"] for talk in talks) == LONG_TALK >= 300
-    assert all(talk["isConnected"] for talk in talks)
-    assert (await api.get(f"/chat/conversations/{talks[0]['id']}/messages?limit=100", hanako)).data
+    conversations = (await api.get("/chat/conversations", hanako)).data
+    assert max(conversation["lastSeq"] for conversation in conversations) == LONG_TALK >= 300
+    assert all(conversation["isConnected"] for conversation in conversations)
+    assert (await api.get(f"/chat/conversations/{conversations[0]['id']}/messages?limit=100", hanako)).data
     assert len((await api.get("/connections/requests/received", sakura)).data) == 1
     assert (await api.get("/notifications", sakura)).data
 
@@ -93,10 +93,10 @@ async def test_unread_counts_match_the_notifications(api, db, fill):
     unread = 0
     for n in range(1, 7):
         user = await sign_in(api, f"influencer{n}@demo.example.com")
-        talks = (await api.get("/chat/conversations", user)).data
-        told = [note for note in (await api.get("/notifications", user)).data if note["type"] == "NEW_MESSAGE"]
-        assert sum(talk["unreadCount"] for talk in talks) == len(told)
-        unread += len(told)
+        conversations = (await api.get("/chat/conversations", user)).data
+        notices = [note for note in (await api.get("/notifications", user)).data if note["type"] == "NEW_MESSAGE"]
+        assert sum(conversation["unreadCount"] for conversation in conversations) == len(notices)
+        unread += len(notices)
     assert unread > 0
 
 
@@ -147,7 +147,7 @@ async def test_bad_scale(scale):
 
 
 async def test_an_unreachable_database(make_seed):
-    away = await make_seed(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
-    assert away.returncode == 1
-    assert "does not answer" in away.stderr
-    assert "Traceback" not in away.stderr
+    unreachable = await make_seed(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert unreachable.returncode == 1
+    assert "does not answer" in unreachable.stderr
+    assert "Traceback" not in unreachable.stderr

@@ -25,8 +25,8 @@ async def test_a_lost_cancellation_is_repeated(monkeypatch):
 
 
 async def test_exceptions_of_ended_tasks_are_ignored(io_loop):
-    told: list[object] = []
-    io_loop.asyncio_loop.set_exception_handler(lambda loop, context: told.append(context))
+    errors: list[object] = []
+    io_loop.asyncio_loop.set_exception_handler(lambda loop, context: errors.append(context))
 
     async def fails() -> None:
         try:
@@ -44,4 +44,4 @@ async def test_exceptions_of_ended_tasks_are_ignored(io_loop):
     del one, other, ending
     gc.collect()
     io_loop.asyncio_loop.set_exception_handler(None)
-    assert not told
+    assert not errors

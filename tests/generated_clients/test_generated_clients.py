@@ -45,15 +45,15 @@ async def journey(instance, mailbox, folder: Path, *command: str | Path) -> None
         stderr=subprocess.PIPE,
     )
     assert process.stdin and process.stdout and process.stderr
-    said = b""
+    output = b""
     try:
         async with asyncio.timeout(JOURNEY_SECONDS):
             while line := await process.stdout.readline():
-                said = line.strip()
-                if said == b"code":
+                output = line.strip()
+                if output == b"code":
                     process.stdin.write(f"{await mailbox.code()}\n".encode())
             errors = await process.stderr.read()
-            assert (await process.wait(), said) == (0, b"done"), errors.decode()[-3000:]
+            assert (await process.wait(), output) == (0, b"done"), errors.decode()[-3000:]
     finally:
         if process.returncode is None:
             process.kill()

@@ -7,13 +7,13 @@ from pathlib import Path
 from db.error_codes import ERROR_CODES
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("db", "services", "realtime", "handlers")
+FOLDERS = ("db", "services", "realtime", "handlers")
 DECLARATION = ROOT / "db" / "error_codes.py"
 
 
 def texts() -> set[str]:
     """Return every string constant of the modules that answer clients."""
-    files = [path for room in ROOMS for path in (ROOT / room).rglob("*.py") if path != DECLARATION]
+    files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path != DECLARATION]
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 

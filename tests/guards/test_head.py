@@ -23,7 +23,7 @@ READ_TABLE = "select count(*)::text || md5(coalesce(string_agg(t::text, ',' orde
 
 
 @dataclass
-class Stage:
+class Data:
     """Prepare data so that a GET has its effects; each method returns a path and its caller."""
 
     api: Api
@@ -41,7 +41,7 @@ class Stage:
     async def anything(self, route: Route) -> tuple[str, Person | None]:
         return PARAMETER.sub("anything", route.path), await self.caller(route)
 
-    async def somebody(self, route: Route) -> tuple[str, Person | None]:
+    async def other_user(self, route: Route) -> tuple[str, Person | None]:
         """A user who is connected to the caller, without a conversation."""
         salon, caller = await self.people.salon(), await self.caller(route)
         if caller and caller.role != "ADMIN":
@@ -77,27 +77,27 @@ class Stage:
         return {**rows, "apify": len(self.apify.calls), "tiktok": len(self.tiktok.calls)}
 
 
-Scene = Callable[[Stage, Route], Awaitable[tuple[str, Person | None]]]
+Scene = Callable[[Data, Route], Awaitable[tuple[str, Person | None]]]
 
 SCENES: dict[str, Scene] = {
-    "/api/v1/profile/{user_id}": Stage.somebody,
-    "/api/v1/connections/status/{user_id}": Stage.somebody,
-    "/api/v1/chat/conversations/{other_user_id}": Stage.somebody,
-    "/api/v1/admin/users/{id}": Stage.somebody,
-    "/api/v1/chat/conversations/{conversation_id}/messages": Stage.unread_messages,
-    "/api/v1/social-media/instagram/{id}": Stage.account,
-    "/api/v1/social-media/tiktok/public/{id}": Stage.account,
-    "/api/v1/social-media/instagram/profile/{username:str}": Stage.unknown_profile,
-    "/api/v1/social-media/tiktok/profile/{username:str}": Stage.unknown_profile,
-    "/api/v1/social-media/tiktok/videos/{username:str}": Stage.unknown_profile,
-    "/api/v1/social-media/tiktok/oauth/callback": Stage.return_from_tiktok,
-    "/api/v1/social-media/tiktok/callback": Stage.return_from_tiktok,
+    "/api/v1/profile/{user_id}": Data.other_user,
+    "/api/v1/connections/status/{user_id}": Data.other_user,
+    "/api/v1/chat/conversations/{other_user_id}": Data.other_user,
+    "/api/v1/admin/users/{id}": Data.other_user,
+    "/api/v1/chat/conversations/{conversation_id}/messages": Data.unread_messages,
+    "/api/v1/social-media/instagram/{id}": Data.account,
+    "/api/v1/social-media/tiktok/public/{id}": Data.account,
+    "/api/v1/social-media/instagram/profile/{username:str}": Data.unknown_profile,
+    "/api/v1/social-media/tiktok/profile/{username:str}": Data.unknown_profile,
+    "/api/v1/social-media/tiktok/videos/{username:str}": Data.unknown_profile,
+    "/api/v1/social-media/tiktok/oauth/callback": Data.return_from_tiktok,
+    "/api/v1/social-media/tiktok/callback": Data.return_from_tiktok,
 }
 
 
 @pytest.fixture
-def stage(api: Api, db: Database, people: People, apify: Apify, tiktok: TikTok) -> Stage:
-    return Stage(api, db, people, apify, tiktok)
+def stage(api: Api, db: Database, people: People, apify: Apify, tiktok: TikTok) -> Data:
+    return Data(api, db, people, apify, tiktok)
 
 
 def test_every_scene_belongs_to_a_route():
@@ -105,8 +105,8 @@ def test_every_scene_belongs_to_a_route():
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
-async def test_head_changes_nothing_and_get_only_where_it_says_so(stage: Stage, route: Route):
-    path, caller = await SCENES.get(route.path, Stage.anything)(stage, route)
+async def test_head_changes_nothing_and_get_only_where_it_says_so(stage: Data, route: Route):
+    path, caller = await SCENES.get(route.path, Data.anything)(stage, route)
     path = path.removeprefix("/api/v1")
     before = await stage.state()
     head = await stage.api.call("HEAD", path, user=caller)
@@ -122,11 +122,11 @@ async def test_head_changes_nothing_and_get_only_where_it_says_so(stage: Stage, 
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
-async def test_head_checks_who_asks(stage: Stage, route: Route):
+async def test_head_checks_who_asks(stage: Data, route: Route):
     roles = route.endpoint.access.roles
     if roles is None:
         return
-    path, _ = await SCENES.get(route.path, Stage.anything)(stage, route)
+    path, _ = await SCENES.get(route.path, Data.anything)(stage, route)
     path = path.removeprefix("/api/v1")
     assert (await stage.api.call("HEAD", path)).status == 401
     for make in (stage.people.influencer, stage.people.salon, stage.people.admin):
@@ -135,7 +135,7 @@ async def test_head_checks_who_asks(stage: Stage, route: Route):
         assert (head.status == 403) == (person.role not in roles), (person.role, head)
 
 
-async def test_head_checks_the_input_of_a_get_that_acts(stage: Stage):
+async def test_head_checks_the_input_of_a_get_that_acts(stage: Data):
     route = next(route for route in ROUTES if route.path.endswith("/messages"))
     path, caller = await stage.unread_messages(route)
     assert (await stage.api.call("HEAD", path.removeprefix("/api/v1") + "?limit=0", user=caller)).status == 400

@@ -17,8 +17,8 @@ def hides_errors(call: ast.Call) -> bool:
 def test_no_error_of_a_program_is_hidden():
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
-        for room in PRODUCT
-        for path in (ROOT / room).rglob("*.py")
+        for folder in PRODUCT
+        for path in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and hides_errors(node)
     ]
@@ -29,6 +29,6 @@ def test_packaged_servers_run_in_folders_that_their_system_user_may_enter():
     """In other folders root's data is stored under /var/lib, where tests do not remove it."""
     files = [
         ROOT / "tests" / "conftest.py",
-        *(file for room in ("bench", "examples", "tests/drills") for file in (ROOT / room).rglob("*.py")),
+        *(file for folder in ("bench", "examples", "tests/drills") for file in (ROOT / folder).rglob("*.py")),
     ]
     assert [file.name for file in files if "import tempfile" in file.read_text()] == []

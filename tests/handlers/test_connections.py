@@ -47,9 +47,9 @@ async def test_ask_and_accept(api, pair):
 
 
 async def test_users_who_may_not_send_a_request(api, pair, people, db):
-    hanako, sakura, stranger = pair
+    hanako, sakura, outsider = pair
     assert (await api.post("/connections/request", {"receiverId": hanako.id}, hanako)).status == 400
-    assert (await api.post("/connections/request", {"receiverId": stranger.id}, sakura)).status == 403
+    assert (await api.post("/connections/request", {"receiverId": outsider.id}, sakura)).status == 403
     assert (await api.post("/connections/request", {"receiverId": str(uuid4())}, hanako)).status == 404
     admin = await people.admin()
     assert (await api.post("/connections/request", {"receiverId": admin.id}, hanako)).status == 404
@@ -72,10 +72,10 @@ async def test_both_ask_at_once_makes_one_request(api, other_api, pair, db):
 
 
 async def test_reject_and_ask_again_a_week_later(api, pair, db):
-    hanako, sakura, stranger = pair
+    hanako, sakura, outsider = pair
     request_id = (await api.post("/connections/request", {"receiverId": sakura.id}, hanako)).data["id"]
     assert (await api.patch(f"/connections/requests/{request_id}/reject", user=hanako)).status == 403
-    assert (await api.patch(f"/connections/requests/{request_id}/reject", user=stranger)).status == 404
+    assert (await api.patch(f"/connections/requests/{request_id}/reject", user=outsider)).status == 404
     assert (await api.patch(f"/connections/requests/{request_id}/reject", user=sakura)).data["status"] == "REJECTED"
     received = await db.fetchrow("select type, user_id from notifications where type <> 'CONNECTION_REQUEST'")
     assert tuple(received) == ("CONNECTION_REJECTED", hanako.id)
@@ -87,10 +87,10 @@ async def test_reject_and_ask_again_a_week_later(api, pair, db):
 
 
 async def test_withdraw(api, pair, db):
-    hanako, sakura, stranger = pair
+    hanako, sakura, outsider = pair
     request_id = (await api.post("/connections/request", {"receiverId": sakura.id}, hanako)).data["id"]
     watcher = await api.socket(sakura)
-    assert (await api.delete(f"/connections/requests/{request_id}", stranger)).status == 404
+    assert (await api.delete(f"/connections/requests/{request_id}", outsider)).status == 404
     assert (await api.delete(f"/connections/requests/{request_id}", sakura)).status == 403
     assert (await api.delete(f"/connections/requests/{request_id}", hanako)).status == 200
     assert (await watcher.expect("notification_deleted"))["unreadCount"] == 0
@@ -99,14 +99,14 @@ async def test_withdraw(api, pair, db):
 
 
 async def test_end_makes_the_conversation_read_only(api, other_api, pair, people):
-    hanako, sakura, stranger = pair
+    hanako, sakura, outsider = pair
     conversation_id = await people.connect(hanako, sakura)
     path = f"/chat/conversations/{conversation_id}/messages"
     await api.post(path, {"content": "before"}, hanako)
     socket = await other_api.socket(sakura)
     await socket.join(conversation_id)
     request_id = (await api.get("/connections/accepted", sakura)).data[0]["id"]
-    assert (await api.delete(f"/connections/{request_id}", stranger)).status == 404
+    assert (await api.delete(f"/connections/{request_id}", outsider)).status == 404
     assert (await api.delete(f"/connections/{request_id}", hanako)).status == 200
     assert (await socket.expect("conversation_closed"))["conversationId"] == conversation_id
     assert (await api.post(path, {"content": "after"}, sakura)).status == 403
@@ -152,12 +152,12 @@ async def test_web_client_spellings(api, pair):
 
 
 async def test_status_of_many(api, pair):
-    hanako, sakura, stranger = pair
+    hanako, sakura, outsider = pair
     await api.post("/connections/request", {"receiverId": sakura.id}, hanako)
     answer = await api.post(
-        "/connections/status/bulk", {"userIds": [sakura.id.upper(), stranger.id, str(uuid4())]}, hanako
+        "/connections/status/bulk", {"userIds": [sakura.id.upper(), outsider.id, str(uuid4())]}, hanako
     )
-    assert [answer.data[id]["status"] for id in (sakura.id, stranger.id)] == ["sent", "none"]
+    assert [answer.data[id]["status"] for id in (sakura.id, outsider.id)] == ["sent", "none"]
     assert len(answer.data) == 3
     for bad in ([], ["x"], ["x"] * 101, "x", None):
         assert (await api.post("/connections/status/bulk", {"userIds": bad}, hanako)).status == 400

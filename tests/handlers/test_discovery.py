@@ -226,7 +226,7 @@ async def test_each_role_finds_the_other_role(api, people):
 
 async def test_addresses_and_connections(api, people, db):
     sakura, admin = await people.salon(), await people.admin()
-    sent, received, connected, rejected, stranger = [await people.influencer(f"Person {n}") for n in range(5)]
+    sent, received, connected, rejected, outsider = [await people.influencer(f"Person {n}") for n in range(5)]
     asked = {
         sent.id: (await api.post("/connections/request", {"receiverId": sent.id}, sakura)).data["id"],
         received.id: (await api.post("/connections/request", {"receiverId": sakura.id}, received)).data["id"],
@@ -238,14 +238,14 @@ async def test_addresses_and_connections(api, people, db):
     assert hits[sent.id]["connection"] == {"status": "sent", "requestId": asked[sent.id]}
     assert hits[received.id]["connection"] == {"status": "received", "requestId": asked[received.id]}
     assert hits[connected.id]["connection"]["status"] == "connected"
-    for person in (rejected, stranger):
+    for person in (rejected, outsider):
         assert hits[person.id]["connection"] == {"status": "none", "requestId": None}
     assert {hit["user"]["email"] for hit in hits.values()} == {"", connected.email}
     assert hits[connected.id]["user"]["email"] == connected.email
     (salon,) = (await find(api, received, "salons")).data
     assert salon["connection"] == {"status": "sent", "requestId": asked[received.id]}
     seen = {hit["user"]["email"] for hit in (await find(api, admin)).data}
-    assert seen == {person.email for person in (sent, received, connected, rejected, stranger)}
+    assert seen == {person.email for person in (sent, received, connected, rejected, outsider)}
     assert "password" not in json.dumps((await find(api, admin)).body)
 
 

@@ -20,17 +20,17 @@ FIND_INDEXES = "select relname::text from pg_class where relkind = 'i' and relna
 @pytest.mark.parametrize(
     ("message", "code"),
     [(MESSAGE, "NOT_FOUND"), (MESSAGE, "FORBIDDEN"), (UNKNOWN_FILE, "VALIDATION_ERROR"), ({}, "VALIDATION_ERROR")],
-    ids=["of strangers", "read-only", "unknown file", "invalid"],
+    ids=["of outsiders", "read-only", "unknown file", "invalid"],
 )
 async def test_rest_and_sockets_render_the_same_error(
     api: Api, people: People, db: Database, message: dict[str, Any], code: str
 ):
-    salon, hanako, stranger = await people.salon(), await people.influencer(), await people.salon()
+    salon, hanako, outsider = await people.salon(), await people.influencer(), await people.salon()
     conversation_id = await people.connect(salon, hanako)
     if code == "FORBIDDEN":
         async with db.transaction() as tx:
             await close_conversations(tx, salon.id, hanako.id)
-    caller = stranger if code == "NOT_FOUND" else salon
+    caller = outsider if code == "NOT_FOUND" else salon
     answer = await api.post(f"/chat/conversations/{conversation_id}/messages", message, caller)
     frame = await (await api.socket(caller)).ask("send_message", {"conversationId": conversation_id, **message})
     assert (frame["event"], answer.body["code"]) == ("error", code)

@@ -30,8 +30,8 @@ async def unread(api: Api, user: Person) -> int:
 
 
 async def test_the_list_has_own_notifications_newest_first(api: Api, people: People, db: Database):
-    salon, stranger = await people.salon(), await people.influencer()
-    mine, _ = await add(db, salon, 3), await add(db, stranger)
+    salon, outsider = await people.salon(), await people.influencer()
+    mine, _ = await add(db, salon, 3), await add(db, outsider)
 
     answer = await api.get("/notifications", salon)
 
@@ -82,17 +82,17 @@ async def test_many_at_one_moment_are_all_paged_through(api: Api, people: People
 async def test_reading_one_is_published_to_every_socket_of_the_user(
     api: Api, other_api: Api, people: People, db: Database
 ):
-    salon, stranger = await people.salon(), await people.influencer()
+    salon, outsider = await people.salon(), await people.influencer()
     first, _ = await add(db, salon, 2)
     here, there = await api.socket(salon), await other_api.socket(await people.sign_in(salon))
-    strange = await api.socket(stranger)
+    strange = await api.socket(outsider)
 
     answer = await api.patch(f"/notifications/{first}/read", None, salon)
 
     assert answer.data["isRead"] and answer.data["id"] == first
     for socket in (here, there):
         assert await socket.expect("notification_read") == {"notificationId": first, "unreadCount": 1}
-    assert await strange.heard() == []
+    assert await strange.received_names() == []
     assert await unread(api, salon) == 1
 
 
@@ -103,12 +103,12 @@ async def test_reading_again_changes_and_publishes_nothing(api: Api, people: Peo
     socket = await api.socket(salon)
     assert (await api.patch(f"/notifications/{one}/read", None, salon)).data["isRead"]
     assert (await api.patch("/notifications/read-all", None, salon)).status == 200
-    assert await socket.heard() == []
+    assert await socket.received_names() == []
 
 
 async def test_reading_all_keeps_the_order_of_the_list(api: Api, people: People, db: Database):
-    salon, stranger = await people.salon(), await people.influencer()
-    ids, _ = await add(db, salon, 4), await add(db, stranger, 2)
+    salon, outsider = await people.salon(), await people.influencer()
+    ids, _ = await add(db, salon, 4), await add(db, outsider, 2)
     socket = await api.socket(salon)
 
     answer = await api.patch("/notifications/read-all", None, salon)
@@ -118,7 +118,7 @@ async def test_reading_all_keeps_the_order_of_the_list(api: Api, people: People,
     listed = (await api.get("/notifications", salon)).data
     assert [row["id"] for row in listed] == ids[::-1]
     assert all(row["isRead"] for row in listed)
-    assert await unread(api, stranger) == 2
+    assert await unread(api, outsider) == 2
 
 
 async def test_deleting_one_is_published_to_every_socket_of_the_user(
@@ -137,19 +137,19 @@ async def test_deleting_one_is_published_to_every_socket_of_the_user(
 
 
 async def test_notifications_of_others_are_not_found(api: Api, people: People, db: Database):
-    salon, stranger = await people.salon(), await people.influencer()
+    salon, outsider = await people.salon(), await people.influencer()
     [one] = await add(db, salon)
     socket = await api.socket(salon)
     for answer in (
-        await api.patch(f"/notifications/{one}/read", None, stranger),
-        await api.delete(f"/notifications/{one}", stranger),
-        await api.patch("/notifications/read-all", None, stranger),
+        await api.patch(f"/notifications/{one}/read", None, outsider),
+        await api.delete(f"/notifications/{one}", outsider),
+        await api.patch("/notifications/read-all", None, outsider),
     ):
         assert answer.status in (200, 404)
         assert answer.status == 404 or answer.data == {"count": 0}
-    assert await socket.heard() == []
+    assert await socket.received_names() == []
     assert await unread(api, salon) == 1
-    assert (await api.get("/notifications", stranger)).data == []
+    assert (await api.get("/notifications", outsider)).data == []
 
 
 async def test_the_last_published_count_is_right_after_concurrent_reads(api: Api, people: People, db: Database):
@@ -168,7 +168,7 @@ async def test_concurrent_deletions_publish_once(api: Api, people: People, db: D
     socket = await api.socket(salon)
     answers = await asyncio.gather(*(api.delete(f"/notifications/{one}", salon) for _ in range(4)))
     assert sorted(answer.status for answer in answers) == [200, 404, 404, 404]
-    assert await socket.heard() == ["notification_deleted"]
+    assert await socket.received_names() == ["notification_deleted"]
 
 
 async def test_messages_after_the_read_row_begin_a_new_one(api: Api, people: People, db: Database):

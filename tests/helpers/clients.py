@@ -24,7 +24,7 @@ ROOT_PATHS = ("/ws", "/health", "/metrics", "/media", "/docs", "/openapi", "/asy
 ERRORS = error_schemas()
 # What any request can be answered, also one that no client of the API description sends.
 ANYWHERE = (405, 413, 415, 431, 500)
-NO_NEWS = ("ack", "pong", "ready", "user_online", "user_offline")
+UNCOUNTED = ("ack", "pong", "ready", "user_online", "user_offline")
 
 
 @cache
@@ -215,13 +215,13 @@ class SocketClient:
         assert frame["event"] == "ack", frame
         return frame["data"]
 
-    async def heard(self) -> list[str]:
+    async def received_names(self) -> list[str]:
         """Return the names of all events so far except presence, whose time is not fixed.
 
         A ping is answered after everything that was sent to the socket before it.
         """
         await self.ask("ping")
-        return [event["event"] for event in self.events if event["event"] not in NO_NEWS]
+        return [event["event"] for event in self.events if event["event"] not in UNCOUNTED]
 
     async def close_code(self) -> int:
         """Wait until the server closes; return the code."""

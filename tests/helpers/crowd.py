@@ -82,7 +82,7 @@ class Run:
         return self.plan["Shared Hit Blocks"] + self.plan["Shared Read Blocks"]
 
     @property
-    def looked_at(self) -> int:
+    def rows_read(self) -> int:
         """Rows of tables that were read, whether they were wanted or not."""
         return sum(
             (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]

@@ -34,11 +34,11 @@ class ServerProcess:
     def wait_until_it_listens(self) -> None:
         assert self.process.stdout
         deadline = time.monotonic() + START_SECONDS
-        said = b""
-        while b"listens on" not in said:
+        output = b""
+        while b"listens on" not in output:
             line = self.process.stdout.readline()
-            said += line
-            assert line and time.monotonic() < deadline, said.decode()
+            output += line
+            assert line and time.monotonic() < deadline, output.decode()
 
     def api(self, like: Api) -> "Remote":
         return Remote(like, self.port)

@@ -47,9 +47,9 @@ async def test_a_reminder_is_one_mail_and_one_notification_at_most_weekly_and_th
     assert len(others) == 2
     assert "encer-TEST2345" in notification["message"]
     assert (notification["type"], orjson.loads(notification["metadata"])["accountId"]) == ("SYSTEM", account)
-    told = await socket.expect("notification_received")
-    assert told["unreadCount"] == 1
-    assert (await socket.heard()).count("notification_received") == 3
+    received = await socket.expect("notification_received")
+    assert received["unreadCount"] == 1
+    assert (await socket.received_names()).count("notification_received") == 3
     await socket.close()
 
 

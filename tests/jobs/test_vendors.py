@@ -161,9 +161,9 @@ async def test_a_withdrawn_connection_is_notified_once(instance, api, people, ti
     socket = await api.socket(sakura)
     assert await run_job(instance, data_sync) == {"needsReconnect": 1}
     assert await run_job(instance, data_sync) == {}
-    told = await socket.expect("notification_received")
-    assert told["notification"]["title"] == "Please connect TikTok again"
-    assert (await socket.heard()).count("notification_received") == 1
+    received = await socket.expect("notification_received")
+    assert received["notification"]["title"] == "Please connect TikTok again"
+    assert (await socket.received_names()).count("notification_received") == 1
     assert (await api.get("/social-media/accounts", sakura)).data[0]["needsReconnect"] is True
     await socket.close()
 
@@ -276,7 +276,7 @@ async def test_a_refusal_marks_the_account_and_notifies_its_owner(instance, api,
     ("failure", "error"),
     [
         ("server_error", "TikTok failed 20 times in a row: The service did not answer properly"),
-        ("hang_up", "TikTok failed 20 times in a row: The service cannot be reached"),
+        ("disconnect", "TikTok failed 20 times in a row: The service cannot be reached"),
         ("invalid_client", "TikTok: The service refused the request"),
     ],
 )

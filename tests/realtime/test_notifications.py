@@ -33,7 +33,7 @@ async def test_an_unpublished_notification_is_delivered_soon(instance, other_ins
     instance.realtime.publisher.publish(NotificationReceived(*sent.notice))
     await other_instance.realtime.catch_up.find_missed()
     for socket in sockets:
-        assert (await socket.heard()).count("notification_received") == 2
+        assert (await socket.received_names()).count("notification_received") == 2
 
 
 async def test_an_unpublished_reading_causes_a_resync(api, other_api, people, db):
@@ -57,7 +57,7 @@ async def test_a_count_that_missed_a_concurrent_change_causes_a_resync(instance,
         assert (await socket.expect("notification_received"))["unreadCount"] == count
         for _ in range(2):
             await other_instance.realtime.catch_up.find_missed()
-        assert (await socket.heard()).count("resync") == resyncs
+        assert (await socket.received_names()).count("resync") == resyncs
 
 
 async def test_a_later_socket_gets_the_counts_from_ready_alone(other_instance, api, other_api, people, db):
@@ -67,7 +67,7 @@ async def test_a_later_socket_gets_the_counts_from_ready_alone(other_instance, a
     socket = await other_api.socket(sakura)
     assert socket.ready["unreadNotifications"] == 1
     await other_instance.realtime.catch_up.find_missed()
-    assert await socket.heard() == []
+    assert await socket.received_names() == []
 
 
 async def test_an_unpublished_read_mark_is_delivered_soon(instance, api, other_api, people, db):
@@ -90,7 +90,7 @@ async def test_an_unpublished_read_mark_is_delivered_soon(instance, api, other_a
     for socket in sockets:
         while (await socket.expect("message_sent"))["content"] != "three":
             pass
-        assert (await socket.heard()).count("message_read") == 1
+        assert (await socket.received_names()).count("message_read") == 1
 
 
 async def test_a_rev_that_the_database_does_not_know_is_looked_up_once():

@@ -33,7 +33,7 @@ def brisk(io_loop, instance, other_instance, monkeypatch) -> None:
 
 
 async def names(socket: SocketClient) -> list[tuple[str, str]]:
-    await socket.heard()
+    await socket.received_names()
     return [(e["event"], e["data"]["userId"]) for e in socket.events if e["event"] in ("user_online", "user_offline")]
 
 
@@ -43,9 +43,9 @@ async def changes(socket: SocketClient) -> list[tuple[str, str]]:
 
 
 async def test_arrivals_and_departures_are_announced_to_connected_users_alone(api, other_api, people, db):
-    hanako, sakura, stranger = await people.influencer(), await people.salon(), await people.influencer("Stranger")
+    hanako, sakura, outsider = await people.influencer(), await people.salon(), await people.influencer("Stranger")
     await people.connect(hanako, sakura)
-    watching, outside = await api.socket(hanako), await api.socket(stranger)
+    watching, outside = await api.socket(hanako), await api.socket(outsider)
     coming = await other_api.socket(sakura)
     assert (await watching.expect("user_online"))["userId"] == sakura.id
     # A new socket receives who is online already.
@@ -176,4 +176,4 @@ async def test_thirty_sockets_a_user_over_all_instances(api, other_api, people):
     hanako = await people.influencer()
     sockets = [await (api, other_api)[n % 2].socket(hanako) for n in range(31)]
     assert await sockets[30].close_code() == 4429
-    assert await sockets[29].heard() == []
+    assert await sockets[29].received_names() == []

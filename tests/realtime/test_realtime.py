@@ -1,4 +1,4 @@
-"""Two users on two instances receive each other's events once and in order; a stranger receives nothing."""
+"""Two users on two instances receive each other's events once and in order; a outsider receives nothing."""
 
 import asyncio
 
@@ -9,24 +9,24 @@ from tests.helpers.clients import SocketClient
 
 
 class Stage:
-    """Hanako on one instance, Sakura on the other, both joined; a stranger signed in on each."""
+    """Hanako on one instance, Sakura on the other, both joined; a outsider signed in on each."""
 
     hanako_socket: SocketClient
     sakura_socket: SocketClient
 
     async def set(self, api, other_api, people) -> "Stage":
         self.hanako, self.sakura = await people.influencer("Hanako"), await people.salon("Salon Sakura")
-        self.stranger = await people.influencer("Stranger")
+        self.outsider = await people.influencer("Stranger")
         self.conversation_id = await people.connect(self.hanako, self.sakura)
         self.path = f"/chat/conversations/{self.conversation_id}/messages"
         self.hanako_socket, self.sakura_socket = await api.socket(self.hanako), await other_api.socket(self.sakura)
-        self.strangers = [await api.socket(self.stranger), await other_api.socket(self.stranger)]
+        self.outsiders = [await api.socket(self.outsider), await other_api.socket(self.outsider)]
         await self.hanako_socket.join(self.conversation_id)
         await self.sakura_socket.join(self.conversation_id)
         return self
 
-    async def assert_strangers_heard_nothing(self) -> None:
-        assert [await stranger.heard() for stranger in self.strangers] == [[], []]
+    async def assert_outsiders_received_nothing(self) -> None:
+        assert [await outsider.received_names() for outsider in self.outsiders] == [[], []]
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ async def test_a_message_by_rest_reaches_the_other_instance(api, stage):
     assert await stage.hanako_socket.expect("message_sent") == sent  # the author's sockets too
     event = await stage.sakura_socket.expect("notification_received")
     assert (event["unreadCount"], event["notification"]["messageId"]) == (1, sent["id"])
-    assert (await stage.hanako_socket.heard()).count("notification_received") == 0
-    await stage.assert_strangers_heard_nothing()
+    assert (await stage.hanako_socket.received_names()).count("notification_received") == 0
+    await stage.assert_outsiders_received_nothing()
 
 
 async def test_a_message_by_socket_is_acknowledged_after_commit(stage, db):
@@ -52,12 +52,12 @@ async def test_a_message_by_socket_is_acknowledged_after_commit(stage, db):
     again = await stage.hanako_socket.ask("send_message", data)
     assert again["data"]["message"]["id"] == ack["data"]["message"]["id"]
     assert await db.fetchval("select count(*) from messages") == 1
-    assert (await stage.hanako_socket.heard()).count("message_sent") == 1
-    assert (await stage.sakura_socket.heard()).count("message_sent") == 1
+    assert (await stage.hanako_socket.received_names()).count("message_sent") == 1
+    assert (await stage.sakura_socket.received_names()).count("message_sent") == 1
 
 
 async def test_a_stranger_can_neither_join_nor_send_nor_type(stage, db):
-    for socket in stage.strangers:
+    for socket in stage.outsiders:
         for event, data in [
             ("join_conversation", {"conversationId": stage.conversation_id}),
             ("join_conversation", stage.conversation_id),
@@ -66,7 +66,7 @@ async def test_a_stranger_can_neither_join_nor_send_nor_type(stage, db):
             ("mark_read", {"conversationId": stage.conversation_id, "seq": 1}),
         ]:
             assert (await socket.ask(event, data))["data"]["code"] == "NOT_FOUND"
-    assert await stage.hanako_socket.heard() == await stage.sakura_socket.heard() == []
+    assert await stage.hanako_socket.received_names() == await stage.sakura_socket.received_names() == []
     assert await db.fetchval("select count(*) from messages") == 0
 
 
@@ -80,9 +80,9 @@ async def test_typing(stage, api, monkeypatch):
     assert await stage.sakura_socket.expect("user_typing") == {**where, "userId": stage.hanako.id}
     await stage.hanako_socket.send("typing_stop", where)
     assert await stage.sakura_socket.expect("user_stopped_typing") == {**where, "userId": stage.hanako.id}
-    assert await stage.sakura_socket.heard() == ["user_typing", "user_stopped_typing"]
-    assert await second.heard() == []  # the typist's sockets do not receive it
-    await stage.assert_strangers_heard_nothing()
+    assert await stage.sakura_socket.received_names() == ["user_typing", "user_stopped_typing"]
+    assert await second.received_names() == []  # the typist's sockets do not receive it
+    await stage.assert_outsiders_received_nothing()
 
 
 async def test_typing_ends_with_the_message_on_leave_on_disconnect_and_later(stage, api, other_api, monkeypatch):
@@ -131,10 +131,10 @@ async def test_read_marks(stage, api, other_api):
     await other_api.get(stage.path, stage.sakura)
     assert (await stage.hanako_socket.expect("message_read"))["seq"] == 3
     assert (await second.expect("notification_read"))["unreadCount"] == 0
-    assert (await stage.hanako_socket.heard()).count("message_read") == 2
+    assert (await stage.hanako_socket.received_names()).count("message_read") == 2
     late = await api.socket(stage.sakura)
     assert (late.ready["unreadMessages"], late.ready["unreadNotifications"]) == (0, 0)
-    await stage.assert_strangers_heard_nothing()
+    await stage.assert_outsiders_received_nothing()
 
 
 async def test_edits_and_deletions(stage, api, other_api):
@@ -146,7 +146,7 @@ async def test_edits_and_deletions(stage, api, other_api):
     deleted = {"messageId": message["id"], "conversationId": stage.conversation_id, "seq": 1, "rev": 3}
     assert await stage.sakura_socket.expect("message_deleted") == deleted
     assert await stage.hanako_socket.expect("message_deleted") == deleted
-    await stage.assert_strangers_heard_nothing()
+    await stage.assert_outsiders_received_nothing()
 
 
 async def test_resume_replays_the_present_state_in_order(stage, api, other_api):
@@ -188,25 +188,25 @@ async def test_too_far_behind_replays_nothing(stage, api, monkeypatch, db):
     assert await socket.join(stage.conversation_id, after=0) == {
         "conversationId": stage.conversation_id, "lastRev": 501, "replayed": 0, "complete": False,
     }  # fmt: skip
-    assert await socket.heard() == []
+    assert await socket.received_names() == []
     other = await api.socket(stage.sakura)
     assert (await other.join(stage.conversation_id, after=1))["replayed"] == 500
 
 
 async def test_a_join_during_many_messages_misses_and_repeats_nothing(stage, api, other_api):
-    async def pour() -> None:
+    async def send_sixty() -> None:
         for n in range(60):
             await (api if n % 2 else other_api).post(stage.path, {"content": str(n)}, stage.hanako)
 
-    pouring = asyncio.create_task(pour())
+    sending = asyncio.create_task(send_sixty())
     joined: list[SocketClient] = []
-    while not pouring.done():
+    while not sending.done():
         socket = await other_api.socket(stage.sakura)
         await socket.join(stage.conversation_id, after=0)
         joined.append(socket)
         if len(joined) >= 9:
             await joined.pop(0).close()
-    await pouring
+    await sending
     for socket in [*joined, stage.sakura_socket, stage.hanako_socket]:
         while [e["data"]["seq"] for e in socket.events if e["event"] == "message_sent"][-1:] != [60]:
             await socket.receive()
@@ -236,8 +236,8 @@ async def test_a_join_of_a_closed_conversation_receives_its_end(stage, api, peop
     assert (await back.join(stage.conversation_id, after=0))["replayed"] == 1
     assert (await back.expect("conversation_closed"))["reason"] == "disconnected"
     assert (await back.ask("typing_start", {"conversationId": stage.conversation_id}))["data"]["code"] == "NOT_FOUND"
-    said = await back.ask("send_message", {"conversationId": stage.conversation_id, "content": "too late"})
-    assert said["data"]["code"] == "FORBIDDEN"
+    answer = await back.ask("send_message", {"conversationId": stage.conversation_id, "content": "too late"})
+    assert answer["data"]["code"] == "FORBIDDEN"
 
 
 async def test_messages_by_socket_and_by_rest_share_one_limit(stage, api, limit):

@@ -84,10 +84,10 @@ async def test_redis_fails(shaky, proxy, other_api, people, fail):
     assert time.monotonic() - healed < CONVERGE_SECONDS
     await ready_says(api, "ok")
     assert time.monotonic() - healed < CONVERGE_SECONDS
-    assert (await there.heard()).count("message_sent") == 10
+    assert (await there.received_names()).count("message_sent") == 10
     async with asyncio.timeout(CONVERGE_SECONDS):
         # A frozen Redis delivers the events later.
-        while fail is TcpProxy.refuse and "resync" not in await here.heard():
+        while fail is TcpProxy.refuse and "resync" not in await here.received_names():
             pass
 
 
@@ -107,9 +107,9 @@ async def test_an_overflow_of_the_queue_to_redis_makes_the_others_catch_up(
     proxy.restore()
     await there.expect("resync")
     async with asyncio.timeout(5):
-        while (await there.heard()).count("message_sent") < 12:
+        while (await there.received_names()).count("message_sent") < 12:
             pass
-    assert (await there.heard()).count("message_sent") == 12
+    assert (await there.received_names()).count("message_sent") == 12
 
 
 @pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])

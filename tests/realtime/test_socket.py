@@ -76,8 +76,8 @@ async def test_a_token_ends_and_can_be_renewed(instance, api, hanako, people):
     assert (await lives.ask("authenticate", {"token": hanako.token}))["event"] == "ack"
     assert await ends.close_code() == 4401
     assert (await lives.ask("ping"))["event"] == "pong"
-    stranger = await people.influencer()
-    refused = await lives.ask("authenticate", {"token": stranger.token})  # a socket keeps its user
+    outsider = await people.influencer()
+    refused = await lives.ask("authenticate", {"token": outsider.token})  # a socket keeps its user
     assert refused["data"]["code"] == "INVALID_TOKEN"
     assert await lives.close_code() == 4401
 
@@ -195,7 +195,7 @@ async def test_thirty_sockets_a_user(api, hanako, people):
     assert (refused["data"]["code"], "At most 30" in refused["data"]["message"]) == ("TOO_MANY", True)
     assert await by_frame.close_code() == 4429
     await sockets[0].close()
-    await (await api.socket(await people.influencer())).heard()  # other users are not affected
+    await (await api.socket(await people.influencer())).received_names()  # other users are not affected
     async with asyncio.timeout(2):
         while True:
             again = await SocketClient.open(api, {"Authorization": f"Bearer {hanako.token}"})

@@ -112,11 +112,11 @@ async def test_a_closed_socket_has_no_more_effect(instance, api, people, db):
 
 
 async def test_a_hundred_joins_of_strangers_conversations_leave_nothing(instance, api, people):
-    hanako, sakura, stranger = await people.influencer(), await people.salon(), await people.influencer("Stranger")
+    hanako, sakura, outsider = await people.influencer(), await people.salon(), await people.influencer("Stranger")
     conversation_id = await people.connect(hanako, sakura)
     there = await api.socket(hanako)
     await there.join(conversation_id)
-    client = await api.socket(stranger)
+    client = await api.socket(outsider)
     feeds, wanted = len(instance.realtime.hub.conversations), len(instance.realtime.relay.bus.subscriber.subscriptions)
     asked = [conversation_id if n % 2 else str(uuid.uuid4()) for n in range(100)]
     for id in asked:
@@ -127,7 +127,7 @@ async def test_a_hundred_joins_of_strangers_conversations_leave_nothing(instance
     path = f"/chat/conversations/{conversation_id}/messages"
     await api.post(path, {"content": "secret"}, sakura)
     await there.expect("message_sent")
-    assert await client.heard() == ["error"] * 100
+    assert await client.received_names() == ["error"] * 100
 
 
 @pytest.mark.parametrize("payload", [b"\x00" * 70_000, "x" * 70_000], ids=["binary", "text"])
@@ -149,7 +149,7 @@ async def test_a_flood_of_pings_costs_no_memory(api, people):
             client.ws.transport.write(b"\x89\xfd" + os.urandom(4) + b"p" * 125)
         await asyncio.sleep(0)
     client.ws.transport.resume_reading()
-    assert await client.heard() == []
+    assert await client.received_names() == []
     assert len(stream._write_buffer) < 64 * 1024
 
 

@@ -49,15 +49,15 @@ def write(program: Path, text: str) -> None:
 
 def test_ci_checks_a_fresh_copy_with_a_fresh_home(ci_run, tmp_path):
     ran = ci_run()
-    said = dict(line.partition(" ")[::2] for line in ran.stdout.splitlines())
+    output = dict(line.partition(" ")[::2] for line in ran.stdout.splitlines())
     assert ran.returncode == 7, ran.stderr
     assert ran.stdout.endswith("\n1 passed\n")
-    assert " " in said["folder"] and not Path(said["folder"]).is_relative_to(ROOT)
-    assert said["home"] != str(tmp_path / "home")
-    assert said["kept"] == ""
-    assert said["required"] == ("1" if os.geteuid() == 0 else "")
+    assert " " in output["folder"] and not Path(output["folder"]).is_relative_to(ROOT)
+    assert output["home"] != str(tmp_path / "home")
+    assert output["kept"] == ""
+    assert output["required"] == ("1" if os.geteuid() == 0 else "")
     assert "https://pip.example.com/simple" in ran.stdout
-    assert not Path(said["home"]).parent.exists()
+    assert not Path(output["home"]).parent.exists()
 
 
 @needs_namespace()

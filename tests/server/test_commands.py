@@ -75,12 +75,12 @@ async def test_the_usage_that_a_program_prints_runs(run, module):
 
 def test_the_command_that_the_cluster_prints_restarts_it(tmp_path, capsys):
     asked: list[int] = []
-    told: list[str] = []
+    received: list[str] = []
 
     def restart_dead() -> list[int]:
-        if not told:
-            told.append(capsys.readouterr().out)
-            [command] = re.findall(r"A rolling restart: (kill -HUP \d+)", told[0])
+        if not received:
+            received.append(capsys.readouterr().out)
+            [command] = re.findall(r"A rolling restart: (kill -HUP \d+)", received[0])
             assert subprocess.run(command, shell=True, timeout=SECONDS).returncode == 0
         return []
 
@@ -97,9 +97,11 @@ def test_the_command_that_the_cluster_prints_restarts_it(tmp_path, capsys):
 def texts() -> list[str]:
     """Return all texts for people: sources, whose docstrings --help prints, documentation, settings."""
     kinds = ("server.py", "settings.py", "README.md", "docs/*.md", "deploy/*", ".env.example")
-    rooms = ("db", "services", "realtime", "handlers", "jobs", "examples", "bench", "tests/drills", "tests/vendors")
+    folders = ("db", "services", "realtime", "handlers", "jobs", "examples", "bench", "tests/drills", "tests/vendors")
     files = [file for kind in kinds for file in ROOT.glob(kind) if file.is_file()]
-    return [file.read_text() for file in (*files, *(file for room in rooms for file in (ROOT / room).rglob("*.py")))]
+    return [
+        file.read_text() for file in (*files, *(file for folder in folders for file in (ROOT / folder).rglob("*.py")))
+    ]
 
 
 def test_commands_in_texts_name_the_python_that_has_the_packages_and_a_module_that_exists():
@@ -121,17 +123,17 @@ def test_commands_in_texts_name_targets_of_make():
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "received"),
     [
         (SettingsError("PORT: must be a number"), 2, "Invalid settings:\nPORT: must be a number\n"),
         (ServersError("PostgreSQL is not packaged."), 1, "PostgreSQL is not packaged.\n"),
         (ConnectionRefusedError(111, "secret"), 1, "The database does not answer: Connection refused. Start the d"),
     ],
 )
-def test_a_program_that_cannot_work_ends_with_a_sentence(capsys, error, code, told):
+def test_a_program_that_cannot_work_ends_with_a_sentence(capsys, error, code, received):
     @program
     def main() -> int:
         raise error
 
     assert main() == code
-    assert capsys.readouterr().err.startswith(told)
+    assert capsys.readouterr().err.startswith(received)

@@ -57,8 +57,8 @@ async def test_a_drain_in_its_order(leaving, api, people, gate):
     ready = await going.http.fetch(f"{going.base}/health/ready", raise_error=False)
     assert (ready.code, json.loads(ready.body)["status"]) == (503, "draining")
     assert ready.headers["Connection"] == "close"
-    told = await socket.expect("going_away")
-    assert 500 <= told["reconnectAfterMs"] <= 5_000
+    received = await socket.expect("going_away")
+    assert 500 <= received["reconnectAfterMs"] <= 5_000
     await until(lambda: leaving.http._stopped)
     with pytest.raises(OSError):
         await SocketClient.open(going, {"Authorization": f"Bearer {hanako.token}"})
@@ -148,13 +148,13 @@ async def test_an_instance_stops_where_the_kernel_does_not_drop_new_connections(
 
 
 async def test_more_sockets_reconnect_over_a_longer_time(leaving, monkeypatch):
-    told: list[int] = []
+    received: list[int] = []
     sockets = [
-        Mock(send=lambda frame: told.append(json.loads(frame)["data"]["reconnectAfterMs"])) for _ in range(8_000)
+        Mock(send=lambda frame: received.append(json.loads(frame)["data"]["reconnectAfterMs"])) for _ in range(8_000)
     ]
     monkeypatch.setattr(leaving.realtime.sockets, "clients", set(sockets))
     leaving.realtime.sockets.announce_drain()
     leaving.realtime.sockets.clients.clear()
-    assert min(told) >= 500
-    assert 10_000 < max(told) <= 8_000 / 0.7
+    assert min(received) >= 500
+    assert 10_000 < max(received) <= 8_000 / 0.7
     await leaving.stop()

@@ -63,7 +63,7 @@ def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedPr
 def test_output_of_libraries_and_python_is_json(tmp_path):
     ended = run(tmp_path, "-c", OTHERS, PYTHONWARNINGS="always")
     lines = lines_of(ended.stdout, ended.stderr)
-    told = json.dumps(lines)
+    received = json.dumps(lines)
     for what in (
         "two\\nlines",
         "with a parameter",
@@ -73,7 +73,7 @@ def test_output_of_libraries_and_python_is_json(tmp_path):
         "in a task",
         "in the end",
     ):
-        assert what in told, what
+        assert what in received, what
     assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
     assert (lines[-1]["level"], "in the end" in lines[-1]["exception"]) == ("critical", True)
 
@@ -101,21 +101,21 @@ async def test_a_server_writes_json_from_start_to_exit(servers, api: Api, data_d
         servers, data_dir, LOG_FORMAT="json", LOG_LEVEL="DEBUG", PASSWORD_COST="4", PYTHONWARNINGS="default",
         EMAIL_SENDER="console",
     )  # fmt: skip
-    said = b""
+    output = b""
     assert server.process.stdout
     try:
-        said += await read_until(io_loop, server, b"listens on")
+        output += await read_until(io_loop, server, b"listens on")
         body = {"name": "花子", "email": "hanako@example.com", "password": "tea and biscuits", "termsAccepted": True}
         answer = await server.api(api).call("POST", "/auth/signup/influencer", body)
         assert answer.status == 201, answer
-        said += await read_until(io_loop, server, b'"event": "mail"')
+        output += await read_until(io_loop, server, b'"event": "mail"')
         server.process.send_signal(signal.SIGTERM)
-        said += await io_loop.run_in_executor(None, server.process.stdout.read)
+        output += await io_loop.run_in_executor(None, server.process.stdout.read)
         assert server.process.wait(SECONDS) == 0
     finally:
         server.kill()
         server.process.stdout.close()
-    lines = lines_of(said.decode())
+    lines = lines_of(output.decode())
     events = [line["event"] for line in lines]
     mail = next(line for line in lines if line["event"] == "mail")
     assert (mail["to"], "\n" in mail["text"]) == ("hanako@example.com", True)
@@ -125,10 +125,10 @@ async def test_a_server_writes_json_from_start_to_exit(servers, api: Api, data_d
 
 async def read_until(io_loop, server: ServerProcess, marker: bytes) -> bytes:
     """What the server writes, up to the line with the marker."""
-    said = b""
+    output = b""
     assert server.process.stdout
-    while marker not in said:
+    while marker not in output:
         line = await io_loop.run_in_executor(None, server.process.stdout.readline)
-        assert line, said.decode()
-        said += line
-    return said
+        assert line, output.decode()
+        output += line
+    return output

@@ -74,7 +74,7 @@ def test_after_the_hint_to_install_venv_the_environment_is_made_again(project):
     )
     first = make(project, "runtime", PYTHON=str(debian))
     assert first.returncode != 0
-    assert "apt install python3-venv\nThe virtual environment cannot be made. Do what is said above" in first.stdout
+    assert "apt install python3-venv\nThe virtual environment cannot be made. Do what is output above" in first.stdout
     assert (project / ".venv" / "bin" / "python").exists()
     second = make(project, "runtime", PYTHON=sys.executable)
     assert second.returncode == 0, second.stderr
@@ -100,8 +100,10 @@ def test_an_environment_that_does_not_work_is_made_again_with_its_packages(proje
     )
     made = make(project, "dev", PYTHON=str(new))
     assert made.returncode == 0, made.stderr
-    said = calls.read_text()
-    assert said.index("-m venv --clear .venv") < said.index("-r requirements.lock") < said.index("-r requirements-dev")
+    lines = calls.read_text()
+    assert (
+        lines.index("-m venv --clear .venv") < lines.index("-r requirements.lock") < lines.index("-r requirements-dev")
+    )
 
 
 def test_an_installation_that_failed_is_repeated_and_one_that_succeeded_is_not(project):
@@ -109,7 +111,7 @@ def test_an_installation_that_failed_is_repeated_and_one_that_succeeded_is_not(p
     (project / "requirements.lock").write_text("# another version\n")
     failed = make(project, "runtime")
     assert failed.returncode != 0
-    assert "about a minute, once" in failed.stdout  # said before the silence
+    assert "about a minute, once" in failed.stdout  # output before the silence
     assert failed.stdout.endswith("Check the network connection, then run this again.\n")
     (project / "online").touch()
     for _ in range(3):
@@ -139,11 +141,11 @@ def test_make_run_serves_from_a_folder_with_an_odd_name(project):
     )  # fmt: skip
     try:
         assert server.stdout
-        said = ""
-        while "Stop with Ctrl-C" not in said:
+        output = ""
+        while "Stop with Ctrl-C" not in output:
             line = server.stdout.readline()
-            said += line
-            assert line, said
+            output += line
+            assert line, output
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=SECONDS) as answer:
             assert answer.status == 200
         started = (project / ".data" / "postgres" / "postmaster.opts").read_text()

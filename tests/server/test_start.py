@@ -27,13 +27,13 @@ def socket_of(servers) -> Path:
 def test_a_database_that_starts_later_is_waited_for(servers, data_dir, tmp_path):
     folder = tmp_path / "later"
     server = ServerProcess(servers, data_dir, DATABASE_URL=f"postgresql://encer@/encer?host={folder}")
-    said = b""
+    output = b""
     assert server.process.stdout
     try:
-        while b"waiting for the database" not in said:
+        while b"waiting for the database" not in output:
             line = server.process.stdout.readline()
-            assert line, said.decode()
-            said += line
+            assert line, output.decode()
+            output += line
         folder.symlink_to(socket_of(servers))
         server.wait_until_it_listens()
     finally:
@@ -44,16 +44,16 @@ def test_a_database_that_starts_later_is_waited_for(servers, data_dir, tmp_path)
 def ended_start(servers, data_dir, **variables: str) -> tuple[int, str]:
     server = ServerProcess(servers, data_dir, **variables)
     try:
-        said, _ = server.process.communicate(timeout=SECONDS)
+        output, _ = server.process.communicate(timeout=SECONDS)
     finally:
         server.kill()
-    return server.process.returncode, said.decode()
+    return server.process.returncode, output.decode()
 
 
 def test_a_database_that_refuses_ends_the_start_in_one_sentence(servers, data_dir):
     url = f"postgresql://encer:{SECRET}@/nothing?host={socket_of(servers)}"
-    code, said = ended_start(servers, data_dir, DATABASE_URL=url)
-    assert (code, said) == (
+    code, output = ended_start(servers, data_dir, DATABASE_URL=url)
+    assert (code, output) == (
         1, "The database refuses the connection: it has no database of this name. Check DATABASE_URL.\n"
     )  # fmt: skip
 
@@ -95,8 +95,8 @@ async def test_a_stop_ends_the_wait():
     ],
 )
 def test_an_address_of_another_machine_is_reported_in_one_sentence(servers, data_dir, variables, sentence):
-    code, said = ended_start(servers, data_dir, **variables)
-    assert (code, said.startswith(sentence), said.count("\n")) == (1, True, 1), said
+    code, output = ended_start(servers, data_dir, **variables)
+    assert (code, output.startswith(sentence), output.count("\n")) == (1, True, 1), output
 
 
 async def test_a_start_that_fails_half_way_closes_what_it_has_opened(servers, settings, db, monkeypatch):

@@ -39,7 +39,7 @@ class Signed(Handler):
     def fields(self) -> dict[str, str]:
         return {name: self.get_body_argument(name) for name in self.request.body_arguments}
 
-    def objection(self, cloud: str) -> Answer | None:
+    def find_refusal(self, cloud: str) -> Answer | None:
         fields = self.fields()
         if cloud != CLOUD_NAME:
             return refusal(401, f"Invalid cloud_name {cloud}")
@@ -54,7 +54,7 @@ class Signed(Handler):
 
 class Upload(Signed):
     def post(self, cloud: str, resource_type: str) -> None:
-        refused = self.objection(cloud)
+        refused = self.find_refusal(cloud)
         files = self.request.files.get("file", [])
         if refused or not files:
             return self.answer(*(refused or refusal(400, "Missing required parameter - file")))
@@ -67,7 +67,7 @@ class Upload(Signed):
 
 class Destroy(Signed):
     def post(self, cloud: str, resource_type: str) -> None:
-        refused = self.objection(cloud)
+        refused = self.find_refusal(cloud)
         if refused:
             return self.answer(*refused)
         found = self.vendor.assets.pop((resource_type, self.fields().get("public_id", "")), None)

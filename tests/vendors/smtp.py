@@ -115,12 +115,12 @@ def bodies(message) -> tuple[str, str]:
 # Peers that break the protocol, for asyncio.start_server.
 
 
-async def say_nothing(reader, writer):
+async def stay_silent(reader, writer):
     await reader.read()
     writer.close()
 
 
-async def drip(reader, writer):
+async def send_slowly(reader, writer):
     """Send bytes slowly for ever, so that each wait is short and the whole is endless."""
     with contextlib.suppress(ConnectionError):
         while True:
@@ -129,7 +129,7 @@ async def drip(reader, writer):
             await asyncio.sleep(0.02)
 
 
-async def dawdle(reader, writer):
+async def reply_late(reader, writer):
     """Accept everything, each reply just before its timeout."""
     with contextlib.suppress(ConnectionError):
         for reply in (b"220", b"250", b"250", b"250", b"354", b"250"):
@@ -146,13 +146,13 @@ async def flood(reader, writer):
             await writer.drain()
 
 
-async def talk_nonsense(reader, writer):
+async def send_garbage(reader, writer):
     writer.write("\x00\xff ようこそ\r\n".encode())
     await reader.read()
     writer.close()
 
 
-async def hang_up(reader, writer):
+async def disconnect(reader, writer):
     writer.close()
 
 

@@ -26,7 +26,7 @@ class Call(NamedTuple):
 
 
 class Failure:
-    """One of the vendor's `failures` by name, a given answer, `hang` or `hang_up`.
+    """One of the vendor's `failures` by name, a given answer, `hang` or `disconnect`.
 
     `lose_answer` and `keep_answer` carry out the request, and then break the connection or never answer.
     """
@@ -102,17 +102,17 @@ class Handler(RequestHandler):
         self.keeps_answer = what == "keep_answer"
         if what == "hang":
             await self.vendor.release.wait()
-        if what in ("hang", "hang_up"):
-            self.hang_up()
+        if what in ("hang", "disconnect"):
+            self.disconnect()
         elif what is not None and not self.loses_answer and not self.keeps_answer:
             self.answer(*(self.vendor.failures[what] if isinstance(what, str) else what))
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         self.detach().close()
 
     def answer(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         if self.loses_answer:
-            return self.hang_up()
+            return self.disconnect()
         if self.keeps_answer:
             self._auto_finish = False
             return None

@@ -75,7 +75,7 @@ async def test_a_new_password_ends_all_other_sessions(api: Api, other_api: Api, 
     assert (await api.get("/admin/profile", elsewhere)).status == 401
     assert (await other_api.get("/admin/profile", elsewhere)).status == 401
     assert (await api.get("/admin/profile", admin)).status == 200
-    assert await here.heard() == await strange.heard() == []
+    assert await here.received_names() == await strange.received_names() == []
     assert (await api.post("/auth/login", {"email": admin.email, "password": PASSWORD})).status == 401
     assert (await api.post("/auth/login", {"email": admin.email, "password": NEW_PASSWORD})).status == 200
     row = await only_log(db, admin, "PASSWORD_RESET", admin)

@@ -123,7 +123,7 @@ async def test_a_deletion_whose_log_fails_is_not_done(api: Api, people: People, 
         assert (await api.delete(f"/admin/connections/{connection}", admin)).status == 500
     finally:
         await db.execute("alter table activity_logs drop constraint activity_logs_broken_check")
-    assert await socket.heard() == []
+    assert await socket.received_names() == []
     sent = await api.post(f"/chat/conversations/{conversation}/messages", {"content": "still here"}, salon)
     assert sent.status == 201
 

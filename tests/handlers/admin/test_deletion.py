@@ -115,7 +115,7 @@ async def test_a_deletion_whose_log_fails_is_not_done(api: Api, people: People, 
         assert (await api.delete(f"/admin/users/{salon.id}", admin)).status == 500
     finally:
         await db.execute("alter table activity_logs drop constraint activity_logs_broken_check")
-    assert await socket.heard() == []
+    assert await socket.received_names() == []
     assert kept_files(api.instance) == files
     assert (await api.get("/profile/me", salon)).data["name"] == salon.name
     assert (await api.post(f"/chat/conversations/{conversation}/messages", {"content": "here"}, salon)).status == 201

@@ -127,7 +127,7 @@ async def test_an_act_whose_log_fails_is_not_done(api: Api, people: People, db: 
     assert await db.fetchrow(STANDING, salon.id) == before
     assert await logs(db) == []
     if socket:
-        assert await socket.heard() == []
+        assert await socket.received_names() == []
         assert (await api.get("/notifications", salon)).status == 200
 
 

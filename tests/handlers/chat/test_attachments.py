@@ -59,10 +59,10 @@ async def test_a_long_name_keeps_its_extension(api: Api, people: People):
 
 async def test_strangers_and_disconnected_users(api: Api, people: People, db: Database, instance: Instance):
     salon, hanako, conversation_id = await pair(people)
-    stranger, admin = await people.salon(), await people.admin()
+    outsider, admin = await people.salon(), await people.admin()
     before = kept_files(instance)
     file = File(picture())
-    assert (await upload(api, conversation_id, stranger, file)).status == 404
+    assert (await upload(api, conversation_id, outsider, file)).status == 404
     assert (await upload(api, "00000000-0000-4000-8000-000000000000", salon, file)).status == 404
     assert (await upload(api, "nonsense", salon, file)).status == 404
     assert (await upload(api, conversation_id, admin, file)).status == 403

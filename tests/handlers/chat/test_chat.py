@@ -13,9 +13,9 @@ from tests.helpers.factories import Person
 def chat(io_loop, people):
     async def make():
         hanako, sakura = await people.influencer("Hanako"), await people.salon("Salon Sakura")
-        stranger = await people.influencer("Stranger")
-        await people.connect(stranger, await people.salon("Other salon"))
-        return hanako, sakura, stranger, await people.connect(hanako, sakura)
+        outsider = await people.influencer("Stranger")
+        await people.connect(outsider, await people.salon("Other salon"))
+        return hanako, sakura, outsider, await people.connect(hanako, sakura)
 
     return io_loop.run_sync(make)
 
@@ -104,7 +104,7 @@ async def test_notifications_of_messages_collapse(api, chat, db):
 
 
 async def test_edit_and_delete(api, chat, db):
-    hanako, sakura, stranger, conversation_id = chat
+    hanako, sakura, outsider, conversation_id = chat
     first, last = [await say(api, conversation_id, hanako, text) for text in ("first", "secret")]
     edited = await api.patch(f"/chat/messages/{last['id']}", {"content": "better"}, hanako)
     assert (edited.data["content"], edited.data["isEdited"], edited.data["rev"], edited.data["seq"]) == (
@@ -114,7 +114,7 @@ async def test_edit_and_delete(api, chat, db):
         2,
     )
     assert (await api.get("/chat/conversations", sakura)).data[0]["lastMessage"] == "better"
-    for user, status in ((sakura, 403), (stranger, 404)):
+    for user, status in ((sakura, 403), (outsider, 404)):
         assert (await api.patch(f"/chat/messages/{last['id']}", {"content": "mine"}, user)).status == status
         assert (await api.delete(f"/chat/messages/{last['id']}", user)).status == status
         assert (await api.patch(f"/chat/messages/{first['id']}/read", user=user)).status == (
@@ -150,13 +150,13 @@ async def test_edit_and_delete_race(api, other_api, chat, db):
 
 
 async def test_a_stranger_gets_404(api, chat, db):
-    hanako, _, stranger, conversation_id = chat
+    hanako, _, outsider, conversation_id = chat
     message = await say(api, conversation_id, hanako, "between us")
     path = f"/chat/conversations/{conversation_id}/messages"
-    assert (await api.get(path, stranger)).status == 404
-    assert (await api.post(path, {"content": "hello?"}, stranger)).status == 404
-    assert (await api.patch(f"/chat/messages/{message['id']}/read", user=stranger)).status == 404
-    assert (await api.get(f"/chat/conversations/{hanako.id}", stranger)).status == 403
+    assert (await api.get(path, outsider)).status == 404
+    assert (await api.post(path, {"content": "hello?"}, outsider)).status == 404
+    assert (await api.patch(f"/chat/messages/{message['id']}/read", user=outsider)).status == 404
+    assert (await api.get(f"/chat/conversations/{hanako.id}", outsider)).status == 403
     assert (await api.get(f"/chat/conversations/{uuid4()}", hanako)).status == 404
     assert (await api.get(f"/chat/conversations/{uuid4()}/messages", hanako)).status == 404
     assert await db.fetchval("select count(*) from messages") == 1

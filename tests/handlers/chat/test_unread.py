@@ -20,13 +20,13 @@ class State(NamedTuple):
     """What the reader sees: unread messages by conversation and notification, unread notifications, the text shown."""
 
     conversation: int
-    told: int | None
+    notified: int | None
     badge: int
     text: str | None
 
 
 class Chat:
-    """Hanako writes and Sakura reads, with a socket on each instance; a stranger listens too."""
+    """Hanako writes and Sakura reads, with a socket on each instance; a outsider listens too."""
 
     def __init__(self, api: Api, other_api: Api, people: Any) -> None:
         self.api, self.other_api, self.people = api, other_api, people
@@ -58,21 +58,21 @@ class Chat:
             contact["conversation"]["unreadCount"],
             badge,
         )
-        told = json.loads(listed[0]["metadata"])["count"] if listed else None
-        return State(ready["unreadMessages"], told, badge, listed[0]["message"] if listed else None)
+        notified = json.loads(listed[0]["metadata"])["count"] if listed else None
+        return State(ready["unreadMessages"], notified, badge, listed[0]["message"] if listed else None)
 
     async def notifications(self) -> list[dict[str, Any]]:
         return (await self.api.get("/notifications", self.sakura)).data
 
     async def expect(self, event: str) -> dict[str, Any]:
         """Return what both sockets of the reader receive, and check that no other socket receives it."""
-        heard = [await socket.expect(event) for socket in self.sockets]
-        assert heard[0] == heard[1]
-        assert [await outsider.heard() for outsider in self.outsiders] == [[], []]
-        return heard[0]
+        events = [await socket.expect(event) for socket in self.sockets]
+        assert events[0] == events[1]
+        assert [await outsider.received_names() for outsider in self.outsiders] == [[], []]
+        return events[0]
 
     async def count(self, event: str) -> list[int]:
-        return [(await socket.heard()).count(event) for socket in self.sockets]
+        return [(await socket.received_names()).count(event) for socket in self.sockets]
 
 
 @pytest.fixture
@@ -90,10 +90,10 @@ async def test_deleting_unread_messages_in_any_order(chat: Chat, order: tuple[in
         del left[number]
         if left:
             assert await chat.state() == State(len(left), len(left), 1, left[max(left)])
-            told = await chat.expect("notification_updated")
-            assert told["unreadCount"] == 1
+            notified = await chat.expect("notification_updated")
+            assert notified["unreadCount"] == 1
             [shown] = await chat.notifications()
-            assert told["notification"] == shown
+            assert notified["notification"] == shown
             assert (shown["id"], shown["messageId"]) == (notification["id"], messages[max(left)]["id"])
     assert await chat.state() == State(0, None, 0, None)
     assert await chat.expect("notification_deleted") == {"notificationId": notification["id"], "unreadCount": 0}
@@ -108,8 +108,8 @@ async def test_editing_an_unread_message(chat: Chat, number: int):
     assert await chat.state() == State(3, 3, 1, "edited" if number == 2 else "three")
     assert await chat.count("notification_updated") == ([1, 1] if number == 2 else [0, 0])
     if number == 2:
-        told = await chat.expect("notification_updated")
-        assert (told["notification"]["message"], told["unreadCount"]) == ("edited", 1)
+        notified = await chat.expect("notification_updated")
+        assert (notified["notification"]["message"], notified["unreadCount"]) == ("edited", 1)
     await chat.say("four")
     assert await chat.state() == State(4, 4, 1, "four")
 
@@ -124,8 +124,8 @@ async def test_reading_in_part(chat: Chat, by_socket: bool):
         answer = await chat.api.patch(f"/chat/messages/{messages[0]['id']}/read", None, chat.sakura)
         assert answer.data == {"unreadCount": 2}
     assert await chat.state() == State(2, 2, 1, "three")
-    told = await chat.expect("notification_updated")
-    assert (json.loads(told["notification"]["metadata"])["count"], told["unreadCount"]) == (2, 1)
+    notified = await chat.expect("notification_updated")
+    assert (json.loads(notified["notification"]["metadata"])["count"], notified["unreadCount"]) == (2, 1)
     await chat.delete(messages[0])  # a message that has been read
     assert await chat.state() == State(2, 2, 1, "three")
     await chat.api.get(chat.path, chat.sakura)
@@ -152,9 +152,9 @@ async def test_notifications_that_are_read_show_no_deleted_text(chat: Chat):
     await chat.edit(message, "better")
     assert (await chat.expect("notification_updated"))["notification"]["message"] == "better"
     await chat.delete(message)
-    told = await chat.expect("notification_updated")
+    notified = await chat.expect("notification_updated")
     [shown] = await chat.notifications()
-    assert told == {"notification": shown, "unreadCount": 0}
+    assert notified == {"notification": shown, "unreadCount": 0}
     assert (shown["message"], shown["isRead"]) == (DELETED_MESSAGE, True)
 
 
@@ -185,7 +185,7 @@ COMPARE = """
     select count(m.id) as unread, (
         select (n.metadata->>'count')::int from notifications n
         where n.user_id = p.user_id and n.conversation_id = p.conversation_id and not n.is_read
-    ) as told, (
+    ) as notified, (
         select n.message_id from notifications n
         where n.user_id = p.user_id and n.conversation_id = p.conversation_id and not n.is_read
     ) as shown, (array_agg(m.id order by m.seq desc))[1] as newest
@@ -199,7 +199,7 @@ COMPARE = """
 async def test_they_agree_at_every_moment_of_a_race(chat: Chat, db):
     async def compare() -> None:
         row = await db.fetchrow(COMPARE, chat.id, chat.sakura.id)
-        assert (row["told"] or 0, row["shown"]) == (row["unread"], row["newest"]), dict(row)
+        assert (row["notified"] or 0, row["shown"]) == (row["unread"], row["newest"]), dict(row)
 
     async def watch() -> None:
         while not done.is_set():
@@ -274,9 +274,9 @@ async def test_the_comparison_with_the_database_delivers_every_change(chat: Chat
     mute()
 
     async def expect(text: str, count: int) -> None:
-        told = await far.expect("notification_updated")
-        shown = told["notification"]
-        assert (shown["message"], json.loads(shown["metadata"])["count"], told["unreadCount"]) == (text, count, 1)
+        notified = await far.expect("notification_updated")
+        shown = notified["notification"]
+        assert (shown["message"], json.loads(shown["metadata"])["count"], notified["unreadCount"]) == (text, count, 1)
 
     await chat.edit(messages[3], "edited")
     await expect("edited", 4)

@@ -39,7 +39,7 @@ async def test_a_new_password_ends_all_other_sessions(api: Api, other_api: Api, 
     assert await other_socket.close_code() == 4403
     assert (await other_api.get("/profile/me", elsewhere)).status == 401
     assert (await api.get("/profile/me", salon)).status == 200
-    assert await here_socket.heard() == []
+    assert await here_socket.received_names() == []
     await here_socket.close()
     assert (await api.post("/auth/login", {"email": salon.email, "password": PASSWORD})).status == 401
     assert (await api.post("/auth/login", {"email": salon.email, "password": NEW_PASSWORD})).status == 200

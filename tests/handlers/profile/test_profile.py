@@ -311,12 +311,12 @@ async def views(db: Database, person: Person) -> list[str]:
 
 async def test_a_view_is_notified_once_a_day(api: Api, other_api: Api, people: People, db: Database):
     hanako, salon = await people.influencer(), await people.salon()
-    socket, stranger = await other_api.socket(hanako), await api.socket(await people.influencer())
+    socket, outsider = await other_api.socket(hanako), await api.socket(await people.influencer())
     await asyncio.gather(*(client.get(f"/profile/{hanako.id}", salon) for client in [api, other_api] * 4))
-    heard = await socket.expect("notification_received")
-    assert heard["notification"]["type"] == "PROFILE_VIEW"
-    assert heard["notification"]["userId"] == hanako.id
-    assert heard["unreadCount"] == 1
+    received = await socket.expect("notification_received")
+    assert received["notification"]["type"] == "PROFILE_VIEW"
+    assert received["notification"]["userId"] == hanako.id
+    assert received["unreadCount"] == 1
     assert await views(db, hanako) == ["Salon Sakura viewed your profile"]
     # Also when the first one was deleted; tomorrow is another day.
     await db.execute("delete from notifications")
@@ -329,10 +329,10 @@ async def test_a_view_is_notified_once_a_day(api: Api, other_api: Api, people: P
     assert len(await views(db, hanako)) == 2
     for _ in range(2):
         await socket.expect("notification_received")
-    assert await socket.heard() == ["notification_received"] * 3
-    assert await stranger.heard() == []
+    assert await socket.received_names() == ["notification_received"] * 3
+    assert await outsider.received_names() == []
     await socket.close()
-    await stranger.close()
+    await outsider.close()
 
 
 async def test_only_views_by_the_other_role_are_notified(api: Api, people: People, db: Database):

@@ -142,7 +142,7 @@ async def test_a_session_that_has_ended_meanwhile(api, people, tiktok, db, endin
         ("rate_limited", "token", "unavailable"),
         ("nonsense", "token", "unavailable"),
         ("no_tokens", "token", "unavailable"),
-        ("hang_up", "token", "unavailable"),
+        ("disconnect", "token", "unavailable"),
         ("server_error", "user/info", "unavailable"),
         ("no_data", "user/info", "unavailable"),
         ("scope_missing", "video/list", "refused"),

@@ -28,7 +28,7 @@ async def test_disconnecting_revokes_at_the_vendor(api, people, tiktok, db):
     assert await db.fetchval("select count(*) from token_revocations") == 0
 
 
-@pytest.mark.parametrize("failure", ["server_error", "hang_up", "hang"])
+@pytest.mark.parametrize("failure", ["server_error", "disconnect", "hang"])
 async def test_disconnecting_while_tiktok_is_unavailable(api, people, tiktok, db, monkeypatch, failure):
     """The account goes at once; what is left to revoke is remembered."""
     monkeypatch.setattr("services.tiktok.revocations.REVOKE_SECONDS", 0.2)

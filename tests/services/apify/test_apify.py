@@ -38,15 +38,15 @@ def quick_retries(monkeypatch):
 
 async def test_a_scrape_starts_one_run_and_reports_its_id_before_it_waits():
     async with Apify() as vendor:
-        told: list[StartedRun] = []
+        received: list[StartedRun] = []
 
         async def on_started(run: StartedRun) -> None:
             assert vendor.count(POLL) == 0
-            told.append(run)
+            received.append(run)
 
         items = await scrape(actors(vendor), on_started=on_started)
         assert items[0]["username"] == "sakura.nails_tokyo"
-        assert [run.id for run in told] == list(vendor.runs)
+        assert [run.id for run in received] == list(vendor.runs)
         start = next(call for call in vendor.calls if call.method == "POST")
         assert start.path == "/v2/actors/apify~instagram-profile-scraper/runs"
         assert start.body == {"usernames": ["sakura.nails_tokyo"]}
@@ -81,7 +81,7 @@ async def test_without_a_token_no_request_is_sent():
         ("nonsense", UnreadableAnswer),
         ("half_json", UnreadableAnswer),
         ("no_run", UnreadableAnswer),
-        ("hang_up", VendorUnreachable),
+        ("disconnect", VendorUnreachable),
         ((404, {"error": {"type": "record-not-found", "message": "Actor was not found"}}), VendorRefused),
         ((408, ""), VendorTimeout),
         ((200, "[" * 100_000), UnreadableAnswer),
@@ -116,7 +116,7 @@ async def test_our_token_is_refused():
         assert "apify_api_wrong" not in str(caught.value)
 
 
-@pytest.mark.parametrize("failure", ["server_error", "bad_gateway", "nonsense", "hang_up", "lose_answer"])
+@pytest.mark.parametrize("failure", ["server_error", "bad_gateway", "nonsense", "disconnect", "lose_answer"])
 async def test_a_start_that_may_have_been_accepted_is_not_repeated(failure):
     """A second start would be a second paid run."""
     async with Apify() as vendor:
@@ -164,7 +164,7 @@ def test_an_empty_dataset_is_also_a_profile_that_is_not_there():
     assert issubclass(EmptyDataset, ProfileNotFound)
 
 
-@pytest.mark.parametrize("failure", ["server_error", "rate_limited", "hang_up", "bad_gateway"])
+@pytest.mark.parametrize("failure", ["server_error", "rate_limited", "disconnect", "bad_gateway"])
 @pytest.mark.parametrize("where", [POLL, READ])
 async def test_a_short_failure_during_the_wait_has_no_effect(failure, where):
     async with Apify() as vendor:
@@ -179,7 +179,7 @@ async def test_a_short_failure_during_the_wait_has_no_effect(failure, where):
     [
         ("server_error", VendorUnavailable),
         ("rate_limited", VendorRateLimited),
-        ("hang_up", VendorUnreachable),
+        ("disconnect", VendorUnreachable),
         ("bad_token", VendorRefused),
     ],
 )

@@ -58,13 +58,13 @@ async def test_a_start_that_is_never_answered_is_bounded(monkeypatch):
 
 async def test_a_run_whose_caller_disconnects_during_the_start_can_be_resumed():
     async with Apify() as vendor:
-        told: asyncio.Queue[StartedRun] = asyncio.Queue()
+        received: asyncio.Queue[StartedRun] = asyncio.Queue()
         storing, stored = asyncio.Event(), asyncio.Event()
 
         async def on_started(run: StartedRun) -> None:
             storing.set()
             await stored.wait()
-            await told.put(run)
+            await received.put(run)
 
         client = actors(vendor)
         caller = asyncio.create_task(scrape(client, on_started=on_started))
@@ -73,7 +73,7 @@ async def test_a_run_whose_caller_disconnects_during_the_start_can_be_resumed():
         await asyncio.wait([caller])
         assert caller.cancelled()
         stored.set()
-        run = await told.get()
+        run = await received.get()
         assert vendor.aborted == []
         items = await client.resume(run.id, 1)
         assert items[0]["username"] == "sakura.nails_tokyo"
@@ -84,9 +84,9 @@ async def test_a_run_whose_caller_disconnects_during_the_start_can_be_resumed():
 async def test_a_run_whose_caller_disconnects_continues():
     async with Apify(run_seconds=3600) as vendor:
         client = actors(vendor)
-        told: asyncio.Queue[StartedRun] = asyncio.Queue()
-        caller = asyncio.create_task(scrape(client, on_started=told.put))
-        run = await told.get()
+        received: asyncio.Queue[StartedRun] = asyncio.Queue()
+        caller = asyncio.create_task(scrape(client, on_started=received.put))
+        run = await received.get()
         caller.cancel()
         await asyncio.wait([caller])
         others = [asyncio.create_task(client.resume(run.id, 1)) for _ in range(3)]

@@ -314,7 +314,7 @@ FAILURES: list[tuple[str | Answer, type[VendorError]]] = [
     ("server_error", VendorUnavailable),
     ("bad_gateway", UnreadableAnswer),
     ("nonsense", UnreadableAnswer),
-    ("hang_up", VendorUnreachable),
+    ("disconnect", VendorUnreachable),
     ((200, "[]"), UnreadableAnswer),
     ((200, '"text"'), UnreadableAnswer),
     ((200, "null"), UnreadableAnswer),

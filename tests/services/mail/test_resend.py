@@ -8,7 +8,7 @@ import pytest
 from services.mail.senders import PermanentMailError, ResendSender, TemporaryMailError
 from tests.helpers.mails import FROM, MAIL, SHORT
 from tests.vendors.resend import API_KEY, Resend
-from tests.vendors.smtp import flood, free_port, hang_up, say_nothing
+from tests.vendors.smtp import disconnect, flood, free_port, stay_silent
 
 
 async def test_resend_gets_the_documented_request():
@@ -107,7 +107,7 @@ async def answer_endlessly(reader, writer):
 
 
 @pytest.mark.parametrize(
-    ("manners", "error"),
+    ("peer", "error"),
     [
         (answer(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 16\r\n\r\n<h1>\xff\x00 no</h1>"), TemporaryMailError),
         (answer(b"HTTP/1.1 422 No\r\nContent-Length: 7\r\n\r\n[1,2,3]"), PermanentMailError),
@@ -119,12 +119,12 @@ async def answer_endlessly(reader, writer):
         (answer(b"220 this is SMTP\r\n\r\n"), TemporaryMailError),
         (answer_endlessly, TemporaryMailError),
         (flood, TemporaryMailError),
-        (hang_up, TemporaryMailError),
-        (say_nothing, TemporaryMailError),
+        (disconnect, TemporaryMailError),
+        (stay_silent, TemporaryMailError),
     ],
 )
-async def test_resend_or_what_stands_before_it_talks_nonsense(manners, error):
-    server = await asyncio.start_server(manners, "127.0.0.1", 0)
+async def test_resend_or_what_stands_before_it_talks_nonsense(peer, error):
+    server = await asyncio.start_server(peer, "127.0.0.1", 0)
     try:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(error, match="Resend"):

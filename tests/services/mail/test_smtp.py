@@ -16,16 +16,16 @@ from tests.vendors.smtp import (
     Inbox,
     OldRelay,
     bodies,
-    dawdle,
-    drip,
+    disconnect,
     flood,
     free_port,
-    hang_up,
     make_certificate,
     refuse_service,
-    say_nothing,
+    reply_late,
+    send_garbage,
+    send_slowly,
     smtp_server,
-    talk_nonsense,
+    stay_silent,
 )
 
 
@@ -74,8 +74,8 @@ async def test_smtp_refusals(refusal, error):
     inbox = Inbox(**refusal)
     with smtp_server(inbox) as port, pytest.raises(error) as caught:
         await smtp(port).send(MAIL, "id")
-    (said,) = refusal.values()
-    assert said[:3] in str(caught.value)
+    (response,) = refusal.values()
+    assert response[:3] in str(caught.value)
     assert "012345" not in str(caught.value)
 
 
@@ -89,9 +89,11 @@ async def test_smtp_host_does_not_resolve():
         await SmtpSender("no-such-host.invalid", 587, FROM, timeout=GENEROUS).send(MAIL, "id")
 
 
-@pytest.mark.parametrize("manners", [say_nothing, drip, dawdle, flood, talk_nonsense, hang_up, refuse_service])
-async def test_smtp_servers_without_manners_are_left_in_time(manners):
-    server = await asyncio.start_server(manners, "127.0.0.1", 0)
+@pytest.mark.parametrize(
+    "peer", [stay_silent, send_slowly, reply_late, flood, send_garbage, disconnect, refuse_service]
+)
+async def test_smtp_servers_that_break_the_protocol_are_left_in_time(peer):
+    server = await asyncio.start_server(peer, "127.0.0.1", 0)
     try:
         started = time.monotonic()
         with pytest.raises(TemporaryMailError):
@@ -104,11 +106,11 @@ async def test_smtp_servers_without_manners_are_left_in_time(manners):
 async def test_smtp_a_mail_that_was_taken_is_sent_though_the_goodbye_hangs(monkeypatch):
     """Else it would be sent again."""
     monkeypatch.setattr(mail_service, "QUIT_TIMEOUT", 0.05)
-    inbox, said = Inbox(), asyncio.Event()
+    inbox, response = Inbox(), asyncio.Event()
 
     class NoGoodbye(SMTP):
         async def smtp_QUIT(self, arg):
-            loop.call_soon_threadsafe(said.set)
+            loop.call_soon_threadsafe(response.set)
             await asyncio.sleep(GENEROUS)
 
     class Rude(Controller):
@@ -118,7 +120,7 @@ async def test_smtp_a_mail_that_was_taken_is_sent_though_the_goodbye_hangs(monke
     loop = asyncio.get_running_loop()
     with smtp_server(inbox, Rude) as port:
         await smtp(port).send(MAIL, "id")
-        await asyncio.wait_for(said.wait(), GENEROUS)
+        await asyncio.wait_for(response.wait(), GENEROUS)
     assert len(inbox.envelopes) == 1
 
 

@@ -10,20 +10,20 @@ from services.apify.runs import ApifyActors
 from services.errors import VendorError
 from services.tiktok import oauth as tiktok_oauth
 from services.tiktok.oauth import TikTokOAuth
-from tests.vendors.smtp import drip, flood, hang_up, say_nothing, talk_nonsense
+from tests.vendors.smtp import disconnect, flood, send_garbage, send_slowly, stay_silent
 
 SHORT = 0.4  # seconds; what a client may wait
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 def answer(reply: bytes):
-    async def manners(reader, writer):
+    async def peer(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(reply)
         await writer.drain()
         writer.close()
 
-    return manners
+    return peer
 
 
 async def answer_endlessly(reader, writer):
@@ -46,7 +46,7 @@ async def answer_chunks_without_end(reader, writer):
 async def answer_slowly(reader, writer):
     await reader.readuntil(b"\r\n\r\n")
     writer.write(HEAD + b"Content-Length: 100000\r\n\r\n")
-    await drip(reader, writer)
+    await send_slowly(reader, writer)
 
 
 PEERS = [
@@ -66,15 +66,15 @@ PEERS = [
     answer_chunks_without_end,
     answer_slowly,
     flood,
-    hang_up,
-    say_nothing,
-    talk_nonsense,
+    disconnect,
+    stay_silent,
+    send_garbage,
 ]
 
 
-async def ask_peer(manners, ask) -> float:
+async def ask_peer(peer, ask) -> float:
     """How many seconds it took until the client gave up, with an error of ours."""
-    server = await asyncio.start_server(manners, "127.0.0.1", 0)
+    server = await asyncio.start_server(peer, "127.0.0.1", 0)
     try:
         began = time.monotonic()
         with pytest.raises(VendorError):
@@ -84,8 +84,8 @@ async def ask_peer(manners, ask) -> float:
         server.close()
 
 
-@pytest.mark.parametrize("manners", PEERS)
-async def test_tiktok(manners, monkeypatch):
+@pytest.mark.parametrize("peer", PEERS)
+async def test_tiktok(peer, monkeypatch):
     monkeypatch.setattr(tiktok_oauth, "ANSWER_SECONDS", SHORT)
 
     async def ask(url: str) -> None:
@@ -95,11 +95,11 @@ async def test_tiktok(manners, monkeypatch):
         finally:
             await oauth.close()
 
-    assert await ask_peer(manners, ask) < SHORT + 3
+    assert await ask_peer(peer, ask) < SHORT + 3
 
 
-@pytest.mark.parametrize("manners", PEERS)
-async def test_apify_at_the_start(manners, monkeypatch):
+@pytest.mark.parametrize("peer", PEERS)
+async def test_apify_at_the_start(peer, monkeypatch):
     monkeypatch.setattr(apify, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(apify, "CLOSE_SECONDS", 0.1)
 
@@ -110,15 +110,15 @@ async def test_apify_at_the_start(manners, monkeypatch):
         finally:
             await actors.close()
 
-    assert await ask_peer(manners, ask) < SHORT + 3
+    assert await ask_peer(peer, ask) < SHORT + 3
 
 
-@pytest.mark.parametrize("manners", PEERS)
-async def test_apify_while_waiting(manners, monkeypatch):
+@pytest.mark.parametrize("peer", PEERS)
+async def test_apify_while_waiting(peer, monkeypatch):
     monkeypatch.setattr(apify, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(apify, "ABORT_SECONDS", SHORT)
 
     async def ask(url: str) -> None:
         await ApifyActors("token", url, SHORT).resume("some-run", 1)
 
-    assert await ask_peer(manners, ask) < 2 * SHORT + 3
+    assert await ask_peer(peer, ask) < 2 * SHORT + 3

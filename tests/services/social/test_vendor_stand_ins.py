@@ -75,7 +75,7 @@ async def test_cloudinary_checks_who_asks(wrong):
         ("server_error", cloudinary.exceptions.GeneralError),
         ("bad_gateway", cloudinary.exceptions.Error),
         ("nonsense", cloudinary.exceptions.Error),
-        ("hang_up", cloudinary.exceptions.Error),
+        ("disconnect", cloudinary.exceptions.Error),
     ],
 )
 async def test_cloudinary_fails_on_demand(failure, error):

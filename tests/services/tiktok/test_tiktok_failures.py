@@ -47,7 +47,7 @@ def client(vendor: TikTok) -> TikTokOAuth:
         ((200, ""), UnreadableAnswer),
         ((200, {"access_token": "act.x", "expires_in": "soon"}), UnreadableAnswer),
         ("huge", VendorUnreachable),
-        ("hang_up", VendorUnreachable),
+        ("disconnect", VendorUnreachable),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -85,7 +85,7 @@ async def test_a_token_call_that_fails(failure, error):
         ((200, {"data": {}, "error": {"code": ["ok"]}}), VendorUnavailable),
         ((200, "[" * 100_000), UnreadableAnswer),
         ("huge", VendorUnreachable),
-        ("hang_up", VendorUnreachable),
+        ("disconnect", VendorUnreachable),
     ],
     ids=lambda value: str(value)[:40],
 )
