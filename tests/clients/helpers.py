@@ -32,7 +32,7 @@ def loaded(store: TokenStore) -> Tokens:
     return tokens
 
 
-class Seen:
+class EventLog:
     """All events of a conversation; `wait` waits until enough of one name have arrived."""
 
     def __init__(self, chat: Conversation) -> None:
@@ -81,13 +81,13 @@ async def answering(*answers: tuple[str, str], tls=None):
                 break
         writer.close()
 
-    async def quietly(reader, writer):
+    async def ignore_disconnects(reader, writer):
         try:
             await answer(reader, writer)
         except (OSError, asyncio.IncompleteReadError):
             writer.close()
 
-    server = await asyncio.start_server(quietly, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(ignore_disconnects, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     try:
         yield f"http{'s' if tls else ''}://127.0.0.1:{port}", asked

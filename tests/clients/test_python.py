@@ -11,7 +11,7 @@ from PIL import Image
 from encer import Closed, NotFound, OutboxFull, SessionEnded, TooLarge
 from encer.tokens import MARGIN_SECONDS
 from encer.types import Message
-from tests.clients.helpers import SECONDS, Seen, client, loaded, tokens_of
+from tests.clients.helpers import SECONDS, EventLog, client, loaded, tokens_of
 from tests.drills.proxy import TcpProxy
 
 # Simulates many messages; the counter of the conversation is raised too.
@@ -47,7 +47,7 @@ async def test_two_clients_chat(api, other_api, people):
         client(other_api.base, tokens_of(api.instance, sakura)) as other,
     ):
         here, there = one.conversation(conversation_id), other.conversation(conversation_id)
-        received, sent_events = Seen(there), Seen(here)
+        received, sent_events = EventLog(there), EventLog(here)
         await received.wait("joined")
         await sent_events.wait("joined")
         here.typing()
@@ -81,7 +81,7 @@ async def test_messages_sent_while_disconnected_arrive_once_and_in_order(api, pe
         client(api.base, tokens_of(api.instance, sakura)) as other,
     ):
         here, there = one.conversation(conversation_id, after=0), other.conversation(conversation_id, after=0)
-        sent_events, received = Seen(here), Seen(there)
+        sent_events, received = EventLog(here), EventLog(there)
         states: list[str] = []
         one.on("state", states.append)
         await sent_events.wait("joined")
@@ -106,7 +106,7 @@ async def test_a_stored_message_without_an_answer_is_stored_once(api, db, people
     hanako, _, conversation_id = await pair(people)
     async with client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one:
         chat = one.conversation(conversation_id)
-        await Seen(chat).wait("joined")
+        await EventLog(chat).wait("joined")
         socket = one.socket
         assert socket
         ask = socket.ask
@@ -131,7 +131,7 @@ async def test_a_client_that_was_away_for_long_misses_nothing(api, db, people, p
         client(api.base, tokens_of(api.instance, sakura)) as other,
     ):
         here, there = one.conversation(conversation_id, after=0), other.conversation(conversation_id)
-        sent_events = Seen(here)
+        sent_events = EventLog(here)
         first, second = [await there.send(text) for text in ("first", "second")]
         await sent_events.wait("message", 2)
         proxy.refusing = True
@@ -157,7 +157,7 @@ async def test_a_new_conversation_begins_with_the_newest_messages(api, db, peopl
     await db.execute(FILL, conversation_id, sakura.id, 60)
     async with client(api.base, tokens_of(api.instance, hanako)) as one:
         chat = one.conversation(conversation_id)
-        sent_events = Seen(chat)
+        sent_events = EventLog(chat)
         await sent_events.wait("joined")
         assert [message["seq"] for message in sent_events.all("message")] == list(range(11, 61))
         older = await chat.history(before=chat.first_seq)
@@ -182,7 +182,7 @@ async def test_a_conversation_that_a_live_client_joins_has_its_read_marks(api, p
         await one.live()
         async with asyncio.timeout(SECONDS):
             await listed.wait()  # the listing of the connection has ended
-        sent_events = Seen(one.conversation(conversation_id))
+        sent_events = EventLog(one.conversation(conversation_id))
         read = await sent_events.wait("read")
         assert (read["userId"], read["seq"] > 0) == (sakura.id, True)
 
@@ -193,7 +193,7 @@ async def test_an_expired_token_is_replaced_and_a_valid_one_renewed(api, people)
     first = loaded(store)
     async with client(api.base, store) as one:
         one.rest.session.newest = (first["accessToken"], time.monotonic() + MARGIN_SECONDS + 1)
-        await Seen(one.conversation(conversation_id)).wait("joined")
+        await EventLog(one.conversation(conversation_id)).wait("joined")
         socket = one.socket
         async with asyncio.timeout(SECONDS):
             while store.load() == first:
@@ -212,7 +212,7 @@ async def test_the_end_of_a_session_ends_the_client(api, people):
     hanako, _, conversation_id = await pair(people)
     async with client(api.base, tokens_of(api.instance, hanako)) as one:
         chat = one.conversation(conversation_id)
-        await Seen(chat).wait("joined")
+        await EventLog(chat).wait("joined")
         ended = asyncio.get_running_loop().create_future()
         one.on("error", ended.set_result)
         await api.post("/auth/logout", {}, hanako)
@@ -228,7 +228,7 @@ async def test_the_end_of_a_session_ends_the_client(api, people):
 async def test_a_stranger_s_conversation_is_an_error_of_that_conversation(api, people):
     outsider = await people.influencer()
     async with client(api.base, tokens_of(api.instance, outsider)) as one:
-        sent_events = Seen(one.conversation((await pair(people))[2]))
+        sent_events = EventLog(one.conversation((await pair(people))[2]))
         assert isinstance(await sent_events.wait("error"), NotFound)
         assert (one.state, one.conversations) == ("live", {})
 
@@ -292,7 +292,7 @@ async def test_a_message_that_a_refetch_emitted_is_an_edit_in_a_later_replay(api
         client(api.base, tokens_of(api.instance, hanako)) as one,
     ):
         there = other.conversation(conversation_id)
-        await Seen(there).wait("joined")
+        await EventLog(there).wait("joined")
         await db.execute(FILL, conversation_id, sakura.id, 510)
         call = one.rest.call
         sent: list[Message] = []
@@ -306,7 +306,7 @@ async def test_a_message_that_a_refetch_emitted_is_an_edit_in_a_later_replay(api
             return page
 
         monkeypatch.setattr(one.rest, "call", meanwhile)
-        sent_events = Seen(one.conversation(conversation_id, after=0))
+        sent_events = EventLog(one.conversation(conversation_id, after=0))
         await sent_events.wait("joined")
         seqs = [message["seq"] for message in sent_events.all("message")]
         assert seqs == sorted(set(seqs)) and len(seqs) == 512
@@ -322,7 +322,7 @@ async def test_a_message_that_was_deleted_before_it_was_seen_is_deleted(api, peo
         there = other.conversation(conversation_id)
         stored = await there.send("not for long")
         await there.delete(stored["id"])
-        sent_events = Seen(one.conversation(conversation_id, after=0))
+        sent_events = EventLog(one.conversation(conversation_id, after=0))
         await sent_events.wait("joined")
         assert [deletion["messageId"] for deletion in sent_events.all("deleted")] == [stored["id"]]
         assert sent_events.all("message", "edited") == []

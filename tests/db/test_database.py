@@ -32,20 +32,20 @@ def proxy(io_loop, servers) -> Iterator[TcpProxy]:
 
 
 @pytest.fixture
-def shaky(io_loop, settings, servers, proxy, instance, monkeypatch) -> Iterator[Instance]:
+def proxied(io_loop, settings, servers, proxy, instance, monkeypatch) -> Iterator[Instance]:
     """Start an instance whose PostgreSQL is behind the proxy, with shorter bounds."""
     monkeypatch.setattr("db.pool.ACQUIRE_SECONDS", 0.5)
     monkeypatch.setattr("db.pool.COMMAND_SECONDS", 0.8)
-    shaky = Instance(settings, ServerUrls(f"postgresql://encer@127.0.0.1:{proxy.port}/encer", servers.redis_url))
-    io_loop.run_sync(shaky.start)
-    yield shaky
+    proxied = Instance(settings, ServerUrls(f"postgresql://encer@127.0.0.1:{proxy.port}/encer", servers.redis_url))
+    io_loop.run_sync(proxied.start)
+    yield proxied
     proxy.restore()
-    io_loop.run_sync(shaky.stop)
+    io_loop.run_sync(proxied.stop)
 
 
 @pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
-async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
-    api = Api(shaky)
+async def test_postgresql_fails(proxied, proxy, other_api, people, fail):
+    api = Api(proxied)
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)
     path = f"/chat/conversations/{conversation_id}/messages"
@@ -75,17 +75,17 @@ async def test_postgresql_fails(shaky, proxy, other_api, people, fail):
 
 
 @pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
-async def test_an_outage_of_any_length_is_two_log_lines(shaky, proxy, people, fail, monkeypatch):
+async def test_an_outage_of_any_length_is_two_log_lines(proxied, proxy, people, fail, monkeypatch):
     monkeypatch.setattr("db.pool.CONNECT_SECONDS", 0.2)
     monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.05)
-    api, hanako, looks = Api(shaky), await people.influencer(), [0]
-    look = shaky.db._try_to_write
+    api, hanako, looks = Api(proxied), await people.influencer(), [0]
+    look = proxied.db._try_to_write
 
     async def counting():
         looks[0] += 1
         return await look()
 
-    monkeypatch.setattr(shaky.db, "_try_to_write", counting)
+    monkeypatch.setattr(proxied.db, "_try_to_write", counting)
     with capture_logs() as logs:
         fail(proxy)
         async with asyncio.timeout(30):
@@ -93,31 +93,31 @@ async def test_an_outage_of_any_length_is_two_log_lines(shaky, proxy, people, fa
                 await api.get("/notifications", hanako)
         proxy.restore()
         async with asyncio.timeout(30):
-            while shaky.db.is_unavailable:
+            while proxied.db.is_unavailable:
                 await api.get("/notifications", hanako)
     gone, back = [entry for entry in logs if entry["log_level"] != "info"]
     assert (gone["event"], back["event"]) == ("PostgreSQL is not available", "PostgreSQL is available again")
     assert gone["reason"] and back["seconds"] > 0
 
 
-async def test_a_busy_pool_is_no_outage(shaky, db):
+async def test_a_busy_pool_is_no_outage(proxied, db):
     """The server works; only all connections of this instance are in use."""
     async with AsyncExitStack() as taken:
-        for _ in range(shaky.settings.database_pool_size):
-            await taken.enter_async_context(shaky.db.connection())
+        for _ in range(proxied.settings.database_pool_size):
+            await taken.enter_async_context(proxied.db.connection())
         with capture_logs() as logs:
             with pytest.raises(DatabaseUnavailable):
-                await shaky.db.fetchval("select 1")
+                await proxied.db.fetchval("select 1")
             async with asyncio.timeout(10):
-                while shaky.db.failed.is_set():
+                while proxied.db.failed.is_set():
                     await asyncio.sleep(0.01)
-            assert await shaky.db._try_to_write() is None
+            assert await proxied.db._try_to_write() is None
     assert [entry for entry in logs if entry["log_level"] != "info"] == []
 
 
-async def test_the_pool_recovers_after_its_connections_are_cut(shaky, proxy, people, monkeypatch):
+async def test_the_pool_recovers_after_its_connections_are_cut(proxied, proxy, people, monkeypatch):
     monkeypatch.setattr("db.pool.ACQUIRE_SECONDS", 30.0)  # a busy machine may need longer for 30 requests at once
-    api = Api(shaky)
+    api = Api(proxied)
     hanako = await people.influencer()
     for _ in range(3):
         await asyncio.gather(*(api.get("/notifications", hanako) for _ in range(20)))  # fills the pool
@@ -131,21 +131,21 @@ async def test_the_pool_recovers_after_its_connections_are_cut(shaky, proxy, peo
     assert statuses == {200}
 
 
-async def test_a_user_suspended_during_an_outage_receives_nothing(shaky, instance, proxy, api, people, db):
+async def test_a_user_suspended_during_an_outage_receives_nothing(proxied, instance, proxy, api, people, db):
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)
-    there, watching = await Api(shaky).socket(sakura), await Api(shaky).socket(hanako)
+    there, watching = await Api(proxied).socket(sakura), await Api(proxied).socket(hanako)
     for socket in (there, watching):
         await socket.join(conversation_id)
     proxy.freeze()
     await end_sessions(db, sakura.id, "SUSPENDED")
     async with asyncio.timeout(5):
-        while shaky.sessions.fresh:
+        while proxied.sessions.fresh:
             await asyncio.sleep(0.01)
     # Her commands fail, also those that need no database.
     typed = await there.ask("typing_start", {"conversationId": conversation_id})
     assert typed["data"]["code"] == "NOT_READY"
-    received = shaky.realtime.receiver.received
+    received = proxied.realtime.receiver.received
     count_before = received.get(instance.realtime.instance_id, 0)
     await api.post(f"/chat/conversations/{conversation_id}/messages", {"content": "not for her"}, hanako)
     async with asyncio.timeout(5):

@@ -45,26 +45,26 @@ async def test_a_closed_pool_is_unavailable(db, servers):
 
 
 @pytest.fixture
-def lonely(io_loop, servers, instance, monkeypatch) -> Iterator[Database]:
+def one_connection(io_loop, servers, instance, monkeypatch) -> Iterator[Database]:
     """Create a pool of one connection."""
     monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.05)
-    lonely = io_loop.run_sync(lambda: Database.connect(servers.database_url, 1))
-    yield lonely
-    io_loop.run_sync(lonely.close)
+    one_connection = io_loop.run_sync(lambda: Database.connect(servers.database_url, 1))
+    yield one_connection
+    io_loop.run_sync(one_connection.close)
 
 
 @pytest.mark.parametrize("state", ["25006", "53000", "53100", "53200", "53300", "53400"])
-async def test_a_refused_write_is_unavailable_and_its_connection_is_dropped(lonely, state: str):
-    pid = await lonely.fetchval("select pg_backend_pid()")
+async def test_a_refused_write_is_unavailable_and_its_connection_is_dropped(one_connection, state: str):
+    pid = await one_connection.fetchval("select pg_backend_pid()")
     with pytest.raises(DatabaseUnavailable):
-        await lonely.execute(f"do $$ begin raise sqlstate '{state}'; end $$")
+        await one_connection.execute(f"do $$ begin raise sqlstate '{state}'; end $$")
     async with asyncio.timeout(10):
-        while await lonely.fetchval("select pg_backend_pid()") == pid:
+        while await one_connection.fetchval("select pg_backend_pid()") == pid:
             await asyncio.sleep(0)
     with pytest.raises(DatabaseUnavailable):
-        async with lonely.transaction() as tx:
+        async with one_connection.transaction() as tx:
             await tx.execute(f"do $$ begin raise sqlstate '{state}'; end $$")
-    assert await lonely.fetchval("select 1") == 1
+    assert await one_connection.fetchval("select 1") == 1
 
 
 async def test_inside_a_transaction_the_pool_must_not_be_used(db):
@@ -112,10 +112,10 @@ async def test_concurrent_answers_leave_connections_to_others(settings, servers,
         await crowded.stop()
 
 
-async def test_a_cancelled_caller_frees_its_place_in_the_pool(lonely):
+async def test_a_cancelled_caller_frees_its_place_in_the_pool(one_connection):
     for _ in range(3):  # cancelled while a statement runs, and again while the release waits for its end
-        asking = asyncio.create_task(lonely.fetchval("select pg_sleep(10)"))
-        while lonely.pool.get_idle_size():
+        asking = asyncio.create_task(one_connection.fetchval("select pg_sleep(10)"))
+        while one_connection.pool.get_idle_size():
             await asyncio.sleep(0)
         asking.cancel()
         await asyncio.sleep(0)
@@ -123,7 +123,7 @@ async def test_a_cancelled_caller_frees_its_place_in_the_pool(lonely):
         with pytest.raises(asyncio.CancelledError):
             await asking
         async with asyncio.timeout(10):
-            assert await lonely.fetchval("select 1") == 1
+            assert await one_connection.fetchval("select 1") == 1
 
 
 async def test_a_missing_row_of_fetch_one_is_a_defect(db: Database):

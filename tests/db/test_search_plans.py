@@ -19,7 +19,7 @@ from handlers.admin import connections as admin_connections
 from handlers.admin import stats as admin_stats
 from handlers.admin import users as admin_users
 from handlers.chat import conversations as chat
-from tests.helpers.crowd import CONTACTS, PEOPLE, Crowd, Run
+from tests.helpers.large_database import CONTACTS, PEOPLE, LargeDatabase, Run
 
 LIMIT = 20
 # About 14 buffers for profile, user, accounts and connection of each hit, and some more for the walk to it.
@@ -44,22 +44,22 @@ Sought = tuple[Any, ...]
 
 
 @pytest.fixture(scope="module")
-def crowd(io_loop: IOLoop, servers: ServerUrls) -> Iterator[Crowd]:
+def large(io_loop: IOLoop, servers: ServerUrls) -> Iterator[LargeDatabase]:
     with psycopg.connect(servers.database_url, autocommit=True) as conn:
-        conn.execute("drop database if exists crowd")
-        conn.execute("create database crowd")
-        url = servers.database_url.replace("/encer?", "/crowd?")
+        conn.execute("drop database if exists large")
+        conn.execute("create database large")
+        url = servers.database_url.replace("/encer?", "/large?")
         migrate(url)
-        crowd = Crowd(io_loop, url)
-        yield crowd
-        io_loop.run_sync(crowd.conn.close)
-        conn.execute("drop database crowd with (force)")
+        large = LargeDatabase(io_loop, url)
+        yield large
+        io_loop.run_sync(large.conn.close)
+        conn.execute("drop database large with (force)")
 
 
 def discover(
-    crowd: Crowd, name: str, sought: Sought, key: tuple[Any, ...] = (None, None), offset: int = 0, **how: bool
+    large: LargeDatabase, name: str, sought: Sought, key: tuple[Any, ...] = (None, None), offset: int = 0, **how: bool
 ) -> Run:
-    return crowd.run(DISCOVERY[name], *sought, *key, LIMIT + 1, offset, crowd.salon, False, **how)
+    return large.run(DISCOVERY[name], *sought, *key, LIMIT + 1, offset, large.salon, False, **how)
 
 
 def sought(search=None, categories=None, region=None, least=None, most=None, role="INFLUENCER") -> tuple[Any, ...]:
@@ -100,14 +100,14 @@ PLANS = pytest.mark.parametrize("generic", [False, True], ids=["own plan", "kept
 @PLANS
 @pytest.mark.parametrize("sort", COLUMNS)
 @pytest.mark.parametrize("what", SOUGHT)
-def test_a_deep_page_costs_as_little_as_the_first(crowd: Crowd, what: str, sort: str, generic: bool):
-    first = discover(crowd, sort, SOUGHT[what], generic=generic)
-    key = tuple(crowd.fetchrow(FIND_DEEP_KEY.format(column=COLUMNS[sort])))
-    deep = discover(crowd, sort, SOUGHT[what], key, generic=generic)
+def test_a_deep_page_costs_as_little_as_the_first(large: LargeDatabase, what: str, sort: str, generic: bool):
+    first = discover(large, sort, SOUGHT[what], generic=generic)
+    key = tuple(large.fetchrow(FIND_DEEP_KEY.format(column=COLUMNS[sort])))
+    deep = discover(large, sort, SOUGHT[what], key, generic=generic)
     for page in (first, deep):
         assert page.sequential == set()
         # The walk reads about one buffer per listing; gathering reads at most all pages of the table.
-        assert page.buffers < 1.2 * WALK + crowd.pages["listings"] + HITS, page.buffers
+        assert page.buffers < 1.2 * WALK + large.pages["listings"] + HITS, page.buffers
         # If few rows match, gathering has little to read.
         assert page.rows_read < PEOPLE / 12, page.rows_read
     assert deep.buffers < 1.2 * first.buffers + WALK
@@ -117,10 +117,10 @@ def test_a_deep_page_costs_as_little_as_the_first(crowd: Crowd, what: str, sort:
 
 @PLANS
 @pytest.mark.parametrize("what", ["no filter", "one character that is in nearly all rows", "a rare region"])
-def test_pages_of_salons(crowd: Crowd, what: str, generic: bool):
-    page = discover(crowd, "salons", ("SALON", *SOUGHT[what][1:]), generic=generic)
+def test_pages_of_salons(large: LargeDatabase, what: str, generic: bool):
+    page = discover(large, "salons", ("SALON", *SOUGHT[what][1:]), generic=generic)
     assert page.sequential == set()
-    assert page.buffers < 1.2 * WALK + crowd.pages["listings"] + HITS
+    assert page.buffers < 1.2 * WALK + large.pages["listings"] + HITS
 
 
 @PLANS
@@ -128,40 +128,40 @@ def test_pages_of_salons(crowd: Crowd, what: str, generic: bool):
     "what", ["no filter", "one character that is in nearly all rows", "one handle", "a rare region"]
 )
 @pytest.mark.parametrize("sort", ["recent_deep", "followers_deep"])
-def test_the_last_numbered_page(crowd: Crowd, sort: str, what: str, generic: bool):
-    page = discover(crowd, sort, SOUGHT[what], offset=10_000 - LIMIT, generic=generic)
+def test_the_last_numbered_page(large: LargeDatabase, sort: str, what: str, generic: bool):
+    page = discover(large, sort, SOUGHT[what], offset=10_000 - LIMIT, generic=generic)
     assert page.sequential == set()
-    assert page.buffers < 1.2 * WALK_NUMBERED + crowd.pages["listings"] + HITS, page.buffers
+    assert page.buffers < 1.2 * WALK_NUMBERED + large.pages["listings"] + HITS, page.buffers
 
 
 @PLANS
-def test_the_worst_case_of_gathering(crowd: Crowd, generic: bool):
+def test_the_worst_case_of_gathering(large: LargeDatabase, generic: bool):
     """Nearly all rows match, but none in the walk: each page of the table is read once."""
-    worst = discover(crowd, "never_walks", SOUGHT["one character that is in nearly all rows"], generic=generic)
+    worst = discover(large, "never_walks", SOUGHT["one character that is in nearly all rows"], generic=generic)
     assert worst.sequential == set()
-    assert worst.buffers < 1.2 * crowd.pages["listings"] + HITS, worst.buffers
+    assert worst.buffers < 1.2 * large.pages["listings"] + HITS, worst.buffers
 
 
 @PLANS
 @pytest.mark.parametrize("what", SOUGHT)
-def test_a_count(crowd: Crowd, what: str, generic: bool):
-    count = crowd.run(COUNT_LISTINGS, *SOUGHT[what], generic=generic)
+def test_a_count(large: LargeDatabase, what: str, generic: bool):
+    count = large.run(COUNT_LISTINGS, *SOUGHT[what], generic=generic)
     assert count.sequential == set()
-    assert count.buffers < (200 if what == "no filter" else 1.2 * crowd.pages["listings"]), count.buffers
+    assert count.buffers < (200 if what == "no filter" else 1.2 * large.pages["listings"]), count.buffers
 
 
 @PLANS
 @pytest.mark.parametrize("facet", ["COUNT_REGIONS", "COUNT_CATEGORIES"])
-def test_facets_read_only_small_indexes(crowd: Crowd, facet: str, generic: bool):
-    counted = crowd.run(getattr(discovery, facet), ["INFLUENCER", "SALON"], generic=generic)
+def test_facets_read_only_small_indexes(large: LargeDatabase, facet: str, generic: bool):
+    counted = large.run(getattr(discovery, facet), ["INFLUENCER", "SALON"], generic=generic)
     assert {node["Node Type"] for node in counted.nodes if "Relation Name" in node} == {"Index Only Scan"}
-    assert counted.buffers < crowd.pages["listings"] / 2, counted.buffers
+    assert counted.buffers < large.pages["listings"] / 2, counted.buffers
 
 
 @pytest.mark.parametrize("table", ["listings", "directory", "activity_logs"])
-def test_the_size_of_an_index_of_terms(crowd: Crowd, table: str):
+def test_the_size_of_an_index_of_terms(large: LargeDatabase, table: str):
     """It is about as large as an index of trigrams, and smaller than the table."""
-    assert crowd.pages[f"{table}_terms_idx"] < crowd.pages[table]
+    assert large.pages[f"{table}_terms_idx"] < large.pages[table]
 
 
 # -- contacts and the lists of admins --------------------------------------------------------------------------------
@@ -192,14 +192,14 @@ DEEP = 1_980  # rows before page 100
 @SEARCHES
 @pytest.mark.parametrize("kind", [(None, None, None), ("SALON", None, None), (None, "SUSPENDED", None)], ids=str)
 @pytest.mark.parametrize("listed", admin_users.LISTS.values(), ids=lambda listed: listed.name)
-def test_users(crowd: Crowd, listed: admin_users.UserList, kind: tuple[Any, ...], what: str, generic: bool):
+def test_users(large: LargeDatabase, listed: admin_users.UserList, kind: tuple[Any, ...], what: str, generic: bool):
     for statement, offset, walk in ((listed.near, 0, WALK), (listed.deep, DEEP, WALK_NUMBERED)):
-        page = crowd.run(statement, TEXTS[what], *kind, None, None, LIMIT + 1, offset, generic=generic)
+        page = large.run(statement, TEXTS[what], *kind, None, None, LIMIT + 1, offset, generic=generic)
         assert page.sequential == set()
-        assert page.buffers < 1.2 * walk + crowd.pages["directory"] + HITS, page.buffers
+        assert page.buffers < 1.2 * walk + large.pages["directory"] + HITS, page.buffers
         assert page.rows_read < 2 * walk + PEOPLE / 12, page.rows_read
-    count = crowd.run(COUNT_DIRECTORY, TEXTS[what], *kind, generic=generic)
-    assert count.buffers < 1.2 * crowd.pages["directory"], count.buffers
+    count = large.run(COUNT_DIRECTORY, TEXTS[what], *kind, generic=generic)
+    assert count.buffers < 1.2 * large.pages["directory"], count.buffers
     if TEXTS[what] or any(kind):
         assert count.sequential == set()
 
@@ -207,27 +207,27 @@ def test_users(crowd: Crowd, listed: admin_users.UserList, kind: tuple[Any, ...]
 @PLANS
 @SEARCHES
 @pytest.mark.parametrize("action", [None, "USER_UPDATED", "USER_DELETED", "NEVER_DONE"])
-def test_activity_logs(crowd: Crowd, action: str | None, what: str, generic: bool):
+def test_activity_logs(large: LargeDatabase, action: str | None, what: str, generic: bool):
     near, deep = admin_stats.LIST_ACTIVITIES, admin_stats.LIST_ACTIVITIES_DEEP
     for statement, offset, walk in ((near, 0, WALK), (deep, DEEP, WALK_NUMBERED)):
-        page = crowd.run(statement, action, TEXTS[what], None, None, LIMIT + 1, offset, generic=generic)
+        page = large.run(statement, action, TEXTS[what], None, None, LIMIT + 1, offset, generic=generic)
         assert page.sequential == set()
-        assert page.buffers < 1.2 * walk + crowd.pages["activity_logs"] + HITS, page.buffers
+        assert page.buffers < 1.2 * walk + large.pages["activity_logs"] + HITS, page.buffers
         assert page.rows_read < 2 * walk + PEOPLE / 12, page.rows_read
-    count = crowd.run(admin_stats.COUNT_ACTIVITIES, action, TEXTS[what], generic=generic)
+    count = large.run(admin_stats.COUNT_ACTIVITIES, action, TEXTS[what], generic=generic)
     assert count.sequential == set()
-    assert count.buffers < 1.2 * crowd.pages["activity_logs"], count.buffers
+    assert count.buffers < 1.2 * large.pages["activity_logs"], count.buffers
 
 
 @PLANS
 @SEARCHES
 @pytest.mark.parametrize("status", [None, "ACCEPTED", "PENDING"])
-def test_connections(crowd: Crowd, status: str | None, what: str, generic: bool):
+def test_connections(large: LargeDatabase, status: str | None, what: str, generic: bool):
     listed, found = admin_connections.LIST_ALL, admin_connections.LIST_ALL_FOUND
     if status:
         listed, found = admin_connections.LIST_STATUS, admin_connections.LIST_STATUS_FOUND
     statement = found if TEXTS[what] else listed
-    page = crowd.run(statement, status, TEXTS[what], None, None, LIMIT + 1, 0, generic=generic)
+    page = large.run(statement, status, TEXTS[what], None, None, LIMIT + 1, 0, generic=generic)
     assert page.sequential == set()
     # The walk reads two people per request; the search reads the requests of each person found.
     assert page.buffers < 10 * WALK // 2 + 8 * PEOPLE / 80 + HITS, page.buffers
@@ -237,10 +237,10 @@ def test_connections(crowd: Crowd, status: str | None, what: str, generic: bool)
 @PLANS
 @SEARCHES
 @pytest.mark.parametrize("status", [None, "PENDING"])
-def test_counts_of_connections(crowd: Crowd, status: str | None, what: str, generic: bool):
-    count = crowd.run(admin_connections.COUNT_CONNECTIONS, status, TEXTS[what], generic=generic)
+def test_counts_of_connections(large: LargeDatabase, status: str | None, what: str, generic: bool):
+    count = large.run(admin_connections.COUNT_CONNECTIONS, status, TEXTS[what], generic=generic)
     if what in COMMON or what == "no filter":  # each person and each request is read once at most
-        assert count.buffers < 1.1 * (crowd.pages["directory"] + crowd.pages["connection_requests"]), count.buffers
+        assert count.buffers < 1.1 * (large.pages["directory"] + large.pages["connection_requests"]), count.buffers
     else:
         assert count.sequential == set()
         assert count.rows_read < PEOPLE / 12, count.rows_read
@@ -248,7 +248,7 @@ def test_counts_of_connections(crowd: Crowd, status: str | None, what: str, gene
 
 @PLANS
 @SEARCHES
-def test_contacts(crowd: Crowd, what: str, generic: bool):
-    page = crowd.run(chat.LIST_CONTACTS, crowd.salon, None, TEXTS[what], None, None, LIMIT + 1, generic=generic)
+def test_contacts(large: LargeDatabase, what: str, generic: bool):
+    page = large.run(chat.LIST_CONTACTS, large.salon, None, TEXTS[what], None, None, LIMIT + 1, generic=generic)
     assert page.sequential == set()
     assert page.rows_read < 5 * CONTACTS, page.rows_read

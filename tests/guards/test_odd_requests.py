@@ -136,7 +136,7 @@ def port(request: pytest.FixtureRequest, instance: Instance) -> int:
 
 
 @asynccontextmanager
-async def bystander(port: int):
+async def other_client(port: int):
     """Send requests of another client during the test; all must be answered."""
     statuses: list[int] = []
 
@@ -163,7 +163,7 @@ def check(name: str, answer: RawAnswer) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_every_route_answers_every_method(port: int, method: str):
-    async with bystander(port):
+    async with other_client(port):
         for path in PATHS:
             answer = await exchange(port, request(f"{method} {path}"))
             check(f"{method} {path}", answer)
@@ -172,7 +172,7 @@ async def test_every_route_answers_every_method(port: int, method: str):
 
 @pytest.mark.parametrize("name", ODD)
 async def test_an_odd_request_is_answered(port: int, name: str):
-    async with bystander(port):
+    async with other_client(port):
         for _ in range(2):  # nginx leaves an instance alone after two failures
             check(name, await exchange(port, ODD[name]))
 

@@ -64,12 +64,12 @@ async def test_a_permitted_role_is_not_refused(api, people):
 
 
 def test_a_method_that_names_no_access_does_not_start():
-    class Careless(RequestHandler):
+    class HandlerWithoutAccess(RequestHandler):
         async def get(self):
             pass
 
     with pytest.raises(TypeError, match="does not declare its access"):
-        Table([("/careless", Careless)], RequestHandler)
+        Table([("/careless", HandlerWithoutAccess)], RequestHandler)
 
 
 def test_make_routes_prints_where_each_handler_is():

@@ -117,7 +117,7 @@ async def test_concurrent_changes_of_one_profile_both_apply(people, db):
 
 
 @pytest.fixture
-def crowd(io_loop, people):
+def many_profiles(io_loop, people):
     async def fill():
         await add(people, "Ai", "", "tokyo", ["beauty", "food"], "ai", 500, 9.5)
         await add(people, "Bo", "", "kanagawa", ["fitness"], "bo", 50_000, 1.25)
@@ -156,7 +156,7 @@ def crowd(io_loop, people):
         ({"search": "a", "categories": "beauty", "region": "tokyo", "minFollowers": 1, "sort": "followers"}, "Ai"),
     ],
 )
-async def test_filters_and_sorts(api, sakura, crowd, query, found):
+async def test_filters_and_sorts(api, sakura, many_profiles, query, found):
     assert await names(api, sakura, **query) == found.split()
     numbered = await find(api, sakura, **query, page=1)
     assert [hit["user"]["name"] for hit in numbered.data] == found.split()
@@ -249,7 +249,7 @@ async def test_addresses_and_connections(api, people, db):
     assert "password" not in json.dumps((await find(api, admin)).body)
 
 
-async def test_facets(api, crowd, people, sakura):
+async def test_facets(api, many_profiles, people, sakura):
     admin, hanako = await people.admin(), await people.influencer("Late")
     assert (await api.get("/discovery/regions", sakura)).data == [
         {"region": "tokyo", "count": 3}, {"region": "JP", "count": 1}, {"region": "kanagawa", "count": 1},

@@ -234,11 +234,11 @@ async def test_the_general_limit_is_shared_by_instances_and_counts_users_apart(
 
 
 async def test_limits_hold_while_redis_is_away(instance, api, limit, monkeypatch):
-    class Away:
+    class UnreachableRedis:
         async def eval(self, *_):
             raise ConnectionError
 
-    monkeypatch.setattr(instance.services.rate_limits, "redis", Away())
+    monkeypatch.setattr(instance.services.rate_limits, "redis", UnreachableRedis())
     monkeypatch.setattr(instance.services.rate_limits, "rest_until", 0.0)
     limit("limit_auth", Limit(2, 900))
     body = {"email": "away@example.com", "password": "some password"}

@@ -135,7 +135,7 @@ def test_starred_fields_have_their_names_and_types(call: str):
 # -- spellings -------------------------------------------------------------------------------------------------------
 
 
-class Asking:
+class Roles:
     """One call, by whatever spelling: who calls, the id of the path, the body."""
 
     def __init__(self, caller: Person | None, id: str = "", body: Any = None, **more: Any) -> None:
@@ -145,40 +145,40 @@ class Asking:
         return await api.call(method, path.replace("{id}", self.id), self.body, self.caller, **self.more)
 
 
-async def to_ask(api, people) -> Asking:
-    return Asking(await people.influencer(), body={"receiverId": (await people.salon()).id, "message": "Hi"})
+async def to_ask(api, people) -> Roles:
+    return Roles(await people.influencer(), body={"receiverId": (await people.salon()).id, "message": "Hi"})
 
 
-async def asked(api, people, by_sender: bool = False) -> Asking:
+async def asked(api, people, by_sender: bool = False) -> Roles:
     sender, receiver = await people.influencer(), await people.salon()
     request = (await api.post("/connections/request", {"receiverId": receiver.id}, sender)).data
-    return Asking(sender if by_sender else receiver, request["id"])
+    return Roles(sender if by_sender else receiver, request["id"])
 
 
-async def suspended(api, people) -> Asking:
+async def suspended(api, people) -> Roles:
     admin, salon = await people.admin(), await people.salon()
     assert (await api.patch(f"/admin/users/{salon.id}/suspend", {}, admin)).status == 200
-    return Asking(admin, salon.id)
+    return Roles(admin, salon.id)
 
 
-async def with_a_picture(api, people) -> Asking:
+async def with_a_picture(api, people) -> Roles:
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-    return Asking(await people.salon(), raw=encode_form([("profilePic", File(picture()))]), headers=headers)
+    return Roles(await people.salon(), raw=encode_form([("profilePic", File(picture()))]), headers=headers)
 
 
-async def new_bio(api, people) -> Asking:
-    return Asking(await people.influencer(), body={"bio": "新しい"})
+async def new_bio(api, people) -> Roles:
+    return Roles(await people.influencer(), body={"bio": "新しい"})
 
 
-async def an_admin(api, people) -> Asking:
-    return Asking(await people.admin())
+async def an_admin(api, people) -> Roles:
+    return Roles(await people.admin())
 
 
-async def nobody(api, people) -> Asking:
-    return Asking(None)
+async def nobody(api, people) -> Roles:
+    return Roles(None)
 
 
-SCENES: dict[str, Callable[..., Awaitable[Asking]]] = {
+SCENES: dict[str, Callable[..., Awaitable[Roles]]] = {
     "POST /connections/send": to_ask,
     "PUT /connections/{id}/accept": asked,
     "PUT /connections/{id}/reject": asked,

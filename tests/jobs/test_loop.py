@@ -21,7 +21,7 @@ def counts(row) -> dict[str, int]:
     return orjson.loads(row["counts"])
 
 
-class Gate:
+class HeldJob:
     """A job that signals its start and waits for the test; between two items it may be stopped."""
 
     def __init__(self) -> None:
@@ -80,15 +80,15 @@ async def test_only_the_newest_of_several_missed_ticks_runs(instance, db):
 
 
 async def test_runs_of_a_job_never_overlap_and_the_tick_waits_its_turn(instance, other_instance, people, db):
-    gate = Gate()
-    loop, other = make_loop(instance, gate), make_loop(other_instance, counts_one)
+    held_job = HeldJob()
+    loop, other = make_loop(instance, held_job), make_loop(other_instance, counts_one)
     admin = await people.admin()
     loop.launch(await claim_by_hand(db, "sample", loop.runner, admin.id))
-    await gate.began.wait()
+    await held_job.began.wait()
     await asyncio.gather(loop.check(), other.check())
     assert len(await db.fetch(LIST_RUNS)) == 1
     assert not other.running
-    gate.go_on.set()
+    held_job.go_on.set()
     await finished(loop)
     await other.check()
     await finished(other)
@@ -98,10 +98,10 @@ async def test_runs_of_a_job_never_overlap_and_the_tick_waits_its_turn(instance,
 
 
 async def test_a_dead_runner_is_replaced_after_its_lease(instance, other_instance, db):
-    gate = Gate()
-    dead, heir = make_loop(instance, gate), make_loop(other_instance, counts_one)
+    held_job = HeldJob()
+    dead, heir = make_loop(instance, held_job), make_loop(other_instance, counts_one)
     await dead.check()
-    await gate.began.wait()
+    await held_job.began.wait()
     await heir.check()
     assert not heir.running  # it may still be alive
     await db.execute(KILL)
@@ -113,7 +113,7 @@ async def test_a_dead_runner_is_replaced_after_its_lease(instance, other_instanc
     # The instance that was declared dead resumes: it detects that before its next item, and changes nothing.
     (frozen,) = dead.running.values()
     frozen.lease_ends_at = 0.0
-    gate.go_on.set()
+    held_job.go_on.set()
     await finished(dead)
     (row,) = await db.fetch(LIST_RUNS)
     assert (row["status"], row["attempt"], counts(row)) == ("SUCCEEDED", 2, {"done": 1})
@@ -121,17 +121,17 @@ async def test_a_dead_runner_is_replaced_after_its_lease(instance, other_instanc
 
 
 async def test_only_one_of_many_instances_takes_over(instance, other_instance, db):
-    gate = Gate()
-    dead = make_loop(instance, gate)
+    held_job = HeldJob()
+    dead = make_loop(instance, held_job)
     await dead.check()
-    await gate.began.wait()
+    await held_job.began.wait()
     await db.execute(KILL)
     heirs = [make_loop(other, counts_one) for other in (instance, other_instance) * 3]
     await asyncio.gather(*(heir.check() for heir in heirs))
     await finished(*heirs)
     (row,) = await db.fetch(LIST_RUNS)
     assert (row["status"], row["attempt"], counts(row)) == ("SUCCEEDED", 2, {"done": 1})
-    gate.go_on.set()
+    held_job.go_on.set()
     await finished(dead)
 
 
@@ -156,13 +156,13 @@ async def test_a_running_job_keeps_its_lease_and_shows_its_counts(instance, db):
 
 
 async def test_a_stop_ends_the_run_before_the_next_item_and_another_continues(instance, other_instance, db):
-    gate = Gate()
-    loop, other = make_loop(instance, gate), make_loop(other_instance, counts_one)
+    held_job = HeldJob()
+    loop, other = make_loop(instance, held_job), make_loop(other_instance, counts_one)
     await loop.check()
-    await gate.began.wait()
+    await held_job.began.wait()
     stop = asyncio.create_task(loop.stop())
     await asyncio.sleep(0)
-    gate.go_on.set()
+    held_job.go_on.set()
     await stop
     (row,) = await db.fetch(LIST_RUNS)
     assert (row["status"], counts(row)) == ("STOPPED", {"first": 1})
@@ -176,21 +176,21 @@ async def test_a_stop_ends_the_run_before_the_next_item_and_another_continues(in
 
 async def test_a_stop_cancels_an_item_that_does_not_end(instance, db, monkeypatch):
     monkeypatch.setattr("jobs.loop.STOP_SECONDS", 0.05)
-    gate = Gate()
-    loop = make_loop(instance, gate)
+    held_job = HeldJob()
+    loop = make_loop(instance, held_job)
     await loop.check()
-    await gate.began.wait()
+    await held_job.began.wait()
     await loop.stop()
     (row,) = await db.fetch(LIST_RUNS)
     assert (row["status"], row["error"]) == ("STOPPED", "cut off")
 
 
 async def test_a_stopped_run_is_not_taken_over_if_the_job_has_run_since(instance, people, db):
-    gate = Gate()
-    stopped = make_loop(instance, gate)
+    held_job = HeldJob()
+    stopped = make_loop(instance, held_job)
     await stopped.check()
     stopped.drain()
-    gate.go_on.set()
+    held_job.go_on.set()
     await finished(stopped)
     admin = await people.admin()
     loop = make_loop(instance, counts_one)

@@ -26,7 +26,7 @@ def proxy(io_loop, servers, monkeypatch):
 
 
 @pytest.fixture
-def shaky(io_loop, instance, proxy):
+def proxied(io_loop, instance, proxy):
     """A database that can be cut off."""
     database = io_loop.run_sync(lambda: Database.connect(f"postgresql://encer@127.0.0.1:{proxy.port}/encer", 5))
     yield database
@@ -58,10 +58,10 @@ def loop_on(instance, database, job) -> JobLoop:
 
 
 @pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
-async def test_a_run_that_loses_the_database_is_left_to_another(instance, db, proxy, shaky, fail, monkeypatch):
+async def test_a_run_that_loses_the_database_is_left_to_another(instance, db, proxy, proxied, fail, monkeypatch):
     monkeypatch.setattr("jobs.loop.FINISH_ATTEMPTS", 1)
     job = Counting(lambda: fail(proxy))
-    loop = loop_on(instance, shaky, job)
+    loop = loop_on(instance, proxied, job)
     await loop.check()
     await finished(loop)
     assert job.seen == [1, 2, 3]  # a runner that cannot renew its lease does not continue
@@ -79,10 +79,10 @@ async def test_a_run_that_loses_the_database_is_left_to_another(instance, db, pr
     assert (row["status"], row["attempt"]) == ("SUCCEEDED", 2)
 
 
-async def test_a_run_that_loses_the_database_briefly_records_that_afterwards(instance, db, proxy, shaky, monkeypatch):
+async def test_a_run_that_loses_the_database_briefly_records_that_afterwards(instance, db, proxy, proxied, monkeypatch):
     monkeypatch.setattr("jobs.loop.FINISH_RETRY_SECONDS", 0.05)
     job = Counting(lambda: proxy.refuse())
-    loop = loop_on(instance, shaky, job)
+    loop = loop_on(instance, proxied, job)
     await loop.check()
     async with asyncio.timeout(10):
         while len(job.seen) < 3:

@@ -29,7 +29,7 @@ LIST_MAILS = "select recipient, attempts, sent_at, failed_at, payload, last_erro
 
 
 @dataclass
-class Post:
+class FakeSender:
     """A sender that stores its mails; `plan` has the outcome of each."""
 
     plan: list[BaseException] = field(default_factory=list)
@@ -81,7 +81,7 @@ async def all_sent(db: Database) -> None:
 
 
 async def test_three_instances_send_each_mail_once(own_urls, own_db, encryption):
-    posts = [Post(), Post(), Post()]
+    posts = [FakeSender(), FakeSender(), FakeSender()]
     databases = [await Database.connect(own_urls.database_url, 5) for _ in posts]
     boxes = [Outbox(db, encryption, post) for db, post in zip(databases, posts, strict=True)]
     addresses = await queue(own_db, encryption, 60)
@@ -100,7 +100,7 @@ async def test_three_instances_send_each_mail_once(own_urls, own_db, encryption)
 
 async def test_a_new_mail_is_sent_at_once(own_db, encryption, monkeypatch):
     monkeypatch.setattr(service, "POLL_SECONDS", 3600.0)
-    post = Post()
+    post = FakeSender()
     box = Outbox(own_db, encryption, post)
     box.start()
     for number in range(20):
@@ -112,7 +112,7 @@ async def test_a_new_mail_is_sent_at_once(own_db, encryption, monkeypatch):
 
 
 async def test_retries_are_delayed_longer_each_time(own_db, encryption):
-    post = Post(plan=[TemporaryMailError("try later")] * 30)
+    post = FakeSender(plan=[TemporaryMailError("try later")] * 30)
     box = Outbox(own_db, encryption, post)
     await queue(own_db, encryption, 1)
     waits = []
@@ -129,7 +129,7 @@ async def test_retries_are_delayed_longer_each_time(own_db, encryption):
 
 @pytest.mark.parametrize(("template", "hours"), [("reset", CODE_RETRY_HOURS), ("password_changed", RETRY_HOURS)])
 async def test_a_mail_waits_for_its_server_as_long_as_it_is_useful(own_db, encryption, template, hours):
-    box = Outbox(own_db, encryption, Post(plan=[TemporaryMailError("quota used up")] * 2))
+    box = Outbox(own_db, encryption, FakeSender(plan=[TemporaryMailError("quota used up")] * 2))
     await queue_mail(own_db, encryption, "p@example.com", template, PARAMS | {"changed_at": "now"})
     for age, failed in [(hours - 0.1, False), (0.2, True)]:
         await own_db.execute("update email_outbox set created_at = created_at - make_interval(secs => $1)", age * 3600)
@@ -142,7 +142,7 @@ async def test_a_mail_waits_for_its_server_as_long_as_it_is_useful(own_db, encry
 
 
 async def test_permanent_failures_are_not_retried(own_db, encryption):
-    box = Outbox(own_db, encryption, Post(plan=[PermanentMailError("no such mailbox")]))
+    box = Outbox(own_db, encryption, FakeSender(plan=[PermanentMailError("no such mailbox")]))
     await queue(own_db, encryption, 1)
     await own_db.execute(
         "insert into email_outbox (recipient, template, payload) values ('z@example.com', 'reset', 'x')"
@@ -156,7 +156,7 @@ async def test_permanent_failures_are_not_retried(own_db, encryption):
 async def test_a_mail_with_a_newer_key_is_left_to_instances_with_this_key(own_db, encryption):
     """While instances are restarted with another key, one by one."""
     await queue(own_db, Encryption(bytes(32)), 1)
-    post = Post()
+    post = FakeSender()
     assert await Outbox(own_db, encryption, post).send_one()
     assert post.taken == []
     await own_db.execute(DUE_NOW)
@@ -167,7 +167,7 @@ async def test_a_mail_with_a_newer_key_is_left_to_instances_with_this_key(own_db
 async def test_a_sent_mail_is_recorded_after_an_outage_of_the_database(own_db, encryption, monkeypatch):
     """Otherwise it would be sent again."""
     monkeypatch.setattr(service, "RECORD_RETRY_SECONDS", 0.0)
-    post = Post()
+    post = FakeSender()
     box = Outbox(own_db, encryption, post)
     await queue(own_db, encryption, 1)
     execute, outages = Database.execute, 5
@@ -189,7 +189,7 @@ async def test_a_sent_mail_is_recorded_after_an_outage_of_the_database(own_db, e
 async def test_a_stop_waits_for_mails_being_sent(own_db, encryption):
     on_its_way, arrived = asyncio.Event(), asyncio.Event()
 
-    class Slow(Post):
+    class Slow(FakeSender):
         async def send(self, mail, message_id):
             on_its_way.set()
             await arrived.wait()
@@ -211,7 +211,7 @@ async def test_a_stop_waits_for_mails_being_sent(own_db, encryption):
 async def test_a_late_failure_does_not_change_a_mail_sent_by_another(own_db, encryption):
     frozen = asyncio.Event()
 
-    class Frozen(Post):
+    class Frozen(FakeSender):
         async def send(self, mail, message_id):
             await frozen.wait()
             raise PermanentMailError("too late")
@@ -223,7 +223,7 @@ async def test_a_late_failure_does_not_change_a_mail_sent_by_another(own_db, enc
         while not await own_db.fetchval("select locked_until from email_outbox"):
             await asyncio.sleep(0)
     await own_db.execute(CLAIMS_RUN_OUT)
-    post = Post()
+    post = FakeSender()
     assert await Outbox(own_db, encryption, post).send_one()
     frozen.set()
     await sending
@@ -233,7 +233,7 @@ async def test_a_late_failure_does_not_change_a_mail_sent_by_another(own_db, enc
 
 
 async def test_a_mail_that_kills_every_sender_is_abandoned(own_db, encryption):
-    class Dying(Post):
+    class Dying(FakeSender):
         async def send(self, mail, message_id):
             await super().send(mail, message_id)
             raise DatabaseUnavailable  # neither success nor failure is recorded

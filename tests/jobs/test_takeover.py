@@ -20,7 +20,7 @@ DUE = "select count(*) from social_media_accounts where next_sync_at <= now()"
 COUNT = 20
 
 
-async def until(db, query: str, *args) -> None:
+async def wait_until(db, query: str, *args) -> None:
     async with asyncio.timeout(20):
         while not await db.fetchval(query, *args):
             await asyncio.sleep(0.01)
@@ -46,8 +46,8 @@ async def begin(api, people, db, apify, runner: ServerProcess) -> None:
     apify.start = some_only
     answer = await runner.api(api).post("/admin/jobs/data_sync/run", user=await people.admin())
     assert answer.status == 202, answer
-    await until(db, ACCOUNTED, COUNT // 2 + data_sync.PARALLEL)
-    await until(db, "select count(*) = $1 from scrape_runs where state = 'SUCCEEDED'", COUNT // 2)
+    await wait_until(db, ACCOUNTED, COUNT // 2 + data_sync.PARALLEL)
+    await wait_until(db, "select count(*) = $1 from scrape_runs where state = 'SUCCEEDED'", COUNT // 2)
 
 
 async def go_on(instance, db, apify):
@@ -123,7 +123,7 @@ async def test_a_frozen_runner_is_replaced_and_changes_nothing_afterwards(api, i
 async def test_after_sigterm_another_instance_continues(api, instance, people, apify, db, runner, monkeypatch):
     await begin(api, people, db, apify, runner)
     runner.process.send_signal(signal.SIGTERM)
-    await until(db, "select status = 'STOPPED' from job_runs")
+    await wait_until(db, "select status = 'STOPPED' from job_runs")
     row = await db.fetchrow(RUN)
     assert orjson.loads(row["counts"])["synced"] == COUNT // 2
     assert await asyncio.to_thread(runner.process.wait, 30) == 0

@@ -14,7 +14,7 @@ from tests.helpers.clients import SocketClient
 
 
 @pytest.fixture(autouse=True)
-def brisk(io_loop, instance, other_instance, monkeypatch) -> None:
+def short_times(io_loop, instance, other_instance, monkeypatch) -> None:
     """Shorten all presence intervals, and register both instances in the emptied Redis."""
     monkeypatch.setattr("realtime.presence.presence.GRACE_SECONDS", 0.3)
     monkeypatch.setattr("realtime.presence.presence.DEAD_SECONDS", 1)

@@ -28,7 +28,7 @@ def proxy(io_loop, servers) -> Iterator[TcpProxy]:
 
 
 @pytest.fixture
-def shaky(io_loop, settings, servers, proxy, instance) -> Iterator[Instance]:
+def proxied(io_loop, settings, servers, proxy, instance) -> Iterator[Instance]:
     """An instance that reaches Redis through the proxy, with limits on: they ask Redis in every request."""
     credentials = servers.redis_url.rpartition("@")[0]
     urls = ServerUrls(servers.database_url, f"{credentials}@127.0.0.1:{proxy.port}/0")
@@ -36,11 +36,11 @@ def shaky(io_loop, settings, servers, proxy, instance) -> Iterator[Instance]:
         "limit_general": Limit(10_000, 900), "limit_message": Limit(10_000, 60, 10_000),
         "redis_timeout": Settings.model_fields["redis_timeout"].default,
     }  # fmt: skip
-    shaky = Instance(settings.model_copy(update=update), urls)
-    io_loop.run_sync(shaky.start)
-    yield shaky
+    proxied = Instance(settings.model_copy(update=update), urls)
+    io_loop.run_sync(proxied.start)
+    yield proxied
     proxy.restore()
-    io_loop.run_sync(shaky.stop)
+    io_loop.run_sync(proxied.stop)
 
 
 async def ready_says(api: Api, status: str) -> None:
@@ -51,8 +51,8 @@ async def ready_says(api: Api, status: str) -> None:
 
 
 @pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
-async def test_redis_fails(shaky, proxy, other_api, people, fail):
-    api = Api(shaky)
+async def test_redis_fails(proxied, proxy, other_api, people, fail):
+    api = Api(proxied)
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)
     path = f"/chat/conversations/{conversation_id}/messages"
@@ -92,7 +92,7 @@ async def test_redis_fails(shaky, proxy, other_api, people, fail):
 
 
 async def test_an_overflow_of_the_queue_to_redis_makes_the_others_catch_up(
-    shaky, proxy, other_api, people, monkeypatch
+    proxied, proxy, other_api, people, monkeypatch
 ):
     monkeypatch.setattr("realtime.redis.publisher.QUEUE_BYTES", 20_000)
     hanako, sakura = await people.influencer(), await people.salon()
@@ -100,7 +100,7 @@ async def test_an_overflow_of_the_queue_to_redis_makes_the_others_catch_up(
     there = await other_api.socket(sakura)
     await there.join(conversation_id)
     proxy.refuse()
-    api = Api(shaky)
+    api = Api(proxied)
     for number in range(12):
         body = {"content": f"{number} " + "long " * 500}
         assert (await api.post(f"/chat/conversations/{conversation_id}/messages", body, hanako)).status == 201
@@ -113,11 +113,11 @@ async def test_an_overflow_of_the_queue_to_redis_makes_the_others_catch_up(
 
 
 @pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
-async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, people, fail, monkeypatch):
+async def test_an_outage_is_two_log_lines_however_long_it_is(proxied, proxy, people, fail, monkeypatch):
     monkeypatch.setattr("services.security.rate_limit.REST_SECONDS", 0.1)
-    api, hanako = Api(shaky), await people.influencer()
+    api, hanako = Api(proxied), await people.influencer()
     await ready_says(api, "ok")
-    subscriber = shaky.realtime.relay.bus.subscriber
+    subscriber = proxied.realtime.relay.bus.subscriber
     tries, connect = [0], subscriber.make_connection
 
     def counting():
@@ -131,7 +131,7 @@ async def test_an_outage_is_two_log_lines_however_long_it_is(shaky, proxy, peopl
             while tries[0] < 3:  # each of which fails
                 await api.get("/notifications", hanako)
         proxy.restore()
-        outages = (subscriber.outage, shaky.services.rate_limits.outage)
+        outages = (subscriber.outage, proxied.services.rate_limits.outage)
         async with asyncio.timeout(20):
             while any(outage.since is not None for outage in outages):
                 await api.get("/notifications", hanako)

@@ -86,7 +86,7 @@ class Pair:
         await self.reads.close()
 
 
-class Stage:
+class ShardedSetup:
     def __init__(self, cluster: RedisCluster, here: Instance, there: Instance) -> None:
         self.cluster = cluster
         self.here, self.there = Api(here), Api(there)
@@ -109,19 +109,19 @@ class Stage:
 
 
 @pytest.fixture
-def stage(io_loop: IOLoop, db, cluster: RedisCluster, here: Instance, there: Instance) -> Iterator[Stage]:
-    stage = Stage(cluster, here, there)
+def setup(io_loop: IOLoop, db, cluster: RedisCluster, here: Instance, there: Instance) -> Iterator[ShardedSetup]:
+    setup = ShardedSetup(cluster, here, there)
     io_loop.run_sync(lambda: become_healthy(here, there))
-    yield stage
-    for pair in stage.pairs:
+    yield setup
+    for pair in setup.pairs:
         io_loop.run_sync(pair.close)
 
 
-async def test_each_node_carries_the_channels_of_its_slots(stage, cluster):
+async def test_each_node_carries_the_channels_of_its_slots(setup, cluster):
     expected = ["message_sent", "notification_received"]
     caught_up = CATCH_UPS._value.get()
     for node in cluster.primaries:
-        pair = await stage.pair_on(node)
+        pair = await setup.pair_on(node)
         elsewhere = [other.listeners(pair.channel) for other in cluster.primaries if other is not node]
         assert (node.listeners(pair.channel), elsewhere) == (2, [0, 0])
         await pair.type()
@@ -133,35 +133,35 @@ async def test_each_node_carries_the_channels_of_its_slots(stage, cluster):
     assert CATCH_UPS._value.get() == caught_up
 
 
-async def test_presence_is_counted_over_both_instances(stage, cluster):
-    pair = await stage.pair_on(cluster.primaries[0])
+async def test_presence_is_counted_over_both_instances(setup, cluster):
+    pair = await setup.pair_on(cluster.primaries[0])
     assert (await pair.writes.expect("user_online"))["userId"] == pair.reads.ready["userId"]
     assert (await pair.reads.expect("user_online"))["userId"] == pair.hanako.id
 
 
-async def test_limits_are_counted_over_both_instances(stage, here, there, sharded, monkeypatch):
+async def test_limits_are_counted_over_both_instances(setup, here, there, sharded, monkeypatch):
     monkeypatch.setattr(sharded, "limit_general", Limit(4, 60))
     monkeypatch.setattr(sharded, "limit_message", Limit(60, 60, 3))
-    hanako = await stage.people.influencer()
-    answers = [await api.get("/chat/contacts", hanako) for api in (stage.here, stage.there) * 3]
+    hanako = await setup.people.influencer()
+    answers = [await api.get("/chat/contacts", hanako) for api in (setup.here, setup.there) * 3]
     assert [answer.status for answer in answers] == [200] * 4 + [429] * 2
     assert [answer.headers["RateLimit-Remaining"] for answer in answers[:4]] == ["3", "2", "1", "0"]
     assert [len(instance.services.rate_limits.local.counters) for instance in (here, there)] == [0, 0]
 
 
-async def test_attempts_are_counted_over_both_instances(stage, here, there, sharded, monkeypatch):
+async def test_attempts_are_counted_over_both_instances(setup, here, there, sharded, monkeypatch):
     monkeypatch.setattr(sharded, "limit_auth_ip", Limit(50, 60))
     monkeypatch.setattr(sharded, "limit_auth", Limit(3, 60))
-    hanako = await stage.people.influencer()
+    hanako = await setup.people.influencer()
     guess = {"email": hanako.email, "password": "a wrong guess"}
-    answers = await asyncio.gather(*(api.post("/auth/login", guess) for api in (stage.here, stage.there) * 3))
+    answers = await asyncio.gather(*(api.post("/auth/login", guess) for api in (setup.here, setup.there) * 3))
     assert sorted(answer.status for answer in answers) == [401] * 3 + [429] * 3
     assert [len(instance.services.rate_limits.local.counters) for instance in (here, there)] == [0, 0]
 
 
-async def test_a_slot_moves(stage, cluster):
-    pair = await stage.pair_on(cluster.primaries[0])
-    stays = await stage.pair_on(cluster.primaries[1])
+async def test_a_slot_moves(setup, cluster):
+    pair = await setup.pair_on(cluster.primaries[0])
+    stays = await setup.pair_on(cluster.primaries[1])
     old = cluster.owner(pair.channel)
     cluster.move(pair.channel)
     await pair.reads.expect("resync")
@@ -173,17 +173,17 @@ async def test_a_slot_moves(stage, cluster):
     assert (await pair.reads.expect("message_sent"))["content"] == "still here"
 
 
-async def test_a_node_restarts(stage, cluster, here, there):
+async def test_a_node_restarts(setup, cluster, here, there):
     node = cluster.primaries[1]
-    pair, other = await stage.pair_on(node), await stage.pair_on(cluster.primaries[0])
+    pair, other = await setup.pair_on(node), await setup.pair_on(cluster.primaries[0])
     node.kill()
     began = time.monotonic()
     await pair.send("without a subscriber")
     assert time.monotonic() - began < 0.5
     await other.type()  # the other nodes' channels still work
     assert (await pair.reads.expect("message_sent"))["content"] == "without a subscriber"  # from the database
-    await until(lambda: not there.realtime.relay.healthy)
-    assert (await stage.there.get("/health/ready")).body["status"] == "degraded"
+    await wait_until(lambda: not there.realtime.relay.healthy)
+    assert (await setup.there.get("/health/ready")).body["status"] == "degraded"
     node.start()
     await pair.reads.expect("resync")
     await pair.type()
@@ -193,9 +193,9 @@ async def test_a_node_restarts(stage, cluster, here, there):
     await become_healthy(here, there)
 
 
-async def test_a_node_dies_and_is_replaced(stage, cluster):
+async def test_a_node_dies_and_is_replaced(setup, cluster):
     dead = cluster.primaries[-1]
-    pair, other = await stage.pair_on(dead), await stage.pair_on(cluster.primaries[0])
+    pair, other = await setup.pair_on(dead), await setup.pair_on(cluster.primaries[0])
     dead.kill()
     await pair.writes.send("typing_start", {"conversationId": pair.conversation_id})
     cluster.replica.ask("CLUSTER FAILOVER", "TAKEOVER")
@@ -209,26 +209,26 @@ async def test_a_node_dies_and_is_replaced(stage, cluster):
     assert (await pair.reads.expect("message_sent"))["content"] == "from the replica"
 
 
-async def test_the_whole_cluster_is_away(stage, cluster, here, there, sharded, monkeypatch):
+async def test_the_whole_cluster_is_away(setup, cluster, here, there, sharded, monkeypatch):
     """Last in this file, because the cluster is not complete afterwards."""
     monkeypatch.setattr(sharded, "limit_general", Limit(4, 60))
-    pair = await stage.pair_on(cluster.primaries[0])
+    pair = await setup.pair_on(cluster.primaries[0])
     for node in cluster.nodes:
         node.kill()
     began = time.monotonic()
     await pair.send("by REST")
     assert time.monotonic() - began < 0.5
-    answers = [await stage.here.get("/chat/contacts", pair.hanako) for _ in range(6)]
+    answers = [await setup.here.get("/chat/contacts", pair.hanako) for _ in range(6)]
     assert [answer.status for answer in answers].count(429) == 3  # counted by this instance alone
     assert (await pair.writes.expect("message_sent"))["content"] == "by REST"
     assert (await pair.reads.expect("message_sent"))["content"] == "by REST"
     for node in cluster.nodes:
         node.start()
-    await until(lambda: cluster.primaries[0].listeners(pair.channel) == 2)
+    await wait_until(lambda: cluster.primaries[0].listeners(pair.channel) == 2)
     await pair.type()
 
 
-async def until(done) -> None:
+async def wait_until(done) -> None:
     async with asyncio.timeout(10):
         while not done():
             await asyncio.sleep(0.02)

@@ -19,10 +19,10 @@ from tests.helpers.clients import Api, SocketClient
 
 
 @pytest.fixture
-def leaving(io_loop, settings, servers, instance) -> Instance:
-    leaving = Instance(settings, servers)
-    io_loop.run_sync(leaving.start)
-    return leaving
+def draining(io_loop, settings, servers, instance) -> Instance:
+    draining = Instance(settings, servers)
+    io_loop.run_sync(draining.start)
+    return draining
 
 
 @pytest.fixture
@@ -40,26 +40,26 @@ def gate(monkeypatch) -> asyncio.Event:
     return gate
 
 
-async def until(condition) -> None:
+async def wait_until(condition) -> None:
     async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0.01)
 
 
-async def test_a_drain_in_its_order(leaving, api, people, gate):
-    going = Api(leaving)
+async def test_a_drain_in_its_order(draining, api, people, gate):
+    going = Api(draining)
     hanako = await people.influencer()
     socket = await going.socket(hanako)
     running = asyncio.ensure_future(going.http.fetch(f"{going.base}/health/live"))
-    await until(lambda: len(leaving.app.running) == 1)
-    stopping = asyncio.create_task(leaving.stop(notice=0.3))
-    await until(lambda: leaving.app.draining)
+    await wait_until(lambda: len(draining.app.running) == 1)
+    stopping = asyncio.create_task(draining.stop(notice=0.3))
+    await wait_until(lambda: draining.app.draining)
     ready = await going.http.fetch(f"{going.base}/health/ready", raise_error=False)
     assert (ready.code, json.loads(ready.body)["status"]) == (503, "draining")
     assert ready.headers["Connection"] == "close"
     received = await socket.expect("going_away")
     assert 500 <= received["reconnectAfterMs"] <= 5_000
-    await until(lambda: leaving.http._stopped)
+    await wait_until(lambda: draining.http._stopped)
     with pytest.raises(OSError):
         await SocketClient.open(going, {"Authorization": f"Bearer {hanako.token}"})
     assert not running.done()
@@ -71,40 +71,40 @@ async def test_a_drain_in_its_order(leaving, api, people, gate):
     assert (await api.get("/health/live")).status == 200
 
 
-async def test_a_new_socket_is_sent_to_the_next_instance(leaving, people):
+async def test_a_new_socket_is_sent_to_the_next_instance(draining, people):
     """After a 503 nginx tries the next instance; a close code would reach the client."""
-    going = Api(leaving)
+    going = Api(draining)
     hanako = await people.influencer()
-    leaving.realtime.sockets.announce_drain()
+    draining.realtime.sockets.announce_drain()
     with pytest.raises(websockets.InvalidStatus) as refused:
         await SocketClient.open(going, {"Authorization": f"Bearer {hanako.token}"})
     assert refused.value.response.status_code == 503
     assert json.loads(refused.value.response.body)["code"] == "NOT_READY"
-    await leaving.stop()
+    await draining.stop()
 
 
-async def test_connections_that_wait_to_be_accepted_are_served(leaving, monkeypatch):
+async def test_connections_that_wait_to_be_accepted_are_served(draining, monkeypatch):
     """They would be reset with the listening socket, including their requests, also if the loop reads them late."""
     monkeypatch.setattr("services.draining.UNREAD_SECONDS", 0)
     waiting = [
-        sockets.create_connection(("127.0.0.1", leaving.port)) for _ in range(50)
+        sockets.create_connection(("127.0.0.1", draining.port)) for _ in range(50)
     ]  # the event loop does not run here
     for sock in waiting:
         sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-    await leaving.stop()
+    await draining.stop()
     for sock in waiting:
         sock.settimeout(1)
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
         sock.close()
 
 
-async def test_a_connection_in_use_is_not_cut_but_closed_after_its_answer(leaving):
-    reader, writer = await asyncio.open_connection("127.0.0.1", leaving.port)
+async def test_a_connection_in_use_is_not_cut_but_closed_after_its_answer(draining):
+    reader, writer = await asyncio.open_connection("127.0.0.1", draining.port)
     ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     writer.write(ask)
     assert b"Connection: close" not in await reader.readuntil(b"}")
-    stopping = asyncio.create_task(leaving.stop(notice=0.1, proxy_idle=2.0))
-    await until(lambda: leaving.http._stopped)
+    stopping = asyncio.create_task(draining.stop(notice=0.1, proxy_idle=2.0))
+    await wait_until(lambda: draining.http._stopped)
     writer.write(ask)  # a proxy that had the connection open anyway
     answer = await reader.read()  # to its end: the server closes
     assert answer.startswith(b"HTTP/1.1 200") and b"Connection: close" in answer
@@ -114,13 +114,13 @@ async def test_a_connection_in_use_is_not_cut_but_closed_after_its_answer(leavin
     assert time.monotonic() - began < 1.5  # no other client to wait for
 
 
-async def test_a_request_that_never_ends_is_cut_off_at_the_deadline(leaving, gate, monkeypatch):
+async def test_a_request_that_never_ends_is_cut_off_at_the_deadline(draining, gate, monkeypatch):
     monkeypatch.setattr("server.REQUESTS_SECONDS", 0.3)
     http = AsyncHTTPClient(force_instance=True)
-    running = asyncio.ensure_future(http.fetch(f"http://127.0.0.1:{leaving.port}/health/live", raise_error=False))
-    await until(lambda: len(leaving.app.running) == 1)
+    running = asyncio.ensure_future(http.fetch(f"http://127.0.0.1:{draining.port}/health/live", raise_error=False))
+    await wait_until(lambda: len(draining.app.running) == 1)
     began = time.monotonic()
-    await leaving.stop()
+    await draining.stop()
     assert time.monotonic() - began < 3
     with contextlib.suppress(Exception):
         assert (await running).code == 599
@@ -137,24 +137,24 @@ async def test_new_connections_are_ignored_until_the_socket_is_closed():
             sockets.create_connection(listening.getsockname(), timeout=0.2).close()
 
 
-async def test_an_instance_stops_where_the_kernel_does_not_drop_new_connections(leaving, monkeypatch):
+async def test_an_instance_stops_where_the_kernel_does_not_drop_new_connections(draining, monkeypatch):
     monkeypatch.setattr(services.draining, "SO_ATTACH_FILTER", 0x7FFF)  # no such option
-    waiting = sockets.create_connection(("127.0.0.1", leaving.port))
+    waiting = sockets.create_connection(("127.0.0.1", draining.port))
     waiting.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-    await leaving.stop()
+    await draining.stop()
     waiting.settimeout(1)
     assert waiting.recv(100).startswith(b"HTTP/1.1 200")
     waiting.close()
 
 
-async def test_more_sockets_reconnect_over_a_longer_time(leaving, monkeypatch):
+async def test_more_sockets_reconnect_over_a_longer_time(draining, monkeypatch):
     received: list[int] = []
     sockets = [
         Mock(send=lambda frame: received.append(json.loads(frame)["data"]["reconnectAfterMs"])) for _ in range(8_000)
     ]
-    monkeypatch.setattr(leaving.realtime.sockets, "clients", set(sockets))
-    leaving.realtime.sockets.announce_drain()
-    leaving.realtime.sockets.clients.clear()
+    monkeypatch.setattr(draining.realtime.sockets, "clients", set(sockets))
+    draining.realtime.sockets.announce_drain()
+    draining.realtime.sockets.clients.clear()
     assert min(received) >= 500
     assert 10_000 < max(received) <= 8_000 / 0.7
-    await leaving.stop()
+    await draining.stop()

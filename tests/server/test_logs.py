@@ -18,7 +18,7 @@ from services.logs import start_logs
 start_logs()
 import asyncio, logging, sys, threading, warnings
 
-class Careless:
+class UnguardedHandler:
     def __del__(self):
         raise ValueError("in a destructor")
 
@@ -35,7 +35,7 @@ def fail():
 logging.getLogger("tornado.general").warning("two\\nlines")
 logging.getLogger("apify_client").error("with a %s", "parameter")
 warnings.warn("a warning", UserWarning)
-Careless()
+UnguardedHandler()
 thread = threading.Thread(target=fail)
 thread.start()
 thread.join()

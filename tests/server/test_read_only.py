@@ -42,7 +42,7 @@ SENT = "select count(*) from email_outbox where sent_at is not null"
 
 
 @dataclass
-class Stage:
+class FailingServer:
     """An instance with its own database, and functions that make the database refuse and accept writes."""
 
     instance: Instance
@@ -67,7 +67,7 @@ def own_database(admin: psycopg.Connection, servers: ServerUrls, name: str, tabl
 
 
 @pytest.fixture
-def failed_over(io_loop, settings, servers, instance, admin, monkeypatch) -> Iterator[Stage]:
+def failed_over(io_loop, settings, servers, instance, admin, monkeypatch) -> Iterator[FailingServer]:
     """Sessions that were opened while the server was read-only stay so, as after a fail-over."""
     monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.1)
 
@@ -81,12 +81,12 @@ def failed_over(io_loop, settings, servers, instance, admin, monkeypatch) -> Ite
     with own_database(admin, servers, "over", "pg_default") as urls:
         own = Instance(settings, urls)
         io_loop.run_sync(own.start)
-        yield Stage(own, stop_writes, allow_writes)
+        yield FailingServer(own, stop_writes, allow_writes)
         io_loop.run_sync(own.stop)
 
 
 @pytest.fixture
-def out_of_space(failed_over: Stage, admin) -> Iterator[Stage]:
+def out_of_space(failed_over: FailingServer, admin) -> Iterator[FailingServer]:
     """PostgreSQL answers statements that need space as with a full disk."""
     url = failed_over.instance.urls.database_url
 
@@ -96,7 +96,7 @@ def out_of_space(failed_over: Stage, admin) -> Iterator[Stage]:
                 conn.execute(statement)
 
     change(REFUSE_ROWS, REFUSE_TABLES)
-    yield Stage(
+    yield FailingServer(
         failed_over.instance,
         lambda: change(
             "create trigger messages_full before insert on messages execute function refuse_rows()",
@@ -117,7 +117,7 @@ def small_disk() -> Iterator[Path]:
 
 
 @pytest.fixture
-def full(io_loop, settings, servers, instance, admin, small_disk: Path, monkeypatch) -> Iterator[Stage]:
+def full(io_loop, settings, servers, instance, admin, small_disk: Path, monkeypatch) -> Iterator[FailingServer]:
     """A database on a small disk, which is really filled."""
     monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.1)
     tables, filler = small_disk / "tables", small_disk / "filler"
@@ -135,7 +135,7 @@ def full(io_loop, settings, servers, instance, admin, small_disk: Path, monkeypa
     with own_database(admin, servers, "full_disk", "small") as urls:
         own = Instance(settings, urls)
         io_loop.run_sync(own.start)
-        yield Stage(own, fill, filler.unlink)
+        yield FailingServer(own, fill, filler.unlink)
         io_loop.run_sync(own.stop)
     admin.execute("drop tablespace small")
 
@@ -181,7 +181,7 @@ async def until_read(api: Api, reader: Person) -> None:
             pass
 
 
-async def test_a_fail_over_to_a_read_only_server(failed_over: Stage):
+async def test_a_fail_over_to_a_read_only_server(failed_over: FailingServer):
     api, people = Api(failed_over.instance), People(failed_over.instance)
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)
@@ -205,7 +205,7 @@ async def test_a_fail_over_to_a_read_only_server(failed_over: Stage):
     assert events == ["PostgreSQL is not available", "PostgreSQL is available again"]
 
 
-async def test_jobs_wait_for_a_writable_server(failed_over: Stage, monkeypatch):
+async def test_jobs_wait_for_a_writable_server(failed_over: FailingServer, monkeypatch):
     monkeypatch.setattr("jobs.loop.FINISH_RETRY_SECONDS", 0.05)
     instance, seen = failed_over.instance, []
 
@@ -237,7 +237,7 @@ async def test_jobs_wait_for_a_writable_server(failed_over: Stage, monkeypatch):
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
 
-async def test_mails_wait_for_a_writable_server(failed_over: Stage, monkeypatch):
+async def test_mails_wait_for_a_writable_server(failed_over: FailingServer, monkeypatch):
     monkeypatch.setattr("jobs.outbox.POLL_SECONDS", 0.05)
     instance = failed_over.instance
     params = {"name": "花子", "code": "012345", "minutes": "10", "role": "salon"}
@@ -254,16 +254,16 @@ async def test_mails_wait_for_a_writable_server(failed_over: Stage, monkeypatch)
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
 
-async def test_an_answer_that_the_disk_is_full(out_of_space: Stage):
+async def test_an_answer_that_the_disk_is_full(out_of_space: FailingServer):
     await fill_and_free(out_of_space)
 
 
 @needs_small_disk()
-async def test_a_full_disk(full: Stage):
+async def test_a_full_disk(full: FailingServer):
     await fill_and_free(full)
 
 
-async def fill_and_free(full: Stage) -> None:
+async def fill_and_free(full: FailingServer) -> None:
     api, people = Api(full.instance), People(full.instance)
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)

@@ -14,7 +14,7 @@ from tests.helpers.factories import PASSWORD
 
 
 class Hasher:
-    """Work that lasts until it is let go, one piece after the other; it notes what has begun."""
+    """Work that lasts until `go_on` is set, one item after the other; it records what has begun."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -26,7 +26,7 @@ class Hasher:
         return name
 
 
-async def until(condition) -> None:
+async def wait_until(condition) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
@@ -54,12 +54,12 @@ async def finish(threads: PriorityThreads, *tasks: asyncio.Task[str]) -> None:
 async def test_urgent_work_goes_first(hasher):
     threads = PriorityThreads("test", threads=1, wait_seconds=60, work_seconds=0.001)
     tasks = [start(threads, hasher, "first")]
-    await until(lambda: hasher.begun == ["first"])
+    await wait_until(lambda: hasher.begun == ["first"])
     for number in range(20):
         tasks.append(start(threads, hasher, f"sign-up {number}"))
     for number in range(3):
         tasks.append(start(threads, hasher, f"login {number}", urgent=True))
-    await until(lambda: len(threads.urgent) + len(threads.normal) == 23)
+    await wait_until(lambda: len(threads.urgent) + len(threads.normal) == 23)
     hasher.go_on.release(100)
     await finish(threads, *tasks)
     assert hasher.begun == ["first", *(f"login {n}" for n in range(3)), *(f"sign-up {n}" for n in range(20))]
@@ -68,11 +68,11 @@ async def test_urgent_work_goes_first(hasher):
 async def test_work_that_would_wait_too_long_is_refused_at_once(hasher):
     threads = PriorityThreads("test", threads=2, wait_seconds=2, work_seconds=0.3)
     tasks = [start(threads, hasher, f"running {number}") for number in range(2)]
-    await until(lambda: len(hasher.begun) == 2)
+    await wait_until(lambda: len(hasher.begun) == 2)
     sign_ups = [start(threads, hasher, f"sign-up {number}") for number in range(200)]
-    await until(lambda: sum(task.done() for task in sign_ups) == 186)  # 13 × 0.3 s / 2 threads are within 2 s
+    await wait_until(lambda: sum(task.done() for task in sign_ups) == 186)  # 13 × 0.3 s / 2 threads are within 2 s
     logins = [start(threads, hasher, f"login {number}", urgent=True) for number in range(200)]
-    await until(lambda: sum(task.done() for task in logins) == 186)  # as if the sign-ups were not there
+    await wait_until(lambda: sum(task.done() for task in logins) == 186)  # as if the sign-ups were not there
     assert {type(task.exception()) for task in [*sign_ups, *logins] if task.done()} == {TooBusy}
     hasher.go_on.release(100)
     await finish(threads, *tasks, *sign_ups, *logins)
@@ -82,7 +82,7 @@ async def test_work_that_would_wait_too_long_is_refused_at_once(hasher):
 async def test_work_that_others_overtake_is_refused_in_time(hasher):
     threads = PriorityThreads("test", threads=1, wait_seconds=0.05, work_seconds=0.001)
     first = start(threads, hasher, "first")
-    await until(lambda: hasher.begun == ["first"])
+    await wait_until(lambda: hasher.begun == ["first"])
     with pytest.raises(TooBusy):
         await threads.run(hasher.work, "sign-up", urgent=False)
     hasher.go_on.release()
@@ -121,11 +121,11 @@ async def test_the_threads_do_not_wait_for_the_event_loop(hasher):
 async def test_a_cancelled_wait_leaves_no_gap(hasher):
     threads = PriorityThreads("test", threads=1, wait_seconds=60, work_seconds=0.001)
     first = start(threads, hasher, "first")
-    await until(lambda: hasher.begun == ["first"])
+    await wait_until(lambda: hasher.begun == ["first"])
     cancelled, last = start(threads, hasher, "cancelled"), start(threads, hasher, "last")
-    await until(lambda: len(threads.normal) == 2)
+    await wait_until(lambda: len(threads.normal) == 2)
     cancelled.cancel()
-    await until(cancelled.done)
+    await wait_until(cancelled.done)
     assert len(threads.normal) == 1
     hasher.go_on.release(10)
     await finish(threads, first, last)
@@ -135,9 +135,9 @@ async def test_a_cancelled_wait_leaves_no_gap(hasher):
 async def test_what_waits_is_refused_when_the_server_stops(hasher):
     threads = PriorityThreads("test", threads=1, wait_seconds=60, work_seconds=0.001)
     first = start(threads, hasher, "first")
-    await until(lambda: hasher.begun == ["first"])
+    await wait_until(lambda: hasher.begun == ["first"])
     waiting = start(threads, hasher, "waiting")
-    await until(lambda: len(threads.normal) == 1)
+    await wait_until(lambda: len(threads.normal) == 1)
     threads.close()
     await asyncio.wait({waiting})
     hasher.go_on.release(10)
@@ -177,15 +177,15 @@ async def test_logins_pass_while_sign_ups_fill_the_queue(instance, api: Api, peo
         return await api.post("/auth/signup/salon", body)
 
     sign_ups = [asyncio.create_task(sign_up(number)) for number in range(2)]
-    await until(lambda: order == ["sign-up"] * 2)
+    await wait_until(lambda: order == ["sign-up"] * 2)
     sign_ups += [asyncio.create_task(sign_up(number)) for number in range(2, 20)]
-    await until(lambda: sum(task.done() for task in sign_ups) == 5)
+    await wait_until(lambda: sum(task.done() for task in sign_ups) == 5)
     busy = next(task.result() for task in sign_ups if task.done())
     assert (busy.status, busy.code, busy.headers["Retry-After"]) == (503, "BUSY", "2")
     logins = [
         asyncio.create_task(api.post("/auth/login", {"email": person.email, "password": PASSWORD})) for _ in range(5)
     ]
-    await until(lambda: len(threads.urgent) == 5)
+    await wait_until(lambda: len(threads.urgent) == 5)
     hasher.go_on.release()
     assert [answer.status for answer in await asyncio.gather(*logins)] == [200] * 5
     assert order[:7] == ["sign-up"] * 2 + ["login"] * 5

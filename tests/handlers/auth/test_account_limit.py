@@ -84,12 +84,12 @@ async def test_codes_are_counted_too(api, limit, people, path):
 
 
 async def test_one_account_is_bounded_while_redis_is_away(instance, api, people, limit, monkeypatch):
-    class Away:
+    class UnreachableRedis:
         async def eval(self, *_: object) -> None:
             raise ConnectionError
 
     limits = instance.services.rate_limits
-    monkeypatch.setattr(limits, "redis", Away())
+    monkeypatch.setattr(limits, "redis", UnreachableRedis())
     monkeypatch.setattr(limits, "rest_until", 0.0)
     limit("limit_auth_account", LIMIT)
     email = (await people.influencer()).email

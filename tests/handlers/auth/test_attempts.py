@@ -8,7 +8,7 @@ from itertools import cycle
 from typing import Any
 
 import pytest
-from redis.exceptions import ConnectionError as RedisAway
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.security import rate_limit
 from services.security.priority_threads import PriorityThreads
@@ -22,7 +22,7 @@ OFFICE = 60  # people who sign in at once from one address
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch):
+def short_wait(monkeypatch):
     """Longer waits, because a busy machine may be slow."""
     monkeypatch.setattr(rate_limit, "WAIT_SECONDS", 60)
 
@@ -31,7 +31,7 @@ async def log_in(api: Api, person: Person, password: str = PASSWORD) -> Answer:
     return await api.post("/auth/login", {"email": person.email, "password": password})
 
 
-class Gate:
+class HeldPasswordChecks:
     """Holds every check of a password until it is opened, and counts those that have arrived."""
 
     def __init__(self, threads: PriorityThreads, monkeypatch) -> None:
@@ -47,15 +47,15 @@ class Gate:
         return await self.run(*args, urgent=urgent)
 
 
-async def until(condition) -> None:
+async def wait_until(condition) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 @pytest.fixture
-def gate(instance, monkeypatch) -> Gate:
-    return Gate(instance.services.passwords.threads, monkeypatch)
+def checks(instance, monkeypatch) -> HeldPasswordChecks:
+    return HeldPasswordChecks(instance.services.passwords.threads, monkeypatch)
 
 
 async def test_an_office_signs_in_at_once(api, other_api, people, limit):
@@ -79,32 +79,32 @@ async def test_parallel_guesses_are_limited(api, other_api, people, limit):
 
 
 @pytest.mark.parametrize("right", [True, False])
-async def test_attempts_beyond_the_allowance_wait_for_those_in_flight(instance, api, people, limit, gate, right):
+async def test_attempts_beyond_the_allowance_wait_for_those_in_flight(instance, api, people, limit, checks, right):
     limit("limit_auth", Limit(3, 900))
     person = await people.influencer()
     first = [asyncio.create_task(log_in(api, person, PASSWORD if right else "a guess")) for _ in range(3)]
-    await until(lambda: gate.checked == 3)
+    await wait_until(lambda: checks.checked == 3)
     late = asyncio.create_task(log_in(api, person))
-    await until(lambda: instance.services.rate_limits.waiting == 1)
-    assert (gate.checked, late.done()) == (3, False)  # neither checked nor refused
-    gate.opened.set()
+    await wait_until(lambda: instance.services.rate_limits.waiting == 1)
+    assert (checks.checked, late.done()) == (3, False)  # neither checked nor refused
+    checks.opened.set()
     assert {answer.status for answer in await asyncio.gather(*first)} == {200 if right else 401}
     assert (await late).status == (200 if right else 429)
-    assert gate.checked == (4 if right else 3)
+    assert checks.checked == (4 if right else 3)
 
 
-async def test_the_wait_ends(instance, api, people, limit, gate, monkeypatch):
+async def test_the_wait_ends(instance, api, people, limit, checks, monkeypatch):
     monkeypatch.setattr(rate_limit, "WAIT_SECONDS", 0.1)
     limit("limit_auth", Limit(1, 900))
     person = await people.influencer()
     first = asyncio.create_task(log_in(api, person))
-    await until(lambda: gate.checked == 1)
+    await wait_until(lambda: checks.checked == 1)
     refused = await log_in(api, person)
     assert (refused.status, refused.code, refused.headers["Retry-After"]) == (429, "RATE_LIMITED", "2")
     assert "at once" in refused.body["error"]
     monkeypatch.setattr(rate_limit, "MAX_WAITING", 0)
     assert (await log_in(api, person)).status == 429
-    gate.opened.set()
+    checks.opened.set()
     assert (await first).status == 200
     assert (await log_in(api, person)).status == 200
 
@@ -225,15 +225,15 @@ CLAIMS = [
 ]
 
 
-class Away:
+class UnreachableRedis:
     async def eval(self, *_: object) -> None:
-        raise RedisAway
+        raise RedisConnectionError
 
 
 @pytest.fixture(params=["redis", "this instance alone"])
 def limits(request, instance, monkeypatch) -> RateLimits:
     monkeypatch.setattr(rate_limit, "WAIT_SECONDS", 0)
-    return RateLimits(instance.redis if request.param == "redis" else Away(), 10)
+    return RateLimits(instance.redis if request.param == "redis" else UnreachableRedis(), 10)
 
 
 @asynccontextmanager
@@ -303,17 +303,17 @@ async def test_an_instance_that_dies_holds_its_places_for_a_while_only(instance,
 async def test_redis_leaves_or_returns_while_an_attempt_is_in_flight(instance, monkeypatch, leaves):
     monkeypatch.setattr(rate_limit, "WAIT_SECONDS", 0)
     monkeypatch.setattr(rate_limit, "REST_SECONDS", 0)
-    limits = RateLimits(instance.redis if leaves else Away(), 10)
+    limits = RateLimits(instance.redis if leaves else UnreachableRedis(), 10)
     claim = Claim("auth:198.51.100.7", "limit_auth_ip", Limit(1, 900))
     async with in_flight(limits, claim, failed=True):
-        limits.redis = Away() if leaves else instance.redis
+        limits.redis = UnreachableRedis() if leaves else instance.redis
     assert await state(limits, claim) == REFUSED  # where it is counted now
     assert (limits.local_attempts.in_flight, limits.local_attempts.reserved) == ({}, set())
 
 
 async def test_attempts_are_limited_while_redis_is_away(instance, api, people, limit, monkeypatch):
     limits = instance.services.rate_limits
-    monkeypatch.setattr(limits, "redis", Away())
+    monkeypatch.setattr(limits, "redis", UnreachableRedis())
     monkeypatch.setattr(limits, "rest_until", 0.0)
     limit("limit_auth", Limit(5, 900))
     person, office = await people.influencer(), [await people.salon() for _ in range(10)]

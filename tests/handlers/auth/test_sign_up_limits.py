@@ -103,12 +103,12 @@ async def test_a_sign_up_that_the_server_is_too_busy_for_does_not_count(instance
 
 
 async def test_limits_hold_while_redis_is_away(instance, api, limit, monkeypatch):
-    class Away:
+    class UnreachableRedis:
         async def eval(self, *_: object) -> None:
             raise ConnectionError
 
     limits = instance.services.rate_limits
-    monkeypatch.setattr(limits, "redis", Away())
+    monkeypatch.setattr(limits, "redis", UnreachableRedis())
     monkeypatch.setattr(limits, "rest_until", 0.0)
     limit("limit_sign_up", Limit(2, 3600))
     statuses = [(await sign_up(api, f"person{number}@example.com")).status for number in range(3)]

@@ -261,17 +261,17 @@ async def test_a_notification_after_a_wait_counts_what_was_committed_meanwhile(c
 
 
 @pytest.fixture
-def mute(instance, monkeypatch):
+def without_publisher(instance, monkeypatch):
     """Cut the connection to Redis, so that events of this instance do not reach others."""
     return lambda: monkeypatch.setattr(instance.realtime.relay, "send", lambda channel, event: None)
 
 
-async def test_the_comparison_with_the_database_delivers_every_change(chat: Chat, mute):
+async def test_the_comparison_with_the_database_delivers_every_change(chat: Chat, without_publisher):
     far = chat.sockets[1]
     messages = await chat.say("one", "two", "three", "four")
     for _ in range(4):
         await far.expect("notification_received")
-    mute()
+    without_publisher()
 
     async def expect(text: str, count: int) -> None:
         notified = await far.expect("notification_updated")
@@ -292,12 +292,12 @@ async def test_the_comparison_with_the_database_delivers_every_change(chat: Chat
     assert await far.expect("notification_deleted") == {"notificationId": notification["id"], "unreadCount": 0}
 
 
-async def test_a_request_that_is_withdrawn_before_delivery(api, other_api, people, mute):
+async def test_a_request_that_is_withdrawn_before_delivery(api, other_api, people, without_publisher):
     hanako, sakura = await people.influencer(), await people.salon()
     far = await other_api.socket(sakura)
     asked = (await api.post("/connections/request", {"receiverId": sakura.id}, hanako)).data
     notification = (await far.expect("notification_received"))["notification"]
-    mute()
+    without_publisher()
     assert (await api.delete(f"/connections/requests/{asked['id']}", hanako)).status == 200
     assert await far.expect("notification_deleted") == {"notificationId": notification["id"], "unreadCount": 0}
 

@@ -18,7 +18,7 @@ RUNS = "select state, vendor_run_id, attempt, requested_by, failure from scrape_
 
 
 @pytest.fixture(autouse=True)
-def quick_looks(monkeypatch):
+def short_polls(monkeypatch):
     monkeypatch.setattr(service, "POLL_SECONDS", 0.01)
 
 
@@ -26,7 +26,7 @@ async def join(runs: ScrapeRuns) -> StoredRun:
     return await runs.join("INSTAGRAM", SAKURA, 20, max_age=3600, max_no_age=0, definite=[], requested_by=None)
 
 
-async def until(db, query: str) -> None:
+async def wait_until(db, query: str) -> None:
     async with asyncio.timeout(10):
         while not await db.fetchval(query):
             await asyncio.sleep(0)
@@ -41,7 +41,7 @@ async def test_connects_of_one_profile_at_once_share_one_run(api, other_api, peo
         for number, (one, caller) in enumerate(zip(clients, callers, strict=True))
     ]
     await apify.started.wait()
-    await until(db, "select vendor_run_id is not null from scrape_runs")
+    await wait_until(db, "select vendor_run_id is not null from scrape_runs")
     end_runs(apify)
     answers = await asyncio.gather(*connects)
     assert [answer.status for answer in answers] == [200] * 6
@@ -107,7 +107,7 @@ async def test_a_disconnected_caller_leaves_its_result_to_the_next_caller(api, o
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
-    await until(db, "select vendor_run_id is not null from scrape_runs")
+    await wait_until(db, "select vendor_run_id is not null from scrape_runs")
     next_caller = asyncio.create_task(other_api.post(CONNECT, {"username": SAKURA}, two))
     end_runs(apify)
     assert (await next_caller).status == 200
@@ -121,7 +121,7 @@ async def test_an_instance_that_dies_leaves_a_run_that_another_picks_up(api, oth
     one, two = await people.influencer(), await people.influencer()
     dying = asyncio.create_task(api.post(CONNECT, {"username": SAKURA}, one))
     await apify.started.wait()
-    await until(db, "select vendor_run_id is not null from scrape_runs")
+    await wait_until(db, "select vendor_run_id is not null from scrape_runs")
     heir = asyncio.create_task(other_api.post(CONNECT, {"username": SAKURA}, two))
     # Simulates death: nothing is renewed or written.
     for flight in instance.services.scrapes.flights.values():
@@ -141,7 +141,7 @@ async def test_a_frozen_instance_that_wakes_up_changes_nothing(api, other_api, i
     one, two = await people.influencer(), await people.influencer()
     frozen = asyncio.create_task(api.post(CONNECT, {"username": SAKURA}, one))
     await apify.started.wait()
-    await until(db, "select vendor_run_id is not null from scrape_runs")
+    await wait_until(db, "select vendor_run_id is not null from scrape_runs")
     await db.execute("update scrape_runs set attempt = attempt + 1, lease_until = now() + interval '1 hour'")
     end_runs(apify)
     # Its own result is not stored; it waits for the result of the caller that has the run now.

@@ -108,17 +108,17 @@ async def test_smtp_a_mail_that_was_taken_is_sent_though_the_goodbye_hangs(monke
     monkeypatch.setattr(mail_service, "QUIT_TIMEOUT", 0.05)
     inbox, response = Inbox(), asyncio.Event()
 
-    class NoGoodbye(SMTP):
+    class SmtpWithoutQuit(SMTP):
         async def smtp_QUIT(self, arg):
             loop.call_soon_threadsafe(response.set)
             await asyncio.sleep(GENEROUS)
 
-    class Rude(Controller):
+    class ControllerWithoutQuit(Controller):
         def factory(self):
-            return NoGoodbye(self.handler)
+            return SmtpWithoutQuit(self.handler)
 
     loop = asyncio.get_running_loop()
-    with smtp_server(inbox, Rude) as port:
+    with smtp_server(inbox, ControllerWithoutQuit) as port:
         await smtp(port).send(MAIL, "id")
         await asyncio.wait_for(response.wait(), GENEROUS)
     assert len(inbox.envelopes) == 1

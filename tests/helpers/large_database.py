@@ -91,7 +91,7 @@ class Run:
         )
 
 
-class Crowd:
+class LargeDatabase:
     """Statements run here as the server would run them."""
 
     def __init__(self, io_loop: IOLoop, url: str) -> None:
