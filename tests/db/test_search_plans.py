@@ -20,6 +20,9 @@ from handlers.admin import stats as admin_stats
 from handlers.admin import users as admin_users
 from handlers.chat import conversations as chat
 from tests.helpers.large_database import CONTACTS, PEOPLE, LargeDatabase, Run
+from tests.helpers.programs import long_test
+
+pytestmark = long_test()
 
 LIMIT = 20
 # About 14 buffers for profile, user, accounts and connection of each hit, and some more for the walk to it.

@@ -12,7 +12,7 @@ from PIL import Image
 
 from handlers.http.openapi import openapi
 from handlers.routes import make_table
-from tests.helpers.programs import needs_npm
+from tests.helpers.programs import long_test, needs_npm
 from tools.node.packages import MODULES, NODE, run_node
 
 HERE = Path(__file__).parent
@@ -59,6 +59,7 @@ async def journey(instance, mailbox, folder: Path, *command: str | Path) -> None
             process.kill()
 
 
+@long_test()
 @needs_npm()
 async def test_a_typescript_client(instance, mailbox, description, tmp_path):
     (tmp_path / "node_modules").symlink_to(MODULES)
@@ -71,6 +72,7 @@ async def test_a_typescript_client(instance, mailbox, description, tmp_path):
     await journey(instance, mailbox, tmp_path, NODE, "journey.ts")
 
 
+@long_test()
 async def test_a_python_client(instance, mailbox, description, tmp_path):
     generator = Path(sys.executable).with_name("openapi-python-client")
     options = ("--path", description, "--config", HERE / "python.yaml", "--meta", "none")

@@ -12,6 +12,18 @@ from tools.node.packages import install_packages
 REQUIRED = "REQUIRE_REAL_PARTS"  # set by .ci/run, which installs the programs: then a missing one is an error
 
 
+WHOLE = "WHOLE_SUITE"  # set by `make check`; `make test` leaves out the longest tests, and uses smaller data
+
+
+def whole_suite() -> bool:
+    return bool(os.environ.get(WHOLE))
+
+
+def long_test() -> pytest.MarkDecorator:
+    """Mark tests of whole processes that take tens of seconds: `make check` runs them, `make test` does not."""
+    return pytest.mark.skipif(not whole_suite(), reason=f"`make check` runs this long test, as does {WHOLE}=1")
+
+
 def find_program(name: str) -> str | None:
     """Return the path of a program, also where the PATH of an ordinary user leaves out the folders of servers."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.helpers.programs import long_test
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 300.0  # for a busy machine; it takes about 20
 
 
+@long_test()
 def test_the_demonstration_succeeds(tmp_path):
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     program = [sys.executable, "-m", "examples.demo_vendors"]

@@ -4,11 +4,13 @@ import asyncio
 from pathlib import Path
 
 from tests.drills import faults, run
+from tests.helpers.programs import long_test
 from tests.helpers.scratch import scratch_folder
 
 IN_SHORT = ("kill an instance", "freeze an instance", "kill Redis", "freeze PostgreSQL", "cut clients")
 
 
+@long_test()
 async def test_nothing_is_lost_during_failures_of_all_parts(monkeypatch, capsys):
     monkeypatch.setattr(run, "FAULT_SECONDS", (0.8, 0.8))
     monkeypatch.setattr(run, "PAUSE_SECONDS", (0.2, 0.2))
