@@ -61,7 +61,7 @@ def servers(data_dir: Path) -> Iterator[ServerUrls]:
 
 @pytest.fixture(scope="session")
 def settings(data_dir: Path) -> Settings:
-    """Limits are off unless a test switches one on; passwords are cheap; no job runs unless a test runs it; a busy
+    """Limits are off unless a test switches one on; passwords are cheap; jobs run only if a test runs them; a busy
     machine does not count as an outage of Redis, except in tests of outages."""
     limits = {name: None for name in Settings.model_fields if name.startswith("limit_")}
     return load_settings(

@@ -1,4 +1,4 @@
-"""DATABASE_URL as hosters and Prisma write it: both drivers accept it, or it is refused before any connection."""
+"""DATABASE_URL as hosting providers and Prisma write it: both drivers accept it, or it is refused before connecting."""
 
 import asyncio
 import socket
@@ -21,13 +21,13 @@ WHERE = ("host", "port", "user", "password", "dbname")
 
 @pytest.fixture
 def folder(servers: ServerUrls) -> str:
-    """The folder of PostgreSQL's socket."""
+    """Return the folder of PostgreSQL's socket."""
     return servers.database_url.partition("host=")[2]
 
 
 @pytest.fixture
 def authorities(tmp_path, monkeypatch) -> str:
-    """A file of certificate authorities, on machines that have none too."""
+    """Return a file of certificate authorities, also on machines that have none."""
     file = tmp_path / "authorities.crt"
     file.touch()
     monkeypatch.setattr("db.address.find_authorities", lambda: str(file))

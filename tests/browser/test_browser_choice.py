@@ -1,4 +1,4 @@
-"""The browser of the tests: the distribution's Chromium, else the one of an npm package, else a skip that says why."""
+"""The browser of the tests: the distribution's Chromium, else that of an npm package, else a skip with the reason."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ def forget(monkeypatch):
 
 @pytest.fixture
 def bare(monkeypatch):
-    """A machine without a browser; returns the folders whose npm packages were installed."""
+    """Simulate a machine without a browser; return the folders whose npm packages were installed."""
     installed: list[Path] = []
 
     def install(folder: Path) -> Path:

@@ -22,12 +22,12 @@ pytestmark = needs_browser()
 
 @pytest.fixture(scope="module")
 def site(io_loop, settings, servers) -> Iterator[Instance]:
-    """A server whose PUBLIC_URL is its address for the browser."""
+    """Start a server whose PUBLIC_URL is its address for the browser."""
     port = free_port()
     update = {"port": port, "public_url": f"http://127.0.0.1:{port}"}
     config = settings.model_copy(update=update)
     for name in ("own_origins", "public_path"):
-        config.__dict__.pop(name, None)  # copied with the settings, where a test has read them
+        config.__dict__.pop(name, None)  # the settings may hold a cached copy
     instance = Instance(config, servers)
     io_loop.run_sync(instance.start)
     yield instance
@@ -122,7 +122,7 @@ WAITING = ("Sunday is best.", "In the morning.")
 
 
 async def cut_and_resume(site: Instance, one: PersonPane, two: PersonPane) -> None:
-    """What both write meanwhile arrives once, and in one order."""
+    """Check that messages of both users arrive once and in one order after a cut."""
     await two.press("Cut the line")
     await two.state("cut")
     for text in MEANWHILE:

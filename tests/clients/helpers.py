@@ -33,7 +33,7 @@ def loaded(store: TokenStore) -> Tokens:
 
 
 class EventLog:
-    """All events of a conversation; `wait` waits until enough of one name have arrived."""
+    """All events of a conversation; `wait` waits until enough events of one name have arrived."""
 
     def __init__(self, chat: Conversation) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -69,7 +69,7 @@ LIVES_LONG = base64.urlsafe_b64encode(json.dumps({"iat": 0, "exp": 4_000_000_000
 
 @asynccontextmanager
 async def answering(*answers: tuple[str, str], tls=None):
-    """Another server: it sends these answers (status line, body) in turn, and repeats the last one."""
+    """Start a server that sends these answers (status line, body) in turn, and repeats the last one."""
     asked: list[bytes] = []
 
     async def answer(reader, writer):

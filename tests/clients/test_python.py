@@ -33,7 +33,7 @@ async def pair(people):
 
 @pytest.fixture
 def proxy(io_loop, api):
-    """A proxy to the server that can be cut."""
+    """Start a proxy to the server that can cut connections."""
     proxy = TcpProxy(("127.0.0.1", api.instance.port))
     io_loop.run_sync(proxy.start)
     yield proxy

@@ -1,4 +1,4 @@
-"""Failures of the Python client: each is a typed error with a sentence, and no retry goes on forever."""
+"""Failures of the Python client: each is a typed error with a sentence, and every retry ends."""
 
 import asyncio
 import json

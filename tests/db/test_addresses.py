@@ -60,9 +60,9 @@ def test_a_peer_without_an_address_is_not_a_proxy(peer: str | None):
     assert client_address(peer, CLIENT, [read_network("0.0.0.0/0")]) == "unknown"
 
 
-# Three spellings of one client's network by three proxies, and a outsider's address.
+# Three spellings of one client's network by three proxies, and another client's address.
 ONE_CLIENT = [f"[{CLIENT_V6}]:51234", "2001:db8:1:2:ffff::1", "[2001:db8:1:2:aaaa::]"]
-STRANGER = "[2001:db8:1:3::7]:51234"
+OTHER_CLIENT = "[2001:db8:1:3::7]:51234"
 
 
 def count_visitors(instance, monkeypatch):
@@ -87,16 +87,16 @@ async def test_every_limit_counts_one_client_as_one_network(instance, api, limit
     limit("limit_general", Limit(3, 900))
     assert [await call("GET", "/nothing", None, address) for address in ONE_CLIENT] == [404] * 3
     assert await call("GET", "/nothing", None, ONE_CLIENT[0]) == 429
-    assert await call("GET", "/nothing", None, STRANGER) == 404
+    assert await call("GET", "/nothing", None, OTHER_CLIENT) == 404
     limit("limit_general", None)
 
     limit("limit_auth_ip", Limit(3, 900))
     guesses = [{"email": f"person{n}@example.com", "password": "a wrong guess"} for n in range(5)]
-    addresses = [*ONE_CLIENT, ONE_CLIENT[0], STRANGER]
+    addresses = [*ONE_CLIENT, ONE_CLIENT[0], OTHER_CLIENT]
     statuses = [await call("POST", "/auth/login", *guess) for guess in zip(guesses, addresses, strict=True)]
     assert statuses == [401] * 3 + [429, 401]
 
-    for address in [*ONE_CLIENT, STRANGER]:
+    for address in [*ONE_CLIENT, OTHER_CLIENT]:
         await call("GET", "/proxy/image?url=https://scontent.cdninstagram.com/a.jpg", None, address)
     assert visitors == ["2001:db8:1:2::/64"] * 3 + ["2001:db8:1:3::/64"]
 

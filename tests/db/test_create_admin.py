@@ -129,7 +129,7 @@ async def test_the_program_asks_for_missing_values(api: Api, db: Database, answe
     answers = [("E-mail: ", EMAIL), ("Password: ", PASSWORD), ("Password again: ", PASSWORD)]
     done = await answer_prompts(answers=answers)
     assert done.code == 0, done
-    assert PASSWORD not in done.out  # a terminal does not show what is typed there
+    assert PASSWORD not in done.out  # a terminal does not show the typed password
     assert await can_sign_in(api, EMAIL, PASSWORD)
 
 

@@ -101,7 +101,7 @@ async def test_an_outage_of_any_length_is_two_log_lines(proxied, proxy, people, 
 
 
 async def test_a_busy_pool_is_no_outage(proxied, db):
-    """The server works; only all connections of this instance are in use."""
+    """PostgreSQL works, but all connections of this instance are in use."""
     async with AsyncExitStack() as taken:
         for _ in range(proxied.settings.database_pool_size):
             await taken.enter_async_context(proxied.db.connection())

@@ -1,4 +1,4 @@
-"""The packaged PostgreSQL and Redis: one process owns them, others find them, and any end leaves a usable folder."""
+"""The packaged PostgreSQL and Redis: one process owns them, others use them, and any end leaves a usable folder."""
 
 import asyncio
 import signal

@@ -35,7 +35,7 @@ SEEKS = {
 }  # fmt: skip
 
 
-# Enough rows that one user's requests are few among them. The users need not exist.
+# Many rows, of which few belong to one user. The users need not exist.
 FILL = """
     set local session_replication_role = replica;
     insert into connection_requests (sender_id, receiver_id, status)

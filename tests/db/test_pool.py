@@ -94,7 +94,7 @@ async def test_inside_a_transaction_the_pool_must_not_be_used(db):
 
 @pytest.mark.parametrize("answer", ["accept", "reject"])
 async def test_concurrent_answers_leave_connections_to_others(settings, servers, people, monkeypatch, answer: str):
-    monkeypatch.setattr("db.pool.ACQUIRE_SECONDS", 20.0)  # a busy machine needs longer; a deadlock would last for ever
+    monkeypatch.setattr("db.pool.ACQUIRE_SECONDS", 20.0)  # longer than a busy machine needs; a deadlock would not end
     crowded = Instance(settings.model_copy(update={"database_pool_size": 2}), servers)
     await crowded.start()
     crowded.db.strict = False  # as in production: a wait for a second connection is no error

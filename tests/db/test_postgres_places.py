@@ -38,7 +38,7 @@ def closed(machine) -> Path:
 
 
 def install_package(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copy the package into a folder, as a virtual environment has it."""
+    """Copy the package into a folder, as in a virtual environment."""
     parts = parts_of(packaged_folder())
     for part in parts:
         shutil.copytree(part, venv / part.name, copy_function=shutil.copy2)
@@ -50,7 +50,7 @@ def modes(path: Path) -> dict[Path, int]:
     return {found: found.lstat().st_mode for found in (*path.parents, path, *path.rglob("*"))}
 
 
-def say(servers: EmbeddedServers, statement: str) -> list[tuple]:
+def run_statement(servers: EmbeddedServers, statement: str) -> list[tuple]:
     """Start the servers, run a statement, stop them, and return its rows."""
     try:
         with psycopg.connect(servers.start().database_url, connect_timeout=5, autocommit=True) as conn:
@@ -65,7 +65,7 @@ def test_a_project_in_a_closed_folder_runs_without_changed_permissions(closed, m
     install_package(closed / "venv", monkeypatch)
     before = modes(closed)
     servers = EmbeddedServers(closed / "project" / ".data", "-c fsync=off")
-    say(servers, "create table kept (number int)")
+    run_statement(servers, "create table kept (number int)")
     assert before.items() <= modes(closed).items()
     assert servers.pgdata.parent == machine / "shared"
     assert programs().is_relative_to(machine / "shared")
@@ -76,7 +76,8 @@ def test_a_project_in_a_closed_folder_runs_without_changed_permissions(closed, m
     assert not (closed / "copy" / ".data" / "postgres").is_symlink()
     # After DATA_DIR is deleted, its data is not used again.
     shutil.rmtree(closed / "project")
-    assert say(EmbeddedServers(closed / "project" / ".data", "-c fsync=off"), "select to_regclass('kept')") == [(None,)]
+    copied = EmbeddedServers(closed / "project" / ".data", "-c fsync=off")
+    assert run_statement(copied, "select to_regclass('kept')") == [(None,)]
     assert before.items() <= modes(closed).items()
 
 

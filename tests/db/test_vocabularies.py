@@ -1,4 +1,4 @@
-"""The words of profiles and searches are accepted in the spellings that people use."""
+"""Words in profiles and searches are accepted in the spellings that users type."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Clients that generators make of /openapi.json compile, and go from sign-up to notifications against the server."""
+"""Clients that are generated from /openapi.json compile, and work from sign-up to notifications."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.helpers.programs import long_test, needs_npm
 from tools.node.packages import MODULES, NODE, run_node
 
 HERE = Path(__file__).parent
-GENERATE_SECONDS = 240  # some ten on an idle machine
+GENERATE_SECONDS = 240  # about ten on an idle machine
 JOURNEY_SECONDS = 120
 
 
@@ -33,7 +33,7 @@ def run(*command: str | Path, cwd: Path) -> None:
 
 
 async def journey(instance, mailbox, folder: Path, *command: str | Path) -> None:
-    """Run a journey, and read it the code of a mail whenever it asks."""
+    """Run a journey, and send it the code of a mail whenever it asks."""
     Image.new("RGB", (64, 64), "pink").save(folder / "picture.png")
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -24,7 +24,7 @@ def module_name(file: Path) -> str:
 
 
 def imports(file: Path) -> set[str]:
-    """Return the dotted names that a file imports, `from a import b` as both `a` and `a.b`."""
+    """Return the dotted names that a file imports; `from a import b` gives both `a` and `a.b`."""
     found: set[str] = set()
     for node in ast.walk(parse(file)):
         if isinstance(node, ast.Import):

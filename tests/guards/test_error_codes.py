@@ -1,4 +1,4 @@
-"""Every error code is declared in one place (mypy checks that), and every declared code is used."""
+"""Every declared error code is used, and mypy checks that every used code is declared."""
 
 import ast
 import re

@@ -10,7 +10,7 @@ BARE = {"tornado", "uvloop", "asyncpg", "orjson", "hiredis"}
 
 
 def imports_of(tree: ast.AST) -> list[tuple[str, list[str]]]:
-    """Modules that are imported, each with the names that are taken from it."""
+    """Return the imported modules, each with the names that are imported from it."""
     found: list[tuple[str, list[str]]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

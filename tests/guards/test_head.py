@@ -42,7 +42,7 @@ class Data:
         return PARAMETER.sub("anything", route.path), await self.caller(route)
 
     async def other_user(self, route: Route) -> tuple[str, Person | None]:
-        """A user who is connected to the caller, without a conversation."""
+        """Add a user who is connected to the caller, without a conversation."""
         salon, caller = await self.people.salon(), await self.caller(route)
         if caller and caller.role != "ADMIN":
             await self.db.execute(CONNECT, salon.id, caller.id)
@@ -62,7 +62,7 @@ class Data:
         return PARAMETER.sub(account["id"], route.path), influencer
 
     async def unknown_profile(self, route: Route) -> tuple[str, Person | None]:
-        """A profile that no test has looked up before."""
+        """Return a profile that no test has looked up before."""
         return PARAMETER.sub(f"fan.{len(self.apify.calls)}", route.path), await self.caller(route)
 
     async def return_from_tiktok(self, route: Route) -> tuple[str, Person | None]:

@@ -106,7 +106,7 @@ def test_nothing_imports_the_server():
 
 @pytest.mark.parametrize("module", LEAVES)
 def test_a_leaf_loads_no_vendor(module: str):
-    """Each import of a vendor's SDK costs tens of megabytes and a second of start-up."""
+    """An SDK of a vendor takes tens of megabytes, and a second of the start."""
     program = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert VENDOR_SDKS & set(loaded.stdout.split()) == set()
@@ -117,7 +117,7 @@ def test_the_common_passwords_are_those_of_the_library():
 
 
 def test_no_test_imports_another_test():
-    """What tests share is in tests/helpers, tests/vendors and tests/drills."""
+    """Shared code of tests is in tests/helpers, tests/vendors and tests/drills."""
     tests = [path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")]
     assert len(tests) > 100
     shared = {(str(file), name) for file in tests for name in imports(file) if re.match(r"tests(\.\w+)*\.test_", name)}

@@ -33,7 +33,7 @@ from db.packaged.servers import ServerUrls
 from tests.helpers.processes import ROOT
 
 KILLS = 30
-LONGEST_LIFE = 60  # statements until a kill: several migrations
+LONGEST_LIFE = 60  # the largest number of statements before a kill: several migrations
 
 LIST_TABLES = """
     select table_name from information_schema.tables
@@ -143,7 +143,7 @@ def test_to_a_migration_and_back(servers: ServerUrls, fresh_database: str, monke
         conn.execute(ADD_SALON)
         found = conn.execute("select * from directory").fetchall(), conn.execute("select * from listings").fetchall()
         assert [len(rows) for rows in found] == [1, 1]
-        # What a rollback drops and the migration computes again needs no permission.
+        # A rollback needs no `--lose-data` if the migration computes the dropped data again.
         assert main(["--to", "11"]) == 0
         assert {"listings", "directory"}.isdisjoint(tables(fresh_database))
         assert main(["--to", str(newest)]) == 0
@@ -163,7 +163,7 @@ def test_to_a_migration_and_back(servers: ServerUrls, fresh_database: str, monke
 
 @pytest.mark.parametrize("migration", sorted(migration_ids()))
 def test_a_rollback_that_drops_data_says_so(migration: str):
-    """Only a table that its migration fills from others can be dropped without losing data."""
+    """Dropping a table loses no data only if its migration fills the table from others."""
     statements = (FOLDER / f"{migration}.rollback.sql").read_text()
     filled = set(re.findall(r"^insert into (\w+) select", (FOLDER / f"{migration}.sql").read_text(), re.MULTILINE))
     dropped = set(re.findall(r"drop table (\w+)", statements))
@@ -212,7 +212,7 @@ def migrate_aloud(url: str, reports: Connection) -> None:
 
 
 def kill_while_it_migrates(context, url: str, statements: int) -> bool:
-    """Kill a migrating process after so many statements; False if it was faster."""
+    """Kill a migrating process after this many statements; return False if it ended before."""
     reports, theirs = context.Pipe(duplex=False)
     process = context.Process(target=migrate_aloud, args=(url, theirs))
     process.start()
@@ -225,7 +225,7 @@ def kill_while_it_migrates(context, url: str, statements: int) -> bool:
     process.kill()
     process.join()
     reports.close()
-    assert process.exitcode in (0, -signal.SIGKILL)  # else it could not go on where the one before was killed
+    assert process.exitcode in (0, -signal.SIGKILL)  # otherwise it could not continue where the killed one stopped
     return process.exitcode != 0
 
 

@@ -1,4 +1,4 @@
-"""A class name stands once in the product, so that a search for it leads to one place."""
+"""Each class name is used once in the product, so that a search for it finds one place."""
 
 import ast
 from collections import defaultdict

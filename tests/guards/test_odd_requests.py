@@ -125,7 +125,7 @@ HALF_CLOSED = {
 
 @pytest.fixture(scope="module")
 def nginx(instance: Instance, other_instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a real nginx before both instances."""
+    """Start a real nginx before both instances; return its port."""
     with running_nginx(tmp_path_factory.mktemp("nginx"), [instance.port, other_instance.port]) as port:
         yield port
 
@@ -173,13 +173,13 @@ async def test_every_route_answers_every_method(port: int, method: str):
 @pytest.mark.parametrize("name", ODD)
 async def test_an_odd_request_is_answered(port: int, name: str):
     async with other_client(port):
-        for _ in range(2):  # nginx leaves an instance alone after two failures
+        for _ in range(2):  # after two failures nginx sends nothing to an instance
             check(name, await exchange(port, ODD[name]))
 
 
 @pytest.mark.parametrize("name", CUT)
 async def test_a_cut_request_is_answered(instance: Instance, name: str):
-    """Sent to the instance only: nginx closes such a connection and asks no instance."""
+    """The request goes to the instance only: nginx closes such a connection without asking an instance."""
     answer = await exchange(instance.port, CUT[name], end=True)
     check(name, answer)
     assert (answer.status, answer.json["code"]) == (408, "REQUEST_TIMEOUT")
@@ -199,7 +199,7 @@ async def test_a_cut_request_behind_a_whole_one_is_answered(instance: Instance):
     writer.close()
 
 
-async def test_a_client_that_is_gone_ends_its_request(instance: Instance, monkeypatch: pytest.MonkeyPatch):
+async def test_a_disconnected_client_ends_its_request(instance: Instance, monkeypatch: pytest.MonkeyPatch):
     """A half-closed connection is kept for a bounded time only."""
     monkeypatch.setattr("handlers.http.server.HALF_CLOSED_SECONDS", 0.05)
     never, began = asyncio.Event(), asyncio.Event()

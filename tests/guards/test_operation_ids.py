@@ -1,4 +1,4 @@
-"""Names of operations are a promise: generated clients name their functions after them."""
+"""Names of operations do not change, because generated clients name their functions after them."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_names_are_short_and_unlike():
 
 
 def test_no_name_changes():
-    """A new route adds its line to the list. A changed or missing line breaks the clients of somebody."""
+    """A new route adds its line to the list. A changed or missing line breaks generated clients."""
     table = sorted(
         f"{name} {method} {path}" for path, methods in OPERATION_IDS.items() for method, name in methods.items()
     )

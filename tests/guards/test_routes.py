@@ -51,7 +51,7 @@ async def test_matrix(api, people, db, kind: str):
 
 
 async def test_a_permitted_role_is_not_refused(api, people):
-    """The other half of the matrix: a role that is named is not refused because of its role."""
+    """A role that the endpoint names is not refused because of its role."""
     for kind in ("influencer", "salon", "admin"):
         for route in ROUTES:
             # One caller per route, because some routes end the caller's session.

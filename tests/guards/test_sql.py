@@ -110,7 +110,7 @@ async def test_statement_prepares(db: Database, name: str):
         await conn.prepare(STATEMENTS[name])
 
 
-# What would stay with a connection for its next user: in the pool (db/pool.py), or behind a pooler that gives each
+# Statements that change a connection for its next user: in the pool (db/pool.py), or behind a pooler that gives each
 # transaction another server connection. Our SQL is lower case.
 SESSION_STATE = re.compile(
     r"^\s*(listen|set(?! local)|create temp(?!.* on commit drop)|prepare) \w"

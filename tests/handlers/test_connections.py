@@ -14,7 +14,7 @@ ADD_REQUEST = """
 @pytest.fixture
 def pair(io_loop, people):
     async def make():
-        return await people.influencer("Hanako"), await people.salon("Salon Sakura"), await people.salon("Stranger")
+        return await people.influencer("Hanako"), await people.salon("Salon Sakura"), await people.salon("Outsider")
 
     return io_loop.run_sync(make)
 

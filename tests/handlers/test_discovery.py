@@ -1,4 +1,4 @@
-"""Discovery with a handful of people: who is found by what, and who may look."""
+"""Discovery with a few users: which search finds which user, and who may search."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from tests.helpers.factories import People, Person
 
 @pytest.fixture
 def sakura(people: People, io_loop) -> Person:
-    """A salon that looks around."""
+    """Add a salon that searches."""
     return io_loop.run_sync(lambda: people.salon("Salon Sakura"))
 
 
@@ -54,7 +54,7 @@ BIOS = {
         ("ネイル", {"Émile"}),
         ("e", {"Percy", "Plain", "Emoji", "Émile"}),
         ("PL", {"Plain"}),
-        ("percy 100", set()),  # a text is sought as it stands, within one field
+        ("percy 100", set()),  # a text is searched literally, within one field
         ("'; drop table users; --", set()),
         ("x" * 100, set()),
     ],
@@ -181,7 +181,7 @@ async def test_followers_are_those_of_the_highest_active_account(api, people, sa
     assert await names(api, sakura, maxFollowers=0) == ["Hanako"]
 
 
-# -- who is there, and who may look ----------------------------------------------------------------------------------
+# -- who is listed, and who may search -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pages of discovery: stable while people sign up, whole however rare the matches are, and bad queries."""
+"""Pages of discovery: stable while users sign up, complete also if matches are rare, and invalid queries."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ def sakura(people: People, io_loop) -> Person:
 
 
 async def walk(api: Api, user: Person, each, **query) -> list[str]:
-    """All names, page by page; `await each()` in between."""
+    """Return all names, page by page; `await each()` runs between the pages."""
     seen: list[str] = []
     cursor: dict[str, str] = {}
     for _ in range(50):
@@ -67,7 +67,7 @@ async def test_numbered_pages(api, people, sakura):
 
 
 async def test_a_page_is_whole_also_when_few_of_many_match(api, people, sakura, db, monkeypatch):
-    """The statement's second way, beyond the listings that it walks over."""
+    """The statement gathers the matches if the walk does not fill the page."""
     short = list_listings("recent", LATEST, "influencers", discovery.INFLUENCER_BODY, walk=3)
     monkeypatch.setitem(discovery.ORDERS, "recent", (short, short, discovery.ORDERS["recent"][2]))
     for n in range(30):

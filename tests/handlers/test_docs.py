@@ -1,4 +1,4 @@
-"""The API description is whole, valid and true."""
+"""The API description is complete and valid, and agrees with the server."""
 
 import html
 import json

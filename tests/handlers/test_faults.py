@@ -1,4 +1,4 @@
-"""Every route describes invalid fields in sentences, with the names by which people know the fields."""
+"""Every route describes invalid fields in sentences, with the names that users know."""
 
 import json
 import re
@@ -15,14 +15,14 @@ from tests.helpers.clients import Api
 from tests.helpers.factories import People
 from tests.helpers.forms import File, send_form
 
-# One of each kind that a client can get wrong; most are wrong in most fields.
+# One invalid value of each kind; most are invalid in most fields.
 BAD_VALUES: list[Any] = [
     None, "", " ", "x", "\0", "a\nb", "\u200b", "[1", "no address", "javascript:x", "\ud800", "x" * 10_000, 0, -1, 7,
     1.5, 10**40, 2**53, True, False, [], [1], ["x"] * 101, [["x"]], {}, {"a": 1},
 ]  # fmt: skip
 WHOLE_BODIES: list[Any] = [{}, [], "text", 7, None, [{}]]
 
-# What pydantic, Python and our own code say to programmers.
+# Words of messages that are for programmers.
 RAW = re.compile(
     r"(?i:input should|should (be|have|match)|value error|field required|unable to|pattern|literal|dictionary)"
     r"|\b(None|True|False|str|int|bool|NoneType|dict)\b|[{}\[\]]"
@@ -30,7 +30,7 @@ RAW = re.compile(
 
 
 def models() -> Iterator[tuple[type[BaseModel], bool]]:
-    """Everything that clients send, and whether it arrives as text (queries and forms) or as JSON."""
+    """Return every model of client data, and whether it arrives as text (queries and forms) or as JSON."""
     for route in make_table().routes:
         declared = route.endpoint
         if declared.query:
@@ -44,7 +44,7 @@ def models() -> Iterator[tuple[type[BaseModel], bool]]:
 
 
 def names(model: type[BaseModel]) -> list[str]:
-    """The names of a model's fields on the wire, all spellings."""
+    """Return all spellings of a model's field names in JSON."""
     found: list[str] = []
     for name, field in model.model_fields.items():
         alias = field.validation_alias or field.alias or name
@@ -64,12 +64,12 @@ def faults_of(model: type[BaseModel], value: Any, as_text: bool) -> list[dict[st
 
 
 def as_typed(value: Any) -> Any:
-    """What a form or query makes of it: texts, and lists of them."""
+    """Convert a value to what a form or query sends: texts, and lists of texts."""
     return [as_typed(each) for each in value] if isinstance(value, list) else str(value)
 
 
 MODELS = dict.fromkeys(models())
-SPELT = {name for model, _ in MODELS for name in names(model) if not name.islower()}  # as the wire spells them
+SPELT = {name for model, _ in MODELS for name in names(model) if not name.islower()}  # as JSON spells them
 
 
 def check(faults: list[dict[str, str]], value: Any) -> None:

@@ -181,7 +181,7 @@ async def test_an_oversized_body_is_refused_before_its_end(api, people, monkeypa
         f"{method} /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
         "Transfer-Encoding: chunked\r\n\r\n"
     )
-    announced = b"40000000\r\n"  # 1 GiB, of which a little more comes than is waited for
+    announced = b"40000000\r\n"  # 1 GiB, of which a little more arrives than the server reads
     answer = await exchange(api, head.encode() + announced + b"x" * (2**20 + 1))
     assert answer.startswith(b"HTTP/1.1 413") and b"Connection: close" in answer
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "BODY_TOO_LARGE"
@@ -300,7 +300,7 @@ async def test_health(api):
 
 async def test_ready_asks_for_the_migrations_of_this_version(api, monkeypatch, tmp_path):
     (tmp_path / "9999_of_tomorrow.sql").touch()
-    monkeypatch.setattr("db.migrations.FOLDER", tmp_path)  # a new version lies here already; this process is old
+    monkeypatch.setattr("db.migrations.FOLDER", tmp_path)  # the files are newer than this process
     assert (await api.get("/health/ready")).body["checks"]["migrations"]
     monkeypatch.setattr("handlers.health.MIGRATIONS", {"9999_of_tomorrow"})
     answer = await api.http.fetch(f"{api.base}/health/ready", raise_error=False)

@@ -1,4 +1,4 @@
-"""The HTTP server's own answers, what it keeps of requests, and how it does without file descriptors."""
+"""The HTTP server's own answers, its memory, and its behaviour without free file descriptors."""
 
 import asyncio
 import os
@@ -127,7 +127,7 @@ async def test_a_request_has_one_answer(instance: Instance):
         assert await reader.read() == b""
 
 
-# What is kept of a body before it is known who asks
+# Memory of a body before the caller is known
 
 
 def resident_bytes(server: ServerProcess) -> int:
@@ -182,7 +182,7 @@ async def test_bodies_of_anonymous_requests_take_no_memory(
 
 
 def limit_files(server: ServerProcess, free: int) -> None:
-    """Let the process open so many more files; the highest descriptor counts, not their number."""
+    """Let the process open this many more files; the limit is on the highest descriptor, not on their number."""
     highest = max(int(entry.name) for entry in Path(f"/proc/{server.process.pid}/fd").iterdir())
     _, hard = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (highest + 1 + free, hard))
@@ -212,7 +212,7 @@ async def test_without_file_descriptors_it_pauses(servers: ServerUrls, data_dir:
             for _ in range(100):
                 group.create_task(come_late())
             asked = 0
-            while time.monotonic() - started < 3.0:  # several pauses; an open connection goes on meanwhile
+            while time.monotonic() - started < 3.0:  # several pauses; an open connection works meanwhile
                 writer.write(HEALTH)
                 assert (await read_answer(reader)).status == 200
                 asked += 1

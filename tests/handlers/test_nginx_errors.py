@@ -12,7 +12,7 @@ from tests.helpers.raw_http import exchange, request
 
 pytestmark = needs_program("nginx", package="nginx")
 
-ORIGIN = "Origin: http://localhost:5173"  # what deploy/cluster.py puts in place of the web client's
+ORIGIN = "Origin: http://localhost:5173"  # the origin that deploy/cluster.py writes instead of the web client's
 LOGIN = "POST /api/v1/auth/login"
 ERRORS: dict[str, tuple[bytes, int, str]] = {
     "a malformed request line": (b"HELLO\r\n\r\n", 400, "BAD_REQUEST"),

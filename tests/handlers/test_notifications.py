@@ -21,7 +21,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"  # an id that no user has; the s
 
 
 async def add(db: Database, user: Person, count: int = 1) -> list[str]:
-    """Ids of new notifications, oldest first."""
+    """Add notifications; return their ids, oldest first."""
     return [row["id"] for row in await db.fetch(ADD, user.id, count)]
 
 

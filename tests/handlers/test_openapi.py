@@ -1,4 +1,4 @@
-"""/openapi.json is valid, lists every route, and says what the server does."""
+"""/openapi.json is valid, lists every route, and describes what the server does."""
 
 import json
 from typing import Any
@@ -66,7 +66,7 @@ def test_every_route_is_listed(route: Route):
         [{"bearer": []}] if route.endpoint.access is not PUBLIC else [{"refreshCookie": []}, {}][: len(ways)]
     )
     for parameter in operation["parameters"]:
-        assert "anyOf" not in parameter["schema"], parameter  # a query has no null
+        assert "anyOf" not in parameter["schema"], parameter  # a query cannot express null
         assert parameter["schema"].get("default", "") is not None, parameter
 
 
@@ -78,7 +78,7 @@ def test_tags_begin_with_what_a_client_calls_first():
 
 
 def test_names_are_made_for_people():
-    assert [name for name in SCHEMAS if "_" in name] == []  # as pydantic names two models with the same name
+    assert [name for name in SCHEMAS if "_" in name] == []  # pydantic names two models of the same name like this
     used = {name for name in SCHEMAS if not name.endswith(("Error", "Response", "Form"))}
     assert {"Message", "NewMessage", "Role", "PageInfo", "NotificationType", "ErrorCode"} <= used
 
@@ -151,7 +151,7 @@ def test_fields_at_the_top_have_the_type_that_they_have_in_data():
 
 
 def test_answers_are_described_as_they_are():
-    """What of it tests/helpers/clients.py does not hold every answer to."""
+    """The test checks the parts of the description that tests/helpers/clients.py does not check in every answer."""
     salons = answer_of("listSalons")
     assert salons["required"] == ["success", "data", "pageInfo"]
     assert salons["properties"].keys() >= {"pageInfo", "pagination", "data"}
@@ -161,7 +161,7 @@ def test_answers_are_described_as_they_are():
 
 
 def test_errors_are_listed_by_status_and_code():
-    """tests/helpers/clients.py holds every error of the other tests to this list."""
+    """tests/helpers/clients.py checks every error of the other tests against this list."""
     login = find("login")["responses"]
     assert codes_of(login["401"]) == {"INVALID_CREDENTIALS"}
     assert codes_of(login["403"]) == {"ACCOUNT_SUSPENDED", "EMAIL_NOT_VERIFIED", "TERMS_NOT_ACCEPTED"}
@@ -183,7 +183,7 @@ def test_errors_are_listed_by_status_and_code():
 
 
 def fields_of() -> dict[str, Json]:
-    """Every parameter, and every field of every schema, by where it stands."""
+    """Return every parameter and every field of every schema, each with its place."""
     fields = {
         f"{name}.{field}": each
         for name, schema in SCHEMAS.items()
@@ -203,7 +203,7 @@ FIELDS = fields_of()
 
 
 def is_described(schema: Json) -> bool:
-    """A field of a type with a name may leave the description to that type."""
+    """Return whether a field has a description, or a type with a name, which has one."""
     named = [each for each in (schema, *schema.get("anyOf", [])) if "$ref" in each]
     return bool(schema.get("description")) or any(
         SCHEMAS[each["$ref"].rpartition("/")[2]].get("description") for each in named
@@ -211,7 +211,7 @@ def is_described(schema: Json) -> bool:
 
 
 def consists_of_fields(schema: Json) -> bool:
-    """What has fields, files or words of its own needs no example: generators of samples build it from theirs."""
+    """Return whether a schema has fields, files or words: generators then need no example of it."""
     parts = [each for each in (schema, schema.get("items"), *schema.get("anyOf", [])) if each]
     return any("$ref" in each or each.get("format") == "binary" or "propertyNames" in each for each in parts)
 

@@ -33,7 +33,7 @@ def authority(tmp_path_factory):
 
 @pytest.fixture
 def host(io_loop, instance, authority, monkeypatch):
-    """A host of pictures, and the server's proxy sent there instead of to the internet."""
+    """Start a host with pictures, to which the server's proxy connects instead of the internet."""
     host = Host(authority)
     io_loop.run_sync(host.start)
 
@@ -198,7 +198,7 @@ async def test_too_many_at_once_are_refused_with_retry_after(api: Api, host, ins
 
 
 async def test_one_visitor_does_not_take_every_slot(api: Api, host, instance, monkeypatch):
-    """One address opens as many as possible; another address is still served at once."""
+    """One address opens as many downloads as possible; another address is still served without a wait."""
     monkeypatch.setattr(instance.services.image_proxy, "_slots", Slots(running=3, waiting=0))
     monkeypatch.setattr(instance.services.image_proxy, "_visitor_slots", SlotsPerOwner(running=2, waiting=20))
     monkeypatch.setattr(instance.app, "proxies", [ip_network("127.0.0.1")])
@@ -248,7 +248,7 @@ async def test_a_client_that_disconnects_stops_the_fetch(api: Api, host, instanc
 
 async def test_a_client_that_reads_nothing_is_cut_off_in_time(api: Api, host, monkeypatch):
     monkeypatch.setattr(image_proxy, "TOTAL_SECONDS", 1.0)
-    size = 10_000_000  # more than the buffers of the two sockets take
+    size = 10_000_000  # more than the buffers of the two sockets hold
 
     async def send(visit):
         await visit.send(answer(JPEG, length=size))
@@ -259,7 +259,7 @@ async def test_a_client_that_reads_nothing_is_cut_off_in_time(api: Api, host, mo
     client = socket.create_connection(("127.0.0.1", api.instance.port))
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
     reader, writer = await asyncio.open_connection(sock=client, limit=1024)
-    transport = cast(asyncio.Transport, writer.transport)  # of a socket: it also reads
+    transport = cast(asyncio.Transport, writer.transport)  # a socket also reads
     transport.pause_reading()
     writer.write(f"GET /api/v1{PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     async with asyncio.timeout(10):

@@ -16,13 +16,13 @@ Schema = dict[str, Any]
 
 
 def items_of(schema: Schema) -> Schema | None:
-    """The schema of a list's members; None if this is not a list."""
+    """Return the schema of a list's items; None if this is not a list."""
     lists = [part for part in (schema, *schema.get("anyOf", [])) if part.get("type") == "array"]
     return lists[0]["items"] if lists else None
 
 
 def list_parameters() -> list[tuple[Route, str, list[str]]]:
-    """Each route, its list parameter and two values that the parameter takes."""
+    """Return each route with its list parameter and two values that the parameter accepts."""
     found = []
     for route in make_table().routes:
         query = route.endpoint.query

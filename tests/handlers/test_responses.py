@@ -1,4 +1,4 @@
-"""Responses of every handler: what survives an error, and what Tornado's hooks are relied on for."""
+"""Responses of every handler: the headers of errors, and the behaviour of Tornado's hooks."""
 
 import asyncio
 from uuid import uuid4
@@ -14,13 +14,13 @@ EXPORT = "GET /api/v1/profile/export HTTP/1.1\r\nHost: x\r\nAuthorization: Beare
 
 
 async def test_a_response_that_fails_is_aborted(instance: Instance, people: People, monkeypatch):
-    """A reader must not take half of the data for all of it: the last chunk of a complete response is missing."""
+    """A reader must not mistake half of the data for all of it: the last chunk of a complete response is missing."""
     user = await people.influencer()
 
     async def crash(*_: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(type(instance.db), "fetch", crash)  # the account is sent by then
+    monkeypatch.setattr(type(instance.db), "fetch", crash)  # the first section has been sent
     async with asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", instance.port)
         writer.write(EXPORT.format(token=user.token).encode())

@@ -1,4 +1,4 @@
-"""What the published web client reads and how it spells routes: written down once more, apart from our own shapes."""
+"""What the published web client reads and how it spells routes, written here independently of our shapes."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -79,7 +79,7 @@ STARRED = {
     "userAgent:string? metadata:string? createdAt:string",
 }  # fmt: skip
 
-# Where the web client reads at the top level of the answer what `data` holds, or `data` as a whole.
+# Routes where the web client reads fields of `data`, or `data` itself, at the top level of the answer.
 TOP = {
     "POST /auth/verify-otp": {"message"},
     "POST /auth/login": {"accessToken", "user"},
@@ -93,7 +93,7 @@ TOP = {
 
 
 class Schema:
-    """The JSON schema of an endpoint's `data`; all answers of all tests are held to it (tests/helpers/clients.py)."""
+    """The JSON schema of an endpoint's `data`; tests/helpers/clients.py checks all answers of all tests against it."""
 
     def __init__(self, returns: Any) -> None:
         self.root = TypeAdapter(returns).json_schema(mode="serialization")
@@ -106,7 +106,7 @@ class Schema:
         return [schema]
 
     def find(self, path: str) -> str:
-        """The JSON type of what stands at `path`; lists on the way are looked into."""
+        """Return the JSON type at `path`; a list in the path stands for its items."""
         found = self.variants(self.root)
         for name in path.split("."):
             insides = [v for part in found for v in (self.variants(part["items"]) if "items" in part else [part])]
@@ -125,7 +125,7 @@ def test_starred_fields_have_their_names_and_types(call: str):
     wrong = {
         path: found
         for path, kind in (field.split(":") for field in STARRED[call].split())
-        # What is always there may be declared so, although the contract would allow null.
+        # A field may be declared as never null, although the contract would allow null.
         if (found := schema.find(path)) not in (kind, kind.removesuffix("?"))
     }
     assert wrong == {}
@@ -136,7 +136,7 @@ def test_starred_fields_have_their_names_and_types(call: str):
 
 
 class Roles:
-    """One call, by whatever spelling: who calls, the id of the path, the body."""
+    """One call, in any spelling: the caller, the id in the path, the body."""
 
     def __init__(self, caller: Person | None, id: str = "", body: Any = None, **more: Any) -> None:
         self.caller, self.id, self.body, self.more = caller, id, body, more
@@ -198,7 +198,7 @@ UNLIKE = re.compile(
 
 
 def alike(answer: Answer) -> tuple[int, str, str | None]:
-    """The answer without ids, times and the like."""
+    """Return the answer without ids, times and similar values."""
     return answer.status, UNLIKE.sub("…", answer.raw.decode()), answer.headers.get("Location")
 
 
@@ -221,7 +221,7 @@ PICTURES = {"influencers": INFLUENCER_PIC, "salons": SALON_PIC}
 
 
 def own(person: Person, **parts: Any) -> dict[str, Any]:
-    """What every card says of a person, whose address the reader may know."""
+    """Return the card of a user whose address the reader may know."""
     return {"id": person.id, "name": person.name, "email": person.email, "role": person.role, **parts}
 
 
@@ -247,7 +247,7 @@ def author(person: Person) -> dict[str, Any]:
 
 
 async def two_with_pictures(people, salon_asks: bool) -> tuple[Person, Person]:
-    """Who asks, and who is asked."""
+    """Return the sender and the receiver of a request, both with pictures."""
     influencer, salon = await people.influencer(), await people.salon()
     for table, picture_url in PICTURES.items():
         await people.instance.db.execute(f"update {table} set profile_pic = $1", picture_url)

@@ -1,4 +1,4 @@
-"""A real browser and the steps that people take on the pages, for tests and for `make pictures`."""
+"""A real browser and the steps of users on the pages, for tests and for `make pictures`."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Locator, Page, async_playwright
 from tools.browser import find_browser
 from tools.node.packages import install_packages
 
-# Chromium's sandbox refuses root, and a browser at a test needs nothing from outside.
+# Chromium's sandbox refuses root, and a browser in a test needs no other server.
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -32,7 +32,7 @@ async def open_browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def open_page(browser: Browser, **options: Any) -> AsyncIterator[Page]:
-    """A page in a context of its own: no cookie or storage of another one."""
+    """Open a page in a separate context, without cookies and storage of other pages."""
     context = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     context.set_default_timeout(STEP_MS)
     try:
@@ -65,7 +65,7 @@ class PersonPane:
         await self.press("Connect")
         await self.state("live")
         await self.press("Join")
-        await self.button("Leave").click(trial=True)  # waits until it is enabled: the ack has come
+        await self.button("Leave").click(trial=True)  # waits until it is enabled, which is after the ack
 
     async def state(self, name: str) -> None:
         await self.root.locator(f".state[data-state={name}]").wait_for()
@@ -91,7 +91,7 @@ class PersonPane:
 
 
 async def serious_findings(page: Page) -> list[str]:
-    """What axe-core finds on the page that keeps people out: its impacts “serious” and “critical”."""
+    """Return the accessibility faults that axe-core rates as “serious” or “critical”."""
     source = (install_packages() / "axe-core" / "axe.min.js").read_text()
     options = json.dumps({"resultTypes": ["violations"]})
     run = f"(await axe.run(document, {options})).violations"

@@ -22,7 +22,7 @@ from tests.helpers.factories import Person
 EVENT_SECONDS = 5.0
 ROOT_PATHS = ("/ws", "/health", "/metrics", "/media", "/docs", "/openapi", "/asyncapi")
 ERRORS = error_schemas()
-# What any request can be answered, also one that no client of the API description sends.
+# Statuses that any request can get, also one that no client of the API description sends.
 ANYWHERE = (405, 413, 415, 431, 500)
 UNCOUNTED = ("ack", "pong", "ready", "user_online", "user_offline")
 
@@ -85,7 +85,7 @@ class Api:
         return answer
 
     def check(self, method: str, path: str, answer: Answer) -> None:
-        """Check an answer: an error has the error form, a success the shape that its endpoint declares."""
+        """Check that an error has the error form, and a success the shape that its endpoint declares."""
         assert answer.headers.get("X-Request-Id") or answer.status in (204, 400), answer
         if method == "HEAD":
             assert answer.raw == b""
@@ -126,7 +126,7 @@ class Api:
             TypeAdapter(declared.returns).validate_json(json.dumps(data), strict=True)
 
     def check_error(self, method: str, path: str, status: int, body: dict[str, Any]) -> None:
-        """An error has the fields of its code, and is one of those that the API description lists for the route."""
+        """Check that an error has the fields of its code, and that the API description lists it for the route."""
         known = ERRORS.get(error_name(body["code"])) or ERRORS["Error"]
         assert set(known["required"]) <= body.keys() <= known["properties"].keys(), body
         routes, _ = self.instance.app.table.root.find(path.strip("/").split("/"), [])

@@ -36,7 +36,7 @@ async def add(
 
 
 async def find(api: Api, user: Person, what: str = "influencers", **query) -> Answer:
-    """GET /discovery/…; a list repeats its parameter."""
+    """Call GET /discovery/…; a list repeats its parameter."""
     values = {name: value if isinstance(value, list) else [value] for name, value in query.items()}
     pairs = [f"{name}={quote(str(value))}" for name, given in values.items() for value in given]
     return await api.get(f"/discovery/{what}?{'&'.join(pairs)}", user)

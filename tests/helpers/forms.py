@@ -38,7 +38,7 @@ def encode_form(fields: list[tuple[str, str | File]]) -> bytes:
 async def send_form(
     api: Api, path: str, user: Person, *fields: tuple[str, str | File], method: str = "POST", cut: int | None = None
 ) -> Answer:
-    """`cut` leaves the rest of the body away."""
+    """Send a form. `cut` is the number of bytes of the body that are sent."""
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     return await api.call(method, path, user=user, raw=encode_form(list(fields))[:cut], headers=headers)
 
@@ -50,7 +50,7 @@ def picture(kind: str = "PNG", colour: str = "red", size: tuple[int, int] = (40,
 
 
 def huge_picture() -> bytes:
-    """A PNG of a few bytes that says it is 40,000 × 40,000 pixels large."""
+    """Return a PNG of a few bytes that declares a size of 40,000 × 40,000 pixels."""
     small = picture()
     head = b"IHDR" + struct.pack(">II", 40_000, 40_000) + small[24:29]
     return small[:12] + head + struct.pack(">I", zlib.crc32(head)) + small[33:]
@@ -69,7 +69,7 @@ BAD_FILES = {
 
 
 def kept_files(instance: Instance) -> set[str]:
-    """Names of everything under DATA_DIR/media, drafts included."""
+    """Return the names of all files under DATA_DIR/media, also of unfinished ones."""
     root: Path = instance.settings.data_dir / "media"
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 

@@ -26,7 +26,7 @@ def answer(body: bytes, *headers: str, status: str = "200 OK", length: int | Non
 
 
 class Visit:
-    """One connection to the host: what was asked, and the means to answer."""
+    """One connection to the host: its request, and methods to answer it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -39,7 +39,7 @@ class Visit:
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
-        await asyncio.sleep(0)  # `drain` of a connection that has just gone neither waits nor raises
+        await asyncio.sleep(0)  # `drain` of a connection that has just closed neither waits nor raises
         await self.writer.drain()
 
     async def wait_for_end(self) -> None:
@@ -48,13 +48,13 @@ class Visit:
 
 
 class Host:
-    """A TLS server for `*.cdninstagram.com` that does as the test says."""
+    """A TLS server for `*.cdninstagram.com` whose answers the test sets."""
 
     def __init__(self, authority: Authority) -> None:
         self.script: Script = lambda visit: visit.send(answer(JPEG))
         self.visits: list[Visit] = []
         self.serving: list[asyncio.Task[None]] = []
-        self.names: list[str | None] = []  # as asked for by SNI
+        self.names: list[str | None] = []  # the names that SNI requested
         self.tls = authority.server("*.cdninstagram.com", "cdninstagram.com")
         self.tls.sni_callback = lambda connection, name, context: self.names.append(name)
 

@@ -1,4 +1,4 @@
-"""A database of 100,000 people, requests and acts of admins, and what a statement does in it."""
+"""A database of 100,000 people, requests and log entries, and the plans of statements in it."""
 
 import json
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ TABLES = {
     "activity_logs",
 }  # fmt: skip
 
-PERSON = "md5('scale ' || {n})::uuid"  # as db/seed/scale.py names them; each fourth is a salon
+PERSON = "md5('scale ' || {n})::uuid"  # the names of db/seed/scale.py; every fourth user is a salon
 
-# A salon and an influencer each, the newest first; those that are pending are the oldest, far from the newest.
+# Each is between a salon and an influencer, the newest first. The pending ones are the oldest.
 ADD_REQUESTS = f"""
     insert into connection_requests (sender_id, receiver_id, status, created_at)
     select case n % 2 when 0 then salon else influencer end, case n % 2 when 0 then influencer else salon end,
@@ -38,7 +38,7 @@ ADD_CONTACTS = f"""
     from generate_series(1, $1::int) n
 """
 
-# Of one kind there are only some of the oldest.
+# One kind of action occurs only among the oldest rows.
 ADD_LOGS = f"""
     insert into activity_logs (action, description, admin_name, admin_email, target_user_id, target_user_name,
         target_user_email, ip_address, user_agent, created_at)
@@ -48,8 +48,8 @@ ADD_LOGS = f"""
     from generate_series(1, 100000) n join users u on u.id = {PERSON.format(n="n")}
 """
 
-# Index-only scans skip the table where a vacuum has seen that all may see the rows; the snapshot of an autovacuum that
-# runs just now can hinder one.
+# Index-only scans skip a page of the table if a vacuum has marked it as visible to all; the snapshot of an autovacuum
+# that runs at the same time can prevent the mark.
 ARE_VISIBLE = """
     select bool_and(relallvisible = relpages) from pg_class where relname = any($1::text[])
 """
@@ -58,7 +58,7 @@ VACUUMED = ["listings", "directory", "connection_requests", "activity_logs"]
 
 @dataclass
 class Run:
-    """What one execution did."""
+    """The plan of one execution, with its counts."""
 
     plan: dict[str, Any]
 
@@ -73,7 +73,7 @@ class Run:
 
     @property
     def sequential(self) -> set[str]:
-        """Tables that were read from end to end."""
+        """Return the tables that were read completely."""
         read = [node for node in self.nodes if node["Node Type"] == "Seq Scan" and node["Actual Loops"]]
         return {node["Relation Name"] for node in read} & TABLES
 
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def rows_read(self) -> int:
-        """Rows of tables that were read, whether they were wanted or not."""
+        """Return the number of rows that were read from tables, also rows that a filter removed."""
         return sum(
             (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
             for node in self.nodes
@@ -92,7 +92,7 @@ class Run:
 
 
 class LargeDatabase:
-    """Statements run here as the server would run them."""
+    """A large database in which statements run as in the server."""
 
     def __init__(self, io_loop: IOLoop, url: str) -> None:
         self.io_loop, self.url = io_loop, url
@@ -122,7 +122,7 @@ class LargeDatabase:
         return self.io_loop.run_sync(lambda: self.conn.fetchrow(sql))
 
     def run(self, statement: str, *args: Any, generic: bool = False) -> Run:
-        """`generic`: by the plan that PostgreSQL keeps for all parameters, else by one made for these."""
+        """Explain a statement: with the generic plan for all parameters, or with a plan for these arguments."""
 
         async def explain() -> str:
             if statement not in self.names:

@@ -1,4 +1,4 @@
-"""Read what the console sender wrote: the newest mail, as soon as it is sent."""
+"""Read the newest mail that the console sender has written, as soon as it is sent."""
 
 import asyncio
 import email

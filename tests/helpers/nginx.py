@@ -10,7 +10,7 @@ from deploy.cluster import start_nginx, wait_for_nginx
 
 @contextmanager
 def running_nginx(folder: Path, instances: list[int]) -> Iterator[int]:
-    """Yield its port, once it accepts connections."""
+    """Start nginx, and yield its port when it accepts connections."""
     port = free_port()
     process = start_nginx(folder, port, instances)
     try:

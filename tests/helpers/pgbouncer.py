@@ -19,7 +19,7 @@ from tests.helpers.programs import find_program
 
 START_SECONDS = 20.0
 POOLER_CONNECTIONS = 5  # to PostgreSQL
-# Round robin: each transaction gets another server connection than the one before, as it may at any time under load.
+# Round robin: each transaction gets another server connection than the one before, as can happen under load.
 CONFIGURATION = """
 [databases]
 * = host={sockets} user=encer

@@ -16,7 +16,7 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def pillow_name(data: bytes) -> str:
-    """Return Pillow's name of the kind that these bytes begin like."""
+    """Return Pillow's name of the picture format, from the first bytes."""
     content_type = sniff(data)
     assert content_type, data[:16]
     return KINDS[content_type].pillow_name
@@ -31,7 +31,7 @@ def noise(width: int = 60, height: int = 40) -> Image.Image:
 
 
 def halves(width: int = 40, height: int = 20) -> Image.Image:
-    """Left red, right blue."""
+    """Return a picture with a red left half and a blue right half."""
     image = Image.new("RGB", (width, height), "red")
     image.paste("blue", (width // 2, 0, width, height))
     return image

@@ -29,7 +29,7 @@ class Node:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the node; after a stop it still knows its cluster."""
+        """Start the node; after a stop it joins its cluster again."""
         self.folder.mkdir(exist_ok=True)
         options = {
             "bind": "127.0.0.1", "port": self.port, "dir": self.folder, "save": "", "appendonly": "no",

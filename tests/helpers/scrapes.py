@@ -1,4 +1,4 @@
-"""Small scrapes: from a stand-in, and from datasets that a test writes."""
+"""Small scrapes, from a stand-in and from datasets that a test writes."""
 
 from services.apify.runs import ApifyActors
 from services.social.instagram import InstagramProfiles

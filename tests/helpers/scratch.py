@@ -13,7 +13,7 @@ ODD = """a b (c)&#%'"é [d]"""
 def scratch_folder(prefix: str = "encer-") -> Iterator[Path]:
     """Make a folder, and remove it at the end.
 
-    Unlike other temporary folders, all users may enter it: PostgreSQL's system user must, where the caller is root.
+    All users may enter it, unlike other temporary folders: for root, PostgreSQL runs as another system user.
     """
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()

@@ -1,4 +1,4 @@
-"""Each tick runs once over all instances, runs of a job never overlap, runs of dead or frozen ones are taken over."""
+"""Each scheduled time runs once over all instances, runs never overlap, and runs of dead instances are taken over."""
 
 import asyncio
 from datetime import timedelta
@@ -103,7 +103,7 @@ async def test_a_dead_runner_is_replaced_after_its_lease(instance, other_instanc
     await dead.check()
     await held_job.began.wait()
     await heir.check()
-    assert not heir.running  # it may still be alive
+    assert not heir.running  # it may still run
     await db.execute(KILL)
     await heir.check()
     await finished(heir)
@@ -236,7 +236,7 @@ async def test_failures_are_recorded_without_their_secrets(instance, db):
 async def test_working_through_many_items(instance, db):
     """Test bounded parallelism, batches, and failing items that do not stop others."""
     at_once, most, seen = 0, 0, []
-    five = asyncio.Barrier(5)  # never passed by fewer; more would be seen below
+    five = asyncio.Barrier(5)  # fewer would not get past this point; more are checked below
     numbers = """
         select n from generate_series(1, 250) n where ($1::int is null or n > $1) order by n limit $2
     """

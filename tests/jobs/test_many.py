@@ -1,6 +1,6 @@
 """A run with many due accounts of which 3 % fail: all others are synced, and memory is independent of their number.
 
-Six hundred in `make test`, a thousand in `make check`. The whole example, a minute on two cores:
+There are 600 in `make test` and 1,000 in `make check`. Five thousand take a minute on two cores:
 `DUE_ACCOUNTS=5000 .venv/bin/python -m pytest --async-test-timeout=600 tests/jobs/test_many.py`
 """
 
@@ -18,9 +18,9 @@ from tests.vendors import people as vendor_people
 DUE = int(os.environ.get("DUE_ACCOUNTS", "1000" if whole_suite() else "600"))
 FAILING = {f"many.{number}" for number in range(33, DUE + 1, 33)}
 SECONDS = max(250.0, DUE / 10)
-MOMENTS = (DUE // 2, DUE - DUE // 10)  # of the run at which memory is compared
-SAMPLES = 4  # at each moment, one per account; the smallest counts, because the number of running scrapes varies
-GROWTH = 2 * (MOMENTS[1] - MOMENTS[0])  # objects: two for each account in between; a profile alone is twenty
+MOMENTS = (DUE // 2, DUE - DUE // 10)  # parts of the run, at which memory is compared
+SAMPLES = 4  # samples at each moment; the smallest counts, because the number of running scrapes varies
+GROWTH = 2 * (MOMENTS[1] - MOMENTS[0])  # objects: two for each account in between; one profile has twenty
 
 ACCOUNTS = """
     select username, sync_failures, round(extract(epoch from next_sync_at - now()) / 3600)::int as hours
@@ -29,7 +29,7 @@ ACCOUNTS = """
 
 
 async def test_many_due_accounts(instance, apify, db, monkeypatch):
-    monkeypatch.setattr(vendor_people, "POSTS", 1)  # the stand-in shares our core
+    monkeypatch.setattr(vendor_people, "POSTS", 1)  # the stand-in runs on the same core
     await add_many(db, DUE)
     apify.behaviours |= dict.fromkeys(FAILING, "failed")
     sizes: dict[int, list[int]] = {moment: [] for moment in MOMENTS}

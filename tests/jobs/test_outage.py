@@ -27,7 +27,7 @@ def proxy(io_loop, servers, monkeypatch):
 
 @pytest.fixture
 def proxied(io_loop, instance, proxy):
-    """A database that can be cut off."""
+    """Return a database behind a proxy that can cut it off."""
     database = io_loop.run_sync(lambda: Database.connect(f"postgresql://encer@127.0.0.1:{proxy.port}/encer", 5))
     yield database
     proxy.restore()

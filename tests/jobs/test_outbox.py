@@ -1,4 +1,4 @@
-"""A mail is sent once over all instances, even if senders die, freeze or lose the database at a critical moment."""
+"""A mail is sent once over all instances, also if senders die, freeze or lose the database at a critical moment."""
 
 import asyncio
 import threading
@@ -45,7 +45,7 @@ class FakeSender:
 
 @pytest.fixture
 def own_urls(servers: ServerUrls):
-    """A database in which no other instance sends."""
+    """Create a database in which no other instance sends."""
     with psycopg.connect(servers.database_url, autocommit=True) as conn:
         conn.execute("drop database if exists mails with (force)")
         conn.execute("create database mails")
@@ -249,7 +249,7 @@ async def test_a_mail_that_kills_every_sender_is_abandoned(own_db, encryption):
 
 
 class Holding(Inbox):
-    """Holds the first mail back, before it accepts or after it has stored it, until the test continues."""
+    """A mail server that delays the first mail until the test continues: before it accepts the mail, or after."""
 
     def __init__(self, keep_first: bool) -> None:
         super().__init__()
@@ -271,7 +271,7 @@ class Holding(Inbox):
 async def test_a_sender_is_killed_in_the_middle(own_urls, own_db, encryption, data_dir, keep_first):
     """A process is killed (-9) while it waits for the mail server. Three others take over: the mail arrives once.
 
-    Only if the server had accepted it before the death, it arrives twice, with one Message-ID.
+    It arrives twice, with one Message-ID, only if the mail server had accepted it before the kill.
     """
     inbox = Holding(keep_first)
     await queue(own_db, encryption, 1)
@@ -283,7 +283,7 @@ async def test_a_sender_is_killed_in_the_middle(own_urls, own_db, encryption, da
         (row,) = await own_db.fetch(LIST_MAILS)
         assert (row["attempts"], row["sent_at"]) == (1, None)
         boxes = [Outbox(own_db, encryption, SmtpSender("127.0.0.1", port, FROM)) for _ in range(3)]
-        assert [await box.send_one() for box in boxes] == [False] * 3  # it may still live
+        assert [await box.send_one() for box in boxes] == [False] * 3  # its process may still run
         await own_db.execute(CLAIMS_RUN_OUT)
         assert sorted(await asyncio.gather(*(box.send_one() for box in boxes))) == [False, False, True]
         await all_sent(own_db)

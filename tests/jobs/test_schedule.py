@@ -32,7 +32,7 @@ def test_every_day_of_a_year_has_one_tick(zone: str, cron: str):
 
 @pytest.mark.parametrize(("zone", "day"), [(zone, day) for zone, days in CHANGES.items() for day in days])
 @pytest.mark.parametrize("cron", [*{job.schedule for job in JOBS}, "30 2 * * *", "30 1 * * *"])
-def test_a_loop_that_looks_every_minute_sees_one_tick_a_day(zone: str, day: str, cron: str):
+def test_a_loop_that_checks_every_minute_finds_one_time_a_day(zone: str, day: str, cron: str):
     """`latest` never goes back, never repeats a day and never skips one."""
     schedule = Schedule(cron, zone)
     start = datetime.fromisoformat(day).replace(tzinfo=schedule.zone).astimezone(UTC)

@@ -57,7 +57,7 @@ async def go_on(instance, db, apify):
     for run in list(apify.runs.values()):
         run.end("SUCCEEDED")
     heir = make_loop(instance, data_sync.run, name="data_sync")
-    heir.schedules.clear()  # no tick of its own: only runs of others
+    heir.schedules.clear()  # no scheduled times: only runs that it takes over
     await heir.check()
     await finished(heir)
     return heir

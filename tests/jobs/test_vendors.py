@@ -1,4 +1,4 @@
-"""The jobs that call vendors: what they renew, what they delay, and what a failing vendor does not affect."""
+"""The jobs that call vendors: what they renew, what they postpone, and what a failing vendor does not affect."""
 
 import asyncio
 
@@ -392,7 +392,7 @@ async def test_housekeeping_stops_after_the_last_attempt(instance, api, people, 
     while await db.fetchval("select count(*) from token_revocations"):
         await run_job(instance, housekeeping)
         nights += 1
-    assert nights == 6  # and the attempt at once
+    assert nights == 6  # and one attempt when it was disconnected
 
 
 async def test_housekeeping_deletes_old_scrapes_and_sign_ins(instance, api, people, apify, tiktok, db):

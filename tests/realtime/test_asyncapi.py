@@ -35,7 +35,7 @@ def test_every_command_event_and_answer_is_described(described, messages):
     acks = {f"ack.{name}" for name, command in COMMANDS.items() if command.ack}
     assert messages.keys() == EVENTS.keys() - {"ack"} | {f"client.{name}" for name in COMMANDS} | acks
     assert COMMANDS["ping"].ack is None
-    assert "pydantic" not in json.dumps(messages)  # whose docstring a shape without its own would inherit
+    assert "pydantic" not in json.dumps(messages)  # a shape without a docstring would inherit this one
     needed = {name: payload(described, message)["required"] for name, message in messages.items()}
     assert (needed["ready"], needed["client.ping"]) == (["event", "data"], ["event"])
     assert needed["client.join_conversation"] == ["event", "data"]
@@ -74,7 +74,7 @@ def test_every_example_is_a_frame_that_its_schema_accepts(described, messages):
 def test_every_field_of_an_event_or_command_is_described(described):
     own = [event.shape().__name__ for event in EVENTS.values() if event.schema is None]
     own += [model.__name__ for command in COMMANDS.values() for model in (command, command.ack) if model]
-    for name in set(own) - {"SendMessage"}:  # whose fields are those of the REST body
+    for name in set(own) - {"SendMessage"}:  # its fields are those of the REST body
         schema = described["components"]["schemas"][name]
         for field, about in schema.get("anyOf", [schema])[0].get("properties", {}).items():
             assert about.get("description"), (name, field)
@@ -93,7 +93,7 @@ def test_close_codes_and_reasons_are_complete(described):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("resync", "Resync")):
                 sent |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
-    assert sent == RESYNC_REASONS.keys()  # every documented reason is sent, and none else
+    assert sent == RESYNC_REASONS.keys()  # every documented reason is sent, and no other one
 
 
 def test_the_server_is_the_public_address_with_its_path(settings):
@@ -107,7 +107,7 @@ def test_the_official_parser_accepts_it_and_its_models_compile(described, tmp_pa
     read = run_node("asyncapi.mjs", input=json.dumps(described))
     assert read.returncode == 0, read.stderr
     found = json.loads(read.stdout)
-    # Modelina reads AsyncAPI 3.0, not 3.1; that 3.1 exists is all the parser has to say.
+    # Modelina reads AsyncAPI 3.0, not 3.1, so the parser's only hint is that 3.1 exists.
     assert (found["valid"], {each["code"] for each in found["said"]}) == (True, {"asyncapi-latest-version"})
     models = {model["name"]: model["code"] for model in found["models"]}
     assert models.keys() >= {"MessageSentFrame", "JoinConversationAck", "ResyncReason", "NotificationType"}

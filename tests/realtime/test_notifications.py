@@ -52,7 +52,7 @@ async def test_a_count_that_missed_a_concurrent_change_causes_a_resync(instance,
     conversation_id = await people.connect(hanako, sakura)
     socket = await other_api.socket(sakura)
     for count, resyncs in ((2, 1), (1, 1)):  # one count is wrong; after the right one nothing follows
-        _, notification, _ = (await send_and_die(db, conversation_id, hanako, f"told as {count}")).notice
+        _, notification, _ = (await send_and_die(db, conversation_id, hanako, f"counted as {count}")).notice
         instance.realtime.publisher.publish(NotificationReceived(sakura.id, notification, count))
         assert (await socket.expect("notification_received"))["unreadCount"] == count
         for _ in range(2):
@@ -94,7 +94,7 @@ async def test_an_unpublished_read_mark_is_delivered_soon(instance, api, other_a
 
 
 async def test_a_rev_that_the_database_does_not_know_is_looked_up_once():
-    """After a restore of a backup, a gap before such a rev would otherwise be looked up for ever."""
+    """After a backup is restored, a gap before such a rev would otherwise be queried again and again."""
     queue = CatchUpQueue()
     feed = ConversationFeed("c", queue)
     listener = Mock(user_id="u")

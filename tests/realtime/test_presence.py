@@ -1,4 +1,4 @@
-"""Presence over two instances and their deaths, announced to connected users alone."""
+"""Presence over two instances, also if one dies; only connected users receive it."""
 
 import asyncio
 from itertools import groupby
@@ -22,7 +22,7 @@ def short_times(io_loop, instance, other_instance, monkeypatch) -> None:
 
     async def settle() -> None:
         for presence in (instance.realtime.presence, other_instance.realtime.presence):
-            await presence.stop()  # otherwise it sleeps on with the old interval
+            await presence.stop()  # otherwise it still sleeps for the old interval
             presence.start()
         for presence in (instance.realtime.presence, other_instance.realtime.presence):
             async with asyncio.timeout(5):
@@ -43,12 +43,12 @@ async def changes(socket: SocketClient) -> list[tuple[str, str]]:
 
 
 async def test_arrivals_and_departures_are_announced_to_connected_users_alone(api, other_api, people, db):
-    hanako, sakura, outsider = await people.influencer(), await people.salon(), await people.influencer("Stranger")
+    hanako, sakura, outsider = await people.influencer(), await people.salon(), await people.influencer("Outsider")
     await people.connect(hanako, sakura)
     watching, outside = await api.socket(hanako), await api.socket(outsider)
     coming = await other_api.socket(sakura)
     assert (await watching.expect("user_online"))["userId"] == sakura.id
-    # A new socket receives who is online already.
+    # A new socket receives the users who are online already.
     assert (await coming.expect("user_online"))["userId"] == hanako.id
     second = await api.socket(sakura)
     assert await changes(watching) == [("user_online", sakura.id)]
@@ -89,7 +89,7 @@ async def test_live_instances_remove_the_users_of_a_dead_one(instance, api, peop
     redis, dead = instance.redis, dying.realtime.instance_id
     assert await redis.zscore(INSTANCES, dead) is None
     assert not await redis.exists(OF + dead)
-    # It was only frozen: it notices, and its users are online again.
+    # It was only frozen: it detects this, and its users are online again.
     dying.realtime.presence.start()
     assert (await watching.expect("user_online"))["userId"] == sakura.id
     await here.close()
@@ -102,7 +102,7 @@ async def test_only_a_death_is_logged_as_one(instance, other_instance, api, peop
     watching = await api.socket(hanako)
 
     async def end_one(orderly: bool) -> list[str]:
-        """Return the deaths that are logged until the ended instance's users are removed."""
+        """End an instance. Return the deaths that are logged until its users are removed."""
         ending = Instance(settings, servers)
         await ending.start()
         await type(api)(ending).socket(sakura)

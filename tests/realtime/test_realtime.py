@@ -1,4 +1,4 @@
-"""Two users on two instances receive each other's events once and in order; a outsider receives nothing."""
+"""Two users on two instances receive each other's events once and in order; an outsider receives nothing."""
 
 import asyncio
 
@@ -9,14 +9,14 @@ from tests.helpers.clients import SocketClient
 
 
 class ChatOverInstances:
-    """Hanako on one instance, Sakura on the other, both joined; a outsider signed in on each."""
+    """Hanako on one instance, Sakura on the other, both joined; an outsider signed in on each."""
 
     hanako_socket: SocketClient
     sakura_socket: SocketClient
 
     async def open(self, api, other_api, people) -> "ChatOverInstances":
         self.hanako, self.sakura = await people.influencer("Hanako"), await people.salon("Salon Sakura")
-        self.outsider = await people.influencer("Stranger")
+        self.outsider = await people.influencer("Outsider")
         self.conversation_id = await people.connect(self.hanako, self.sakura)
         self.path = f"/chat/conversations/{self.conversation_id}/messages"
         self.hanako_socket, self.sakura_socket = await api.socket(self.hanako), await other_api.socket(self.sakura)
@@ -104,7 +104,7 @@ async def test_typing_ends_with_the_message_on_leave_on_disconnect_and_later(cha
     await chat.sakura_socket.expect("user_stopped_typing")
 
     monkeypatch.setattr("realtime.typing.EXPIRY_SECONDS", 0.1)
-    for instance in (api.instance, other_api.instance):  # killed before it could publish the end
+    for instance in (api.instance, other_api.instance):  # it was killed before it published the end
         instance.realtime.publisher.publish(UserTyping(chat.conversation_id, chat.hanako.id))
         await chat.sakura_socket.expect("user_typing")
         await chat.sakura_socket.expect("user_stopped_typing")
@@ -215,7 +215,7 @@ async def test_a_join_during_many_messages_misses_and_repeats_nothing(chat, api,
 
 
 async def test_a_change_that_redis_did_not_bring_is_caught_up(chat, other_api, db, other_instance):
-    """As if the sender's instance died between the commit and the publication."""
+    """Simulate that the sender's instance dies between the commit and the publication."""
     from db.queries.conversations import NewMessage, send_message
 
     await send_message(db, chat.conversation_id, chat.hanako.id, NewMessage(content="was not published"))

@@ -29,7 +29,7 @@ def proxy(io_loop, servers) -> Iterator[TcpProxy]:
 
 @pytest.fixture
 def proxied(io_loop, settings, servers, proxy, instance) -> Iterator[Instance]:
-    """An instance that reaches Redis through the proxy, with limits on: they ask Redis in every request."""
+    """Start an instance that reaches Redis through the proxy, with limits, which use Redis in every request."""
     credentials = servers.redis_url.rpartition("@")[0]
     urls = ServerUrls(servers.database_url, f"{credentials}@127.0.0.1:{proxy.port}/0")
     update = {

@@ -75,7 +75,7 @@ class Pair:
         assert (await self.api.post(path, {"content": content}, self.hanako)).status == 201
 
     async def type(self) -> None:
-        """Type. Typing reaches another instance through Redis alone, because the database does not store it."""
+        """Send `typing_start`. Only Redis brings typing to another instance; the database does not store it."""
         where = {"conversationId": self.conversation_id}
         for sent, received in (("typing_start", "user_typing"), ("typing_stop", "user_stopped_typing")):
             await self.writes.send(sent, where)
@@ -126,7 +126,7 @@ async def test_each_node_carries_the_channels_of_its_slots(setup, cluster):
         assert (node.listeners(pair.channel), elsewhere) == (2, [0, 0])
         await pair.type()
         await pair.send("こんにちは")
-        received: list[str] = []  # two nodes may carry them, so in either order
+        received: list[str] = []  # two nodes may deliver them, so the order is not fixed
         while len(received) < 2:
             received += [name for name in [(await pair.reads.receive())["event"]] if name in expected]
         assert sorted(received) == expected
@@ -181,7 +181,7 @@ async def test_a_node_restarts(setup, cluster, here, there):
     await pair.send("without a subscriber")
     assert time.monotonic() - began < 0.5
     await other.type()  # the other nodes' channels still work
-    assert (await pair.reads.expect("message_sent"))["content"] == "without a subscriber"  # from the database
+    assert (await pair.reads.expect("message_sent"))["content"] == "without a subscriber"  # read from the database
     await wait_until(lambda: not there.realtime.relay.healthy)
     assert (await setup.there.get("/health/ready")).body["status"] == "degraded"
     node.start()

@@ -174,7 +174,7 @@ async def test_floods_close_the_socket_but_surplus_typing_is_dropped(api, hanako
     await typist.join(conversation_id)
     for _ in range(200):
         await typist.send("typing_start", {"conversationId": conversation_id})
-    with pytest.raises(TimeoutError):  # it stays open: only the surplus is dropped
+    with pytest.raises(TimeoutError):  # it stays open, because only the surplus frames are dropped
         async with asyncio.timeout(0.3):
             await typist.ws.wait_closed()
     flood = await api.socket(hanako)
@@ -211,7 +211,7 @@ async def test_a_hundred_joined_conversations(api, hanako, people, monkeypatch):
         await socket.join(conversation_id)
     refused = await socket.ask("join_conversation", conversations[2])
     assert refused["data"]["code"] == "TOO_MANY"
-    await socket.join(conversations[0])  # one that is joined already is joined again
+    await socket.join(conversations[0])  # a conversation that is joined already is joined again
     await socket.ask("leave_conversation", {"conversationId": conversations[1]})
     await socket.join(conversations[2])
 
@@ -292,7 +292,8 @@ async def test_a_resync_reaches_all_although_a_slow_reader_is_closed(instance):
 
 async def test_a_peer_that_answers_no_ping_is_closed(instance, api, hanako, monkeypatch):
     """The network has failed without closing the connection."""
-    assert 2 * TORNADO_SETTINGS["websocket_ping_interval"] + 5 <= 60  # the ping, its timeout, Tornado's wait to close
+    # The ping, its timeout, and Tornado's wait before it closes.
+    assert 2 * TORNADO_SETTINGS["websocket_ping_interval"] + 5 <= 60
     for name in ("websocket_ping_interval", "websocket_ping_timeout"):
         monkeypatch.setitem(instance.app.settings, name, 0.2)
     lost, lives = await api.socket(hanako), await api.socket(hanako)

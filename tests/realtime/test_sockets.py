@@ -20,7 +20,7 @@ IDLE_BYTES = 40_000  # per socket, with reserve: both ends are in this process
 
 
 async def join_raw(api, person, conversation_id: str) -> tuple[SocketClient, int]:
-    """Open a joined socket with a small receive buffer in the kernel, so that the server's queue fills soon."""
+    """Open a socket with a small receive buffer and join, so that the server's queue fills soon."""
     raw = sockets.socket()
     raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
     raw.setblocking(False)
@@ -60,7 +60,7 @@ async def test_a_reader_that_stops_is_closed_without_effect_on_others(instance, 
     assert sorted(delays)[len(delays) * 9 // 10] < 0.5
     stalled.ws.transport.resume_reading()
     assert await stalled.close_code() == 4508
-    # It reconnects and receives everything, as fast as it reads: more than 2 MB.
+    # The client reconnects and receives everything while it reads: more than 2 MB.
     back = await api.socket(sakura)
     ack = await back.join(conversation_id, after=0)
     assert (ack["complete"], ack["replayed"]) == (True, len(delays))
@@ -91,7 +91,7 @@ async def test_a_long_replay_is_no_faster_than_the_client_reads(instance, api, p
 
 
 async def test_a_closed_socket_has_no_more_effect(instance, api, people, db):
-    """Also one that delays its close by not reading."""
+    """This includes a socket that delays its close because the client does not read."""
     hanako, sakura = await people.influencer(), await people.salon()
     conversation_id = await people.connect(hanako, sakura)
     client, _ = await join_raw(api, hanako, conversation_id)
@@ -111,8 +111,8 @@ async def test_a_closed_socket_has_no_more_effect(instance, api, people, db):
     assert await db.fetchval("select count(*) from messages where sender_id = $1", hanako.id) == 0
 
 
-async def test_a_hundred_joins_of_strangers_conversations_leave_nothing(instance, api, people):
-    hanako, sakura, outsider = await people.influencer(), await people.salon(), await people.influencer("Stranger")
+async def test_a_hundred_refused_joins_leave_nothing_in_memory(instance, api, people):
+    hanako, sakura, outsider = await people.influencer(), await people.salon(), await people.influencer("Outsider")
     conversation_id = await people.connect(hanako, sakura)
     there = await api.socket(hanako)
     await there.join(conversation_id)

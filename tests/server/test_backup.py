@@ -45,7 +45,7 @@ def commands(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
-    """The address of a PostgreSQL of the distribution, whose pg_dump is as new as the server."""
+    """Start the distribution's PostgreSQL, whose pg_dump has the same version; return its address."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))[-1]
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     with scratch_folder() as folder:
@@ -115,5 +115,5 @@ def test_a_restored_backup_has_no_differences(postgresql: str, servers: ServerUr
     assert fingerprint(new) == before
     assert hashes(tmp_path / "new" / "media") == hashes(tmp_path / "data" / "media")
     urls = ServerUrls(new, servers.redis_url)
-    with server_process(urls, tmp_path / "new"):  # it listens, and has found nothing to migrate
+    with server_process(urls, tmp_path / "new"):  # it has started, and found nothing to migrate
         assert fingerprint(new) == before

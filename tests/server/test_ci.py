@@ -1,4 +1,4 @@
-"""`.ci/run` checks a copy of the sources on a machine as bare as it can be made."""
+"""`.ci/run` checks a copy of the sources with an empty HOME and without the settings of the user."""
 
 import os
 import subprocess

@@ -53,7 +53,8 @@ async def test_an_error_of_nginx_has_the_id_of_its_log(tmp_path):
 async def test_no_warning_from_start_to_stop(servers: ServerUrls, tmp_path: Path, api, people):
     """WARNING and above require an operator to act, and in this run there is nothing to do."""
     ports = [free_port(), free_port()]
-    secret = api.instance.settings.jwt_access_secret.get_secret_value()  # people's tokens are valid in the cluster too
+    # With the same secret, the tokens of `people` are valid in the cluster too.
+    secret = api.instance.settings.jwt_access_secret.get_secret_value()
     port = free_port()
     cluster = Cluster(tmp_path, ports, port, servers, LOG_FORMAT="json", JWT_ACCESS_SECRET=secret)
     try:
@@ -70,7 +71,7 @@ async def test_no_warning_from_start_to_stop(servers: ServerUrls, tmp_path: Path
             await sockets[1].expect("message_sent")
         assert (await proxy.get("/nothing")).status == 404
     finally:
-        await asyncio.to_thread(cluster.stop)  # drains both under open sockets
+        await asyncio.to_thread(cluster.stop)  # restarts both while sockets are open
     logs = {path: path.read_text() for path in tmp_path.glob("instance-*.log")}
     assert len(logs) == 2
     lines = [json.loads(line) for text in logs.values() for line in text.splitlines()]

@@ -29,7 +29,7 @@ TARGET = re.compile(r"(?:`|^\s+|: )make ([a-z]+[a-z-]*)(?=[`\s])", re.MULTILINE)
 
 @pytest.fixture
 def run(servers, tmp_path):
-    """Run a command as a person pastes it: by a shell, in the project's folder."""
+    """Run a command as a user pastes it: in a shell, in the project's folder."""
 
     def start(command: str, output: int) -> subprocess.CompletedProcess[str]:
         environment = {
@@ -50,7 +50,7 @@ def run(servers, tmp_path):
 @pytest.mark.parametrize("module", ["handlers", "db.migrate", "db.rotate_keys", "db.create_admin", "db.seed"])
 async def test_a_program_does_its_work_if_its_output_is_closed(run, db, module):
     reader, writer = os.pipe()
-    os.close(reader)  # as `| head` does once it has enough
+    os.close(reader)  # as `| head` closes it after ten lines
     ended = await run(f"exec {shlex.quote(sys.executable)} -m {module}", writer)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (0, "")

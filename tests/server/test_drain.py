@@ -27,7 +27,7 @@ def draining(io_loop, settings, servers, instance) -> Instance:
 
 @pytest.fixture
 def gate(monkeypatch) -> asyncio.Event:
-    """`/health/live` answers when the gate is opened: a request that runs as long as the test needs."""
+    """Return an event: requests to `/health/live` wait until the test sets it."""
     gate = asyncio.Event()
     ready = ShowLiveness.get
 
@@ -84,7 +84,7 @@ async def test_a_new_socket_is_sent_to_the_next_instance(draining, people):
 
 
 async def test_connections_that_wait_to_be_accepted_are_served(draining, monkeypatch):
-    """They would be reset with the listening socket, including their requests, also if the loop reads them late."""
+    """Closing the listening socket would reset them with their requests, also if the loop reads them late."""
     monkeypatch.setattr("services.draining.UNREAD_SECONDS", 0)
     waiting = [
         sockets.create_connection(("127.0.0.1", draining.port)) for _ in range(50)
@@ -105,13 +105,13 @@ async def test_a_connection_in_use_is_not_cut_but_closed_after_its_answer(draini
     assert b"Connection: close" not in await reader.readuntil(b"}")
     stopping = asyncio.create_task(draining.stop(notice=0.1, proxy_idle=2.0))
     await wait_until(lambda: draining.http._stopped)
-    writer.write(ask)  # a proxy that had the connection open anyway
-    answer = await reader.read()  # to its end: the server closes
+    writer.write(ask)  # a proxy with an open connection
+    answer = await reader.read()  # the server closes it
     assert answer.startswith(b"HTTP/1.1 200") and b"Connection: close" in answer
     writer.close()
     began = time.monotonic()
     await stopping
-    assert time.monotonic() - began < 1.5  # no other client to wait for
+    assert time.monotonic() - began < 1.5  # no other client is connected
 
 
 async def test_a_request_that_never_ends_is_cut_off_at_the_deadline(draining, gate, monkeypatch):
@@ -132,7 +132,7 @@ async def test_new_connections_are_ignored_until_the_socket_is_closed():
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         ignored = services.draining.drop_new_connections(listening)
-        assert ignored or os.geteuid() != 0  # some kernels ignore them only for root
+        assert ignored or os.geteuid() != 0  # some kernels allow this filter only to root
         with pytest.raises(TimeoutError) if ignored else contextlib.nullcontext():
             sockets.create_connection(listening.getsockname(), timeout=0.2).close()
 

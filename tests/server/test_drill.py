@@ -17,7 +17,7 @@ async def test_nothing_is_lost_during_failures_of_all_parts(monkeypatch, capsys)
     monkeypatch.setattr(run, "LEAD_SECONDS", 0.3)
     monkeypatch.setattr(run, "CONVERSATIONS", 4)
     monkeypatch.setattr(run, "FAULTS", {name: faults.FAULTS[name] for name in IN_SHORT})
-    # Not in tmp_path: each pytest that starts on the machine takes that folder's parent away from PostgreSQL's user.
+    # Not in tmp_path: each start of pytest closes the parent of that folder to PostgreSQL's user.
     with scratch_folder("encer-drill-") as folder:
         async with asyncio.timeout(55):
             findings, _, injected = await run.drill(

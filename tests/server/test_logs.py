@@ -12,7 +12,7 @@ from tests.helpers.clients import Api
 from tests.helpers.processes import ROOT, ServerProcess
 
 SECONDS = 60.0
-# What writes to stderr besides the server's own log lines; the last line ends the program.
+# Code that writes to stderr without the server's log; the last line ends the program.
 OTHERS = """
 from services.logs import start_logs
 start_logs()
@@ -124,7 +124,7 @@ async def test_a_server_writes_json_from_start_to_exit(servers, api: Api, data_d
 
 
 async def read_until(io_loop, server: ServerProcess, marker: bytes) -> bytes:
-    """What the server writes, up to the line with the marker."""
+    """Return what the server writes, up to the line with the marker."""
     output = b""
     assert server.process.stdout
     while marker not in output:

@@ -23,9 +23,9 @@ SECONDS = 120.0
 
 @pytest.fixture
 def project() -> Iterator[Path]:
-    """A folder with an odd name that holds the Makefile and the lock files."""
+    """Create a folder with special characters in its name, with the Makefile and the lock files."""
     with scratch_folder() as folder:
-        project = folder / ODD.replace('"', "")  # with it, PostgreSQL's programs would be copied elsewhere
+        project = folder / ODD.replace('"', "")  # a quote would move PostgreSQL's programs
         project.mkdir()
         for name in ("Makefile", *LISTS):
             shutil.copy(ROOT / name, project)
@@ -40,7 +40,7 @@ def write_program(path: Path, *lines: str) -> Path:
 
 
 def write_environment(project: Path, *lines: str) -> None:
-    """A virtual environment in which everything is installed, and whose Python is a script."""
+    """Write a virtual environment in which everything is installed, and whose Python is a script."""
     write_program(project / ".venv" / "bin" / "python", *lines)
     for name in LISTS:
         shutil.copy(project / name, project / ".venv")
@@ -111,7 +111,7 @@ def test_an_installation_that_failed_is_repeated_and_one_that_succeeded_is_not(p
     (project / "requirements.lock").write_text("# another version\n")
     failed = make(project, "runtime")
     assert failed.returncode != 0
-    assert "about a minute, once" in failed.stdout  # output before the silence
+    assert "about a minute, once" in failed.stdout  # printed before the wait
     assert failed.stdout.endswith("Check the network connection, then run this again.\n")
     (project / "online").touch()
     for _ in range(3):

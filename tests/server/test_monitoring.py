@@ -57,7 +57,7 @@ def test_each_alert_fires_in_its_case_and_none_on_a_healthy_system():
 
 @pytest.fixture
 def prometheus(tmp_path, instance, other_instance) -> Iterator[str]:
-    """The address of a Prometheus with our configuration, except for its targets and its interval."""
+    """Start Prometheus with our configuration, except for its targets and interval; return its address."""
     program = find_program("prometheus")
     assert program
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
@@ -85,7 +85,7 @@ async def has_data(address: str, query: str) -> bool:
     request = HTTPRequest(f"{address}/api/v1/query", "POST", headers, body)
     try:
         answer = await client.fetch(request, raise_error=False)
-    except OSError:  # it starts
+    except OSError:  # while it starts
         return False
     if answer.code == 503:
         return False

@@ -33,7 +33,7 @@ def test_psql_opens_the_database_of_the_settings(servers, tmp_path):
     given = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DATABASE_URL": servers.database_url, "DATA_DIR": str(tmp_path)}
     asked = run(sys.executable, "-m", "db.psql", "-Atc", "select count(*) > 10 from _yoyo_migration", **given)
     assert (asked.returncode, asked.stdout) == (0, "t\n"), asked.stderr
-    given["DATABASE_URL"] += "&schema=public&connection_limit=5"  # as Prisma prints it; libpq knows neither
+    given["DATABASE_URL"] += "&schema=public&connection_limit=5"  # as Prisma prints it; libpq knows neither parameter
     asked = run(sys.executable, "-m", "db.psql", "-Atc", "select 1", **given)
     assert (asked.returncode, asked.stdout) == (0, "1\n"), asked.stderr
     missing = run(sys.executable, "-m", "db.psql", **{**given, "PATH": str(tmp_path)})
@@ -41,7 +41,7 @@ def test_psql_opens_the_database_of_the_settings(servers, tmp_path):
 
 
 def test_the_cluster_keeps_its_data_under_data_dir(monkeypatch, tmp_path):
-    """The folder is set before anything starts: a missing nginx ends the runner there."""
+    """The folder is set before anything starts; without nginx the runner ends after that."""
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     assert cluster.read_options([]).folder == tmp_path / "cluster"
     monkeypatch.delenv("DATA_DIR")

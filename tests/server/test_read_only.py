@@ -108,7 +108,7 @@ def out_of_space(failed_over: FailingServer, admin) -> Iterator[FailingServer]:
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """An empty file system of 32 MiB."""
+    """Mount an empty file system of 32 MiB."""
     disk = Path(tempfile.mkdtemp(prefix="encer-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", disk], check=True)
     yield disk
@@ -118,7 +118,7 @@ def small_disk() -> Iterator[Path]:
 
 @pytest.fixture
 def full(io_loop, settings, servers, instance, admin, small_disk: Path, monkeypatch) -> Iterator[FailingServer]:
-    """A database on a small disk, which is really filled."""
+    """Create a database on a small disk that the test fills."""
     monkeypatch.setattr("db.pool.WATCH_SECONDS", 0.1)
     tables, filler = small_disk / "tables", small_disk / "filler"
     tables.mkdir()
@@ -143,7 +143,7 @@ def full(io_loop, settings, servers, instance, admin, small_disk: Path, monkeypa
 def test_a_program_says_that_the_server_is_read_only(servers, admin):
     with own_database(admin, servers, "over", "pg_default") as urls:
         with psycopg.connect(urls.database_url, autocommit=True) as conn:
-            conn.execute("delete from _yoyo_migration")  # so that there is something to apply
+            conn.execute("delete from _yoyo_migration")  # one migration is missing
         admin.execute("alter database over set default_transaction_read_only = on")
         environment = {**os.environ, "DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url, "PORT": "0"}
         for program in (["-m", "db.migrate"], ["server.py"]):
@@ -195,7 +195,7 @@ async def test_a_fail_over_to_a_read_only_server(failed_over: FailingServer):
         refused = await here.ask("send_message", {"conversationId": conversation_id, "content": "lost?"})
         assert refused["data"]["code"] == "NOT_READY"
         assert (await api.get("/profile/me", hanako)).status == 200  # reading still works
-        assert await asyncio.to_thread(migrate, failed_over.instance.urls.database_url) == 0  # as at a start
+        assert await asyncio.to_thread(migrate, failed_over.instance.urls.database_url) == 0  # as at the start
         failed_over.allow_writes()
         await until_ready_says(api, (200, "ok"))
         sent = await asyncio.gather(*(send(api, conversation_id, hanako, f"after {n}") for n in range(30)))
@@ -225,7 +225,7 @@ async def test_jobs_wait_for_a_writable_server(failed_over: FailingServer, monke
     with capture_logs() as logs:
         await loop.check()
         await until_refused(instance)
-        await loop.check()  # the loop itself goes on
+        await loop.check()  # the loop continues
         await finished(loop)
         assert seen == [1, 2, 3]  # the others stay due
         failed_over.allow_writes()
@@ -271,7 +271,8 @@ async def fill_and_free(full: FailingServer) -> None:
     with capture_logs() as logs:
         full.stop_writes()
         async with asyncio.timeout(HEAL_SECONDS):
-            while (status := await send(api, conversation_id, hanako, LONG)) != 503:  # pages have room at first
+            # The first rows fit into existing pages.
+            while (status := await send(api, conversation_id, hanako, LONG)) != 503:
                 assert status == 201
         await until_ready_says(api, (503, "not_ready"))
         assert (await api.get("/profile/me", hanako)).status == 200

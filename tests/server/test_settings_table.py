@@ -1,4 +1,4 @@
-"""README.md and .env.example say what settings.py says."""
+"""README.md and .env.example agree with settings.py."""
 
 import re
 from datetime import timedelta

@@ -124,7 +124,7 @@ async def test_a_port_that_is_taken_ends_the_start_before_anything_else(servers,
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
 def test_a_server_on_ipv6_says_where_it_listens(settings, host, capsys):
-    """Without listening: not every machine has IPv6."""
+    """The test does not listen, because some machines have no IPv6."""
     given = load_settings(host=host, data_dir=settings.data_dir)
     instance = Mock(settings=given, port=3001, sender=Mock(destination="nowhere"))
     print_welcome(instance, embedded=False)
@@ -135,7 +135,7 @@ def test_a_server_on_ipv6_says_where_it_listens(settings, host, capsys):
 
 
 def test_every_fault_of_a_start_is_named_at_once(tmp_path):
-    """Also faults that only upper layers check: the first admin, mails, files."""
+    """This includes faults that upper layers check: the first admin, mails, files."""
     given = {
         "APP_ENV": "production", "DATABASE_URL": f"postgresql://u:{SECRET}#@h/db", "ADMIN_PASSWORD": "short",
         "EMAIL_FROM": "Encer", "CLOUDINARY_API_KEY": "x", "SCRAPE_TIMEOUT": "100", "PUBLIC_URL": "a.com/",

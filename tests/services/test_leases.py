@@ -1,4 +1,4 @@
-"""The general limit is counted on leases: few round trips, the right number of requests, other limits exact."""
+"""The general limit is counted in leases: few round trips, the right number of requests; other limits are exact."""
 
 import asyncio
 from uuid import uuid4
@@ -14,7 +14,7 @@ LEASE = HITS // SHARE
 
 
 class Counting:
-    """Redis, and how often it was asked."""
+    """Redis, with a count of its calls."""
 
     def __init__(self, redis) -> None:
         self.redis, self.calls = redis, 0

@@ -20,7 +20,7 @@ REAL_TIME = MEASURE.strip().splitlines()[:2]
 TEST_TIME = ["local now = redis.call('GET', 'test clock')", "now = tonumber(now)"]
 STEP = 100.0
 BEGIN = 1_800_000_000.0
-LEASE = 10_000_000  # no reservation expires: memory keeps those of a living process
+LEASE = 10_000_000  # no reservation expires, because memory keeps those of a running process
 
 LIMITS = st.builds(Limit, st.integers(1, 5), st.integers(1, 9).map(lambda n: n * STEP), st.none() | st.integers(1, 4))
 CALLS = st.one_of(
@@ -99,7 +99,7 @@ def server(servers):
 def test_redis_and_memory_answer_alike(server, limits, calls):
     counted = [(f"test limit {number}", limit) for number, limit in enumerate(limits)]
     in_redis, in_memory = InRedis(server, counted), InMemory(counted)
-    in_flight: set[int] = set()  # a client settles only what it was granted, and reserves an id once
+    in_flight: set[int] = set()  # a client settles only granted reservations, and reserves an id once
     began = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local_limits, "time", SimpleNamespace(time=lambda: in_redis.now))

@@ -72,7 +72,7 @@ async def test_work_that_would_wait_too_long_is_refused_at_once(hasher):
     sign_ups = [start(threads, hasher, f"sign-up {number}") for number in range(200)]
     await wait_until(lambda: sum(task.done() for task in sign_ups) == 186)  # 13 × 0.3 s / 2 threads are within 2 s
     logins = [start(threads, hasher, f"login {number}", urgent=True) for number in range(200)]
-    await wait_until(lambda: sum(task.done() for task in logins) == 186)  # as if the sign-ups were not there
+    await wait_until(lambda: sum(task.done() for task in logins) == 186)  # the sign-ups do not count for them
     assert {type(task.exception()) for task in [*sign_ups, *logins] if task.done()} == {TooBusy}
     hasher.go_on.release(100)
     await finish(threads, *tasks, *sign_ups, *logins)
@@ -105,15 +105,15 @@ async def test_slow_work_is_not_refused_while_a_thread_is_free():
 
 
 async def test_the_threads_do_not_wait_for_the_event_loop(hasher):
-    """All pieces are done while the loop stands still; none is refused, although the loop looks too late."""
+    """All items are done while the event loop is blocked; none is refused, although the loop checks too late."""
     threads = PriorityThreads("test", threads=2, wait_seconds=0.01, work_seconds=0.000_001)
     hasher.go_on.release(1000)
     tasks = [start(threads, hasher, f"{number}", urgent=number % 2 == 0) for number in range(20)]
-    await asyncio.sleep(0)  # each is in line now
+    await asyncio.sleep(0)  # each is queued now
     deadline = time.monotonic() + 20
     while len(hasher.begun) < 20:
         assert time.monotonic() < deadline
-        time.sleep(0.001)  # the loop stands still
+        time.sleep(0.001)  # blocks the event loop
     assert await asyncio.gather(*tasks) == [f"{number}" for number in range(20)]
     await finish(threads)
 
@@ -154,7 +154,7 @@ async def test_work_that_fails_gives_its_thread_back():
 
 
 async def test_logins_pass_while_sign_ups_fill_the_queue(instance, api: Api, people, hasher, monkeypatch):
-    """Sign-ups hold both threads and the queue. Logins are served next, further sign-ups are told to come back."""
+    """Sign-ups fill both threads and the queue. Logins run next; further sign-ups are asked to try again."""
     person = await people.influencer()
     threads = PriorityThreads("test", threads=2, wait_seconds=60, work_seconds=10)  # room for 13
     monkeypatch.setattr(instance.services.passwords, "threads", threads)

@@ -1,4 +1,4 @@
-"""Access tokens are verified once and remembered; that they expire is not forgotten."""
+"""Access tokens are verified once and cached; a cached token still expires."""
 
 import time
 from types import SimpleNamespace

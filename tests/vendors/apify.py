@@ -82,7 +82,7 @@ class Runs(Handler):
         return self.answer(201, {"data": run.to_json()})
 
     def get(self, actor: str) -> None:
-        """Oldest first, as Apify sorts them."""
+        """Return the runs, oldest first, as Apify sorts them."""
         limit, states = int(self.get_argument("limit", "1000")), self.get_argument("status", "").split(",")
         after = datetime.fromisoformat(self.get_argument("startedAfter", "1970-01-01T00:00:00Z"))
         found = [
@@ -136,7 +136,7 @@ class Items(Handler):
 
 
 class Bio(Handler):
-    """`PUT /demo/bio/<username>` with a text: as a user does to prove an account."""
+    """`PUT /demo/bio/<username>` with a text sets a bio, as a user does to prove an account."""
 
     def put(self, username: str) -> None:
         self.vendor.bios[username.lower()] = self.request.body.decode()

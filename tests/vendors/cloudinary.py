@@ -1,6 +1,6 @@
 """A stand-in for Cloudinary's upload API (https://cloudinary.com/documentation/image_upload_api_reference).
 
-Signed multipart uploads are kept in memory and served again; `destroy` forgets them.
+It keeps signed multipart uploads in memory and serves them; `destroy` deletes them.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Realistic beauty influencers for tests and the demonstration, in each vendor's wire format.
 
-Some are written out; for any other username the same generated person is returned every time.
+Some are written here. For any other username, a person is generated, which is always the same for this username.
 """
 
 import hashlib
@@ -95,7 +95,7 @@ def posted(index: int) -> datetime:
 
 
 def instagram_profile(who: Person) -> dict[str, Any]:
-    """An item of `apify/instagram-profile-scraper`."""
+    """Return an item of `apify/instagram-profile-scraper`."""
     return {
         "inputUrl": f"https://www.instagram.com/{who.username}",
         "id": str(dice_of(who.username).randint(10**9, 10**11)),
@@ -153,7 +153,7 @@ def instagram_post(who: Person, index: int) -> dict[str, Any]:
 
 
 def tiktok_items(who: Person, count: int) -> list[dict[str, Any]]:
-    """Items of `clockworks/tiktok-scraper`: videos, each with its author."""
+    """Return items of `clockworks/tiktok-scraper`: videos, each with its author."""
     author = {
         "id": str(dice_of(who.username).randint(10**18, 7 * 10**18)),
         "name": who.username,
@@ -201,7 +201,7 @@ def tiktok_items(who: Person, count: int) -> list[dict[str, Any]]:
 
 
 def tiktok_user(who: Person) -> dict[str, Any]:
-    """The user of TikTok's own API."""
+    """Return the user as TikTok's own API does."""
     return {
         "open_id": f"-000{hashlib.sha256(who.username.encode()).hexdigest()[:28]}",
         "union_id": "c9c60f44-a68e-4f5d-84dd-ce22faeb0ba1",
@@ -220,7 +220,7 @@ def tiktok_user(who: Person) -> dict[str, Any]:
 
 
 def tiktok_videos(who: Person) -> list[dict[str, Any]]:
-    """The videos of TikTok's own API, newest first."""
+    """Return the videos as TikTok's own API does, newest first."""
     videos = []
     for index in range(min(VIDEOS, who.posts)):
         dice = dice_of(f"video {who.username}{index}")

@@ -1,6 +1,6 @@
 """A stand-in for Resend's HTTP API (https://resend.com/docs/api-reference/emails/send-email), with its failures.
 
-Speaks `POST /emails` with `Idempotency-Key`: the same key with the same body is answered again and sent once,
+It serves `POST /emails` with `Idempotency-Key`: the same key with the same body is answered again and sent once,
 with another body it is a 409.
 """
 
@@ -17,14 +17,14 @@ API_KEY = "re_test_key"
 
 
 class Resend:
-    """`sent` holds one entry per mail that went out, `requests` every call; `failures` are answered first, in turn."""
+    """`sent` has one entry per mail that was sent, `requests` every call; `failures` are answered first, in turn."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.failures: list[tuple[int, str]] = []  # (status, error name)
-        self.lose_answers = 0  # this many mails go out, but the connection breaks before the answer
-        self.delay = asyncio.Event()  # cleared by `hang()`: no answer until set
+        self.lose_answers = 0  # this many mails are sent, but the connection breaks before the answer
+        self.delay = asyncio.Event()  # `hang()` clears it; calls wait until it is set
         self.delay.set()
         self.by_key: dict[str, tuple[Any, str]] = {}
         self.server = HTTPServer(Application([("/emails", Emails, {"resend": self})]))

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Inbox:
-    """An aiosmtpd handler: keeps envelopes, and refuses the recipients of a test."""
+    """An aiosmtpd handler that stores envelopes and refuses some recipients."""
 
     def __init__(self, rcpt: str = "", data: str = "", sender: str = "") -> None:
         self.rcpt, self.data, self.sender = rcpt, data, sender
@@ -81,7 +81,7 @@ def free_port() -> int:
 
 
 def make_certificate(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """(server context, client context that trusts it) for 127.0.0.1."""
+    """Return (server context, client context that trusts it) for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail.test")])
     now = datetime.datetime.now(datetime.UTC)
@@ -121,7 +121,7 @@ async def stay_silent(reader, writer):
 
 
 async def send_slowly(reader, writer):
-    """Send bytes slowly for ever, so that each wait is short and the whole is endless."""
+    """Send bytes slowly without end, so that no single wait is long."""
     with contextlib.suppress(ConnectionError):
         while True:
             writer.write(b"220-still here\r\n")
@@ -130,7 +130,7 @@ async def send_slowly(reader, writer):
 
 
 async def reply_late(reader, writer):
-    """Accept everything, each reply just before its timeout."""
+    """Accept everything, with each reply just before its timeout."""
     with contextlib.suppress(ConnectionError):
         for reply in (b"220", b"250", b"250", b"250", b"354", b"250"):
             await asyncio.sleep(0.25)

@@ -11,7 +11,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-MAX_CALLS_KEPT = 10_000  # the stand-ins also run for hours in the demonstration
+MAX_CALLS_KEPT = 10_000  # because the stand-ins also run for hours in the demonstration
 
 # Status, body and perhaps headers; a str or bytes body is sent unchanged, everything else as JSON.
 Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
@@ -28,7 +28,7 @@ class Call(NamedTuple):
 class Failure:
     """One of the vendor's `failures` by name, a given answer, `hang` or `disconnect`.
 
-    `lose_answer` and `keep_answer` carry out the request, and then break the connection or never answer.
+    `lose_answer` and `keep_answer` process the request; then the first breaks the connection, the second never answers.
     """
 
     def __init__(self, what: str | Answer, where: str, times: int) -> None:
@@ -71,7 +71,7 @@ class StandIn:
         await self.close()
 
     def fail(self, what: str | Answer, where: str = "", times: int = 1) -> None:
-        """Fail the next `times` calls whose `METHOD path` has the regular expression `where` in it."""
+        """Fail the next `times` calls whose `METHOD path` matches the regular expression `where`."""
         self.planned.append(Failure(what, where, times))
 
     def next_failure(self, method: str, path: str) -> str | Answer | None:
@@ -82,7 +82,7 @@ class StandIn:
         return self.fail_with
 
     def count(self, where: str) -> int:
-        """Return how many calls had `where` in their `METHOD path`."""
+        """Return the number of calls whose `METHOD path` contains `where`."""
         return sum(1 for call in self.calls if re.search(where, f"{call.method} {call.path}"))
 
 
@@ -123,7 +123,7 @@ class Handler(RequestHandler):
             self.finish(body)
         else:
             self.set_header("Content-Type", "application/json; charset=utf-8")
-            # As vendors written in JavaScript do: lone surrogates go out as escapes.
+            # Like vendors that use JavaScript, write lone surrogates as escapes.
             self.finish(json.dumps(body))
         return None
 

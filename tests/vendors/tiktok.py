@@ -1,7 +1,7 @@
 """A stand-in for TikTok Login Kit v2 and the calls behind it (https://developers.tiktok.com/doc/oauth-user-access-token-management).
 
 On the authorize page a person chooses a user and allows or refuses; `approve()` does the same in a test.
-Codes and refresh tokens work once, PKCE and the redirect address are checked, answers carry only the asked fields.
+Codes and refresh tokens work once, PKCE and the redirect address are checked, answers have only the requested fields.
 """
 
 import base64
@@ -194,7 +194,7 @@ class TikTok(StandIn):
         return f"{self.url}/v2/auth/authorize"
 
     def approve(self, authorize_url: str, username: str = WRITTEN[0].username, granted: str | None = None) -> str:
-        """Allow what the page at `authorize_url` asks for; returns the code that TikTok would redirect with."""
+        """Grant what the page at `authorize_url` asks for; return the code of the redirect."""
         asked = dict(parse_qsl(urlsplit(authorize_url).query))
         grant = Grant(username, granted or asked["scope"], asked["redirect_uri"], asked["code_challenge"])
         return self.new_code(grant)
@@ -231,7 +231,7 @@ class TikTok(StandIn):
 
 
 def challenge(redirect_uri: str, verifier: str) -> str:
-    """Return the PKCE challenge: of web apps as in RFC 7636, of desktop apps (loopback addresses) in hexadecimal."""
+    """Return the PKCE challenge: as in RFC 7636 for web apps, in hexadecimal for desktop apps (loopback addresses)."""
     digest = hashlib.sha256(verifier.encode()).digest()
     if redirect_uri.startswith(("http://localhost:", "http://127.0.0.1:")):
         return digest.hex()

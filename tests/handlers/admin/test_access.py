@@ -1,4 +1,4 @@
-"""Only admins can change or read anything by the admin routes, and no answer contains a secret."""
+"""Only admins can use the admin routes, and no answer contains a secret."""
 
 import base64
 import re
@@ -49,7 +49,7 @@ def test_there_are_admin_routes():
 async def test_outsiders_can_neither_change_nor_read_anything(api: Api, people: People, db: Database, kind: str):
     ids = await fill(db, people)
     user = await (people.influencer() if kind == "influencer" else people.salon())
-    if kind == "forged":  # the role counts that the database says, not that of the token
+    if kind == "forged":  # the role in the database counts, not that of the token
         user.token = api.instance.services.tokens.access(user.id, "ADMIN", user.session_id)
     if kind == "former":
         await db.execute("update users set role = 'ADMIN' where id = $1", user.id)
@@ -141,7 +141,7 @@ async def test_no_answer_holds_a_secret(api: Api, people: People, db: Database):
     assert any(answer.status == 200 and salon_is_in(answer) for answer in answers)
     for answer in answers:
         text = answer.raw.decode()
-        # A cursor is Base64: what it holds is looked at too.
+        # A cursor is Base64, so its decoded content is searched too.
         text += "".join(map(decode, re.findall(r'"nextCursor":"([^"]+)"', text)))
         assert [secret for secret in secrets if secret in text] == [], answer
 

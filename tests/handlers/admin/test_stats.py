@@ -11,7 +11,7 @@ from tests.helpers.factories import People
 
 ADD_ACCOUNT = """
     insert into social_media_accounts (influencer_id, platform, username, is_active)
-    select id, $2, 'somebody', $3 from influencers where user_id = $1
+    select id, $2, 'other', $3 from influencers where user_id = $1
 """
 
 ADD_LOG = """

@@ -26,7 +26,7 @@ async def test_a_suspended_user_is_signed_out_everywhere_within_a_second(
     here, there = await api.socket(salon), await other_api.socket(elsewhere)
     await there.join(conversation)
     for client, user in ((api, salon), (other_api, elsewhere), (other_api, salon)):
-        assert (await client.get("/notifications", user)).status == 200  # remembered on both instances
+        assert (await client.get("/notifications", user)).status == 200  # cached on both instances
 
     answer = await api.patch(f"/admin/users/{salon.id}/suspend", {"reason": "spam"}, admin, headers=FROM)
     began = time.monotonic()

@@ -93,7 +93,7 @@ async def test_every_sort_is_paged_through_without_gap_or_repetition(
         seen += [user["id"] for user in answer.data]
         cursor = answer.body["pageInfo"]["nextCursor"] and f"&cursor={answer.body['pageInfo']['nextCursor']}"
         if len(seen) < 4:
-            await people.add("SALON", "somebody who signs up meanwhile")
+            await people.add("SALON", "a user who signs up meanwhile")
     expected = sorted(ids, key=lambda one: (ids[one][sort], one), reverse=order == "desc")
     assert [one for one in seen if one in ids] == expected
     assert len(set(seen)) == len(seen)
@@ -121,7 +121,7 @@ async def test_numbered_pages(api: Api, people: People):
     assert names(last) == ["s4"] and last.body["pagination"]["hasMore"] is False
 
 
-# ["name desc", NUL, an id]: as no list answers it, but anybody can write it.
+# ["name desc", NUL, an id]: no list returns this cursor, but a client can send it.
 NUL_CURSOR = "WyJuYW1lIGRlc2MiLCJcdTAwMDAiLCIwMDAwMDAwMC0wMDAwLTQwMDAtODAwMC0wMDAwMDAwMDAwMDAiXQ"
 
 
@@ -296,11 +296,11 @@ async def test_concurrent_changes_of_different_fields_both_apply(api: Api, peopl
 # -- access ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("whom", ["admin", "oneself", "deleted", "nobody"])
-async def test_admins_and_deleted_accounts_do_not_exist_here(api: Api, people: People, db: Database, whom: str):
+@pytest.mark.parametrize("target", ["admin", "oneself", "deleted", "nobody"])
+async def test_admins_and_deleted_accounts_do_not_exist_here(api: Api, people: People, db: Database, target: str):
     admin, other, gone = await people.admin(), await people.admin("Other"), await people.salon("Gone")
     await db.execute("update users set status = 'DELETED', email = null, password_hash = null where id = $1", gone.id)
-    user_id = {"admin": other.id, "oneself": admin.id, "deleted": gone.id, "nobody": NOBODY}[whom]
+    user_id = {"admin": other.id, "oneself": admin.id, "deleted": gone.id, "nobody": NOBODY}[target]
     before = await db.fetch("select * from users order by id")
     for method, path, body in (
         ("GET", "", None), ("PUT", "", {"name": "Changed"}), ("PUT", "", {}), ("PATCH", "/suspend", None),

@@ -98,7 +98,7 @@ async def test_one_account_is_bounded_while_redis_is_away(instance, api, people,
     limits.local.counters.clear()
 
 
-# -- the networks that are remembered --
+# -- known networks --
 
 
 async def networks(db, person: Person) -> list[bytes]:

@@ -23,7 +23,7 @@ OFFICE = 60  # people who sign in at once from one address
 
 @pytest.fixture(autouse=True)
 def short_wait(monkeypatch):
-    """Longer waits, because a busy machine may be slow."""
+    """Lengthen the waits, because a busy machine may be slow."""
     monkeypatch.setattr(rate_limit, "WAIT_SECONDS", 60)
 
 
@@ -61,7 +61,7 @@ def checks(instance, monkeypatch) -> HeldPasswordChecks:
 async def test_an_office_signs_in_at_once(api, other_api, people, limit):
     limit("limit_auth_ip", Limit(50, 900))
     office = [await people.influencer() for _ in range(OFFICE)]
-    for _ in range(2):  # the first time leaves nothing behind
+    for _ in range(2):  # the first attempt leaves no reservation
         answers = await asyncio.gather(
             *(log_in(client, person) for client, person in zip(cycle([api, other_api]), office, strict=False))
         )
@@ -194,7 +194,7 @@ async def test_another_site_cannot_lock_users_out(instance, api, people, limit):
         foreign = {"Cookie": f"refreshToken={token}", "Origin": "https://evil.example"}
         for _ in range(4):
             assert (await api.post("/auth/refresh", headers=foreign)).status == 401
-    untyped = {"Origin": "https://evil.example", "Content-Type": ""}  # a page may send this without asking
+    untyped = {"Origin": "https://evil.example", "Content-Type": ""}  # a page may send this without a preflight
     wrong = {"email": person.email, "password": "a wrong guess"}
     for path, body in (("/auth/refresh", {"refreshToken": forged}), ("/auth/login", wrong)):
         for _ in range(4):
@@ -307,7 +307,7 @@ async def test_redis_leaves_or_returns_while_an_attempt_is_in_flight(instance, m
     claim = Claim("auth:198.51.100.7", "limit_auth_ip", Limit(1, 900))
     async with in_flight(limits, claim, failed=True):
         limits.redis = UnreachableRedis() if leaves else instance.redis
-    assert await state(limits, claim) == REFUSED  # where it is counted now
+    assert await state(limits, claim) == REFUSED  # here the attempts are counted now
     assert (limits.local_attempts.in_flight, limits.local_attempts.reserved) == ({}, set())
 
 

@@ -63,7 +63,7 @@ async def test_a_verified_address_is_taken_an_unverified_one_is_not(api, newcome
     salon = {**NEWCOMER, "name": "Salon", "email": "hanako@EXAMPLE.com", "password": "another long one"}
     assert (await api.post("/auth/signup/salon", salon)).status == 201
     second = await mailbox.code()
-    if second != newcomer:  # one in a million is the same
+    if second != newcomer:  # two codes are equal once in a million
         assert (await api.post("/auth/verify-otp", {"email": EMAIL, "otp": newcomer})).code == "INVALID_OTP"
     assert (await api.post("/auth/verify-otp", {"email": EMAIL, "otp": second})).body["role"] == "SALON"
     assert (await log_in(api)).code == "INVALID_CREDENTIALS"
@@ -107,7 +107,7 @@ async def test_an_old_code_is_invalid(api, newcomer, db):
 
 async def test_codes_and_passwords_are_not_stored_in_clear(newcomer, db):
     assert newcomer.encode() not in await db.fetchval("select code_hash from sign_ups")
-    assert await db.fetchval("select payload from email_outbox") is None  # sent, so forgotten
+    assert await db.fetchval("select payload from email_outbox") is None  # deleted after sending
     hashes = await db.fetchrow("select u.password_hash, s.password_hash from users u join sign_ups s on true")
     assert all(each.startswith("$2b$") for each in hashes)
 
@@ -138,7 +138,7 @@ async def test_an_unknown_address_costs_a_comparison_too(instance, monkeypatch, 
     monkeypatch.setattr(instance.services.passwords, "find", compare)
     await log_in(api, "nobody@example.com", "whatever it is")
     compare.assert_awaited_once_with("whatever it is", [])
-    assert await original("nobody", []) is None  # not even the stand-in's own password
+    assert await original("nobody", []) is None  # the password of the dummy hash matches no account
     assert await instance.services.passwords.matches("nobody", None) is False
 
 
@@ -188,7 +188,7 @@ async def test_a_reused_token_ends_the_family_and_its_sockets(api, other_api, pe
 async def test_log_out_acts_everywhere_within_a_second(api, other_api, people):
     person = await people.influencer()
     elsewhere = await people.sign_in(person)
-    assert (await other_api.get("/chat/contacts", person)).status == 200  # remembered there
+    assert (await other_api.get("/chat/contacts", person)).status == 200  # cached there
     socket, kept = await other_api.socket(person), await other_api.socket(elsewhere)
     began = time.monotonic()
     assert (await api.post("/auth/logout", user=person)).status == 200
@@ -244,7 +244,7 @@ async def test_sessions_are_bounded_and_a_login_is_never_refused(api, people, db
         ({"sid": None}, "INVALID_TOKEN"),
         ({"userId": ["x"]}, "INVALID_TOKEN"),
         ({"exp": None}, "INVALID_TOKEN"),
-        ({"role": "ADMIN"}, None),  # the role is the database's: not enough for admin routes, enough for one's own
+        ({"role": "ADMIN"}, None),  # the role in the database counts, which allows no admin route
     ],
 )
 async def test_forged_tokens(instance, api, people, changes, code):
@@ -308,7 +308,7 @@ async def test_passwords(api, db, password, accepted):
 async def test_an_unverified_login_says_so_also_without_another_mail(api, newcomer, db, limit):
     await db.execute("update sign_ups set code_expires_at = now()")
     limit("limit_otp_mail", Limit(1, 3600))
-    for _ in range(3):  # the first one mails, the others may not
+    for _ in range(3):  # only the first one sends a mail
         answer = await log_in(api)
         assert (answer.status, answer.code, answer.body["email"]) == (403, "EMAIL_NOT_VERIFIED", EMAIL)
         await db.execute("update sign_ups set code_expires_at = now()")

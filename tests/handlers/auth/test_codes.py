@@ -13,7 +13,7 @@ UNKNOWN = "nobody@example.com"
 WRONG = "wrong"
 COUNTDOWN = [4, 3, 2, 1, 0, 0]
 
-# Each route that takes a code: its purpose, what it takes beside e-mail and code.
+# Each route that takes a code: its purpose, and its fields besides e-mail and code.
 ROUTES = {
     "/auth/verify-otp": ("VERIFY", {}),
     "/auth/verify-forgot-otp": ("RESET", {}),
@@ -28,7 +28,7 @@ EXPIRE = """
 
 
 async def addresses(api: Api, people: People, db: Database) -> list[str]:
-    """A verified, a suspended and an unverified account's, and one without an account."""
+    """Return the addresses of a verified, a suspended and an unverified account, and one without an account."""
     verified, suspended = await people.influencer(), await people.salon()
     await db.execute("update users set status = 'SUSPENDED' where id = $1", suspended.id)
     waiting = "waiting@example.com"
@@ -80,8 +80,10 @@ async def test_wrong_codes_at_once_are_all_counted(api, other_api, people: Peopl
         assert sorted(answer.body["attemptsLeft"] for answer in answers) == [0, 0, 0, 0, 1, 2, 3, 4], address
 
 
-async def test_of_guesses_at_once_five_are_compared(api, other_api, people: People, db: Database, mailbox: Mailbox):
-    """The right one among the last is refused like a wrong one."""
+async def test_of_simultaneous_guesses_five_are_compared(
+    api, other_api, people: People, db: Database, mailbox: Mailbox
+):
+    """The right code among the later guesses is refused like a wrong one."""
     person = await people.influencer()
     await api.post("/auth/forgot-password", {"email": person.email})
     code = await mailbox.code()
@@ -107,7 +109,7 @@ async def test_a_deleted_account_leaves_no_counter(api, people: People, db: Data
     assert [row["email"] for row in await db.fetch("select email from otp_attempts")] == [UNKNOWN]
 
 
-# -- as people type them ---------------------------------------------------------------------------------------------
+# -- spellings of codes ----------------------------------------------------------------------------------------------
 
 SPELLINGS = {
     "full-width": lambda code: code.translate({ord(str(n)): chr(0xFF10 + n) for n in range(10)}),
@@ -134,4 +136,4 @@ async def test_codes_are_read_as_people_type_them(api, people: People, db: Datab
     typed = SPELLINGS[spelling](await mailbox.code())
     for route in ("/auth/verify-forgot-otp", "/auth/reset-password"):
         assert (await try_code(api, route, email, typed)).status == 200, route
-    assert await db.fetchval("select max(attempts) from otp_attempts") == 0  # none was taken for a wrong one
+    assert await db.fetchval("select max(attempts) from otp_attempts") == 0  # no attempt was counted

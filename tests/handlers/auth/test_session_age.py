@@ -32,7 +32,7 @@ def max_age(answer: Answer) -> int:
 
 @pytest.fixture
 def age(db):
-    """Make the only session as old as this."""
+    """Set the age of the only session."""
     return lambda **ago: db.execute("update sessions set created_at = now() - $1::interval", timedelta(**ago))
 
 

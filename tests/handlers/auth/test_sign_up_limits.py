@@ -1,4 +1,4 @@
-"""How many sign-ups and mails with codes one network and one e-mail address may cause."""
+"""Limits of sign-ups and code mails per network and per e-mail address."""
 
 import asyncio
 
@@ -64,7 +64,7 @@ async def test_one_client_cannot_block_the_mails_of_others(api, limit, ask):
     limit("limit_otp_mail", Limit(2, 3600))
     limit("limit_otp_mail_email", Limit(5, 3600))
     assert [(await ask(api, HOME)).status for _ in range(4)][2:] == [429, 429]
-    assert (await ask(api, OFFICE)).status != 429  # the owner elsewhere
+    assert (await ask(api, OFFICE)).status != 429  # the owner in another network
 
 
 @pytest.mark.parametrize("ask", MAILS.values(), ids=MAILS)

@@ -22,7 +22,7 @@ WRONG = "not a code"
 
 
 class SigningUp(NamedTuple):
-    """A person who signs up with EMAIL, and the network that they come from."""
+    """A user who signs up with EMAIL, and the network of the request."""
 
     password: str
     network: str
@@ -32,7 +32,7 @@ class SigningUp(NamedTuple):
 
 
 VICTIM = SigningUp("the victim's own one", "203.0.113.1", phone="090-1234-5678")
-ATTACKER = SigningUp("known to the attacker", "198.51.100.7")  # by the same name
+ATTACKER = SigningUp("known to the attacker", "198.51.100.7")  # of the same name
 THIRD = SigningUp("of a third person", "2001:db8:1:2::3", "Salon Sakura", "SALON", "03-0000-0000")
 
 ORDERS = {
@@ -50,7 +50,7 @@ class Waiting(NamedTuple):
 
 
 class Clients:
-    """Signs people up, reads their mails and enters codes, each from a network of its own."""
+    """Signs users up, reads their mails and enters codes, each from a separate network."""
 
     def __init__(self, api: Api, mailbox: Mailbox) -> None:
         self.api = api
@@ -209,7 +209,7 @@ async def test_another_sign_up_gives_no_code_more_attempts(clients):
 
 
 async def test_of_two_equal_codes_neither_counts_without_its_token(clients, db: Database):
-    """One pair in a million has them."""
+    """One pair of codes in a million is equal."""
     mine, other = await clients.sign_up(VICTIM), await clients.sign_up(ATTACKER)
     copy = "update sign_ups set code_hash = (select code_hash from sign_ups where id = $1) where id = $2"
     await db.execute(copy, mine.token, other.token)
@@ -229,7 +229,7 @@ async def test_login_renews_the_sign_up_whose_password_it_is(clients, mailbox: M
         answer = await clients.log_in(who)
         assert (answer.status, answer.code, answer.body["email"]) == (403, "EMAIL_NOT_VERIFIED", EMAIL)
     assert (await clients.log_in(VICTIM._replace(password="none of them"))).code == "INVALID_CREDENTIALS"
-    assert await db.fetchval("select count(*) from email_outbox") == mails  # their codes are alive
+    assert await db.fetchval("select count(*) from email_outbox") == mails  # their codes are valid
     await db.execute("update sign_ups set code_expires_at = now()")
     assert (await clients.log_in(VICTIM)).code == "EMAIL_NOT_VERIFIED"
     assert (await clients.enter(await mailbox.code())).status == 200
@@ -261,7 +261,7 @@ async def test_passwords_of_one_address_share_a_salt_and_of_others_not(instance:
 
 
 async def test_a_sign_up_from_before_a_change_of_the_cost_makes_room(clients, instance: Instance, monkeypatch):
-    """One run of bcrypt could not compare with both."""
+    """One run of bcrypt cannot compare a password with hashes of both costs."""
     old = await clients.sign_up(VICTIM)
     monkeypatch.setattr(instance.services, "passwords", Passwords(5))
     await clients.sign_up(THIRD)
@@ -298,7 +298,7 @@ async def test_a_sign_up_while_a_code_is_entered_changes_nothing(clients, other_
     if confirmed.status == 200:
         assert (await clients.log_in(VICTIM)).status == 200
         assert await db.fetchval("select count(*) from sign_ups") == 0
-    else:  # three later ones had displaced it
+    else:  # three later sign-ups have replaced it
         assert await db.fetchval("select count(*) from sign_ups") == 3
     assert (await clients.log_in(ATTACKER)).status != 200
 

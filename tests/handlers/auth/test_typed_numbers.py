@@ -1,4 +1,4 @@
-"""Numbers of forms and queries, as people type them: full-width digits are digits."""
+"""Numbers in forms and queries: full-width digits count as digits."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -19,7 +19,7 @@ def is_number(annotation: Any) -> bool:
 
 
 def number_fields() -> Iterator[tuple[type[BaseModel], str]]:
-    """Every number of every query, and of every body that may be sent as a form."""
+    """Return every number of every query, and of every body that may be sent as a form."""
     for route in make_table().routes:
         declared = route.endpoint
         for model in (declared.query, declared.body if declared.files else None):
@@ -34,7 +34,7 @@ NUMBERS = dict.fromkeys(number_fields())
 
 
 def fault(model: type[BaseModel], name: str, text: str) -> str | None:
-    """The kind of error that this text is in this field."""
+    """Return the type of the validation error of this text in this field."""
     try:
         model.model_validate({name: text})
     except ValidationError as error:

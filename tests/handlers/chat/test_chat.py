@@ -13,7 +13,7 @@ from tests.helpers.factories import Person
 def chat(io_loop, people):
     async def make():
         hanako, sakura = await people.influencer("Hanako"), await people.salon("Salon Sakura")
-        outsider = await people.influencer("Stranger")
+        outsider = await people.influencer("Outsider")
         await people.connect(outsider, await people.salon("Other salon"))
         return hanako, sakura, outsider, await people.connect(hanako, sakura)
 

@@ -17,7 +17,7 @@ TEXTS = ("one", "two", "three")
 
 
 class State(NamedTuple):
-    """What the reader sees: unread messages by conversation and notification, unread notifications, the text shown."""
+    """What the reader receives: messages unread by conversation and notification, unread notifications, a text."""
 
     conversation: int
     notified: int | None
@@ -26,7 +26,7 @@ class State(NamedTuple):
 
 
 class Chat:
-    """Hanako writes and Sakura reads, with a socket on each instance; a outsider listens too."""
+    """Hanako writes and Sakura reads, with a socket on each instance; an outsider has sockets too."""
 
     def __init__(self, api: Api, other_api: Api, people: Any) -> None:
         self.api, self.other_api, self.people = api, other_api, people
@@ -180,7 +180,7 @@ async def test_the_message_before_is_shown_as_a_preview(chat: Chat, db):
     assert (await chat.state()).text == long[: PREVIEW_CHARS - 1]
 
 
-# One moment of the database: what the conversation counts, and what the notification says.
+# From one snapshot of the database: the count of the conversation, and the content of the notification.
 COMPARE = """
     select count(m.id) as unread, (
         select (n.metadata->>'count')::int from notifications n
@@ -242,7 +242,7 @@ async def test_a_notification_after_a_wait_counts_what_was_committed_meanwhile(c
     async def wait_for(count: int) -> None:
         async with asyncio.timeout(30):
             while await tx.fetchval(WAITING) < count:
-                await tx.execute("select pg_stat_clear_snapshot()")  # a transaction sees one state of it
+                await tx.execute("select pg_stat_clear_snapshot()")  # a transaction reads one state of the database
 
     async with db.transaction() as tx:
         await tx.execute("select from conversations where id = $1 for update", chat.id)

@@ -1,4 +1,4 @@
-"""The own account: settings, password, export, and deletion."""
+"""The caller's own account: settings, password, export and deletion."""
 
 import asyncio
 import json
@@ -98,7 +98,7 @@ async def test_guesses_are_limited(api: Api, people: People, limit):
     assert (await api.get("/profile/me", salon)).status == 200
 
 
-# --- the end of an account ---
+# --- deletion ---
 
 ADD_REST = """
     with influencer as (
@@ -130,7 +130,7 @@ async def send_file(api: Api, person: Person, conversation_id: str) -> str:
 
 
 async def search_everywhere(db: Database, *needles: str) -> list[str]:
-    """`table: row` of every row in which one of these texts stands."""
+    """Return `table: row` for every row that contains one of these texts."""
     tables = await db.fetch(
         "select table_name from information_schema.tables where table_schema = 'public'"
         " and table_type = 'BASE TABLE' and table_name not like '%yoyo%'"
@@ -285,7 +285,7 @@ async def test_a_file_that_cannot_be_deleted_does_not_fail_the_request(
     assert (await api.delete("/profile/delete-account", salon, {"password": PASSWORD})).status == 200
 
 
-# --- what one takes away ---
+# --- export ---
 
 
 async def test_the_export_has_all_own_data_and_no_secret(api: Api, people: People, db: Database):

@@ -1,4 +1,4 @@
-"""Onboarding: JSON and forms, everything or nothing, and nothing by the wrong role."""
+"""Onboarding: by JSON and by form, completely or not at all, and only by the right role."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ def new_salon(people: People, db: Database, io_loop) -> Person:
 
 
 async def fresh(people: People, db: Database, role: str) -> Person:
-    """A user who has signed up and done nothing else."""
+    """Add a user who has only signed up."""
     person = await people.add(role, "Newcomer")
     await db.execute("update users set onboarded_at = null where id = $1", person.id)
     table = "influencers" if role == "INFLUENCER" else "salons"
@@ -89,7 +89,7 @@ async def test_a_form_with_a_picture(api: Api, newcomer: Person, instance: Insta
 
 
 async def test_an_empty_file_field_counts_as_no_picture(api: Api, newcomer: Person):
-    """Browsers send one for every file input that was left alone."""
+    """Browsers send one for every file input that the user did not use."""
     fields = [*as_fields(HANAKO), ("profilePic", File(b"", "", "application/octet-stream"))]
     assert check_influencer(await send_form(api, "/onboarding/influencer", newcomer, *fields), newcomer)
 
@@ -257,7 +257,7 @@ async def test_a_store_that_fails_leaves_nothing(api: Api, newcomer: Person, db:
 
 
 async def test_a_transaction_that_fails_leaves_no_file(api: Api, newcomer: Person, db: Database, instance: Instance):
-    """The profile is gone by the time that the picture is stored."""
+    """The profile is deleted before the picture is stored."""
     before = kept_files(instance)
     await db.execute("delete from influencers where user_id = $1", newcomer.id)
     fields = [*as_fields(HANAKO), ("profilePic", File(picture()))]
@@ -266,8 +266,8 @@ async def test_a_transaction_that_fails_leaves_no_file(api: Api, newcomer: Perso
     assert kept_files(instance) == before
 
 
-async def test_a_lock_that_is_held_leaves_no_file(api: Api, newcomer: Person, db: Database, instance: Instance):
-    """PostgreSQL gives up waiting: 503, and what was stored goes again."""
+async def test_a_lock_timeout_leaves_no_file(api: Api, newcomer: Person, db: Database, instance: Instance):
+    """PostgreSQL ends the wait: 503, and the stored file is deleted."""
     before = kept_files(instance)
     async with db.transaction() as tx:
         await tx.execute("select from influencers where user_id = $1 for update", newcomer.id)

@@ -1,4 +1,4 @@
-"""Profiles: read and change the own one, its picture, and the view of others."""
+"""Profiles: a user reads and changes the own profile and picture, and views other profiles."""
 
 import asyncio
 
@@ -120,7 +120,7 @@ async def test_a_form_with_numbers_lists_and_a_picture(api: Api, people: People,
     assert (found["age"], found["categories"], found["bio"]) == (31, ["technology"], "I show what I wear")
     assert answer.data["name"] == "花子"
     assert kept_files(instance) - before == {name_of(found["profilePic"])}
-    # As it was read, it changes nothing; null removes it.
+    # Sending the values that were read changes nothing; null removes a value.
     answer = await api.put("/profile/update", {"profilePic": found["profilePic"], "bio": "x"}, hanako)
     assert answer.data["influencer"]["profilePic"] == found["profilePic"]
     answer = await api.put("/profile/update", {"profilePic": "https://evil.example.com/x.png"}, hanako)
@@ -187,7 +187,7 @@ async def test_a_new_picture_replaces_the_old_one(api: Api, people: People, inst
     second = (await upload(api, salon, File(picture("JPEG")), path=path)).data["profilePic"]
     assert first != second
     assert second.startswith("http://media.example.com/media/salon-profiles/")
-    assert second.endswith(".jpg")  # by content, whatever its name says
+    assert second.endswith(".jpg")  # by content, not by name
     assert kept_files(instance) - before == {name_of(second)}
     assert (await api.get("/profile/me", salon)).data["salon"]["profilePic"] == second
 
@@ -245,7 +245,7 @@ async def test_uploads_are_limited(api: Api, people: People, limit):
     assert int(answer.headers["Retry-After"]) > 0
 
 
-# --- what others see ---
+# --- views by other users ---
 
 
 async def test_others_see_a_profile_without_addresses(api: Api, people: People, db: Database):
@@ -318,7 +318,7 @@ async def test_a_view_is_notified_once_a_day(api: Api, other_api: Api, people: P
     assert received["notification"]["userId"] == hanako.id
     assert received["unreadCount"] == 1
     assert await views(db, hanako) == ["Salon Sakura viewed your profile"]
-    # Also when the first one was deleted; tomorrow is another day.
+    # Also if the first notification was deleted; the next day there is a new one.
     await db.execute("delete from notifications")
     await api.get(f"/profile/{hanako.id}", salon)
     assert await views(db, hanako) == []

@@ -1,4 +1,4 @@
-"""Single values of a profile: numbers, texts, links and moments as vendors and hostile people write them."""
+"""Values of a profile: numbers, texts, links and times as vendors and attackers write them."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_views_are_averaged_over_what_can_be_viewed():
 
 @pytest.mark.parametrize("count", [10**400, "9" * 400, "1e999", float("inf"), float("nan"), [], {}, "many", "-", "½"])
 def test_unreasonable_counts_cause_no_error(count):
-    """A post with a nonsense count is left out; a huge number is capped at what JSON can carry."""
+    """A post with an invalid count is left out; a huge number is limited to what JSON numbers can hold."""
     profile = instagram(post(id="1", likesCount=count), post(id="2"))
     assert profile.posts[-1].platform_post_id == "2"
     assert all(0 <= post.likes_count < 2**53 for post in profile.posts)
@@ -94,7 +94,7 @@ def test_posts_without_captions(caption):
 
 
 def test_texts_can_be_stored_and_sent():
-    """PostgreSQL takes no NUL, UTF-8 no lone surrogate."""
+    """PostgreSQL stores no NUL, and UTF-8 encodes no lone surrogate."""
     profile = instagram(post(caption="a\x00b\ud83dc\x1b[2J\nd\te"), biography="\x00", fullName="花子\u202e🎉")
     assert profile.posts[0].caption == "abc[2J\nd\te"
     assert profile.biography is None
@@ -137,7 +137,7 @@ def test_moments(moment, expected):
 
 
 def test_each_post_comes_once():
-    """Two rows of one post would upset the upsert."""
+    """Two rows of one post would make the upsert fail."""
     assert [post.platform_post_id for post in instagram(post(), post(), post(id="2")).posts] == ["1", "2"]
 
 

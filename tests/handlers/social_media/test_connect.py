@@ -86,7 +86,7 @@ async def test_the_limit_of_connecting(api, people, apify, limit):
     assert statuses == [200, 200, 429]
 
 
-# Of the vendor's states: what the dataset says, what the run says, what the API says.
+# The states of the vendor, as its dataset, its run and its API report them.
 STATES = [
     ("nobody.here", None, 404, "NOT_FOUND", "PROFILE_NOT_FOUND"),
     ("nothing.here", None, 404, "NOT_FOUND", "PROFILE_NOT_FOUND"),
@@ -115,10 +115,10 @@ async def test_each_state_of_the_vendor_has_its_answer(
     assert (answer.status, answer.code, answer.body["reason"]) == (status, code, reason)
     assert not any(word in answer.raw.decode().lower() for word in ("apify", "vendor words", "token", "usage"))
     assert (await api.get("/social-media/accounts", sakura)).data == []
-    # Nothing is held: what may go on at the vendor, the next caller looks for.
+    # No lease is left: the next caller looks for a run that may continue at the vendor.
     assert await db.fetchval("select count(*) from scrape_runs where state = 'RUNNING' and lease_until > now()") == 0
 
-    # And it passes: the next try is a new one.
+    # The failure is temporary: the next attempt starts a new run.
     apify.fail_with = None
     apify.behaviours.clear()
     assert (await api.post(CONNECT[platform], {"username": username}, sakura)).status == 200
@@ -176,7 +176,7 @@ async def test_connecting_again_keeps_the_code_and_the_account(api, people, apif
     first = await connect(api, sakura)
     again = await connect(api, sakura, f"@{SAKURA.upper()}")
     assert (again["id"], again["verificationCode"]) == (first["id"], first["verificationCode"])
-    assert apify.runs_started == 1  # an hour old at most is as good as new
+    assert apify.runs_started == 1  # a result of the last hour is used again
 
 
 async def test_another_handle_takes_the_place_of_the_former_one(api, people, apify, db):
@@ -328,7 +328,7 @@ def strange_profiles() -> list[tuple[str, dict]]:
     ("what", "item"), strange_profiles(), ids=lambda value: value if isinstance(value, str) else ""
 )
 async def test_any_answer_of_a_vendor_is_stored_or_refused(api, people, apify, what, item):
-    """Never a 500, and never an answer that breaks the declared shape."""
+    """No answer is a 500, and none breaks the declared shape."""
     apify.datasets[SAKURA] = [item]
     sakura = await people.influencer()
     answer = await api.post(CONNECT["instagram"], {"username": SAKURA}, sakura)

@@ -1,4 +1,4 @@
-"""Signing in at TikTok through our routes: the state, the tokens, the redirects, and the end of it."""
+"""The sign-in at TikTok through our routes: the state, the tokens, the redirects and the disconnection."""
 
 import asyncio
 import base64
@@ -39,7 +39,7 @@ async def test_the_whole_way(api, people, tiktok, db, instance):
         assert not any(token.encode() in envelope for token in held)
         opened = instance.services.encryption.decrypt(envelope, f"social_media_accounts:{row['id']}:{column}")
         assert opened in held
-    assert await db.fetchval("select count(*) from oauth_states where answer_hash is null") == 1  # was left unanswered
+    assert await db.fetchval("select count(*) from oauth_states where answer_hash is null") == 1  # was never used
 
 
 async def test_tokens_are_in_no_answer_and_no_log(api, people, tiktok, db, capfd):
@@ -110,7 +110,7 @@ async def test_states_that_are_not_ours(api, people, tiktok):
             "tiktok": "error", "reason": "invalid_state",
         }  # fmt: skip
     assert tiktok.count("POST") == 0
-    # A state is no access token either.
+    # A state does not work as an access token.
     sakura.token = state
     assert (await api.get("/social-media/accounts", sakura)).status == 401
 
@@ -156,11 +156,11 @@ async def test_every_failure_of_tiktok_redirects_to_a_page(api, people, tiktok, 
     result = await come_back(api, code=tiktok.approve(auth_url), state=state_of(auth_url))
     assert result == {"tiktok": "error", "reason": reason}
     assert await db.fetchval("select count(*) from social_media_accounts") == 0
-    if where != "token":  # a grant that led nowhere is given back
+    if where != "token":  # an unused grant is revoked
         assert not tiktok.access_tokens
 
 
-async def test_what_people_do_at_tiktok(api, people, tiktok):
+async def test_choices_of_users_at_tiktok(api, people, tiktok):
     sakura = await people.influencer()
     denied = await come_back(
         api, error="access_denied", error_description="x", state=state_of(await begin_oauth(api, sakura))

@@ -30,7 +30,7 @@ async def test_disconnecting_revokes_at_the_vendor(api, people, tiktok, db):
 
 @pytest.mark.parametrize("failure", ["server_error", "disconnect", "hang"])
 async def test_disconnecting_while_tiktok_is_unavailable(api, people, tiktok, db, monkeypatch, failure):
-    """The account goes at once; what is left to revoke is remembered."""
+    """The account is deleted immediately; the revocation of its tokens is queued."""
     monkeypatch.setattr("services.tiktok.revocations.REVOKE_SECONDS", 0.2)
     sakura = await people.influencer()
     await connect_oauth(api, tiktok, sakura)
@@ -42,7 +42,7 @@ async def test_disconnecting_while_tiktok_is_unavailable(api, people, tiktok, db
 
 
 async def test_disconnecting_long_after_the_last_sync_ends_the_grant_too(api, people, tiktok, db):
-    """An access token lives for hours, the grant for months."""
+    """An access token is valid for hours, the grant for months."""
     sakura = await people.influencer()
     await connect_oauth(api, tiktok, sakura)
     tiktok.expire_access_tokens()
@@ -111,7 +111,7 @@ async def test_a_public_account_becomes_an_oauth_account_and_the_reverse(api, pe
     await connect_oauth(api, tiktok, sakura)
     (account,) = (await api.get("/social-media/accounts", sakura)).data
     assert (account["id"], account["connection"], account["isVerified"]) == (public["id"], "OAUTH", True)
-    # The same handle by name keeps what it has.
+    # Connecting the same handle by name keeps its data.
     again = await connect(api, sakura, platform="tiktok")
     assert (again["connection"], again["isVerified"]) == ("OAUTH", True)
     assert len(tiktok.access_tokens) == 1
@@ -128,7 +128,7 @@ async def test_a_handle_that_another_has_proven(api, people, tiktok, apify, db):
     await connect_oauth(api, tiktok, sakura)
     result = await connect_oauth(api, tiktok, thief)
     assert result == {"tiktok": "error", "reason": "handle_taken"}
-    assert [grant.username for grant in tiktok.access_tokens.values()] == [SAKURA]  # the thief's grant is given back
+    assert [grant.username for grant in tiktok.access_tokens.values()] == [SAKURA]  # the attacker's grant is revoked
 
 
 async def test_consent_ends_claims_without_proof(api, people, tiktok, apify):

@@ -1,4 +1,4 @@
-"""Proof of ownership: the code in the bio, one owner a handle, and what happens to those who only claimed it."""
+"""Proof of ownership: the code in the bio, one owner per handle, and accounts of users without a proof."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ async def test_the_code_in_the_bio_proves_the_account(api, people, apify, db, pl
     missing = await verify(api, sakura, account)
     assert (missing.status, missing.code) == (409, "CODE_NOT_FOUND")
     assert missing.body["verificationCode"] == account["verificationCode"]
-    assert apify.count(START) == 2  # what is stored does not count
+    assert apify.count(START) == 2  # the stored profile does not count
 
     apify.bios[SAKURA] = f"東京💅 {account['verificationCode'].lower()}お仕事はDMへ"
     proven = await verify(api, sakura, account)
@@ -53,7 +53,7 @@ async def test_a_proven_handle_cannot_be_held_by_another(api, people, apify, db)
     apify.bios[SAKURA] = mine["verificationCode"]
     assert (await verify(api, sakura, mine)).status == 200
 
-    # A user who had it without proof loses it and is notified.
+    # A user who had connected it without a proof loses it and is notified.
     assert (await api.get("/social-media/accounts", thief)).data == []
     received = await socket.expect("notification_received")
     assert SAKURA in received["notification"]["message"]
@@ -66,11 +66,11 @@ async def test_a_proven_handle_cannot_be_held_by_another(api, people, apify, db)
         await api.post("/social-media/instagram/connect", {"username": SAKURA}, latecomer),
     ):
         assert (answer.status, answer.code) == (409, "HANDLE_TAKEN")
-    assert apify.count(START) == runs  # and it cost nothing
+    assert apify.count(START) == runs  # and no run was paid for
     assert (await api.get("/social-media/accounts", latecomer)).data[0]["username"] == "yuki.hairstyle"
     # Another platform is another account.
     assert (await connect(api, thief, SAKURA, "tiktok"))["username"] == SAKURA
-    # The row is free for an account of one's own.
+    # The user can connect another account instead.
     assert (await connect(api, thief, "mika_skincare"))["isActive"] is True
     await socket.close()
 
@@ -107,7 +107,7 @@ async def test_connecting_while_another_proves_leaves_one_holder(api, other_api,
 
 
 def watch_joining(api, monkeypatch) -> asyncio.Event:
-    """Set once this instance takes part in a run, also if another instance performs it."""
+    """Return an event that is set when this instance joins a run, also a run of another instance."""
     store, joined = api.instance.services.scrapes.runs, asyncio.Event()
     join = store.join
 
@@ -121,7 +121,7 @@ def watch_joining(api, monkeypatch) -> asyncio.Event:
 
 
 async def test_a_code_put_there_while_an_older_scrape_runs_is_found(api, other_api, people, apify, db, monkeypatch):
-    """Verifying joins a run that began before the code was saved; it is not blamed for what that has seen."""
+    """Verifying joins a run that began before the code was saved; its result does not count as a failure."""
     sakura, other = await people.influencer(), await people.influencer()
     account = await connect(api, sakura)
     await age(db, 1)

@@ -1,4 +1,4 @@
-"""From the actors' datasets to a profile: both spellings, unusual ones, and every kind of missing profile."""
+"""From the actors' datasets to a profile: known and unusual spellings, and every kind of missing profile."""
 
 import json
 from datetime import UTC, datetime
@@ -117,7 +117,7 @@ def test_a_tiktok_profile_without_videos():
     assert (profile.followers_count, profile.posts, profile.engagement_rate) == (3, [], 0.0)
 
 
-# Who is not there
+# Missing profiles
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_no_tiktok_profile(items, error):
     assert type(caught.value) is error
 
 
-# All the way through the SDK
+# Through the SDK
 
 
 @pytest.mark.parametrize("profiles", [InstagramProfiles, TikTokProfiles])

@@ -1,4 +1,4 @@
-"""A reload of the page that TikTok leads back to: redirected as the first time, without another exchange."""
+"""A reload of the page that TikTok redirects to: it redirects again, without another exchange of the code."""
 
 import asyncio
 

@@ -53,7 +53,7 @@ async def test_connects_of_one_profile_at_once_share_one_run(api, other_api, peo
 
 
 async def test_a_run_that_ends_while_a_caller_joins_is_not_repeated(db, other_instance, apify, monkeypatch):
-    """Between the look for a result and the look for a run, the run becomes a result."""
+    """The run ends after a caller has looked for a result and before it looks for a run."""
     store, other_store = ScrapeRuns(db), ScrapeRuns(other_instance.db)
     first = await join(store)
     ask = Transaction._ask
@@ -73,7 +73,7 @@ async def test_a_failure_is_shared_and_the_next_caller_starts_a_new_run(
     instance, other_instance, api, other_api, people, apify, monkeypatch
 ):
     apify.run_seconds = 3600
-    second_waits = asyncio.Event()  # for the run of the first: it looks at its row
+    second_waits = asyncio.Event()  # it polls the row of the first caller's run
     show = ScrapeRuns.show
 
     async def note_show(runs: ScrapeRuns, run_id: str) -> tuple[StoredRun, bool] | None:
@@ -144,7 +144,7 @@ async def test_a_frozen_instance_that_wakes_up_changes_nothing(api, other_api, i
     await wait_until(db, "select vendor_run_id is not null from scrape_runs")
     await db.execute("update scrape_runs set attempt = attempt + 1, lease_until = now() + interval '1 hour'")
     end_runs(apify)
-    # Its own result is not stored; it waits for the result of the caller that has the run now.
+    # Its result is not stored; it waits for the result of the caller that has taken the run over.
     heir = asyncio.create_task(other_api.post(CONNECT, {"username": SAKURA}, two))
     await db.execute(KILL)
     assert [(await task).status for task in (frozen, heir)] == [200, 200]
@@ -194,7 +194,7 @@ async def test_an_instance_that_resumes_does_not_end_the_run_of_its_successor(in
     frozen = await join(store)
     await db.execute(KILL)
     heir = await join(store)
-    assert not await store.note_vendor_run(frozen, "found")  # the heir has not looked yet: to be ended
+    assert not await store.note_vendor_run(frozen, "found")  # the next caller has not checked yet
     assert await store.note_vendor_run(heir, "found")
     assert await store.note_vendor_run(frozen, "found")
     assert not await store.note_vendor_run(frozen, "another")
@@ -227,7 +227,7 @@ async def test_a_run_that_cannot_be_finished_is_abandoned(api, people, apify, db
 
 async def test_a_run_that_cannot_be_stored_is_ended(api, people, apify, db, monkeypatch):
     async def lost(self, run, vendor_run_id):
-        raise ConnectionError("the database is away")
+        raise ConnectionError("the database is unavailable")
 
     monkeypatch.setattr("db.queries.social.scrape_runs.ScrapeRuns.note_vendor_run", lost)
     apify.run_seconds = 3600
@@ -293,7 +293,7 @@ async def test_a_missing_profile_is_cached_for_minutes(api, people, apify, db):
 
 
 async def test_connecting_does_not_use_a_cached_failure(api, people, apify):
-    """A user who has just made the profile public retries at once."""
+    """A user who has just made the profile public tries again immediately."""
     sakura = await people.influencer()
     assert (await api.post(CONNECT, {"username": "himitsu.nails"}, sakura)).status == 409
     apify.behaviours.clear()

@@ -1,4 +1,4 @@
-"""The cost of runs: each is stored, shared, resumed or ended, whenever a caller disconnects."""
+"""Paid runs: each is stored, shared, resumed or ended, whenever a caller disconnects."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from services.errors import ActorFailed, VendorTimeout
 from tests.helpers.scrapes import actors, scrape
 from tests.vendors.apify import Apify
 
-SHORT = 0.4  # seconds; what a scrape may take in the tests of its bound
+SHORT = 0.4  # seconds; the bound of a scrape in the tests of this bound
 START, POLL, READ = "POST .*/runs$", "GET /v2/actor-runs/", "GET /v2/datasets/"
 
 
@@ -99,7 +99,7 @@ async def test_a_run_whose_caller_disconnects_continues():
 
 async def test_a_run_whose_id_cannot_be_stored_is_aborted():
     async def on_started(run: StartedRun) -> None:
-        raise ConnectionError("the database is away")
+        raise ConnectionError("the database is unavailable")
 
     async with Apify(run_seconds=3600) as vendor:
         with pytest.raises(ConnectionError):

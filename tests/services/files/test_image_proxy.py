@@ -75,7 +75,7 @@ def sends(*parts: bytes) -> Script:
     return script
 
 
-# --- what is relayed ---
+# --- relayed ---
 
 
 @pytest.mark.parametrize("content_type", IMAGES)
@@ -150,7 +150,7 @@ async def test_unusual_urls_of_allowed_hosts_are_asked_for(proxy, host, url, pat
     assert host.visits[0].path == path
 
 
-# --- what is refused without a request ---
+# --- refused without a request ---
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ async def test_names_of_the_list_may_be_written_in_any_way(make_proxy, host):
         proxy.close()
 
 
-# --- where it connects to ---
+# --- the address that it connects to ---
 
 
 @pytest.mark.parametrize(

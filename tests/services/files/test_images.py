@@ -31,7 +31,7 @@ def near(pixel, colour, tolerance=40) -> bool:
     return all(abs(a - b) <= tolerance for a, b in zip(pixel[:3], colour, strict=True))
 
 
-# --- what is accepted ---
+# --- accepted ---
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_nothing_but_pixels_survives(kind):
 def test_every_mode_of_png_is_drawn(mode):
     grey = Image.new("I;16", (30, 30), 0x8000) if mode == "I;16" else Image.new("L", (30, 30), 128).convert(mode)
     image = redraw(encode(grey, "PNG"), "PNG")
-    expected = 255 if mode == "1" else 128  # one bit has no grey; dithering starts with white or black
+    expected = 255 if mode == "1" else 128  # a picture of one bit has no grey; dithering starts with white or black
     assert near(image.convert("RGB").getpixel((1, 1)), [expected] * 3, 2) or mode == "1"
 
 
@@ -202,7 +202,7 @@ async def test_a_pdf_is_not_a_picture():
         await accept_picture(PDF)
 
 
-# --- what is refused ---
+# --- refused ---
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_a_frame_that_is_larger_than_its_gif_is_bad():
 
 
 def scan_bomb(size: int) -> bytes:
-    """A small progressive JPEG that repeats its last scan thousands of times; each reads all pixels."""
+    """Return a small progressive JPEG with thousands of scans; each one reads all pixels."""
     data = encode(Image.new("RGB", (size, size), "red"), "JPEG", progressive=True)
     start = data.rfind(b"\xff\xda")
     return data[:start] + data[start:-2] * 20_000 + data[-2:]
@@ -401,7 +401,7 @@ async def test_the_loop_is_not_blocked_while_a_picture_is_processed(monkeypatch)
 
 @pytest.fixture
 def started(monkeypatch):
-    """The workers that have been started."""
+    """Return the list of workers that the test starts."""
     workers = []
     start = asyncio.create_subprocess_exec
 
@@ -469,7 +469,7 @@ SAMPLES = {
 def test_a_damaged_file_gives_a_picture_or_a_refusal(data):
     kind = data.draw(st.sampled_from(KINDS))
     sample = bytearray(data.draw(st.sampled_from(SAMPLES[kind])))
-    reach = data.draw(st.sampled_from([60, 400, len(sample)]))  # headers more often than pixels
+    reach = data.draw(st.sampled_from([60, 400, len(sample)]))  # a byte of a header more often than one of the pixels
     for _ in range(data.draw(st.integers(1, 6))):
         sample[data.draw(st.integers(0, min(reach, len(sample)) - 1))] = data.draw(st.integers(0, 255))
     try:

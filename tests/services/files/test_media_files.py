@@ -13,7 +13,7 @@ from tests.helpers.forms import PDF, File, name_of, picture, send_form
 
 
 async def kept(api: Api, people: People) -> str:
-    """The path of an uploaded picture."""
+    """Upload a picture and return its path."""
     answer = await send_form(api, "/profile/upload-picture", await people.salon(), ("profilePic", File(picture())))
     return "/media/" + name_of(answer.data["profilePic"])
 
@@ -50,7 +50,7 @@ async def test_a_client_with_the_file_gets_304(api: Api, people: People):
     head = await api.call("HEAD", path)
     assert (head.status, head.raw) == (200, b"")
     assert int(head.headers["Content-Length"]) > 0
-    answer = await api.get(path)  # on the same connection, nothing is left over
+    answer = await api.get(path)  # on the same connection: no byte of the file is left
     assert answer.status == 200
 
 

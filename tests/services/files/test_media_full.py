@@ -81,7 +81,7 @@ async def test_another_disk_error_is_not_reported_as_a_full_disk(tmp_path: Path)
 
 
 async def upload_everywhere(api: Api, people: People) -> list[Answer]:
-    """Every route that takes a file."""
+    """Upload to every route that takes a file; return the answers."""
     hanako, salon, newcomer = await people.influencer(), await people.salon(), await people.influencer()
     await people.instance.db.execute("update users set onboarded_at = null where id = $1", newcomer.id)
     conversation_id = await people.connect(hanako, salon)

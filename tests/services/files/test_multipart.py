@@ -214,7 +214,7 @@ def test_nul_and_other_controls_in_a_value_are_left_to_validation():
     ("disposition", "filename"),
     [
         ('filename="写真.png"', "写真.png"),
-        ('filename="か\u3099.png"', "が.png"),  # macOS sends the mark apart
+        ('filename="か\u3099.png"', "が.png"),  # macOS sends the letter and its mark as two characters
         ("filename=plain.png", "plain.png"),
         ('filename="a %22b%22.png"', 'a "b".png'),
         ('filename="a \\"b\\".png"', 'a "b".png'),

@@ -1,4 +1,4 @@
-"""A picture that was cut off anywhere is refused: of every kind that is accepted, and of every way to write it."""
+"""A truncated picture is refused, wherever it was cut: every accepted kind, and every way to encode it."""
 
 import random
 import re
@@ -13,7 +13,7 @@ from tests.helpers.pictures import encode, halves, noise, pillow_name
 
 
 def with_comment(progressive_jpeg: bytes) -> bytes:
-    """The same with a comment between two scans that holds the marker of the end."""
+    """Return the picture with a comment between two scans that contains the end marker."""
     second_scan = progressive_jpeg.index(b"\xff\xda", progressive_jpeg.index(b"\xff\xda") + 2)
     tables = progressive_jpeg.rindex(b"\xff\xc4", 0, second_scan)
     comment = b"\xff\xfe\x00\x08\xff\xd9end!"[:10]
@@ -21,7 +21,7 @@ def with_comment(progressive_jpeg: bytes) -> bytes:
 
 
 def with_end_in_text(png: bytes) -> bytes:
-    """The same with a text before the pixels that holds the last chunk."""
+    """Return the picture with a text before the pixels that contains the last chunk."""
     end = png[-12:]
     body = b"tEXt" + b"Comment\0" + end
     chunk = len(body[4:]).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
@@ -29,13 +29,13 @@ def with_end_in_text(png: bytes) -> bytes:
 
 
 def flicker(count: int) -> dict[str, Any]:
-    """Options of a picture that moves: noise, so that every byte turns up in it."""
+    """Return options of an animation of noise, so that it contains every byte."""
     frames = [Image.frombytes("L", (12, 9), random.Random(n).randbytes(108)) for n in range(count)]
     return {"save_all": True, "append_images": frames, "duration": 20}
 
 
 def with_comments(moving_gif: bytes) -> bytes:
-    """The same with a comment before each frame, in which the byte that ends a GIF stands."""
+    """Return the animation with a comment before each frame that contains the byte that ends a GIF."""
     return moving_gif.replace(b"!\xf9\x04", b"!\xfe\x06a;b;c;\0!\xf9\x04")
 
 
@@ -74,7 +74,7 @@ def test_no_beginning_of_a_picture_is_whole(name):
 def test_a_moving_picture_does_not_lose_frames(name):
     data = WHOLE[name]
     kind = pillow_name(data)
-    ends = [match.end() for match in re.finditer(rb";\0*", data[:-1])]  # what looks like the end of a GIF
+    ends = [match.end() for match in re.finditer(rb";\0*", data[:-1])]  # the bytes that end a GIF
     for size in (*ends, len(data) - 1, len(data) // 2):
         with pytest.raises(image_worker.PictureRefused):
             image_worker.redraw(data[:size], kind)

@@ -80,7 +80,7 @@ async def test_console_does_not_hold_up_the_event_loop(tmp_path, monkeypatch):
         release.set()
 
 
-# --- Which sender
+# --- choosing a sender
 
 
 def settings(tmp_path, **values):

@@ -1,4 +1,4 @@
-"""Nobody's text adds a header, a recipient or a second mail, whichever sender carries it."""
+"""No text of a user adds a header, a recipient or a second mail, with any sender."""
 
 import email
 from email import policy
@@ -55,7 +55,7 @@ async def test_a_mail_to_an_invalid_address_is_not_sent(to, tmp_path):
 
 
 async def test_a_body_cannot_end_itself():
-    """Dots and line ends that would end SMTP's DATA and begin a second mail."""
+    """The body contains dots and line ends that would end SMTP's DATA and begin a second mail."""
     inbox = Inbox()
     text = "one\r\n.\r\nMAIL FROM:<x@evil.com>\n.\nthree\r.\rfour\x00\x1b[31m\ttab \ud83d\n"
     with smtp_server(inbox) as port:

@@ -1,4 +1,4 @@
-"""Mails over Resend's HTTP API, spoken by a stand-in, and over whatever else may answer at its address."""
+"""Mails over Resend's HTTP API, with a stand-in, and with other servers that may answer at its address."""
 
 import asyncio
 import time
@@ -89,7 +89,7 @@ async def test_resend_hangs():
 
 
 def answer(raw: bytes):
-    """A server that reads one request's head and answers these bytes."""
+    """Return a server that reads one request's head and answers these bytes."""
 
     async def serve(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
@@ -123,7 +123,7 @@ async def answer_endlessly(reader, writer):
         (stay_silent, TemporaryMailError),
     ],
 )
-async def test_resend_or_what_stands_before_it_talks_nonsense(peer, error):
+async def test_resend_or_a_proxy_before_it_breaks_the_protocol(peer, error):
     server = await asyncio.start_server(peer, "127.0.0.1", 0)
     try:
         port = server.sockets[0].getsockname()[1]
@@ -134,8 +134,8 @@ async def test_resend_or_what_stands_before_it_talks_nonsense(peer, error):
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"deflate"])
-async def test_resend_says_yes_in_a_damaged_encoding(encoding):
-    """The status alone counts: the mail is on its way."""
+async def test_resend_accepts_in_a_damaged_encoding(encoding):
+    """Only the status counts: Resend has accepted the mail."""
     raw = b"HTTP/1.1 200 OK\r\nContent-Encoding: " + encoding + b"\r\nContent-Length: 4\r\n\r\nabcd"
     server = await asyncio.start_server(answer(raw), "127.0.0.1", 0)
     try:

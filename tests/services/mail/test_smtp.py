@@ -66,7 +66,7 @@ async def test_smtp_message_id_is_the_same_at_each_try():
         ({"data": "554 5.7.1 looks like spam"}, PermanentMailError),
         ({"rcpt": "450 4.2.1 greylisted"}, TemporaryMailError),
         ({"data": "452 4.3.1 disk full"}, TemporaryMailError),
-        # Our own address or account is at fault, not the mail: it waits until the operator has put that right.
+        # The cause is our address or account, not the mail, so the mail waits until the operator corrects the cause.
         ({"sender": "550 5.7.1 sender not allowed"}, TemporaryMailError),
     ],
 )
@@ -103,8 +103,8 @@ async def test_smtp_servers_that_break_the_protocol_are_left_in_time(peer):
         server.close()
 
 
-async def test_smtp_a_mail_that_was_taken_is_sent_though_the_goodbye_hangs(monkeypatch):
-    """Else it would be sent again."""
+async def test_smtp_a_mail_that_was_accepted_is_sent_even_if_quit_hangs(monkeypatch):
+    """Otherwise it would be sent again."""
     monkeypatch.setattr(mail_service, "QUIT_TIMEOUT", 0.05)
     inbox, response = Inbox(), asyncio.Event()
 
@@ -159,7 +159,7 @@ async def test_smtp_signs_in(certificate, password, welcome):
         sender = smtp(port, user="encer", password=password, tls_context=client_tls)
         if welcome:
             await sender.send(MAIL, "id")
-        else:  # temporary: the mail is not at fault
+        else:  # temporary: the mail is not the cause
             with pytest.raises(TemporaryMailError, match="535") as caught:
                 await sender.send(MAIL, "id")
             assert password not in str(caught.value)
@@ -170,7 +170,7 @@ def test_smtp_a_password_never_travels_in_clear():
     remote = SmtpSender("mail.example.com", 587, FROM, "user", "password")
     assert remote.options["start_tls"] is True
     assert remote.options["validate_certs"] is True
-    assert SmtpSender("mail.example.com", 587, FROM).options["start_tls"] is None  # where offered
+    assert SmtpSender("mail.example.com", 587, FROM).options["start_tls"] is None  # if the server offers it
     assert SmtpSender("mail.example.com", 465, FROM, "user", "password").options["use_tls"] is True
 
 

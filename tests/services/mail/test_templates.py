@@ -1,4 +1,4 @@
-"""What mails say, and that nobody's name says anything else."""
+"""The texts of mails, and names of users that cannot change them."""
 
 from typing import Any
 
@@ -120,7 +120,7 @@ def test_overrides_of_the_writing_direction_and_lone_surrogates_do_not_pass():
         ("Dr. Müller", "Dr. Müller"),
     ],
 )
-def test_a_name_carries_no_link_to_somebody_elses_mailbox(name, shown):
+def test_a_name_carries_no_link_to_another_mailbox(name, shown):
     content = render("verify", {**VERIFY, "name": name})
     assert f"Name: {shown}\n" in content.text
 

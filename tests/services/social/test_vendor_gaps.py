@@ -1,4 +1,4 @@
-"""What vendors do not tell: restricted profiles, hidden likes, and numbers that are null."""
+"""Data that vendors omit: restricted profiles, hidden likes, and numbers that are null."""
 
 from typing import Any
 
@@ -113,7 +113,7 @@ async def test_consent_with_null_counts_connects_and_a_sync_keeps_what_is_known(
     tiktok.users["mika_skincare"] = NO_USER_NUMBERS
     assert await connect_oauth(api, tiktok, sakura, "mika_skincare") == {"tiktok": "connected"}
     (account,) = (await api.get("/social-media/accounts", sakura)).data
-    assert counts(account) == [0, 0, 0, 0]  # of another handle nothing is known
+    assert counts(account) == [0, 0, 0, 0]  # nothing is known about the new handle
 
 
 async def sync(api, db, sakura, account) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whatever may answer at a vendor's address, our clients end in time, with one of our own errors."""
+"""Whatever answers at a vendor's address, our clients end in time, with one of our own errors."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from services.tiktok import oauth as tiktok_oauth
 from services.tiktok.oauth import TikTokOAuth
 from tests.vendors.smtp import disconnect, flood, send_garbage, send_slowly, stay_silent
 
-SHORT = 0.4  # seconds; what a client may wait
+SHORT = 0.4  # seconds; the bound of a client
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
@@ -73,7 +73,7 @@ PEERS = [
 
 
 async def ask_peer(peer, ask) -> float:
-    """How many seconds it took until the client gave up, with an error of ours."""
+    """Return the seconds until the client gives up with one of our errors."""
     server = await asyncio.start_server(peer, "127.0.0.1", 0)
     try:
         began = time.monotonic()

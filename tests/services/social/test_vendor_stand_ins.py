@@ -1,4 +1,4 @@
-"""The stand-ins themselves, where no service of ours speaks to them yet, and on their own as a demonstration."""
+"""The stand-ins themselves: what no other test uses, and the program of the demonstration."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Each way TikTok can fail, and which of our errors it becomes."""
+"""Each failure of TikTok, and the error that the server raises for it."""
 
 import time
 
@@ -21,7 +21,7 @@ from tests.vendors.smtp import free_port
 from tests.vendors.tiktok import CLIENT_KEY, CLIENT_SECRET, TikTok
 
 REDIRECT = "http://127.0.0.1:3000/api/v1/social-media/tiktok/oauth/callback"
-SHORT = 0.4  # seconds; what a client may wait
+SHORT = 0.4  # seconds; the bound of a client
 
 
 def client(vendor: TikTok) -> TikTokOAuth:
@@ -58,7 +58,7 @@ async def test_a_token_call_that_fails(failure, error):
         with pytest.raises(VendorError) as caught:
             await oauth.refresh("rft.secret")
         assert type(caught.value) is error
-        assert len(vendor.calls) == 1  # never repeated: the answer may have been the lost one
+        assert len(vendor.calls) == 1  # not repeated, because the lost answer may have been a success
         public = f"{caught.value.error} {caught.value.message}"
         assert "words" not in public
         assert "rft.secret" not in str(caught.value)
@@ -133,7 +133,7 @@ async def test_a_redirect_does_not_carry_the_secret_elsewhere():
 @pytest.mark.parametrize(
     ("header", "seconds"), [("30", 30.0), ("999999999", 3600.0), ("soon", None), ("-5", None), ("", None)]
 )
-async def test_retry_after_is_heard_and_bounded(header, seconds):
+async def test_retry_after_is_followed_and_bounded(header, seconds):
     async with TikTok() as vendor:
         vendor.fail_with = (429, "", {"Retry-After": header})
         with pytest.raises(VendorRateLimited) as caught:

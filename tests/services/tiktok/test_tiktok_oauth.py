@@ -1,4 +1,4 @@
-"""TikTok Login Kit against a stand-in: the grant, its data, its end, and each way TikTok can fail."""
+"""TikTok Login Kit with a stand-in: the grant, its data, its end, and each failure of TikTok."""
 
 import re
 from urllib.parse import parse_qsl, urlsplit
@@ -118,7 +118,7 @@ async def test_the_whole_way_of_a_grant():
         await oauth.close()
 
 
-async def test_not_configured_asks_nobody():
+async def test_not_configured_calls_nothing():
     async with TikTok() as vendor:
         oauth = client(vendor, secret=None)
         assert not oauth.configured
@@ -154,7 +154,7 @@ async def test_a_refresh_token_works_once():
             await oauth.refresh(tokens.refresh_token)
 
 
-async def test_a_code_of_somebody_elses_browser_is_refused():
+async def test_a_code_of_another_browser_is_refused():
     async with TikTok() as vendor:
         oauth = client(vendor)
         code = vendor.approve(oauth.authorize_url("state", new_pkce_pair(REDIRECT).challenge))
@@ -163,7 +163,7 @@ async def test_a_code_of_somebody_elses_browser_is_refused():
 
 
 async def test_our_own_secret_is_wrong():
-    """Nobody is asked to connect again for a mistake of the operator."""
+    """A mistake of the operator asks no user to connect again."""
     async with TikTok() as vendor:
         with pytest.raises(VendorRefused) as caught:
             await client(vendor, secret="wrong-secret").refresh("rft")
@@ -206,7 +206,7 @@ async def test_videos_come_in_pages_of_twenty_at_most(limit, pages):
         assert "cursor" not in calls[0]
 
 
-async def test_somebody_without_videos():
+async def test_a_user_without_videos():
     async with TikTok() as vendor:
         oauth = client(vendor)
         tokens = await connect(vendor, oauth, "atarashii.hito")
