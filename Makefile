@@ -18,7 +18,7 @@ venv:
 	    "$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	        || { echo "Python 3.11 or newer is needed. Install it, or name it: make … PYTHON=python3.13"; exit 1; }; \
 	    "$$PYTHON" -m venv --clear $(VENV) && $(BIN)/python $(HAS_PIP) \
-	        || { echo "The virtual environment cannot be made. Do what is said above, then run this again."; exit 1; }; }
+	        || { echo "The virtual environment cannot be made. Follow the hint above, then run this again."; exit 1; }; }
 
 # The lock files name every package with its hashes, so pip resolves nothing. The copy beside the packages says what is installed.
 install = @cmp -s $(1) $(VENV)/$(1) || { \

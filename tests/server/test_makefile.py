@@ -74,7 +74,7 @@ def test_after_the_hint_to_install_venv_the_environment_is_made_again(project):
     )
     first = make(project, "runtime", PYTHON=str(debian))
     assert first.returncode != 0
-    assert "apt install python3-venv\nThe virtual environment cannot be made. Do what is output above" in first.stdout
+    assert "apt install python3-venv\nThe virtual environment cannot be made. Follow the hint above" in first.stdout
     assert (project / ".venv" / "bin" / "python").exists()
     second = make(project, "runtime", PYTHON=sys.executable)
     assert second.returncode == 0, second.stderr
