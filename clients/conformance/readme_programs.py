@@ -4,19 +4,23 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
+import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import bcrypt
 
 from tests.drills.environment import Environment
-from tools.node.packages import NODE
+from tools.node.packages import NODE, npm
 
 CLIENTS = Path(__file__).resolve().parents[1]
 PASSWORD = "correct horse 9"
 SET_PASSWORD = "update users set password_hash = $2 where id = $1 returning email"
 LINES, PAUSE_SECONDS = 300, 0.1  # longer than the restart of three instances takes
 LINE_SECONDS = 120.0  # a line may wait through the restart of an instance
+INSTALL_SECONDS = 300.0  # a few packages from a registry
 
 
 def example(language: str) -> str:
@@ -27,24 +31,25 @@ def example(language: str) -> str:
 
 
 class ReadmeProgram:
-    """A copied program in a separate folder, with the client installed from its folder."""
+    """A copied program in a separate folder, which imports the client from the sources."""
 
     def __init__(self, language: str, folder: Path) -> None:
         self.language = language
         self.folder = folder
-        folder.mkdir()
         self.environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        if language == "python":
-            file = folder / "chat.py"
-            self.command = (sys.executable, str(file))
-            self.environment["PYTHONPATH"] = str(CLIENTS / "python")  # what `pip install` copies
-        else:
-            file = folder / "chat.mjs"
-            self.command = (str(NODE), str(file))
-            (folder / "node_modules").mkdir()
-            (folder / "node_modules" / "encer").symlink_to(CLIENTS / "typescript")  # what `npm install` does
+        folder.mkdir()
+        file = folder / ("chat.py" if language == "python" else "chat.mjs")
         file.write_text(example(language))
-        self.said = ""
+        self.command = (str(self.find_python() if language == "python" else self.find_node()), str(file))
+
+    def find_python(self) -> Path:
+        self.environment["PYTHONPATH"] = str(CLIENTS / "python")
+        return Path(sys.executable)
+
+    def find_node(self) -> Path:
+        (self.folder / "node_modules").mkdir()
+        (self.folder / "node_modules" / "encer").symlink_to(CLIENTS / "typescript")
+        return NODE
 
     async def start(self, base: str, email: str, password: str) -> None:
         pipe = asyncio.subprocess.PIPE
@@ -91,6 +96,30 @@ class ReadmeProgram:
         return line
 
 
+class InstalledProgram(ReadmeProgram):
+    """A copied program whose client pip or npm has installed from its folder, as the READMEs say."""
+
+    def find_python(self) -> Path:
+        copy = self.folder / "clients" / "python"  # a build writes beside the sources
+        shutil.copytree(CLIENTS / "python", copy, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
+        python = self.folder / "venv" / "bin" / "python"
+        venv.create(self.folder / "venv", with_pip=True)
+        pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", copy)
+        done = subprocess.run(pip, env=self.environment, capture_output=True, text=True, timeout=INSTALL_SECONDS)
+        if done.returncode:
+            raise RuntimeError(f"pip install failed; is the registry reachable?\n{done.stdout}{done.stderr}")
+        return python
+
+    def find_node(self) -> Path:
+        npm(self.folder, "pack", str(CLIENTS / "typescript"))
+        npm(self.folder, "install", str(next(self.folder.glob("encer-*.tgz"))))
+        return NODE
+
+
+def install(folder: Path) -> tuple[InstalledProgram, InstalledProgram]:
+    return InstalledProgram("python", folder / "one"), InstalledProgram("typescript", folder / "two")
+
+
 async def chat(programs: tuple[ReadmeProgram, ReadmeProgram], lines: int, pause: float = 0.0) -> list[str]:
     """Type this many lines in both programs. Return the faults: lost, repeated or differently ordered lines."""
 
@@ -128,7 +157,7 @@ async def chat_through_a_rolling_restart(folder: Path) -> list[str]:
         await environment.start()
         assert environment.cluster and environment.restarting
         environment.restarting.cancel()  # roll() starts the instances that it has stopped
-        programs = ReadmeProgram("python", folder / "one"), ReadmeProgram("typescript", folder / "two")
+        programs = await asyncio.to_thread(install, folder)
         conn = await environment.connect()
         for program, member in zip(programs, await environment.add_members(1), strict=True):
             hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()

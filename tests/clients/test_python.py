@@ -1,6 +1,7 @@
 """The Python client against a real server: chat, cuts, absences, tokens, uploads."""
 
 import asyncio
+import gc
 import io
 import time
 from typing import Any
@@ -206,6 +207,28 @@ async def test_an_expired_token_is_replaced_and_a_valid_one_renewed(api, people)
         calls = await asyncio.gather(*(one.call("GET", "/profile/me") for _ in range(5)))
         assert {call["data"]["id"] for call in calls} == {hanako.id}
         await one.live()
+
+
+async def test_a_command_that_still_waits_to_be_sent_fails_quietly_when_the_socket_closes(api, people, monkeypatch):
+    hanako, _, _ = await pair(people)
+    async with client(api.base, tokens_of(api.instance, hanako)) as one:
+        await one.live()
+        socket = one.socket
+        assert socket
+        monkeypatch.setattr(socket.pace, "wait", lambda: SECONDS)
+        asking = asyncio.create_task(socket.ask("ping"))
+        while len(socket.answers) == 0:
+            await asyncio.sleep(0)
+        unretrieved: list[Any] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: unretrieved.append(context))
+        await socket.close()
+        asking.cancel()
+        await asyncio.wait({asking})
+        del asking  # its frame holds the future
+        gc.collect()
+        loop.set_exception_handler(None)
+        assert unretrieved == []
 
 
 async def test_the_end_of_a_session_ends_the_client(api, people):

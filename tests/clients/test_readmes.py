@@ -1,17 +1,33 @@
 """The programs of the READMEs run as printed, and chat with each other."""
 
-from clients.conformance.readme_programs import CLIENTS, ReadmeProgram, chat, example
+import asyncio
+
+from clients.conformance.readme_programs import CLIENTS, ReadmeProgram, chat, example, install
 from tests.helpers.factories import PASSWORD
+from tests.helpers.programs import long_test, needs_npm
 
 
-async def test_the_programs_of_both_readmes_chat(api, people, tmp_path):
+async def check_chat(api, people, programs):
     hanako, sakura = await people.influencer(), await people.salon()
     await people.connect(hanako, sakura)
-    programs = ReadmeProgram("python", tmp_path / "one"), ReadmeProgram("typescript", tmp_path / "two")
     for program, person in zip(programs, (hanako, sakura), strict=True):
         await program.start(api.base, person.email, PASSWORD)
     assert await chat(programs, lines=5) == []
     assert [await program.stop() for program in programs] == [0, 0]
+
+
+async def test_the_programs_of_both_readmes_chat(api, people, tmp_path):
+    programs = ReadmeProgram("python", tmp_path / "one"), ReadmeProgram("typescript", tmp_path / "two")
+    await check_chat(api, people, programs)
+
+
+@long_test()
+@needs_npm()
+async def test_the_programs_chat_where_pip_and_npm_have_installed_the_clients(api, people, tmp_path):
+    programs = await asyncio.to_thread(install, tmp_path)
+    assert [*tmp_path.glob("one/venv/lib/*/site-packages/encer/py.typed")]
+    assert (tmp_path / "two" / "node_modules" / "encer" / "dist" / "types" / "index.d.ts").exists()
+    await check_chat(api, people, programs)
 
 
 def test_a_working_chat_takes_twenty_lines():

@@ -120,6 +120,8 @@ class Socket:
             raise Closed("The socket is closed.")
         number = next(self.numbers)
         future = asyncio.get_running_loop().create_future()
+        # The socket may close before this call awaits the future; asyncio logs errors that nothing retrieves.
+        future.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
         self.answers[number] = (future, then)
         try:
             await self.tell(event, data, number)
