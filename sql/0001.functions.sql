@@ -32,8 +32,7 @@ begin
 end $$;
 
 -- grams: return the characters and the pairs of neighbours of a text, with duplicates. Trigrams cannot serve one or two
--- characters, or scripts whose characters the locale of the database does not know as letters. These can, and are as fast
--- for longer texts.
+-- characters, or scripts whose characters are no letters in the locale of the database. Characters and pairs can.
 create function grams(text) returns text[]
     language sql immutable parallel safe strict
     return string_to_array($1, null)

@@ -67,7 +67,7 @@ create table sign_ups (
 );
 create index sign_ups_code_expires_at_idx on sign_ups (code_expires_at);
 
--- Networks from which an account was signed in to, so that strangers who guess its password cannot lock its owner out.
+-- Networks from which an account was signed in to, so that other people who guess its password cannot lock its owner out.
 -- Only a keyed hash of the network is stored.
 create table known_networks (
     user_id uuid not null,

@@ -73,7 +73,7 @@ create table social_media_posts (
 );
 create index social_media_posts_posted_at_idx on social_media_posts (account_id, posted_at desc);
 
--- Paid scrapes. At most one runs for a profile, over all instances, and its result serves all callers for a while. The caller
+-- Paid scrapes. At most one runs for a profile, over all instances, and its result serves all callers for some time. The caller
 -- that works on it renews the lease. After the lease has ended, the next caller takes over, with the vendor's run if there
 -- is one.
 create table scrape_runs (
@@ -87,7 +87,7 @@ create table scrape_runs (
     requested_by uuid,                   -- the user who caused the costs; null: a job
     started_at timestamptz not null default now(),
     finished_at timestamptz,
-    profile jsonb,                       -- services.social.profiles.Profile
+    profile jsonb,                       -- services.social.profiles.SocialProfile
     failure text,                        -- the name of a class of services/errors.py
     constraint scrape_runs_pkey primary key (id),
     constraint scrape_runs_requested_by_fkey foreign key (requested_by) references users on delete set null,

@@ -24,7 +24,7 @@ class AttemptHandler(Handler):
 
     async def account_claim(self, email: str) -> Claim:
         """Count failures from all networks together. A network that has signed in to the account before has a counter
-        of its own, so that strangers who guess cannot lock the owner out."""
+        of its own, so that other people who guess cannot lock the owner out."""
         limit, name = self.limit("limit_auth_account"), "limit_auth_account"
         if limit and await knows_network(self.db, email, self.services.networks.hashes(self.network)):
             name = f"{name}:{self.network}"

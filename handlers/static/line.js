@@ -1,4 +1,4 @@
-// The connection of one person: it reports every frame, and can be cut as a network can.
+// The connection of one person: it reports every frame, and can be cut like a network.
 
 export class Line {
   // `onFrame({direction, event, text})` is called for each frame that is sent or received, and for the close.

@@ -29,7 +29,7 @@ export class Pane {
     this.showSignIn();
   }
 
-  // -- what the pane shows ----------------------------------------------------------------------------------------
+  // -- shown state ----------------------------------------------------------------------------------------
 
   // The frames of the last session stay readable.
   showSignIn(sentence = "") {
@@ -86,7 +86,7 @@ export class Pane {
     try {
       await act();
     } catch (error) {
-      if (encer !== this.encer) return; // of a person who has signed out
+      if (encer !== this.encer) return; // the events of a user who has signed out
       if (error instanceof NotSignedIn) this.showSignIn(error.message);
       else this.note.textContent = error.message;
     }
@@ -114,7 +114,7 @@ export class Pane {
     this.draft.disabled = !this.isJoined;
   }
 
-  // -- what the buttons do ----------------------------------------------------------------------------------------
+  // -- actions of the buttons ----------------------------------------------------------------------------------------
 
   async listConversations() {
     const { data } = await this.encer.call("GET", "/chat/conversations", { params: { limit: 50 } });
@@ -176,7 +176,7 @@ export class Pane {
     this.typing.textContent = "";
     this.talk.clear(hint);
     this.showState();
-    await chat.leave().catch(() => {}); // a closed conversation was left already
+    await chat.leave().catch(() => {}); // a closed conversation has been left already
   }
 
   // While the line is cut, the message waits in the client.
@@ -221,7 +221,7 @@ export class Pane {
     await encer.signOut().catch(() => {}); // the session had ended already
   }
 
-  // -- what the client reports ------------------------------------------------------------------------------------
+  // -- events of the client ------------------------------------------------------------------------------------
 
   follow(encer) {
     if (encer !== this.encer) return;
@@ -232,7 +232,7 @@ export class Pane {
     if (state === "offline") this.showState(`${this.explain(encer.error)} The client tries again.`);
     else this.showState(state === "ended" ? this.explain(encer.error) : "");
     if (state === "offline" && this.isResuming) {
-      this.isResuming = false; // an attempt from before Resume has failed: try again at once
+      this.isResuming = false; // an attempt from before Resume has failed: try again immediately
       encer.wake();
     }
   }

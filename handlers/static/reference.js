@@ -5,7 +5,7 @@ export function renderReference(document_) {
   const channel = document_.channels.socket;
   const messages = Object.entries(channel.messages);
   const commands = messages.filter(([key]) => key.startsWith("client."));
-  const answers = messages.filter(([key]) => key === "error" || key === "pong"); // acks stand with their commands
+  const answers = messages.filter(([key]) => key === "error" || key === "pong"); // acks are shown with their commands
   const events = messages.filter(([key]) => !key.includes(".") && key !== "error" && key !== "pong");
   const schemas = document_.components.schemas;
   const groups = [["Commands", commands], ["Answers", answers], ["Events", events]];

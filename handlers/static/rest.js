@@ -28,7 +28,7 @@ async function signOut() {
   await ending.signOut().catch(() => {}); // the session had ended already
 }
 
-// Swagger UI calls this before each request. The token is renewed here, so it never ends while one reads.
+// Swagger UI calls this before each request. The token is renewed here, so it does not expire while the user reads.
 async function addToken(request) {
   if (!encer || request.loadSpec || !request.url.startsWith(ROOT.href)) return request;
   try {
@@ -54,7 +54,7 @@ showForm();
 const response = await fetch(new URL("openapi.json", ROOT), { headers: { Accept: "application/json" } });
 if (response.ok) {
   const spec = await response.json();
-  spec.servers = [{ url: ROOT.href.replace(/\/$/, "") }]; // where this page was loaded from, whatever PUBLIC_URL says
+  spec.servers = [{ url: ROOT.href.replace(/\/$/, "") }]; // the address of this page, also if PUBLIC_URL differs
   window.SwaggerUIBundle({
     spec,
     domNode: ui,

@@ -5,7 +5,7 @@ import { Encer } from "./encer.js";
 export const ROOT = new URL("../../", import.meta.url); // of the server, behind any prefix that a proxy adds
 export const PEOPLE = JSON.parse(document.body.dataset.people || "[]");
 
-// Calls `onSignedIn(encer, user)`. Tokens are in memory only, so a reload of the page forgets them.
+// Calls `onSignedIn(encer, user)`. Tokens are in memory only, so a reload of the page ends the sign-in.
 export function signInForm({ onSignedIn, offered = PEOPLE, options = {} }) {
   const email = h("input", { type: "email", name: "email", autocomplete: "username", required: true });
   const password = h("input", { type: "password", name: "password", autocomplete: "current-password", required: true });

@@ -1,5 +1,5 @@
 // From sign-up to notifications with the generated types: node journey.ts http://127.0.0.1:3000 picture.png
-// It asks for the code of a mail by a line “code” and reads the answer from its input.
+// It asks for the code of a mail by printing the line “code”, and reads the code from its input.
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline/promises";
 import createClient from "openapi-fetch";

@@ -1,4 +1,4 @@
-// Read an AsyncAPI document from standard input. Print what the official parser says about it, hints included, and the
+// Read an AsyncAPI document from standard input. Print the findings of the official parser, with hints, and the
 // TypeScript models that Modelina makes of it.
 import { readFileSync } from "node:fs";
 import { Parser } from "@asyncapi/parser";

@@ -1,4 +1,4 @@
-// Reads an OpenAPI document on stdin and writes its TypeScript types.
+// Read an OpenAPI document from standard input and print its TypeScript types.
 import { readFileSync } from "node:fs";
 import openapiTS, { astToString } from "openapi-typescript";
 

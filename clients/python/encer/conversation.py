@@ -65,12 +65,12 @@ class Conversation(Emitter):
         )
 
     async def edit(self, message_id: str, content: str) -> Message:
-        """Change the text of one's own message."""
+        """Change the text of a message of this user."""
         answer = await self.encer.call("PATCH", f"/chat/messages/{message_id}", {"content": content})
         return cast(Message, answer["data"])
 
     async def delete(self, message_id: str) -> None:
-        """Delete one's own message; a placeholder stays."""
+        """Delete a message of this user; a placeholder stays."""
         await self.encer.call("DELETE", f"/chat/messages/{message_id}")
 
     async def upload(

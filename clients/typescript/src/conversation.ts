@@ -82,12 +82,12 @@ export class Conversation extends Emitter<ConversationEvents> {
     return this.encer.outbox.send(unsent, signal);
   }
 
-  /** Change the text of one's own message. */
+  /** Change the text of a message of this user. */
   async edit(messageId: string, content: string): Promise<Message> {
     return (await this.encer.call("PATCH", `/chat/messages/${messageId}`, { body: { content } })).data;
   }
 
-  /** Delete one's own message; a placeholder stays. */
+  /** Delete a message of this user; a placeholder stays. */
   async delete(messageId: string): Promise<void> {
     await this.encer.call("DELETE", `/chat/messages/${messageId}`);
   }
