@@ -31,7 +31,7 @@ const acts = {
     const chat = client.conversation(more);
     const seen = [];
     for (const name of ["message", "edited", "deleted"]) chat.on(name, () => seen.push(name));
-    const told = (name, count) =>
+    const received = (name, count) =>
       new Promise((resolve) => {
         const check = () => seen.filter((one) => one === name).length >= count && resolve();
         chat.on(name, check);
@@ -39,11 +39,11 @@ const acts = {
       });
     await new Promise((resolve) => chat.on("joined", resolve));
     const stored = await chat.send("Hello");
-    await told("message", 1);
+    await received("message", 1);
     await chat.edit(stored.id, "Hello again");
-    await told("edited", 1);
+    await received("edited", 1);
     await chat.delete(stored.id);
-    await told("deleted", 1);
+    await received("deleted", 1);
     const png = Buffer.from(given.png, "base64");
     const progress = [];
     const attachment = await chat.upload(new Blob([png]), { name: "tea.png", onProgress: (sent) => progress.push(sent) });

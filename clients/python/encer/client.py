@@ -20,7 +20,7 @@ from .unread import Unread
 State = Literal["connecting", "live", "offline", "ended"]
 CONVERSATIONS = 100  # that a socket may join
 LIVE_SECONDS = 60.0  # that `live` waits
-TOLD = 20  # frames without an answer that wait to be sent; further ones are dropped
+PENDING_FRAMES = 20  # frames without an answer that wait to be sent; further ones are dropped
 RENEWAL_RETRY = 5.0
 LISTING_SECONDS = 2.0  # between two listings of the conversations
 LISTING_PAGES = 10
@@ -58,7 +58,7 @@ class Encer(Emitter):
         self.user_id = ""
         self.socket: Socket | None = None
         self.outbox = Outbox(self.emit, outbox, send_seconds)
-        self.unread = Unread(self._tell_unread)
+        self.unread = Unread(self._emit_unread)
         self.conversations: dict[str, Conversation] = {}
         self._backoff = Backoff()
         self._checked = self._closed = False
@@ -147,16 +147,16 @@ class Encer(Emitter):
         if self.state == "ended":
             raise self.error or Closed("The client is closed.")
 
-    async def forget(self, chat: Conversation) -> None:
+    async def remove_conversation(self, chat: Conversation) -> None:
         if self.conversations.pop(chat.id, None) and self.socket:
             chat.offline()
             await self.socket.ask("leave_conversation", {"conversationId": chat.id})
 
-    def tell(self, event: str, conversation_id: str) -> bool:
+    def send_frame(self, event: str, conversation_id: str) -> bool:
         """Send a frame whose loss does not matter; False if there is no connection."""
-        if not self.socket or len(self._tasks) >= TOLD + CONVERSATIONS:
+        if not self.socket or len(self._tasks) >= PENDING_FRAMES + CONVERSATIONS:
             return False
-        self.supervise(self.socket.tell(event, {"conversationId": conversation_id}))
+        self.supervise(self.socket.send(event, {"conversationId": conversation_id}))
         return True
 
     def supervise(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -321,13 +321,13 @@ class Encer(Emitter):
                 for person in listed["participants"] if listed["id"] in self.conversations else ():
                     mark = {"seq": person["lastReadSeq"], "readAt": person["lastReadAt"]}
                     data = {"conversationId": listed["id"], "userId": person["userId"], **mark}
-                    self.conversations[listed["id"]].see_read(data)
+                    self.conversations[listed["id"]].receive_read(data)
             cursor = page["pageInfo"]["nextCursor"]
             if cursor is None:
                 self.unread.listed(counts)
                 break
 
-    def _tell_unread(self, conversation_id: str, count: int) -> None:
+    def _emit_unread(self, conversation_id: str, count: int) -> None:
         if chat := self.conversations.get(conversation_id):
             chat.unread = count
             chat.emit("unread", {"count": count})

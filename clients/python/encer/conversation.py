@@ -108,7 +108,7 @@ class Conversation(Emitter):
 
     async def leave(self) -> None:
         """Leave the conversation and receive no more of its events."""
-        await self.encer.forget(self)
+        await self.encer.remove_conversation(self)
 
     # -- joining -----------------------------------------------------------------------------------------------------
 
@@ -187,14 +187,14 @@ class Conversation(Emitter):
             if not self._holding:
                 self._change(name, data)
         elif name == "message_read":
-            self.see_read(data)
+            self.receive_read(data)
         elif name in ("user_typing", "user_stopped_typing"):
             self._typing.receive(data["userId"], name == "user_typing")
         elif name == "conversation_closed" and not self.closed:
             self.closed = True
             self.emit("closed", data)
 
-    def see_read(self, data: dict[str, Any]) -> None:
+    def receive_read(self, data: dict[str, Any]) -> None:
         if data["seq"] > self.read_by.get(data["userId"], 0):
             self.read_by[data["userId"]] = data["seq"]
             self.emit("read", data)

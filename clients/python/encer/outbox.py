@@ -53,7 +53,7 @@ class Outbox:
         self.seconds = seconds
         self.items: dict[str, Item] = {}  # by clientMessageId, oldest first
         self.socket: Socket | None = None
-        self.draining: dict[str, asyncio.Task[None]] = {}  # by conversation
+        self.sending: dict[str, asyncio.Task[None]] = {}  # by conversation
         self.loaded = False
 
     def load(self) -> None:
@@ -74,26 +74,26 @@ class Outbox:
         item = self.items[unsent["clientMessageId"]] = Item(unsent, self.seconds)
         timer = asyncio.get_running_loop().call_later(self.seconds, self._expire, item)
         self._save()
-        self._drain(unsent["conversationId"])
+        self._send_waiting(unsent["conversationId"])
         try:
             return await item.stored
         finally:
             timer.cancel()
             if item.stored.cancelled():
-                self._forget(item)
+                self._remove(item)
 
     def live(self, socket: Socket) -> None:
         """Send the waiting messages over this socket."""
         self.load()
         self.socket = socket
         for conversation_id in {item.unsent["conversationId"] for item in self.items.values()}:
-            self._drain(conversation_id)
+            self._send_waiting(conversation_id)
 
     def offline(self) -> None:
         self.socket = None
-        for task in self.draining.values():
+        for task in self.sending.values():
             task.cancel()
-        self.draining.clear()
+        self.sending.clear()
 
     def end(self, error: EncerError) -> None:
         """Fail all waiting calls. The stored list stays, so that a later run sends the messages."""
@@ -104,10 +104,10 @@ class Outbox:
         self.items.clear()
         self.loaded = False
 
-    def _drain(self, conversation_id: str) -> None:
-        if self.socket and conversation_id not in self.draining:
+    def _send_waiting(self, conversation_id: str) -> None:
+        if self.socket and conversation_id not in self.sending:
             task = asyncio.create_task(self._send_all(self.socket, conversation_id))
-            self.draining[conversation_id] = task
+            self.sending[conversation_id] = task
 
     async def _send_all(self, socket: Socket, conversation_id: str) -> None:
         """Send one message at a time, so that a message that must be sent again keeps its place."""
@@ -117,8 +117,8 @@ class Outbox:
         except Closed:
             pass  # sent again over the next socket
         finally:
-            if self.draining.get(conversation_id) is asyncio.current_task():
-                del self.draining[conversation_id]
+            if self.sending.get(conversation_id) is asyncio.current_task():
+                del self.sending[conversation_id]
 
     async def _send_one(self, socket: Socket, item: Item) -> None:
         if asyncio.get_running_loop().time() > item.deadline:
@@ -135,7 +135,7 @@ class Outbox:
         except EncerError as error:
             self._fail(item, error)
         else:
-            self._forget(item)
+            self._remove(item)
             if not item.stored.done():
                 item.stored.set_result(answer["message"])
             self.emit("sent", answer["message"])
@@ -146,12 +146,12 @@ class Outbox:
             self._fail(item, SendTimeout(f"The message was not confirmed within {self.seconds:.0f} s. Send it again."))
 
     def _fail(self, item: Item, error: EncerError) -> None:
-        self._forget(item)
+        self._remove(item)
         if not item.stored.done():
             item.stored.set_exception(error)
         self.emit("failed", {"message": item.unsent, "error": error})
 
-    def _forget(self, item: Item) -> None:
+    def _remove(self, item: Item) -> None:
         self.items.pop(item.unsent["clientMessageId"], None)
         self._save()
 

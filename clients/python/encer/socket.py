@@ -124,7 +124,7 @@ class Socket:
         future.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
         self.answers[number] = (future, then)
         try:
-            await self.tell(event, data, number)
+            await self.send(event, data, number)
             async with asyncio.timeout(seconds):
                 return await future
         except TimeoutError:
@@ -133,7 +133,7 @@ class Socket:
         finally:
             self.answers.pop(number, None)
 
-    async def tell(self, event: str, data: Any = None, id: int | None = None) -> None:
+    async def send(self, event: str, data: Any = None, id: int | None = None) -> None:
         """Send a frame."""
         frame = json.dumps({"event": event, "data": data or {}, **({} if id is None else {"id": id})})
         if len(frame.encode()) > MAX_FRAME_BYTES:

@@ -63,7 +63,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     this.rev = after ?? 0;
     this.started = after !== undefined;
     this.typist = new Typing(
-      (event) => encer.tell(event, id),
+      (event) => encer.sendFrame(event, id),
       (userId, typing) => this.emit("typing", { conversationId: id, userId, typing }),
     );
   }
@@ -121,7 +121,7 @@ export class Conversation extends Emitter<ConversationEvents> {
 
   /** Leave the conversation and receive no more of its events. */
   leave(): Promise<void> {
-    return this.encer.forget(this);
+    return this.encer.removeConversation(this);
   }
 
   // -- joining ----------------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     const change = CHANGES[name];
     if (change) {
       if (!this.holding) this.change(change, data);
-    } else if (name === "message_read") this.seeRead(data);
+    } else if (name === "message_read") this.receiveRead(data);
     else if (name === "user_typing" || name === "user_stopped_typing")
       this.typist.receive(data.userId, name === "user_typing");
     else if (name === "conversation_closed" && !this.closed) {
@@ -218,7 +218,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     }
   }
 
-  seeRead(data: Read): void {
+  receiveRead(data: Read): void {
     if (data.seq <= (this.readBy.get(data.userId) ?? 0)) return;
     this.readBy.set(data.userId, data.seq);
     this.emit("read", data);
@@ -231,8 +231,8 @@ export class Conversation extends Emitter<ConversationEvents> {
     this.advance(rev);
     if (rev <= fetched) return;
     // A replay sends a message as new if it was deleted before this client received it.
-    if (data.isDeleted) this.tell("deleted", seq, deletionOf(data));
-    else this.tell(change === "message" && fetched ? "edited" : change, seq, data);
+    if (data.isDeleted) this.emitChange("deleted", seq, deletionOf(data));
+    else this.emitChange(change === "message" && fetched ? "edited" : change, seq, data);
   }
 
   private advance(rev: number): void {
@@ -244,11 +244,11 @@ export class Conversation extends Emitter<ConversationEvents> {
     if (rev <= known || rev <= (this.ahead.get(seq) ?? 0)) return;
     const wasEmitted = seq <= known || this.ahead.has(seq);
     this.ahead.set(seq, rev);
-    if (message.isDeleted) this.tell("deleted", seq, deletionOf(message));
-    else this.tell(wasEmitted ? "edited" : "message", seq, message);
+    if (message.isDeleted) this.emitChange("deleted", seq, deletionOf(message));
+    else this.emitChange(wasEmitted ? "edited" : "message", seq, message);
   }
 
-  private tell(name: Change, seq: number, data: Json): void {
+  private emitChange(name: Change, seq: number, data: Json): void {
     if (name === "message") {
       this.firstSeq = Math.min(this.firstSeq ?? seq, seq);
       this.typist.receive(data.senderId, false);

@@ -34,7 +34,7 @@ export interface EncerOptions {
 
 const CONVERSATIONS = 100; // that a socket may join
 const LIVE = 60_000; // that `live` waits
-const TOLD = 20; // frames without an answer that wait to be sent; further ones are dropped
+const PENDING_FRAMES = 20; // frames without an answer that wait to be sent; further ones are dropped
 const RENEWAL_RETRY = 5_000;
 const LISTING = 2_000; // between two listings of the conversations
 const LISTING_PAGES = 10;
@@ -44,7 +44,7 @@ const LONGEST_TIMER = 2 ** 31 - 1; // of setTimeout
 export class Encer extends Emitter<EncerEvents> {
   readonly rest: Rest;
   readonly outbox: Outbox;
-  readonly unread = new Unread((id, count) => this.tellUnread(id, count));
+  readonly unread = new Unread((id, count) => this.emitUnread(id, count));
   readonly conversations = new Map<string, Conversation>();
   state: State = "offline";
   /** The last failure, or the reason why the client ended. */
@@ -57,7 +57,7 @@ export class Encer extends Emitter<EncerEvents> {
   private running: AbortController | undefined; // aborted by `close`
   private woken = new AbortController(); // ends the current pause
   private refused: string | undefined; // the access token that the server did not accept
-  private told = 0;
+  private pendingFrames = 0;
   private listing = false;
   private isListed = false; // false if a change asks for another listing
   private unlisten: (() => void)[] = [];
@@ -153,17 +153,17 @@ export class Encer extends Emitter<EncerEvents> {
     if (this.state === "ended") throw this.error ?? closed();
   }
 
-  async forget(chat: Conversation): Promise<void> {
+  async removeConversation(chat: Conversation): Promise<void> {
     if (!this.conversations.delete(chat.id)) return;
     chat.offline();
     await this.socket?.ask("leave_conversation", { conversationId: chat.id });
   }
 
   /** Send a frame whose loss does not matter; false if there is no connection. */
-  tell(event: string, conversationId: string): boolean {
-    if (!this.socket || this.told >= TOLD) return false;
-    this.told++;
-    this.supervise(this.socket, this.socket.tell(event, { conversationId }).finally(() => this.told--));
+  sendFrame(event: string, conversationId: string): boolean {
+    if (!this.socket || this.pendingFrames >= PENDING_FRAMES) return false;
+    this.pendingFrames++;
+    this.supervise(this.socket, this.socket.send(event, { conversationId }).finally(() => this.pendingFrames--));
     return true;
   }
 
@@ -338,14 +338,14 @@ export class Encer extends Emitter<EncerEvents> {
         counts.set(id, unreadCount);
         const chat = this.conversations.get(id);
         for (const { userId, lastReadSeq, lastReadAt } of chat ? participants : [])
-          chat!.seeRead({ conversationId: id, userId, seq: lastReadSeq, readAt: lastReadAt });
+          chat!.receiveRead({ conversationId: id, userId, seq: lastReadSeq, readAt: lastReadAt });
       }
       cursor = pageInfo.nextCursor;
       if (!cursor) return this.unread.listed(counts);
     }
   }
 
-  private tellUnread(conversationId: string, count: number): void {
+  private emitUnread(conversationId: string, count: number): void {
     const chat = this.conversations.get(conversationId);
     if (chat) {
       chat.unread = count;

@@ -181,12 +181,12 @@ function kindOf(code: string): Kind {
 
 /** Return the error that an answer of the server describes: `{error, message, code, details?, retryAfter?}`. */
 export function errorOf(body: unknown, status?: number): EncerError {
-  const told = body as { error?: string; message?: string; code?: unknown; details?: Detail[]; retryAfter?: number };
-  if (typeof told?.code !== "string")
+  const answer = body as { error?: string; message?: string; code?: unknown; details?: Detail[]; retryAfter?: number };
+  if (typeof answer?.code !== "string")
     return new WrongServer("The answer does not come from a Beautiful Encer server. Check the base URL.", { status });
-  const sentences = [told.error, told.message].filter(Boolean).map((text) => String(text).replace(/\.+$/, ""));
-  const fields: ErrorFields = { code: told.code, details: told.details ?? [], retryAfter: told.retryAfter, status };
-  return new (kindOf(told.code))(`${[...new Set(sentences)].join(". ")}.`, fields);
+  const sentences = [answer.error, answer.message].filter(Boolean).map((text) => String(text).replace(/\.+$/, ""));
+  const fields: ErrorFields = { code: answer.code, details: answer.details ?? [], retryAfter: answer.retryAfter, status };
+  return new (kindOf(answer.code))(`${[...new Set(sentences)].join(". ")}.`, fields);
 }
 
 /** Return whether the same request may succeed later. */

@@ -65,7 +65,7 @@ interface Item {
 export class Outbox {
   private items = new Map<string, Item>(); // by clientMessageId, oldest first
   private socket: Socket | undefined;
-  private draining = new Map<string, Socket>(); // by conversation
+  private sending = new Map<string, Socket>(); // by conversation
   private loaded: Promise<void> | undefined;
 
   constructor(
@@ -95,7 +95,7 @@ export class Outbox {
     const abort = (): void => this.fail(item, aborted(), false);
     signal?.addEventListener("abort", abort, { once: true });
     this.save();
-    void this.drain(unsent.conversationId);
+    void this.sendWaiting(unsent.conversationId);
     return item.stored.finally(() => signal?.removeEventListener("abort", abort));
   }
 
@@ -103,12 +103,12 @@ export class Outbox {
   async live(socket: Socket): Promise<void> {
     this.socket = socket;
     await this.load();
-    for (const id of new Set([...this.items.values()].map(({ unsent }) => unsent.conversationId))) void this.drain(id);
+    for (const id of new Set([...this.items.values()].map(({ unsent }) => unsent.conversationId))) void this.sendWaiting(id);
   }
 
   offline(): void {
     this.socket = undefined;
-    this.draining.clear();
+    this.sending.clear();
   }
 
   /** Reject all waiting promises. The stored list stays, so that a later run sends the messages. */
@@ -133,10 +133,10 @@ export class Outbox {
   }
 
   /** Send one message at a time, so that a message that must be sent again keeps its place. */
-  private async drain(conversationId: string): Promise<void> {
+  private async sendWaiting(conversationId: string): Promise<void> {
     const { socket } = this;
-    if (!socket || this.draining.get(conversationId) === socket) return;
-    this.draining.set(conversationId, socket);
+    if (!socket || this.sending.get(conversationId) === socket) return;
+    this.sending.set(conversationId, socket);
     try {
       for (;;) {
         const item = [...this.items.values()].find(({ unsent }) => unsent.conversationId === conversationId);
@@ -146,14 +146,14 @@ export class Outbox {
     } catch {
       // The socket closed. The message is sent again over the next one.
     } finally {
-      if (this.draining.get(conversationId) === socket) this.draining.delete(conversationId);
+      if (this.sending.get(conversationId) === socket) this.sending.delete(conversationId);
     }
   }
 
   private async sendOne(socket: Socket, item: Item): Promise<void> {
     try {
       const { message } = await socket.ask("send_message", item.unsent);
-      this.forget(item);
+      this.remove(item);
       item.resolve(message);
       this.emit("sent", message);
     } catch (error) {
@@ -164,14 +164,14 @@ export class Outbox {
     }
   }
 
-  private fail(item: Item, error: EncerError, tell = true): void {
+  private fail(item: Item, error: EncerError, report = true): void {
     if (this.items.get(item.unsent.clientMessageId) !== item) return;
-    this.forget(item);
+    this.remove(item);
     item.reject(error);
-    if (tell) this.emit("failed", { message: item.unsent, error });
+    if (report) this.emit("failed", { message: item.unsent, error });
   }
 
-  private forget(item: Item): void {
+  private remove(item: Item): void {
     clearTimeout(item.timer);
     this.items.delete(item.unsent.clientMessageId);
     this.save();

@@ -109,14 +109,14 @@ export class Socket {
     const id = ++this.numbers;
     const answered = new Promise<Json>((resolve, reject) => this.answers.set(id, { resolve, reject, then }));
     answered.catch(() => undefined);
-    await this.tell(event, data, id);
+    await this.send(event, data, id);
     const answer = this.answers.get(id);
     if (answer) answer.timer = setTimeout(() => this.drop(), timeout);
     return answered;
   }
 
   /** Send a frame. */
-  async tell(event: string, data: Json = {}, id?: number): Promise<void> {
+  async send(event: string, data: Json = {}, id?: number): Promise<void> {
     const frame = JSON.stringify({ event, data, id });
     if (new Blob([frame]).size > MAX_FRAME) {
       this.answers.delete(id ?? 0);

@@ -2,19 +2,19 @@
 
 const REPEAT = 3_000; // the server ends typing after six seconds
 const PAUSE = 5_000; // after the last key
-const NEWS = 7_000; // without a repetition for this time, another user's typing has ended
+const EXPIRY = 7_000; // without a repetition for this time, another user's typing has ended
 const TYPISTS = 100; // of one conversation; it has two participants today
 
 export class Typing {
-  private toldAt = -REPEAT;
+  private sentAt = -REPEAT;
   private ending: ReturnType<typeof setTimeout> | undefined;
   private others = new Map<string, ReturnType<typeof setTimeout>>();
 
-  constructor(private tell: (event: string) => boolean, private emit: (userId: string, typing: boolean) => void) {}
+  constructor(private send: (event: string) => boolean, private emit: (userId: string, typing: boolean) => void) {}
 
   key(): void {
     const now = performance.now();
-    if (now - this.toldAt >= REPEAT && this.tell("typing_start")) this.toldAt = now;
+    if (now - this.sentAt >= REPEAT && this.send("typing_start")) this.sentAt = now;
     clearTimeout(this.ending);
     this.ending = setTimeout(() => this.stop(), PAUSE);
   }
@@ -22,14 +22,14 @@ export class Typing {
   stop(): void {
     if (this.ending === undefined) return;
     this.sent();
-    this.tell("typing_stop");
+    this.send("typing_stop");
   }
 
   /** A message ends its sender's typing on the server too. */
   sent(): void {
     clearTimeout(this.ending);
     this.ending = undefined;
-    this.toldAt = -REPEAT;
+    this.sentAt = -REPEAT;
   }
 
   receive(userId: string, typing: boolean): void {
@@ -37,7 +37,7 @@ export class Typing {
     clearTimeout(timer);
     this.others.delete(userId);
     if (typing && this.others.size < TYPISTS)
-      this.others.set(userId, setTimeout(() => this.receive(userId, false), NEWS));
+      this.others.set(userId, setTimeout(() => this.receive(userId, false), EXPIRY));
     if (typing !== (timer !== undefined)) this.emit(userId, typing);
   }
 

@@ -60,9 +60,9 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     constructor(encer: Encer, id: string, after?: number);
     /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to withdraw it. */
     send(content?: string, { attachment, clientMessageId, signal }?: SendOptions): Promise<Message>;
-    /** Change the text of one's own message. */
+    /** Change the text of a message of this user. */
     edit(messageId: string, content: string): Promise<Message>;
-    /** Delete one's own message; a placeholder stays. */
+    /** Delete a message of this user; a placeholder stays. */
     delete(messageId: string): Promise<void>;
     /** Upload a picture or PDF for `send("", {attachment})`. */
     upload(file: Blob, options?: UploadOptions): Promise<Attachment>;
@@ -88,11 +88,11 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     private refetch;
     /** Handle an event of the socket. */
     receive(name: string, data: Json): void;
-    seeRead(data: Read): void;
+    receiveRead(data: Read): void;
     private change;
     private advance;
     private emitFetched;
-    private tell;
+    private emitChange;
     offline(): void;
     private flushRead;
 }

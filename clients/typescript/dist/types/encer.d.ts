@@ -45,7 +45,7 @@ export declare class Encer extends Emitter<EncerEvents> {
     private running;
     private woken;
     private refused;
-    private told;
+    private pendingFrames;
     private listing;
     private isListed;
     private unlisten;
@@ -70,9 +70,9 @@ export declare class Encer extends Emitter<EncerEvents> {
     /** Close the connection. Waiting messages of the outbox fail with Closed; a persisted outbox keeps them. */
     close(): void;
     checkOpen(): void;
-    forget(chat: Conversation): Promise<void>;
+    removeConversation(chat: Conversation): Promise<void>;
     /** Send a frame whose loss does not matter; false if there is no connection. */
-    tell(event: string, conversationId: string): boolean;
+    sendFrame(event: string, conversationId: string): boolean;
     /** Drop the socket if this fails; the next socket starts it again. */
     supervise(socket: Socket, work: Promise<unknown>): void;
     private run;
@@ -90,7 +90,7 @@ export declare class Encer extends Emitter<EncerEvents> {
     /** Fetch read marks and unread counts, which no join contains. The chat continues if this fails. */
     private list;
     private listPages;
-    private tellUnread;
+    private emitUnread;
     private watchBrowser;
     private dropSocket;
     private set;

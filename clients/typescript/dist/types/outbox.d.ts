@@ -36,7 +36,7 @@ export declare class Outbox {
     private wait;
     private items;
     private socket;
-    private draining;
+    private sending;
     private loaded;
     constructor(emit: <Name extends keyof OutboxEvents>(name: Name, data: OutboxEvents[Name]) => void, store?: OutboxStore | undefined, wait?: number);
     /** Load the messages that an earlier run of the program did not send. */
@@ -50,9 +50,9 @@ export declare class Outbox {
     end(error: EncerError): void;
     private add;
     /** Send one message at a time, so that a message that must be sent again keeps its place. */
-    private drain;
+    private sendWaiting;
     private sendOne;
     private fail;
-    private forget;
+    private remove;
     private save;
 }

@@ -19,7 +19,7 @@ export declare class Socket {
      * Rejects with the server's error, or Closed. A socket that does not answer in time is dead, so it is dropped. */
     ask(event: string, data?: Json, then?: (data: Json) => void, timeout?: number): Promise<Json>;
     /** Send a frame. */
-    tell(event: string, data?: Json, id?: number): Promise<void>;
+    send(event: string, data?: Json, id?: number): Promise<void>;
     /** Check that the server still answers; otherwise drop the socket. */
     ping(): Promise<Json>;
     /** Close without waiting for the other side, which may be unreachable. */

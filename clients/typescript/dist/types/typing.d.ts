@@ -1,10 +1,10 @@
 export declare class Typing {
-    private tell;
+    private send;
     private emit;
-    private toldAt;
+    private sentAt;
     private ending;
     private others;
-    constructor(tell: (event: string) => boolean, emit: (userId: string, typing: boolean) => void);
+    constructor(send: (event: string) => boolean, emit: (userId: string, typing: boolean) => void);
     key(): void;
     stop(): void;
     /** A message ends its sender's typing on the server too. */
