@@ -36,7 +36,7 @@ from jobs.run import JobContext
 from jobs.table import JOBS
 from realtime.sockets.socket import TORNADO_SETTINGS
 from realtime.wiring import Realtime
-from services.draining import announce_closing, requests_end, stop_accepting
+from services.draining import requests_end, stop_accepting
 from services.files.media import media_faults
 from services.loop_lag import measure_loop_lag
 from services.mail.choice import sender_faults, sender_from_settings
@@ -128,7 +128,7 @@ class Instance:
         """Stop in this order: answer 503 at /health/ready, notify the sockets, accept no connections, finish requests
         and commands, close the sockets, then stop all parts in reverse order of their start."""
         self.app.draining = True
-        announce_closing(self.http)
+        self.http.announce_closing()
         self.jobs.drain()
         await asyncio.sleep(notice)
         self.realtime.sockets.announce_drain()

@@ -43,11 +43,6 @@ def drop_new_connections(sock: socket.socket) -> bool:
     return False
 
 
-def announce_closing(http: HTTPServer) -> None:
-    """Send `Connection: close` with every answer from now on."""
-    http.conn_params.no_keep_alive = True
-
-
 def has_requests(http: HTTPServer) -> bool:
     """Return whether an open connection carries a request or an answer.
 

@@ -6,6 +6,7 @@ are too large or a request stops half-way, and it answers a malformed request wi
 
 import asyncio
 import contextlib
+import copy
 import errno
 import socket
 import time
@@ -17,11 +18,10 @@ from typing import Any
 
 import orjson
 import structlog
-from tornado.concurrent import future_set_exception_unless_cancelled, future_set_result_unless_cancelled
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.ioloop import IOLoop
-from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+from tornado.iostream import IOStream, UnsatisfiableReadError
 
 from db.errors import BadRequest, DomainError
 from handlers.http.errors import HeadersTooLarge, RequestTimeout
@@ -31,6 +31,10 @@ log = structlog.get_logger()
 # Tornado has no hook for a malformed request. tests/guards/test_odd_requests.py notices when these bytes change.
 BARE_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 BARE_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
+
+# Python fills a buffer of this size with zeros for each read, also for one that finds nothing.
+SMALL_READ = 4096  # most headers and frames
+LARGE_READ = 64 * 1024
 
 MAX_HEADERS = 256  # Tornado blocks the event loop about 10 µs for each; browsers send about 20
 
@@ -58,12 +62,46 @@ class ClientStream(IOStream):
     answered = False
     malformed = False
     overflow: DomainError = HeadersTooLarge()  # the error if Tornado finds no delimiter within its bound
+    headers_due = 0.0  # in the event loop's time
+    timer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
-        """Expect the next request."""
+    def __init__(self, *args: Any, **bounds: Any) -> None:
+        super().__init__(*args, **bounds)
+        super().set_nodelay(True)
+
+    def set_nodelay(self, value: bool) -> None:
+        """Leave it set. Tornado sets and clears it for each response, which are two system calls."""
+
+    def begin(self, seconds: float) -> None:
+        """Expect the headers of the next request within this time."""
         self.begun = self._read_buffer_size > 0  # no public attribute tells of bytes that a client sent ahead
         self.answered = self.malformed = False
         self.overflow = HeadersTooLarge()
+        self.read_chunk_size = SMALL_READ
+        loop = asyncio.get_running_loop()
+        self.headers_due = loop.time() + seconds
+        if self.timer is None:
+            self.timer = loop.call_at(self.headers_due, self.check_headers)
+
+    def check_headers(self) -> None:
+        """Close the connection if the headers are late. One timer serves many requests: to set and cancel one for each,
+        as Tornado does, costs three iterations of the event loop."""
+        self.timer = None
+        if self.closed() or not self.reads_headers:
+            return  # `begin` starts the timer again
+        loop = asyncio.get_running_loop()
+        if loop.time() < self.headers_due:
+            self.timer = loop.call_at(self.headers_due, self.check_headers)
+        else:
+            self.close()
+
+    @property
+    def reads_headers(self) -> bool:
+        return self._read_regex is not None  # no public attribute; Tornado reads only headers by a regular expression
+
+    def read_bytes(self, num_bytes: int, partial: bool = False) -> Any:
+        self.read_chunk_size = min(max(num_bytes, SMALL_READ), LARGE_READ)
+        return super().read_bytes(num_bytes, partial)
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         count = super().read_from_fd(buf)
@@ -80,22 +118,13 @@ class ClientStream(IOStream):
         loop.update_handler(self.fileno(), IOLoop.ERROR)
         loop.call_later(HALF_CLOSED_SECONDS, self.close)
 
-    def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Future[bytes]:
-        """Count the headers before Tornado parses them. Tornado reads only headers with this method."""
-        read: Any = super().read_until_regex(regex, max_bytes)
-        counted: Future[bytes] = Future()
-        read.add_done_callback(lambda _: self.count_headers(read, counted))
-        return counted
-
-    def count_headers(self, read: Future[bytes], counted: Future[bytes]) -> None:
-        error = read.exception()
-        if error is None and read.result().count(b"\n") > MAX_HEADERS:
-            self.close(UnsatisfiableReadError("too many headers"))
-            error = StreamClosedError(real_error=self.error)
-        if error:
-            future_set_exception_unless_cancelled(counted, error)
-        else:
-            future_set_result_unless_cancelled(counted, read.result())
+    def _find_read_pos(self) -> int | None:
+        """Count the headers before Tornado parses them. A wrapper around the public `read_until_regex` would cost each
+        request two iterations of the event loop."""
+        end = super()._find_read_pos()
+        if end and self.reads_headers and self._read_buffer.count(b"\n", 0, end) > MAX_HEADERS:
+            raise UnsatisfiableReadError("too many headers")
+        return end
 
     def read_until(self, delimiter: bytes, max_bytes: int | None = None) -> Any:
         """Bound the size line of a chunk. Tornado reads nothing else of a request with this method."""
@@ -113,6 +142,8 @@ class ClientStream(IOStream):
         return super().write(data)
 
     def close(self, exc_info: Any = False) -> None:
+        if self.timer:
+            self.timer.cancel()
         fault = None if self.answered or self.closed() else self.find_fault(exc_info)
         if fault:
             self.answered = True
@@ -199,6 +230,15 @@ class PausingListener(socket.socket):
 
 
 class HttpServer(HTTPServer):
+    def initialize(self, *args: Any, **options: Any) -> None:
+        super().initialize(*args, **options)
+        self.untimed = copy.copy(self.conn_params)  # for Tornado; ClientStream has the timer of the headers
+        self.untimed.header_timeout = None
+
+    def announce_closing(self) -> None:
+        """Send `Connection: close` with every answer from now on."""
+        self.conn_params.no_keep_alive = self.untimed.no_keep_alive = True
+
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         super().add_sockets([PausingListener.of(sock) for sock in sockets])
 
@@ -208,5 +248,6 @@ class HttpServer(HTTPServer):
         super().handle_stream(ClientStream(stream.socket, **bounds), address)
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        request_conn.stream.begin()  # type: ignore[attr-defined]
+        request_conn.stream.begin(self.conn_params.header_timeout)  # type: ignore[attr-defined]
+        request_conn.params = self.untimed  # type: ignore[attr-defined]
         return super().start_request(server_conn, request_conn)
