@@ -12,10 +12,10 @@ from itertools import count
 from db.queries.job_runs import claim_by_hand
 from jobs import data_sync
 from tests.helpers.jobs import add_many, finished, make_loop
-from tests.helpers.programs import whole_suite
+from tests.helpers.programs import long_test
 from tests.vendors import people as vendor_people
 
-DUE = int(os.environ.get("DUE_ACCOUNTS", "1000" if whole_suite() else "600"))
+DUE = int(os.environ.get("DUE_ACCOUNTS", "1000"))
 FAILING = {f"many.{number}" for number in range(33, DUE + 1, 33)}
 SECONDS = max(250.0, DUE / 10)
 MOMENTS = (DUE // 2, DUE - DUE // 10)  # parts of the run, at which memory is compared
@@ -28,6 +28,7 @@ ACCOUNTS = """
 """
 
 
+@long_test()
 async def test_many_due_accounts(instance, apify, db, monkeypatch):
     monkeypatch.setattr(vendor_people, "POSTS", 1)  # the stand-in runs on the same core
     await add_many(db, DUE)
