@@ -28,8 +28,8 @@ COMPLETED = "Your profile is complete"
 class OnboardingForm(Body):
     @model_validator(mode="before")
     @classmethod
-    def drop_blanks(cls, given: Any) -> Any:
-        """Drop empty strings: browsers send one for each field that is not filled in."""
+    def drop_blank_strings(cls, given: Any) -> Any:
+        """Drop strings of spaces at most: browsers send one for each field that is not filled in."""
         if not isinstance(given, dict):
             return given
         return {key: value for key, value in given.items() if not (isinstance(value, str) and not value.strip())}

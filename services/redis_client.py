@@ -16,7 +16,10 @@ FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 CONNECTIONS = 16
 
 
-def connect_redis(redis_url: str, sharded: bool, seconds: float) -> Any:
+RedisClient = aioredis.Redis | RedisCluster
+
+
+def connect_redis(redis_url: str, sharded: bool, seconds: float) -> RedisClient:
     """Connect. No step waits longer than `seconds`, and none is repeated. `sharded`: it is a node of a cluster."""
     timeouts: dict[str, Any] = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
     if sharded:

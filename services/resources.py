@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 from db.pool import Database
 from db.queries.sessions import Sessions
@@ -12,6 +11,7 @@ from services.apify.runs import ApifyActors
 from services.files.image_proxy import ImageProxy
 from services.files.media import MediaStore
 from services.files.stores import media_from_settings
+from services.redis_client import RedisClient
 from services.security.addresses import NetworkHashes
 from services.security.encryption import Encryption
 from services.security.otps import Otps
@@ -44,7 +44,7 @@ class Services:
     media: MediaStore
 
     @classmethod
-    def make(cls, settings: Settings, redis: Any, db: Database) -> "Services":
+    def make(cls, settings: Settings, redis: RedisClient, db: Database) -> "Services":
         encryption = Encryption.from_settings(settings)
         return cls(
             tokens=Tokens(settings),
@@ -73,7 +73,7 @@ class Resources:
 
     settings: Settings
     redis_url: str
-    redis: Any  # redis.asyncio's Redis or RedisCluster
+    redis: RedisClient
     db: Database
     sessions: Sessions
     services: Services

@@ -1,13 +1,11 @@
 """Swagger UI's files from its package, so that the page at /docs loads nothing from other hosts."""
 
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
 FILES = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 
 def read_assets() -> dict[str, bytes]:
-    spec = find_spec("swagger_ui")
-    assert spec and spec.submodule_search_locations
-    folder = Path(spec.submodule_search_locations[0]) / "static"
+    folder = Path(str(distribution("swagger-ui-py").locate_file("swagger_ui/static")))
     return {name: (folder / name).read_bytes() for name in FILES}

@@ -25,7 +25,7 @@ class AdminAccountChanges(Body):
 
     @model_validator(mode="before")
     @classmethod
-    def drop_blanks(cls, sent: Any) -> Any:
+    def drop_empty_strings(cls, sent: Any) -> Any:
         return {key: value for key, value in sent.items() if value != ""} if isinstance(sent, dict) else sent
 
 

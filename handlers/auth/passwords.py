@@ -1,7 +1,9 @@
 """Check and change the caller's own password, for users and admins."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
+
+import asyncpg
 
 from db.errors import Forbidden, Invalid, NotAuthenticated
 from db.pool import Transaction
@@ -38,7 +40,7 @@ CHANGE_PASSWORD = """
 
 
 class PasswordHandler(AttemptHandler):
-    async def check_password(self, password: str) -> Any:
+    async def check_password(self, password: str) -> asyncpg.Record:
         """Return the caller's account if the password is right. Wrong ones count as at sign-in, so a stolen token
         allows no more guesses than without a token."""
         async with self.reserve_attempt([self.user_claim("limit_auth")]):

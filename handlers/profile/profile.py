@@ -46,7 +46,7 @@ class ProfileChanges(InfluencerFields, SalonFields):
 
     @model_validator(mode="before")
     @classmethod
-    def drop_blanks(cls, given: Any) -> Any:
+    def drop_unchanged_fields(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
         kept = {key: value for key, value in given.items() if not is_blank(value)}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args
 from uuid import uuid4
 
 import asyncpg
+import orjson
 from pydantic import AfterValidator
 
 from db.errors import Conflict, HandleTaken, NotFound
@@ -260,7 +261,7 @@ class VerifyAccount(SocialHandler):
             body = await self.prove(account)
         self.reply(body, account=body, isVerified=True, message=f"@{account['username']} is yours")
 
-    async def prove(self, account: asyncpg.Record) -> Any:
+    async def prove(self, account: asyncpg.Record) -> orjson.Fragment | None:
         """Fetch the profile as it is now, store its numbers, and raise CODE_NOT_FOUND if its bio lacks the code."""
         platform, username = account["platform"], account["username"]
         code = await self.db.fetchval(ISSUE_CODE, account["id"], new_code())

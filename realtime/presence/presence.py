@@ -22,7 +22,7 @@ from realtime.feeds import Listener
 from realtime.presence.scripts import HEARTBEAT, INSTANCES, LEAVE, PRESENT, REPORT, SWEEP
 from realtime.publisher import Publisher
 from realtime.sockets.registry import SocketRegistry
-from services.redis_client import FAILURES
+from services.redis_client import FAILURES, RedisClient
 
 log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ LIST_CONNECTED = f"select id, iso(last_seen_at) as last_seen_at from users where
 class Presence:
     def __init__(
         self,
-        redis: Any,
+        redis: RedisClient,
         instance_id: str,
         db: Database,
         publisher: Publisher,

@@ -8,7 +8,6 @@ connection. Events on channels that moved may be missing until then, so clients 
 import asyncio
 from contextlib import suppress
 from itertools import count
-from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio.cluster import RedisCluster
@@ -43,7 +42,7 @@ class ClusterBus:
         self.numbers = count()
         self.topology_changed = asyncio.Event()
         self.topology_changed.set()
-        self.redis: Any = RedisCluster.from_url(
+        self.redis = RedisCluster.from_url(
             redis_url, require_full_coverage=False, protocol=2, **{**TIMEOUTS, "retry": Retry(NoBackoff(), 0)}
         )
         # Until the topology is known, the node of REDIS_URL gets all requests, and refuses channels of other nodes.

@@ -2,13 +2,13 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 
 from realtime import channels
 from realtime.events import Event
 from realtime.redis.cluster import ClusterBus
 from realtime.redis.node import RedisNode
 from realtime.redis.subscriber import PacketReceiver
+from services.redis_client import RedisClient
 
 SUBSCRIBE_SECONDS = 0.4  # a join waits no longer for Redis; until the subscription, catch_up.py delivers
 
@@ -28,7 +28,7 @@ class Relay:
         return self.bus.queued_events
 
     @property
-    def redis(self) -> Any:
+    def redis(self) -> RedisClient:
         """A client of the same server or cluster, for presence."""
         return self.bus.redis
 

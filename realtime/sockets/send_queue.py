@@ -38,17 +38,17 @@ class SendQueue:
         """Queue a frame; return at once. Return False, and drop the queue, if it is full."""
         if self.closed:
             return True
-        if self.writer is None:
+        frames = self.frames
+        if frames is None:
             try:
                 if self.transport.write_now(frame):
                     return True
             except (WebSocketClosedError, StreamClosedError):
                 self.close()
                 return True
-            self.frames = deque()
-            self.writer = asyncio.create_task(self._write(self.frames))
-        assert self.frames is not None
-        self.frames.append(frame)
+            frames = self.frames = deque()
+            self.writer = asyncio.create_task(self._write(frames))
+        frames.append(frame)
         self.bytes += len(frame)
         if self.bytes > MAX_BYTES:
             self.close()

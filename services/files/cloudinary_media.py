@@ -36,14 +36,13 @@ CALL_SECONDS = 30  # for all attempts to connect, the upload and the answer
 class CloudinaryMedia:
     """Files at Cloudinary. `local` still serves and deletes files that were stored before Cloudinary was configured."""
 
-    def __init__(self, settings: Settings, local: LocalMedia) -> None:
-        assert settings.cloudinary_api_secret
+    def __init__(self, settings: Settings, api_secret: str, local: LocalMedia) -> None:
         cloud, prefix = settings.cloudinary_cloud_name, settings.cloudinary_upload_prefix
         # Passed with each call, so that the SDK never reads its global configuration.
         self._options: dict[str, Any] = {
             "cloud_name": cloud,
             "api_key": settings.cloudinary_api_key,
-            "api_secret": settings.cloudinary_api_secret.get_secret_value(),
+            "api_secret": api_secret,
             "oauth_token": None,
             "upload_prefix": prefix,
             "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),

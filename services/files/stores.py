@@ -9,8 +9,9 @@ def media_from_settings(settings: Settings) -> MediaStore:
     if faults:
         raise SettingsError("\n".join(faults))
     local = LocalMedia(settings.data_dir / "media", settings.public_url)
-    if not settings.cloudinary_cloud_name:
+    secret = settings.cloudinary_api_secret
+    if not secret:
         return local
     from services.files.cloudinary_media import CloudinaryMedia  # with the SDK, which other servers do not load
 
-    return CloudinaryMedia(settings, local)
+    return CloudinaryMedia(settings, secret.get_secret_value(), local)

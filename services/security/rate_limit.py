@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from db.outage import Outage
 from services.metrics import REFUSALS
-from services.redis_client import FAILURES
+from services.redis_client import FAILURES, RedisClient
 from services.security.leases import Leases
 from services.security.local_limits import LocalAttempts, LocalCounters
 from services.security.rate_limit_scripts import RESERVE, SETTLE, TAKE
@@ -83,7 +83,7 @@ class Reservation(NamedTuple):
 
 
 class RateLimits:
-    def __init__(self, redis: Any, redis_seconds: float) -> None:
+    def __init__(self, redis: RedisClient, redis_seconds: float) -> None:
         """After `redis_seconds` without an answer of Redis, a request is counted on this instance."""
         self.redis = redis
         self.redis_seconds = redis_seconds

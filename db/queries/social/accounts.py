@@ -2,11 +2,14 @@
 `services.social.profiles.SocialProfile`, which PostgreSQL decodes."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import orjson
 
 from db.errors import HandleTaken
 from db.pool import Queries, Transaction
 from db.queries.notifications import NotificationChange, notify
+from db.queries.social.tiktok_tokens import SealedTokens
 from db.schemas.social import OwnAccount
 
 SYNC_DAYS = 7  # data younger than this is not fetched again
@@ -26,7 +29,7 @@ class Owner(NamedTuple):
 
 
 class Connected(NamedTuple):
-    account: Any  # OwnAccount
+    account: orjson.Fragment  # OwnAccount
     verification_code: str | None
 
 
@@ -178,7 +181,13 @@ async def check_handle(tx: Transaction, platform: str, username: str, influencer
 
 
 async def connect_account(
-    tx: Transaction, owner: Owner, account_id: str, profile: str, fetched_at: datetime, code: str, tokens: Any = None
+    tx: Transaction,
+    owner: Owner,
+    account_id: str,
+    profile: str,
+    fetched_at: datetime,
+    code: str,
+    tokens: SealedTokens | None = None,
 ) -> Connected:
     """Create the owner's account on the profile's platform, or replace the profile of the existing account.
 
@@ -191,14 +200,17 @@ async def connect_account(
     return Connected(row["body"], row["verification_code"])
 
 
-async def sync_account(tx: Transaction, account_id: str, connection: str, profile: str, fetched_at: datetime) -> Any:
+async def sync_account(
+    tx: Transaction, account_id: str, connection: str, profile: str, fetched_at: datetime
+) -> orjson.Fragment | None:
     """Store a fetched profile. Return the OwnAccount, or None if the account was changed or deleted meanwhile."""
     await tx.execute(LOCK_OWNER_OF, account_id)
     row = await tx.fetchrow(SYNC, profile, fetched_at, account_id, connection)
     if row is None:
         return None
     await tx.execute(PRUNE_POSTS, row["id"])
-    return row["body"]
+    account: orjson.Fragment = row["body"]
+    return account
 
 
 ISSUE_CODE = """

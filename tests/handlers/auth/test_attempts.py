@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -225,15 +226,13 @@ CLAIMS = [
 ]
 
 
-class UnreachableRedis:
-    async def eval(self, *_: object) -> None:
-        raise RedisConnectionError
+UNREACHABLE_REDIS = Mock(eval=AsyncMock(side_effect=RedisConnectionError))
 
 
 @pytest.fixture(params=["redis", "this instance alone"])
 def limits(request, instance, monkeypatch) -> RateLimits:
     monkeypatch.setattr(rate_limit, "WAIT_SECONDS", 0)
-    return RateLimits(instance.redis if request.param == "redis" else UnreachableRedis(), 10)
+    return RateLimits(instance.redis if request.param == "redis" else UNREACHABLE_REDIS, 10)
 
 
 @asynccontextmanager
@@ -303,17 +302,17 @@ async def test_an_instance_that_dies_holds_its_places_for_a_while_only(instance,
 async def test_redis_leaves_or_returns_while_an_attempt_is_in_flight(instance, monkeypatch, leaves):
     monkeypatch.setattr(rate_limit, "WAIT_SECONDS", 0)
     monkeypatch.setattr(rate_limit, "REST_SECONDS", 0)
-    limits = RateLimits(instance.redis if leaves else UnreachableRedis(), 10)
+    limits = RateLimits(instance.redis if leaves else UNREACHABLE_REDIS, 10)
     claim = Claim("auth:198.51.100.7", "limit_auth_ip", Limit(1, 900))
     async with in_flight(limits, claim, failed=True):
-        limits.redis = UnreachableRedis() if leaves else instance.redis
+        limits.redis = UNREACHABLE_REDIS if leaves else instance.redis
     assert await state(limits, claim) == REFUSED  # here the attempts are counted now
     assert (limits.local_attempts.in_flight, limits.local_attempts.reserved) == ({}, set())
 
 
 async def test_attempts_are_limited_while_redis_is_away(instance, api, people, limit, monkeypatch):
     limits = instance.services.rate_limits
-    monkeypatch.setattr(limits, "redis", UnreachableRedis())
+    monkeypatch.setattr(limits, "redis", UNREACHABLE_REDIS)
     monkeypatch.setattr(limits, "rest_until", 0.0)
     limit("limit_auth", Limit(5, 900))
     person, office = await people.influencer(), [await people.salon() for _ in range(10)]
