@@ -76,3 +76,20 @@ def needs_small_disk() -> pytest.MarkDecorator:
     mount = ["unshare", "-m", "mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt"]
     allowed = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
     return pytest.mark.skipif(not allowed, reason="root is needed that may mount a small disk")
+
+
+def needs_machine(*packages: str) -> pytest.MarkDecorator:
+    """Mark tests that start a Debian machine in namespaces, with the packages of this one.
+
+    Only .ci/run runs them, because they take half a minute. Containers often refuse the namespaces, so it requires only
+    the packages."""
+    if not os.environ.get(REQUIRED):
+        return pytest.mark.skipif(True, reason=f"takes half a minute: {REQUIRED}=1 runs it, as .ci/run does")
+    namespaces = ["unshare", "-m", "-p", "-f", "-n", "-u", "-i", "-C", "mount", "-t", "tmpfs", "none", "/mnt"]
+    if os.geteuid() != 0 or subprocess.run(namespaces, capture_output=True).returncode != 0:
+        return pytest.mark.skipif(True, reason="root and namespaces are needed: unshare is refused")
+    missing = [name for name in packages if subprocess.run(["dpkg", "-s", name], capture_output=True).returncode != 0]
+    reason = f"install the packages {' '.join(missing)}"
+    if missing and os.environ.get(REQUIRED):
+        raise RuntimeError(f"{reason}, or unset {REQUIRED} to skip the tests that need them")
+    return pytest.mark.skipif(bool(missing), reason=reason)

@@ -1,0 +1,175 @@
+"""deploy/install.md: its blocks run on a Debian machine without a network, which then serves, monitors and backs up."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.helpers.machine import Machine, running_machine
+from tests.helpers.processes import ROOT
+from tests.helpers.programs import needs_machine, needs_program
+from tests.helpers.tls import Authority
+
+PAGE = (ROOT / "deploy" / "install.md").read_text()
+DOMAIN, PASSWORD = "api.example.com", "correct horse battery"
+CERTIFICATE = f"install -D /mnt/share/{DOMAIN}.pem /etc/letsencrypt/live/{DOMAIN}/fullchain.pem\n" \
+    f"install -D /mnt/share/{DOMAIN}.pem /etc/letsencrypt/live/{DOMAIN}/privkey.pem\n"  # fmt: skip
+# The only blocks that do not run, and what the test does instead.
+NOT_RUN = {
+    "apt-get update": ("needs Debian's package servers", ""),
+    "certbot certonly": (
+        "needs a certificate authority on the internet; the test stores a certificate of its own", CERTIFICATE,
+    ),
+}  # fmt: skip
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+ASK = f"""
+api=https://{DOMAIN}/api/v1 json='Content-Type: application/json'
+curl -fsS $api/auth/signup/salon -H "$json" \\
+  -d '{{"name":"Salon","email":"salon@example.com","password":"tea and biscuits","termsAccepted":true}}'
+encer db.psql -qc "update users set email_verified_at = now() where email = 'salon@example.com'"
+token() {{
+  curl -fsS $api/auth/login -H "$json" -d "$1" |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["accessToken"])'
+}}
+salon=$(token '{{"email":"salon@example.com","password":"tea and biscuits"}}')
+echo {PICTURE} | base64 -d > picture.png
+curl -fsS $api/onboarding/salon -H "Authorization: Bearer $salon" -F businessName=Salon -F description=Nice \
+  -F preferredCategories=beauty -F profilePic=@picture.png > onboarded
+url=$(python3 -c 'import json; print(json.load(open("onboarded"))["salon"]["profilePic"])')
+curl -fsS "$url" --output shown.png
+head -c 4 shown.png | tail -c 3; echo
+admin=$(token '{{"email":"operator@example.com","password":"{PASSWORD}"}}')
+curl -fsS $api/admin/dashboard/stats -H "Authorization: Bearer $admin"
+"""
+
+
+class Block(NamedTuple):
+    reason: str  # why the test does not run it; empty if it does
+    lines: str
+
+
+BLOCKS = [Block(*found) for found in re.findall(r"(?:<!-- not run: (.*?) -->\n)?```sh\n(.*?)```", PAGE, re.DOTALL)]
+
+
+def standing_in(block: Block) -> str:
+    return next(instead for start, (_, instead) in NOT_RUN.items() if block.lines.startswith(start))
+
+
+def test_the_page_says_which_blocks_are_not_run():
+    assert {block.reason for block in BLOCKS if block.reason} == {reason for reason, _ in NOT_RUN.values()}
+    assert all(standing_in(block) is not None for block in BLOCKS if block.reason)
+    assert len(BLOCKS) > 12
+    assert PAGE.count("```") == 2 * len(BLOCKS), "a block has another language than sh"
+
+
+def test_ci_installs_the_packages_of_the_page():
+    [line] = re.findall(r"^packages=\((.*)\)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    [named] = [block.lines for block in BLOCKS if block.lines.startswith("apt-get install")]
+    wanted = set(re.findall(r"[a-z][a-z0-9-]+", named.partition("--no-install-recommends")[2]))
+    assert {"postgresql", "redis-server", "certbot"} <= wanted
+    # On each Debian machine that can check out and run the sources.
+    assert wanted - {"make", "python3", "curl", "ca-certificates"} <= set(line.split())
+
+
+@needs_program("systemd-analyze", package="systemd")
+@pytest.mark.parametrize("unit", sorted(path.name for path in (ROOT / "deploy").glob("*.service")))
+def test_units_leave_little_exposed(unit):
+    """0 is nothing, 100 is a service without any bounds, whose level is 96."""
+    rated = subprocess.run(
+        ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", str(ROOT / "deploy" / unit)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert rated.returncode == 0, rated.stdout + rated.stderr
+
+
+def make_release(folder: Path, release: str) -> None:
+    """Write the file that the page expects. Its packages are installed already, as `make runtime` finds out."""
+    name = f"beautiful-encer-{release}"
+    environment = folder / ".venv"
+    shutil.rmtree(environment, ignore_errors=True)
+    library = environment / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    library.mkdir(parents=True)
+    (library / "site-packages").symlink_to("/usr/local/lib/encer-packages")
+    (environment / "bin").mkdir()
+    (environment / "bin" / "python").symlink_to(f"/usr/local/lib/encer-python/bin/{library.name}")
+    (environment / "pyvenv.cfg").write_text("home = /usr/local/lib/encer-python/bin\n")
+    shutil.copy(ROOT / "requirements.lock", environment)
+    sources = [path.name for path in ROOT.iterdir() if path.name in SOURCES]
+    subprocess.run(
+        ["tar", "-czf", str(folder / f"{name}.tar.gz"), "--exclude=__pycache__", f"--transform=s,^,{name}/,S",
+         "-C", str(ROOT), *sources, "-C", str(folder), ".venv"],
+        check=True,
+    )  # fmt: skip
+
+
+SOURCES = {
+    "Makefile", "requirements.lock", "requirements-dev.lock", "server.py", "settings.py", "db", "deploy", "docs",
+    "handlers", "jobs", "realtime", "services", "sql",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """A bare machine with two releases in root's home folder, and a certificate authority that it trusts."""
+    with running_machine() as machine:
+        authority = Authority(machine.share)
+        authority.server(DOMAIN)
+        for release in ("0.1.0", "0.2.0"):
+            make_release(machine.share, release)
+        machine.run(
+            f"""
+            mkdir /usr/local/lib/encer-python /usr/local/lib/encer-packages
+            mount --bind {sys.base_prefix} /usr/local/lib/encer-python
+            mount --bind {sysconfig.get_path("purelib")} /usr/local/lib/encer-packages
+            echo /usr/local/lib/encer-python/lib > /etc/ld.so.conf.d/0.conf; ldconfig
+            cp /mnt/share/*.tar.gz /root/
+            rm -rf /var/lib/apt/lists/*  # apt then knows no newer versions that it would have to fetch
+            cat /mnt/share/root.pem >> /etc/ssl/certs/ca-certificates.crt
+            echo 127.0.0.1 {DOMAIN} >> /etc/hosts
+            """
+        )
+        yield machine
+
+
+@needs_machine(
+    "redis-server", "certbot", "prometheus-alertmanager", "prometheus", "nginx", "postgresql", "python3-venv"
+)
+def test_a_person_who_has_only_the_page_gets_to_a_running_monitored_backed_up_server(machine):
+    session = "\n".join(standing_in(block) if block.reason else block.lines for block in BLOCKS)
+    answers = {"Password: ": PASSWORD, "Password again: ": PASSWORD}
+    status, printed = machine.type_at_terminal(session, answers)
+    assert status == 0, printed + machine.run("journalctl --no-pager -p warning -n 50")
+    assert '"status":"ok"' in printed
+    assert f"308 https://{DOMAIN}/health" in printed
+    assert "640 root:beautiful-encer /etc/beautiful-encer.env" in printed
+    # The instances, and everything around them.
+    failed = machine.run("systemctl --failed --no-legend --no-pager")
+    assert failed == ""
+    lines = machine.run("journalctl --no-pager -o cat -u 'beautiful-encer@*' | grep '^{'").splitlines()
+    logged = [json.loads(line) for line in lines]
+    assert {"stopping", "stopped"} <= {line["event"] for line in logged}
+    assert [line for line in logged if line["level"] not in ("info", "debug")] == []
+    assert machine.run("readlink -f /proc/$(systemctl show -p MainPID --value beautiful-encer@3001)/cwd").endswith(
+        "0.2.0\n"
+    )
+    # Only nginx is reachable from outside.
+    public = {
+        line for line in machine.run("ss -Hltn | awk '{print $4}'").split() if not line.startswith(("127.", "[::1]"))
+    }
+    assert {address.rpartition(":")[2] for address in public} == {"80", "443"}
+    # The confined instance serves, sends pictures through its worker process, and knows the admin.
+    answered = machine.run(f"cd /tmp\n{ASK}")
+    assert "PNG" in answered or "JFIF" in answered or "RIFF" in answered
+    assert '"totalUsers":' in answered or '"users"' in answered
+    targets = json.loads(machine.run("curl -fsS http://127.0.0.1:9090/api/v1/targets"))["data"]["activeTargets"]
+    assert {target["labels"]["instance"] for target in targets} == {f"127.0.0.1:{port}" for port in (3001, 3002, 3003)}
+    assert "InstallationTest" in machine.run("amtool alert query --alertmanager.url=http://127.0.0.1:9093")
+    backups = machine.run("ls /var/backups/beautiful-encer/*").split()
+    assert backups.count("encer.dump") == 2
