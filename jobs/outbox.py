@@ -82,10 +82,11 @@ class Outbox:
         self.sending: set[asyncio.Task[bool]] = set()
 
     def start(self) -> None:
-        names = [f"outbox {number}" for number in range(SENDERS)]
+        # One sender polls. It wakes the others while mails are due.
+        steps = {f"outbox {number}": self._send_or_wait if number else self._send_or_poll for number in range(SENDERS)}
         self.workers = [
-            asyncio.create_task(supervise(name, self._send_or_wait, (DatabaseUnavailable,)), name=name)
-            for name in names
+            asyncio.create_task(supervise(name, step, (DatabaseUnavailable,)), name=name)
+            for name, step in steps.items()
         ]
 
     async def stop(self) -> None:
@@ -99,23 +100,31 @@ class Outbox:
         """Send a new mail at once."""
         self.woken.set()
 
+    async def _send_or_poll(self) -> None:
+        if not await self._send():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS * random.uniform(0.8, 1.2)):
+                    await self.woken.wait()
+
     async def _send_or_wait(self) -> None:
+        if not await self._send():
+            await self.woken.wait()
+
+    async def _send(self) -> bool:
+        """Claim and send a due mail, even if this is cancelled. Return False if none is due."""
         self.woken.clear()
         sending = asyncio.create_task(self.send_one())
         self.sending.add(sending)
         sending.add_done_callback(self.sending.discard)
         sending.add_done_callback(retrieve)
-        if await asyncio.shield(sending):
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(POLL_SECONDS * random.uniform(0.8, 1.2)):
-                await self.woken.wait()
+        return await asyncio.shield(sending)
 
     async def send_one(self) -> bool:
         """Claim and send a due mail. Return False if none is due."""
         row = await self.db.fetchrow(CLAIM_MAIL, CLAIM_SECONDS)
         if row is None:
             return False
+        self.wake()  # another sender may find another one
         outcome = "sent"
         try:
             mail = self.compose(row)

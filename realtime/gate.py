@@ -24,6 +24,8 @@ class DeliveryGate:
 
     def deliver(self, channel: str, event: Event) -> None:
         """Pass the event to the hub, now or as soon as the gate opens, in the order of arrival."""
+        if not self.hub.has_feeds:  # no socket would receive it
+            return
         if self.sessions.fresh and not self.held and not self.overflowed:
             self.hub.deliver(channel, event)
             return

@@ -19,6 +19,10 @@ class Hub:
         self.users: dict[str, UserFeed] = {}  # by channel
         self.conversations: dict[str, ConversationFeed] = {}  # by channel
 
+    @property
+    def has_feeds(self) -> bool:
+        return bool(self.users or self.conversations)
+
     # -- users -------------------------------------------------------------------------------------------------------
 
     async def add_user(self, listener: Listener) -> None:

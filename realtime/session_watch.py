@@ -24,7 +24,7 @@ class SessionWatch:
         await tasks.end(self.running)
 
     async def _watch(self) -> None:
-        await self.sessions.next_check()
+        await self.sessions.next_check(has_sockets=len(self.sockets) > 0)
         for ended in await self.sessions.find_ended():
             self.sockets.close_session(ended)
         self.gate.open()

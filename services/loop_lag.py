@@ -4,7 +4,7 @@ import asyncio
 
 from services.metrics import LOOP_LAG_SECONDS
 
-INTERVAL_SECONDS = 0.25
+INTERVAL_SECONDS = 0.5
 
 
 async def measure_loop_lag() -> None:

@@ -19,6 +19,7 @@ EndReason = Literal["LOGGED_OUT", "SUSPENDED", "DELETED", "PASSWORD_CHANGED", "R
 SESSIONS_PER_USER = 20
 NETWORKS_PER_USER = 20  # known networks: home, work, a few mobile carriers, some hotels
 CHECK_SECONDS = 0.3
+IDLE_SECONDS = 5.0  # without a request and without a socket; then nobody needs the checks
 CHECK_NOW_SECONDS = 1.0
 TRUST_SECONDS = 0.8  # a cached caller is used only if the last successful check is younger than this
 OVERLAP_SECONDS = 15  # longer than any transaction between setting `ended_at` and its commit
@@ -129,6 +130,8 @@ class Sessions:
         self.cached: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
         self.ended: dict[str, float] = {}
         self.checked_at = float("-inf")  # when the last successful check began
+        self.used_at = float("-inf")  # when a caller was last needed
+        self.paused = False  # no checks until a caller is needed
         self.check_soon = asyncio.Event()
         self.check_soon.set()
         self.waiting: list[asyncio.Future[None]] = []  # resolved when the next check ends
@@ -140,7 +143,7 @@ class Sessions:
 
     async def caller(self, session_id: str, user_id: str) -> Caller | None:
         """Return the caller of this session, or None if it has ended or its account is not active."""
-        now = time.monotonic()
+        now = self._use()
         caller, until = self.cached.get(session_id, (None, 0.0))
         if caller is not None and now < until and self.fresh:
             return caller if caller.id == user_id else None
@@ -150,6 +153,7 @@ class Sessions:
             return None
         if session_id in self.ended:  # it ended during the query; `find_ended` has returned it
             return None
+        self._use()  # also if the checks have paused during the query
         caller = Caller(row["id"], row["role"], row["session_id"])
         self.cached[session_id] = (caller, now + CACHE_SECONDS)
         self.cached.move_to_end(session_id)
@@ -157,8 +161,22 @@ class Sessions:
             self.cached.popitem(last=False)
         return caller
 
-    async def next_check(self) -> None:
-        """Wait until the next check is due."""
+    def _use(self) -> float:
+        """Continue the checks if they have paused; return the time."""
+        self.used_at = time.monotonic()
+        if self.paused:
+            self.paused = False
+            self.check_soon.set()
+        return self.used_at
+
+    async def next_check(self, has_sockets: bool) -> None:
+        """Wait until the next check is due: soon, or when a caller is needed again if this instance is idle."""
+        if not has_sockets and time.monotonic() - self.used_at > IDLE_SECONDS:
+            self.paused = True
+            self.cached.clear()  # they are loaded again, because the next check does not look back so far
+            self.checked_at = float("-inf")
+            await self.check_soon.wait()
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(CHECK_SECONDS):
                 await self.check_soon.wait()

@@ -24,7 +24,7 @@ from services.redis_client import FAILURES
 log = structlog.get_logger()
 
 CONNECT_SECONDS = 1.0
-PING_SECONDS = 0.5
+PING_SECONDS = 1.0
 SILENCE_SECONDS = 2.0  # without an answer the connection counts as dead
 RETRY_SECONDS = (0.1, 0.5)  # events must be complete again within 2 s
 BATCH_CHANNELS = 500  # in one command: 100,000 at once would block Redis
