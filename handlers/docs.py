@@ -1,6 +1,8 @@
 """The descriptions of the API, the pages to read and try it, and the files of these pages."""
 
+import asyncio
 import html
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from string import Template
@@ -12,6 +14,7 @@ from tornado.web import RequestHandler
 from db.error_codes import ErrorCode
 from db.errors import DomainError, NotFound
 from db.seed.people import PASSWORD, influencer_email, salon_email
+from handlers.http.application import App
 from handlers.http.base import Handler
 from handlers.http.endpoint import PUBLIC, endpoint
 from handlers.http.openapi import openapi
@@ -65,9 +68,21 @@ class DocsHandler(Handler):
         if not accepts(self.request.headers.get("Accept", ""), self.media_type):
             raise NotAcceptable(self.advice)
 
-    def describe(self, description: dict[str, Any]) -> None:
+    async def describe(self, make_text: Callable[[App], bytes]) -> None:
+        """Answer with a text that is made at the first request, in a thread, because that takes up to 0.3 s."""
+        text = await asyncio.to_thread(make_text, self.application)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(orjson.dumps(description))
+        self.finish(text)
+
+
+@cache
+def openapi_text(app: App) -> bytes:
+    return orjson.dumps(openapi(app.table, app.config.public_url))
+
+
+@cache
+def asyncapi_text(app: App) -> bytes:
+    return orjson.dumps(asyncapi(app.config))
 
 
 def accepts(header: str, media_type: str) -> bool:
@@ -85,14 +100,14 @@ class OpenApi(DocsHandler):
     @endpoint(PUBLIC, returns=dict[str, Any], bare=True, errors=ERRORS)
     async def get(self) -> None:
         """Return the REST API as OpenAPI 3.1."""
-        self.describe(openapi(self.application.table, self.application.config.public_url))
+        await self.describe(openapi_text)
 
 
 class AsyncApi(DocsHandler):
     @endpoint(PUBLIC, returns=dict[str, Any], bare=True, errors=ERRORS)
     async def get(self) -> None:
         """Return the WebSocket as AsyncAPI 3.0."""
-        self.describe(asyncapi(self.application.config))
+        await self.describe(asyncapi_text)
 
 
 class Page(DocsHandler):

@@ -1,9 +1,9 @@
 """The public shapes (docs/api.md), each declared once. shape.py explains how a shape becomes SQL."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, Json
 
 from db.fragments import is_unread
 from db.schemas import facts
@@ -316,6 +316,28 @@ class Contact(Shape):
     conversation: ContactConversation | None
 
 
+class NewMessageMetadata(Shape):
+    """Metadata of `NEW_MESSAGE`."""
+
+    sender_id: UUID = about("Id of the last sender", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
+    sender_name: str = about("Name of the last sender", "Salon Sakura")
+    count: int = about("Number of unread messages in the conversation", 3)
+
+
+class AccountMetadata(Shape):
+    """Metadata of `SYSTEM`: a social account needs attention."""
+
+    account_id: UUID = about("Id of the account", "1c2d3e4f-5a6b-4c7d-8e9f-0a1b2c3d4e5f")
+    platform: Platform
+    reason: Literal["UNVERIFIED", "NEEDS_RECONNECT", "PROVEN_BY_ANOTHER"] = about("What is wrong", "UNVERIFIED")
+
+
+class ProfileViewMetadata(Shape):
+    """Metadata of `PROFILE_VIEW`."""
+
+    viewer_id: UUID = about("Id of the user who viewed the profile", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
+
+
 class Notification(Shape):
     """A notification of the caller."""
 
@@ -329,7 +351,12 @@ class Notification(Shape):
     )
     message_id: UUID | None = about("The message that it is about", "0b9f4c61-2d3e-4a5b-8c7d-9e0f1a2b3c4d")
     conversation_id: UUID | None = about("The conversation that it is about", "9e107d9d-372b-4c65-a1d3-5f0c8b7e6a42")
-    metadata: Annotated[str | None, Sql("{t}.metadata::text")] = facts.JSON_TEXT
+    metadata: Annotated[
+        Json[NewMessageMetadata | AccountMetadata | ProfileViewMetadata] | None, Sql("{t}.metadata::text")
+    ] = about(
+        "JSON text of the metadata of this `type`; null for other types",
+        '{"senderId": "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21", "senderName": "Salon Sakura", "count": 3}',
+    )
     created_at: Time = facts.CREATED_AT
     updated_at: Annotated[Time, Sql("iso(greatest({t}.updated_at, {t}.changed_at))")] = facts.UPDATED_AT
     user_id: UUID = facts.USER_ID

@@ -9,9 +9,10 @@ from db.queries.conversations import NewMessage, send_message
 from tests.helpers.clients import Api
 from tests.helpers.factories import People, Person
 
-ADD = """
+METADATA = '{"reason": "UNVERIFIED", "platform": "INSTAGRAM", "accountId": "1c2d3e4f-5a6b-4c7d-8e9f-0a1b2c3d4e5f"}'
+ADD = f"""
     insert into notifications (user_id, type, title, message, metadata, created_at, updated_at)
-    select $1, 'SYSTEM', 'News', '花子 🌸 ' || n, '{"n": 1}', now() - make_interval(mins => 100 - n),
+    select $1, 'SYSTEM', 'News', '花子 🌸 ' || n, '{METADATA}', now() - make_interval(mins => 100 - n),
         now() - make_interval(mins => 100 - n)
     from generate_series(1, $2::int) n
     order by n returning id
@@ -38,7 +39,7 @@ async def test_the_list_has_own_notifications_newest_first(api: Api, people: Peo
     assert [row["id"] for row in answer.data] == mine[::-1]
     assert answer.body["pageInfo"] == {"nextCursor": None, "hasMore": False}
     assert answer.data[0]["message"] == "花子 🌸 3"
-    assert answer.data[0]["metadata"] == '{"n": 1}'
+    assert answer.data[0]["metadata"] == METADATA
     assert answer.data[0]["userId"] == salon.id
 
 

@@ -243,3 +243,11 @@ def test_examples_are_accepted_by_the_models():
             body = {name: each["examples"][0] for name, each in fields.items() if "examples" in each}
             assert set(schema.get("required", [])) <= body.keys(), route
             route.endpoint.body.model_validate_json(json.dumps(body), strict=True)
+
+
+def test_the_metadata_of_a_notification_is_described_by_type():
+    text, null = SCHEMAS["Notification"]["properties"]["metadata"]["anyOf"]
+    named = [choice["$ref"].rpartition("/")[2] for choice in text["contentSchema"]["anyOf"]]
+    fields = [set(SCHEMAS[name]["properties"]) for name in named]
+    assert fields == [{"senderId", "senderName", "count"}, {"accountId", "platform", "reason"}, {"viewerId"}]
+    assert (text["type"], text["contentMediaType"], null) == ("string", "application/json", {"type": "null"})

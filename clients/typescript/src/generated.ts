@@ -2,6 +2,13 @@ export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AccountMetadata: {
+            /** Format: uuid */
+            accountId: string;
+            platform: components["schemas"]["Platform"];
+            /** @enum {string} */
+            reason: "UNVERIFIED" | "NEEDS_RECONNECT" | "PROVEN_BY_ANOTHER";
+        };
         Attachment: {
             fileUrl: string;
             fileName: string;
@@ -71,6 +78,12 @@ export interface components {
         };
         /** @enum {string} */
         MessageType: "TEXT" | "IMAGE" | "FILE";
+        NewMessageMetadata: {
+            /** Format: uuid */
+            senderId: string;
+            senderName: string;
+            count: number;
+        };
         Notification: {
             /** Format: uuid */
             id: string;
@@ -103,6 +116,12 @@ export interface components {
         NotificationType: "CONNECTION_REQUEST" | "CONNECTION_ACCEPTED" | "CONNECTION_REJECTED" | "NEW_MESSAGE" | "MESSAGE_REPLY" | "PROFILE_VIEW" | "SYSTEM";
         Picture: {
             profilePic: string | null;
+        };
+        /** @enum {string} */
+        Platform: "INSTAGRAM" | "TIKTOK";
+        ProfileViewMetadata: {
+            /** Format: uuid */
+            viewerId: string;
         };
         Ready: {
             /** Format: uuid */
