@@ -19,7 +19,7 @@ PICTURES = ROOT / "docs" / "pictures"
 TALK = (
     (0, "Thank you for the photos! Would Friday at three suit you?"),
     (1, "金曜日の15時、大丈夫です。"),
-    (0, "Perfect. I will send the address"),
+    (0, "Perfect. I will send the address."),
 )
 
 
@@ -81,6 +81,7 @@ async def draw_console(browser: Browser, base: str, scheme: str) -> None:
             return
         await page.set_viewport_size({"width": 390, "height": 844})
         await panes[0].root.evaluate("pane => pane.scrollIntoView()")
+        await panes[0].root.locator(".talk").evaluate("talk => { talk.scrollTop = talk.scrollHeight; }")
         await shoot(page, "phone")
 
 

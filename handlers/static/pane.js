@@ -118,8 +118,7 @@ export class Pane {
 
   async listConversations() {
     const { data } = await this.encer.call("GET", "/chat/conversations", { params: { limit: 50 } });
-    this.conversations.replaceChildren(...data.map(({ id, otherUser, unreadCount }) =>
-      h("option", { value: id }, `${otherUser.name}${unreadCount ? ` (${unreadCount} unread)` : ""}`)));
+    this.conversations.replaceChildren(...data.map(({ id, otherUser }) => h("option", { value: id }, otherUser.name)));
     this.people = new Map(data.map(({ id, otherUser }) => [id, otherUser]));
     this.choosePeer();
     this.peer?.choosePeer();
