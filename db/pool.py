@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Any
 
 import asyncpg
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 ACQUIRE_SECONDS = 2.0  # a request that waits longer for a connection gets 503 with Retry-After
 COMMAND_SECONDS = 5.0  # the bound of each statement; jobs work in small steps
 CLOSE_SECONDS = 5.0
+MAX_STATEMENTS = 50_000  # of a connection, which is then replaced, because a session's memory in PostgreSQL grows
 WATCH_SECONDS = 1.0  # between two checks of a server that has failed
 
 
@@ -70,14 +72,35 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]
 
 
 class Pool(asyncpg.pool.Pool):  # type: ignore[misc]  # asyncpg has no types here
-    """A pool whose releases need no task. asyncpg creates one for each, so that a cancelled caller still returns its
-    connection. Here a release waits only if a statement was cancelled; if the caller is cancelled meanwhile, the
-    connection is closed and its place in the pool is free (tests/db/test_pool.py)."""
+    """A pool that hands out an idle connection, and takes it back, without waiting.
 
-    async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  asyncpg's
-        if connection._con is not None:  # None: it was released before
-            connection._con._on_release()
-            await connection._holder.release(timeout)
+    asyncpg makes a proxy, two timers and a task for each use. It has no public access to its free places."""
+
+    def take_idle(self) -> Any:
+        """Return an idle connection; None if the caller has to wait for one with `acquire`."""
+        if self.is_closing() or self._queue.empty():
+            return None
+        holder = self._queue.get_nowait()
+        if not holder.is_connected() or holder._generation != self._generation:
+            self._queue.put_nowait(holder)
+            return None
+        holder._in_use = self._loop.create_future()
+        return holder._con
+
+    async def give_back(self, conn: Any, seconds: float) -> None:
+        """Take a connection back. This waits only if a statement was cancelled; if the caller is cancelled meanwhile,
+        the connection is closed and its place in the pool is free (tests/db/test_pool.py)."""
+        holder = conn._pool_holder and conn._pool_holder()
+        if holder is None or holder._con is not conn:  # it was closed, which frees its place
+            return
+        protocol = conn._protocol
+        if (
+            conn.is_closed() or protocol._is_cancelling() or conn.is_in_transaction()
+            or holder._generation != self._generation or protocol.queries_count >= MAX_STATEMENTS
+        ):  # fmt: skip
+            await holder.release(seconds)
+        else:
+            holder._release()
 
 
 # The arguments that `asyncpg.create_pool` passes to its pool.
@@ -107,15 +130,6 @@ def pack_id(id: Any) -> bytes:
 
 def unpack_id(packed: bytes) -> str:
     return str(UUID(packed))
-
-
-def is_dead(conn: Any) -> bool:
-    """Return whether this acquired connection of a pool is closed."""
-    try:
-        value: bool = conn.is_closed()
-        return value
-    except asyncpg.InterfaceError:  # the pool has taken it back, because it is closed
-        return True
 
 
 class NoRow(LookupError):
@@ -168,6 +182,43 @@ class Transaction(Queries):
 open_transaction: ContextVar[Transaction | None] = ContextVar("open_transaction", default=None)
 
 
+class Acquired:
+    """A connection of the pool for an `async with` block. Raises DatabaseUnavailable for every error of an unavailable
+    PostgreSQL. A class, because a generator would cost each statement more."""
+
+    def __init__(self, database: "Database") -> None:
+        self.database = database
+
+    async def __aenter__(self) -> Any:
+        database = self.database
+        if database.strict and (outer := open_transaction.get()) and outer.open and outer.database is database:
+            raise RuntimeError("Use the open transaction, not the database: a request holds one connection at a time")
+        try:
+            self.conn = await database.acquire()
+        except (*UNAVAILABLE, asyncpg.InterfaceError) as error:
+            self.check(error, dead=False)
+            raise
+        return self.conn
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        dead = self.conn.is_closed()
+        try:
+            await self.database.pool.give_back(self.conn, ACQUIRE_SECONDS)
+        except UNAVAILABLE as lost:
+            self.check(lost, dead)
+        if error is not None:
+            self.check(error, dead)
+
+    def check(self, error: BaseException, dead: bool) -> None:
+        """Raise DatabaseUnavailable if this is an error of PostgreSQL's. InterfaceError is raised for a dead connection
+        or a closed pool, and also for wrong arguments, which are a defect."""
+        closed = isinstance(error, asyncpg.InterfaceError) and (dead or self.database.pool.is_closing())
+        if closed or isinstance(error, UNAVAILABLE):
+            raise self.database.unavailable(error) from error
+
+
 class Database(Queries):
     """The database. `strict` (tests) forbids a second connection inside a transaction, because requests that hold one
     connection and wait for another one can use up the pool."""
@@ -210,34 +261,18 @@ class Database(Queries):
         except TimeoutError:
             self.pool.terminate()
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        """Acquire a connection of the pool. Raises DatabaseUnavailable for every error of an unavailable PostgreSQL."""
-        if self.strict and (outer := open_transaction.get()) and outer.open and outer.database is self:
-            raise RuntimeError("Use the open transaction, not the database: a request holds one connection at a time")
-        try:
-            conn = await self._acquire()
-            try:
-                yield conn
-            except asyncpg.InterfaceError as error:
-                # Raised for a dead connection, and also for wrong arguments, which are a defect.
-                if not is_dead(conn):
-                    raise
-                raise self._unavailable(error) from error
-            finally:
-                await self.pool.release(conn, timeout=ACQUIRE_SECONDS)
-        except UNAVAILABLE as error:
-            raise self._unavailable(error) from error
-        except asyncpg.InterfaceError as error:
-            if self.pool.is_closing():
-                raise DatabaseUnavailable(type(error).__name__) from error
-            raise
+    def connection(self) -> "Acquired":
+        return Acquired(self)
 
-    async def _acquire(self) -> Any:
+    async def acquire(self) -> Any:
+        conn = self.pool.take_idle()
+        if conn is not None:
+            POOL_WAIT_SECONDS.observe(0)
+            return conn
         began, self.waiting = time.monotonic(), self.waiting + 1
         try:
             async with asyncio.timeout(ACQUIRE_SECONDS):  # asyncpg's own time-out makes a task
-                return await self.pool.acquire()
+                return (await self.pool.acquire())._con
         finally:
             self.waiting -= 1
             POOL_WAIT_SECONDS.observe(time.monotonic() - began)
@@ -281,7 +316,7 @@ class Database(Queries):
             raise DatabaseUnavailable("PostgreSQL takes no writes")
         await self.execute(ASK_TO_WRITE)
 
-    def _unavailable(self, error: BaseException) -> DatabaseUnavailable:
+    def unavailable(self, error: BaseException) -> DatabaseUnavailable:
         self.stale = self.stale or isinstance(error, REFUSED)
         self.failed.set()
         return DatabaseUnavailable(type(error).__name__)

@@ -16,8 +16,6 @@ from services.resources import Resources
 from services.schedule import Schedule
 from services.security.addresses import client_address, read_network
 
-log = structlog.get_logger()
-
 QUIET_PATHS = ("/health", "/metrics")
 
 
@@ -53,6 +51,7 @@ class App(Application):
         self.wake_outbox = wake_outbox
         self.jobs = jobs
         self.table = table
+        self.log = structlog.get_logger().bind()  # once; a logger that is not bound does it for each line
         self.proxies = [read_network(network) for network in self.config.trusted_proxies]
         self.draining = False
         self.running: WeakSet[RequestHandler] = (
@@ -83,7 +82,7 @@ def log_request(handler: RequestHandler) -> None:
     if request.path.startswith(QUIET_PATHS):
         return
     caller = getattr(handler, "caller", None)
-    log.info(
+    handler.application.log.info(  # type: ignore[attr-defined]
         "request",
         method=request.method,
         path=request.path,

@@ -1,13 +1,14 @@
 """The half of a handler that answers: headers, JSON bodies and errors. base.py has the half that reads the request."""
 
+import time
 from collections.abc import Collection
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import TracebackType
 from typing import Any
 
 import orjson
 import structlog
-from tornado.httputil import HTTPHeaders, HTTPInputError
+from tornado.httputil import HTTPHeaders, HTTPInputError, format_timestamp
 from tornado.web import HTTPError, RequestHandler
 
 from db.errors import BadRequest, DomainError, Internal, find_domain_error
@@ -43,6 +44,11 @@ def common_headers(headers: HTTPHeaders, request_id: str, origins: Collection[st
     return common
 
 
+@lru_cache(1)
+def date_of(second: int) -> str:
+    return format_timestamp(second)
+
+
 class Responder(RequestHandler):
     application: App
 
@@ -57,10 +63,13 @@ class Responder(RequestHandler):
         """Return the headers of every response to this request. Tornado clears all others before it sends an error."""
         return common_headers(self.request.headers, self.request_id, self.application.config.origins)
 
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        for name, value in self.lasting_headers.items():
-            self.set_header(name, value)
+    def clear(self) -> None:
+        """Reset the response. Tornado's own method formats the date for each request, and checks each default header:
+        these are constants or checked (tests/handlers/test_responses.py)."""
+        self._headers = HTTPHeaders(self.lasting_headers)
+        self._headers["Date"] = date_of(int(time.time()))
+        self._write_buffer: list[bytes] = []
+        self.set_status(200)
 
     def set_lasting_headers(self, headers: dict[str, str]) -> None:
         self.lasting_headers.update(headers)
