@@ -3,8 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from ipaddress import ip_address
 
+from services.files.image_proxy import ImageProxy
 from tests.helpers.tls import Authority
+
+LOOPBACK = ip_address("127.0.0.1")
 
 HOST = "scontent.cdninstagram.com"
 URL = f"https://{HOST}/v/t51.jpg?stp=dst-jpg&_nc_ht={HOST}"
@@ -83,3 +87,16 @@ class Host:
             writer.close()
             await writer.wait_closed()
         visit.ended.set()
+
+
+async def fetch(proxy: ImageProxy, url: str = URL) -> tuple[str, bytes]:
+    async with proxy.open(url) as image:
+        return image.content_type, b"".join([chunk async for chunk in image.chunks])
+
+
+def sends(*parts: bytes) -> Script:
+    async def script(visit: Visit) -> None:
+        for part in parts:
+            await visit.send(part)
+
+    return script

@@ -1,12 +1,16 @@
 """Pictures to upload, drawn and encoded."""
 
 import random
+from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 
 from PIL import Image, ImageSequence
 
+from services.files import image_worker
 from services.files.images import KINDS, sniff
+
+PICTURE_KINDS = ("JPEG", "PNG", "WEBP", "GIF")  # as Pillow names them
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -35,3 +39,11 @@ def halves(width: int = 40, height: int = 20) -> Image.Image:
     image = Image.new("RGB", (width, height), "red")
     image.paste("blue", (width // 2, 0, width, height))
     return image
+
+
+def redraw(data: bytes, kind: str) -> Image.Image:
+    return Image.open(BytesIO(image_worker.redraw(data, kind).data), formats=[kind])
+
+
+def is_near(pixel: Any, colour: Iterable[int], tolerance: int = 40) -> bool:
+    return all(abs(a - b) <= tolerance for a, b in zip(pixel[:3], colour, strict=True))
