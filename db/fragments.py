@@ -11,6 +11,16 @@ def is_between(request: str, one: str, other: str) -> str:
     return f"({pair(f'{request}.sender_id', f'{request}.receiver_id')}) = ({pair(one, other)})"
 
 
+def is_participant(conversation: str, user: str) -> str:
+    """Return whether a user takes part in a row of conversations."""
+    return f"{user} in ({conversation}.low_id, {conversation}.high_id)"
+
+
+def other_participant(conversation: str, user: str) -> str:
+    """Return the id of the participant of a row of conversations who is not this user."""
+    return f"case when {conversation}.low_id = {user} then {conversation}.high_id else {conversation}.low_id end"
+
+
 def is_unread(message: str, reader: str, mark: str) -> str:
     """Return whether a message is unread: after the reader's mark, from the other participant, not deleted."""
     return f"({message}.seq > {mark} and {message}.sender_id <> {reader} and {message}.deleted_at is null)"

@@ -251,7 +251,9 @@ class Database(Queries):
             )
         except UNAVAILABLE as error:
             raise DatabaseUnavailable(type(error).__name__) from error
-        database.watching = asyncio.create_task(database._watch(), name="database watch")
+        database.watching = asyncio.create_task(
+            tasks.supervise("database watch", database._watch), name="database watch"
+        )
         return database
 
     async def close(self) -> None:
@@ -322,24 +324,23 @@ class Database(Queries):
         return DatabaseUnavailable(type(error).__name__)
 
     async def _watch(self) -> None:
-        """Check a server that has failed once a second, until it takes writes."""
-        while True:
-            await self.failed.wait()
-            self.failed.clear()
-            error = await self._try_to_write()
-            # A session stays read-only if it was opened so, so the pool opens new connections. If the server is out of
-            # resources, open connections can still read, and it may be unable to open new ones.
-            renew = error or self.stale or self.is_unavailable
-            if renew and not isinstance(error, asyncpg.InsufficientResourcesError):
-                await self.pool.expire_connections()
-                self.stale = False
-            self.refuses_writes = isinstance(error, REFUSED)
-            if error:
-                self.outage.begin(error)
-                self.failed.set()
-            else:
-                self.outage.end()
-            await asyncio.sleep(WATCH_SECONDS)
+        """Wait for a failure of the server. Then check it once a second, until it takes writes."""
+        await self.failed.wait()
+        self.failed.clear()
+        error = await self._try_to_write()
+        # A session stays read-only if it was opened so, so the pool opens new connections. If the server is out of
+        # resources, open connections can still read, and it may be unable to open new ones.
+        renew = error or self.stale or self.is_unavailable
+        if renew and not isinstance(error, asyncpg.InsufficientResourcesError):
+            await self.pool.expire_connections()
+            self.stale = False
+        self.refuses_writes = isinstance(error, REFUSED)
+        if error:
+            self.outage.begin(error)
+            self.failed.set()
+        else:
+            self.outage.end()
+        await asyncio.sleep(WATCH_SECONDS)
 
     async def _try_to_write(self) -> Exception | None:
         """Return the error of a write on a new connection, or None. The pool is not used, because it may be full."""

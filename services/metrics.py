@@ -68,8 +68,6 @@ DELIVERY_SECONDS = Histogram(
 DELIVERED = {origin: DELIVERY_SECONDS.labels(origin) for origin in ("own", "other")}
 CATCH_UPS = Counter("encer_catch_ups_total", "Conversations read from the database because Redis lost an event")
 
-for close_code in (1001, 1013, 4400, 4401, 4403, 4408, 4429, 4508):  # start at 0, to show the first increase
-    SOCKETS_CLOSED.labels(close_code, "server")
 KNOWN_CLOSE_CODES = {*range(1000, 1015), *range(4400, 4600)}
 
 

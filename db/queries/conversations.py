@@ -7,7 +7,7 @@ import orjson
 from pydantic import model_validator
 
 from db.errors import Forbidden, Invalid, NotFound
-from db.fragments import pair
+from db.fragments import is_participant, other_participant, pair
 from db.pool import Queries
 from db.queries.notifications import NotificationChange
 from db.schemas import facts
@@ -60,7 +60,7 @@ SEND_MESSAGE = f"""
             last_message = coalesce(nullif($7, ''), (select file_name from file)),
             last_message_at = clock_timestamp(),
             updated_at = clock_timestamp()
-        where c.id = $1 and $2 in (c.low_id, c.high_id) and c.closed_at is null
+        where c.id = $1 and {is_participant("c", "$2")} and c.closed_at is null
             and not exists (select from repeated)
             and ($6::text is null or exists (select from file))
         returning c.*
@@ -77,7 +77,7 @@ SEND_MESSAGE = f"""
         select r.id, 'NEW_MESSAGE', 'New message from ' || u.name, c.last_message, m.id, c.id, $2,
             jsonb_build_object('senderId', $2::uuid, 'senderName', u.name, 'count', count_unread(c.id, r.id))
         from message m cross join conversation c join users u on u.id = $2
-        cross join lateral (select case when c.low_id = $2 then c.high_id else c.low_id end as id) r
+        cross join lateral (select {other_participant("c", "$2")} as id) r
         on conflict (user_id, conversation_id) where type = 'NEW_MESSAGE' and not is_read
         do update set title = excluded.title, message = excluded.message, message_id = excluded.message_id,
             metadata = excluded.metadata, updated_at = clock_timestamp()
@@ -92,8 +92,8 @@ SEND_MESSAGE = f"""
 """
 
 # Finds out why nothing was sent: no row if the user does not take part, else whether the conversation is closed.
-IS_CLOSED = """
-    select closed_at is not null as closed from conversations where id = $1 and $2 in (low_id, high_id)
+IS_CLOSED = f"""
+    select c.closed_at is not null as closed from conversations c where c.id = $1 and {is_participant("c", "$2")}
 """
 
 
@@ -163,10 +163,11 @@ OPEN_CONVERSATION = f"""
     select id from conversation
 """
 
-CLOSE_CONVERSATIONS = """
-    update conversations set closed_at = clock_timestamp(), updated_at = clock_timestamp()
-    where closed_at is null and $1::uuid in (low_id, high_id) and ($2::uuid is null or $2::uuid in (low_id, high_id))
-    returning id
+CLOSE_CONVERSATIONS = f"""
+    update conversations c set closed_at = clock_timestamp(), updated_at = clock_timestamp()
+    where c.closed_at is null and {is_participant("c", "$1::uuid")}
+        and ($2::uuid is null or {is_participant("c", "$2::uuid")})
+    returning c.id
 """
 
 
@@ -212,7 +213,7 @@ FETCH_CHANGES = f"""
         ) m
         where m.bytes - octet_length(m.content) - {FRAME_BYTES} < $4::bigint
     ) m on true
-    where c.id = $1 and ($2::uuid is null or $2::uuid in (c.low_id, c.high_id))
+    where c.id = $1 and ($2::uuid is null or {is_participant("c", "$2::uuid")})
     order by m.rev
 """
 

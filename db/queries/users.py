@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from db.fragments import unread_after_withdrawal, withdraw_notices
+from db.fragments import other_participant, unread_after_withdrawal, withdraw_notices
 from db.pool import Transaction
 from db.queries.conversations import close_conversations
 from db.queries.notifications import NoticeId
@@ -71,10 +71,10 @@ DELETE_TRACES = """
 """
 
 # Conversations whose other user is deleted too: no reader is left.
-DELETE_CONVERSATIONS = """
+DELETE_CONVERSATIONS = f"""
     with gone as (
         select c.id from conversation_participants p join conversations c on c.id = p.conversation_id
-        join users o on o.id = case when c.low_id = $1 then c.high_id else c.low_id end
+        join users o on o.id = {other_participant("c", "$1")}
         where p.user_id = $1 and o.status = 'DELETED'
     ), file as (
         delete from attachments a using gone where a.conversation_id = gone.id returning a.url

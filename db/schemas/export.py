@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from db.fragments import other_participant
 from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.profiles import AccountSettings
@@ -76,10 +77,7 @@ class ExportedConversation(Shape):
     id: UUID = facts.CONVERSATION_ID
     with_name: Annotated[
         str,
-        Sql(
-            "(select {u}.name from users {u}"
-            " where {u}.id = case when {t}.low_id = {viewer} then {t}.high_id else {t}.low_id end)"
-        ),
+        Sql(f"(select {{u}}.name from users {{u}} where {{u}}.id = {other_participant('{t}', '{viewer}')})"),
     ] = about("Name of the other user", "Salon Sakura")
     created_at: Time = facts.CREATED_AT
     last_message_at: Time | None = facts.LAST_MESSAGE_AT

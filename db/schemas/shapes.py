@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, Json
 
-from db.fragments import is_unread
+from db.fragments import is_unread, other_participant
 from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.shape import Shape, Sql, Time
@@ -277,7 +277,7 @@ class Conversation(Shape):
         CardUser,
         Sql(
             CardUser.row(
-                "users {u} where {u}.id = case when {t}.low_id = {viewer} then {t}.high_id else {t}.low_id end",
+                f"users {{u}} where {{u}}.id = {other_participant('{t}', '{viewer}')}",
                 email="case when {t}.closed_at is null then coalesce({u}.email, '') else '' end",
             )
         ),

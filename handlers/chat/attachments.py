@@ -2,6 +2,7 @@
 
 from pathlib import PurePosixPath
 
+from db.fragments import is_participant
 from db.queries.conversations import ConversationReadOnly, check_open
 from db.schemas.shapes import Attachment
 from handlers.files import FORM_BYTES, FileHandler, FileOnly
@@ -14,7 +15,7 @@ ADD_ATTACHMENT = f"""
     with added as (
         insert into attachments (url, conversation_id, uploader_id, file_name, file_size, message_type)
         select $3, c.id, $2, $4, $5, $6 from conversations c
-        where c.id = $1 and $2 in (c.low_id, c.high_id) and c.closed_at is null
+        where c.id = $1 and {is_participant("c", "$2")} and c.closed_at is null
         for share
         returning *
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import asyncpg
 
 from db.errors import Conflict, Forbidden, NotFound
+from db.fragments import is_participant, other_participant
 from db.pool import Transaction
 from db.queries.conversations import NewMessage, send_message
 from db.queries.unread import follow_deletion, mark_read, update_text
@@ -49,7 +50,7 @@ LIST_MESSAGES = f"""
         where m.conversation_id = c.id and ($3::bigint is null or m.seq < $3)
         order by m.seq desc limit $4 offset $5
     ) m on true
-    where c.id = $1 and $2 in (c.low_id, c.high_id)
+    where c.id = $1 and {is_participant("c", "$2")}
     order by m.seq desc
 """
 
@@ -59,7 +60,7 @@ LIST_MESSAGES_AFTER = f"""
         where m.conversation_id = c.id and m.seq > $3::bigint
         order by m.seq limit $4
     ) m on true
-    where c.id = $1 and $2 in (c.low_id, c.high_id)
+    where c.id = $1 and {is_participant("c", "$2")}
     order by m.seq
 """
 
@@ -114,11 +115,11 @@ async def mark_and_publish(handler: Handler, conversation_id: str, seq: int) -> 
 
 
 # Locks the conversation, so that the message cannot change before the next statement assigns its rev.
-LOCK_MESSAGE = """
+LOCK_MESSAGE = f"""
     select m.conversation_id, m.sender_id = $2 as mine, c.closed_at is not null as closed,
-        case when c.low_id = $2 then c.high_id else c.low_id end as reader_id
+        {other_participant("c", "$2")} as reader_id
     from messages m join conversations c on c.id = m.conversation_id
-    where m.id = $1 and $2 in (c.low_id, c.high_id)
+    where m.id = $1 and {is_participant("c", "$2")}
     for update of c
 """
 
@@ -212,9 +213,9 @@ class OneMessage(FileHandler):
         return found
 
 
-FIND_MESSAGE = """
+FIND_MESSAGE = f"""
     select m.conversation_id, m.seq from messages m join conversations c on c.id = m.conversation_id
-    where m.id = $1 and $2 in (c.low_id, c.high_id)
+    where m.id = $1 and {is_participant("c", "$2")}
 """
 
 

@@ -7,21 +7,18 @@ such a notification.)
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
-import structlog
 from redis.exceptions import ResponseError
 
 from db import tasks
 from db.outage import Outage
 from services.redis_client import FAILURES
-
-log = structlog.get_logger()
 
 CONNECT_SECONDS = 1.0
 PING_SECONDS = 1.0
@@ -106,7 +103,8 @@ class RedisSubscriber:
         self.wake.set()
 
     def start(self, receiver: PacketReceiver) -> None:
-        self.running = asyncio.create_task(self._run(receiver), name="Redis subscriber")
+        work = tasks.supervise("Redis subscriber", partial(self._run, receiver), FAILURES, RETRY_SECONDS)
+        self.running = asyncio.create_task(work, name="Redis subscriber")
 
     async def stop(self) -> None:
         await tasks.end(self.running)
@@ -114,16 +112,14 @@ class RedisSubscriber:
     # -- the connection ----------------------------------------------------------------------------------------------
 
     async def _run(self, receiver: PacketReceiver) -> None:
-        while True:
-            try:
-                await self._use_connection(receiver)
-            except FAILURES as error:
+        try:
+            await self._use_connection(receiver)
+        except Exception as error:
+            if isinstance(error, FAILURES):
                 self.outage.begin(error)
-            except Exception:
-                log.exception("subscriber failed")
             self.had_failure = True
             self.topology.changed()
-            await asyncio.sleep(random.uniform(*RETRY_SECONDS))
+            raise
 
     async def _use_connection(self, receiver: PacketReceiver) -> None:
         connection = self.make_connection()

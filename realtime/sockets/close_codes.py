@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from services.metrics import SOCKETS_CLOSED
+
 GOING_AWAY = 1001
 TOO_LARGE = 1009  # used by Tornado
 TRY_AGAIN = 1013
@@ -39,3 +41,6 @@ CLOSE_CODES: dict[int, CloseCode] = {
     ),
     TOO_SLOW: CloseCode("The client reads too slowly.", "Reconnect and resume."),
 }
+
+for code in CLOSE_CODES:  # the counters start at 0, to show the first increase
+    SOCKETS_CLOSED.labels(code, "server")
