@@ -17,10 +17,13 @@ from pathlib import Path
 
 import uvloop
 
-from bench.http import CASES, HttpBench, check_floors
-from bench.stage import FULL, QUICK, ROOT, Stage
-from bench.table import Result, print_table
+from bench.cases import http, process, sockets
+from bench.results import Result, print_table
+from bench.stage.processes import ROOT
+from bench.stage.stage import FULL, QUICK, Stage, say
 from tests.helpers.scratch import scratch_folder
+
+GROUPS = (http, sockets, process)
 
 
 def parse() -> argparse.Namespace:
@@ -33,28 +36,27 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 async def run(folder: Path, options: argparse.Namespace) -> list[Result]:
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that a signal stops all processes
     size = QUICK if options.quick else FULL
     size = size._replace(rounds=options.rounds or size.rounds)
-    wanted = tuple(options.only.split(","))
-    say(f"filling the database: {size.people:,} people")
+    starts = tuple(options.only.split(","))
     results: list[Result] = []
     old = options.compare.resolve() if options.compare else None
     async with Stage(folder, size, old) as stage:
-        cases = [case for case in CASES if case.name.startswith(wanted)]
-        if cases:
-            bench = HttpBench(stage)
-            for case in cases:
-                results.append(await bench.run(case))
-                say(results[-1].line())
-    for line in check_floors(results):
+        for group in GROUPS:
+            wanted = {name for name in group.NAMES if name.startswith(starts)}
+            if not wanted:
+                continue
+            say(f"measuring {', '.join(name for name in group.NAMES if name in wanted)}")
+            async for result in group.measure(stage, wanted):
+                if result.case in wanted:
+                    results.append(result)
+                    say(result.line())
+            await stage.end_case()
+    for line in http.check_floors(results):
         print(line)
     return results
 

@@ -1,7 +1,8 @@
 """The data of `make bench`: people, connections, conversations, messages and notifications, and their access tokens.
 
-People are those of db/seed/scale.py. Influencer i and salon i have a conversation with MESSAGES messages. Influencer i
-is connected with the PARTNERS salons from i on. The first pair has one long conversation.
+People are those of db/seed/scale.py. Of the first pairs, influencer i is connected with the PARTNERS salons from i on,
+and has a conversation of MESSAGES messages with salon i; the first pair has one long conversation. In the pairs after
+these, which open sockets, influencer i has conversations with the SOCKET_PARTNERS salons from i on.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from services.security.tokens import Tokens
 
 TEXT = "message " * 12  # about a hundred characters, as real messages
 PARTNERS = 21
+SOCKET_PARTNERS = 5
+SOCKET_MESSAGES = 3  # in each conversation
 RICH = 1_000  # pairs whose conversation and notifications fill a page
 MESSAGES = 51
 NOTIFICATIONS = 51
@@ -22,19 +25,26 @@ TOKEN_SECONDS = 24 * 3600
 INFLUENCER = f"md5('scale ' || ({SALON_EVERY} * {{i}} + 1))::uuid"
 SALON = f"md5('scale ' || ({SALON_EVERY} * ({{i}} + 1)))::uuid"
 
+# Numbers of a pair: $1 pairs of the HTTP cases, $2 pairs of the socket cases. `j` 0 is the pair's own conversation.
+LINKS = f"""
+    select {INFLUENCER.format(i="i")} as one, {SALON.format(i="(i + j) % $1::int")} as other, i, j
+    from generate_series(0, $1::int - 1) i, generate_series(0, {PARTNERS - 1}) j
+    union all
+    select {INFLUENCER.format(i="($1 + i)")}, {SALON.format(i="($1 + (i + j) % $2::int)")}, $1 + i, j
+    from generate_series(0, $2::int - 1) i, generate_series(0, {SOCKET_PARTNERS - 1}) j
+"""
+
 CONNECT = f"""
     insert into connection_requests (sender_id, receiver_id, status, created_at, updated_at)
-    select {INFLUENCER.format(i="i")}, {SALON.format(i="(i + j) % $1")}, 'ACCEPTED', now() - interval '2 days',
-        now() - interval '1 day'
-    from generate_series(0, $1::int - 1) i, generate_series(0, {PARTNERS - 1}) j
+    select one, other, 'ACCEPTED', now() - interval '2 days', now() - interval '1 day' from ({LINKS}) l
 """
 
 OPEN_CONVERSATIONS = f"""
     with pair as (
-        select {INFLUENCER.format(i="i")} as one, {SALON.format(i="(i + j) % $1")} as other,
-            case when j > 0 or i >= {RICH} then 1 when i = 0 then $2 else {MESSAGES} end as length,
-            now() - interval '1 hour' - i * interval '1 second' - j * interval '1 minute' as at
-        from generate_series(0, $1::int - 1) i, generate_series(0, {PARTNERS - 1}) j
+        select one, other, now() - interval '1 hour' - i * interval '1 second' - j * interval '1 minute' as at,
+            case when i >= $1 then {SOCKET_MESSAGES} when j > 0 or i >= {RICH} then 1 when i = 0 then $3::int
+                else {MESSAGES} end as length
+        from ({LINKS}) l
     )
     insert into conversations (low_id, high_id, last_rev, last_seq, last_message, last_message_at, updated_at)
     select least(one, other), greatest(one, other), length, length, '{TEXT}', at, at from pair
@@ -74,7 +84,15 @@ LIST_PAIRS = f"""
     from generate_series(0, $1::int - 1) i order by i
 """
 
-LIST_JOINABLE = "select conversation_id::text from conversation_participants where user_id = $1 limit $2"
+LIST_SOCKET_PEOPLE = f"""
+    select u.id::text, u.role, (
+        select array_agg(p.conversation_id::text) from conversation_participants p where p.user_id = u.id
+    ) as conversations
+    from generate_series($1::int, $1::int + $2::int - 1) i
+    join users u on u.id in ({INFLUENCER.format(i="i")}, {SALON.format(i="i")})
+    order by i, u.role
+"""
+
 TABLES = "connection_requests, conversations, conversation_participants, messages, notifications, sessions"
 
 
@@ -82,6 +100,7 @@ TABLES = "connection_requests, conversations, conversation_participants, message
 class Person:
     id: str
     token: str
+    conversations: tuple[str, ...] = ()  # of people who open sockets
 
 
 @dataclass
@@ -93,26 +112,37 @@ class Pair:
     conversation_id: str
 
 
-async def fill(conn: Any, people: int, pairs: int, long_conversation: int) -> None:
+async def fill(conn: Any, people: int, pairs: int, socket_pairs: int, long_conversation: int) -> None:
     await add_people(conn, people, "no password", lambda _: None)
-    await conn.execute(CONNECT, pairs)
-    await conn.execute(OPEN_CONVERSATIONS, pairs, long_conversation)
+    await conn.execute(CONNECT, pairs, socket_pairs)
+    await conn.execute(OPEN_CONVERSATIONS, pairs, socket_pairs, long_conversation)
     await conn.execute(ADD_PARTICIPANTS)
     await conn.execute(ADD_MESSAGES)
     await conn.execute(ADD_NOTIFICATIONS, pairs)
     await conn.execute(f"vacuum (analyze) {TABLES}")
 
 
+async def open_sessions(conn: asyncpg.Connection, tokens: Tokens, roles: dict[str, str]) -> dict[str, str]:
+    """Open a session for each user; return their access tokens."""
+    sessions = await conn.fetch(ADD_SESSIONS, list(roles))
+    return {
+        row["user_id"]: tokens.access(row["user_id"], roles[row["user_id"]], row["id"], TOKEN_SECONDS)
+        for row in sessions
+    }
+
+
 async def sign_in(conn: asyncpg.Connection, tokens: Tokens, pairs: int) -> list[Pair]:
     """Open a session for each person of the pairs."""
     rows = await conn.fetch(LIST_PAIRS, pairs)
-    ids = [row[side] for row in rows for side in ("influencer", "salon")]
-    sessions = {row["user_id"]: row["id"] for row in await conn.fetch(ADD_SESSIONS, ids)}
-
-    def person(id: str, role: str) -> Person:
-        return Person(id, tokens.access(id, role, sessions[id], TOKEN_SECONDS))
-
+    roles = {row["influencer"]: "INFLUENCER" for row in rows} | {row["salon"]: "SALON" for row in rows}
+    token = await open_sessions(conn, tokens, roles)
     return [
-        Pair(person(row["influencer"], "INFLUENCER"), person(row["salon"], "SALON"), row["conversation"])
-        for row in rows
+        Pair(Person(one, token[one]), Person(other, token[other]), conversation) for one, other, conversation in rows
     ]
+
+
+async def list_socket_people(conn: asyncpg.Connection, tokens: Tokens, first: int, pairs: int) -> list[Person]:
+    """Open a session for each person who opens sockets: influencer, salon, influencer, …"""
+    rows = await conn.fetch(LIST_SOCKET_PEOPLE, first, pairs)
+    token = await open_sessions(conn, tokens, {row["id"]: row["role"] for row in rows})
+    return [Person(row["id"], token[row["id"]], tuple(row["conversations"])) for row in rows]

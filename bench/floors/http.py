@@ -7,12 +7,12 @@ import asyncio
 import sys
 from typing import Any
 
-import asyncpg
 import orjson
 import uvloop
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
+from bench.floors.database import connect
 from db.queries.conversations import SEND_MESSAGE
 from handlers.chat.conversations import LIST_CONTACTS, LIST_CONVERSATIONS
 from handlers.chat.messages import LIST_MESSAGES
@@ -21,11 +21,6 @@ from handlers.notifications import LIST_NOTIFICATIONS
 from handlers.profile.profile import GET_PROFILE
 
 HEALTH = {"status": "ok", "message": "The floor is running", "version": "1.0.0", "timestamp": "2026", "uptime": 1.5}
-
-
-class Connection(asyncpg.Connection):  # type: ignore[misc]
-    def get_reset_query(self) -> str:
-        return ""  # a second round trip per statement, which the server does not make either
 
 
 class Bare(RequestHandler):
@@ -71,16 +66,10 @@ STATEMENTS = {
 }
 
 
-async def set_codec(conn: asyncpg.Connection) -> None:
-    await conn.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=bytes, format="binary")
-
-
 async def serve(port: int, url: str) -> None:
     routes: list[Any] = [("/health", Health), *((path, Statement, {"sql": sql}) for path, sql in STATEMENTS.items())]
     application = Application(routes, log_function=lambda handler: None)
-    application.pool = await asyncpg.create_pool(  # type: ignore[attr-defined]
-        url, min_size=1, max_size=10, init=set_codec, connection_class=Connection, server_settings={"jit": "off"}
-    )
+    application.pool = await connect(url)  # type: ignore[attr-defined]
     HTTPServer(application).listen(port, "127.0.0.1")
     await asyncio.Event().wait()
 

@@ -24,11 +24,13 @@ def is_bare(module: str, names: list[str]) -> bool:
     top = module.partition(".")[0]
     if top in BARE or top in sys.stdlib_module_names:
         return True
+    if module.startswith("bench.floors."):
+        return True  # it is checked too
     return top in {"db", "handlers"} and bool(names) and all(name.isupper() for name in names)
 
 
 def test_floors_import_nothing_but_drivers_and_sql_constants():
-    assert FLOORS
+    assert len(FLOORS) > 1
     for floor in FLOORS:
         for module, names in imports_of(ast.parse(floor.read_text())):
             assert is_bare(module, names), f"{floor.name} imports {names or 'all'} from {module}"

@@ -15,7 +15,7 @@ from db.queries.conversations import NewMessage, send_message
 from realtime.sockets import send_queue
 from tests.helpers.clients import SocketClient
 
-IDLE_SOCKETS = 300  # 10,000 in bench/sockets.py
+IDLE_SOCKETS = 300  # 10,000 in bench/scale/sockets.py
 IDLE_BYTES = 40_000  # per socket, with reserve: both ends are in this process
 
 

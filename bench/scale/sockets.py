@@ -1,6 +1,6 @@
 """Measure what open sockets cost one instance, and what its polling costs the servers; about a minute and a half.
 
-`.venv/bin/python -m bench.sockets --sockets 10000` needs 13,000 open files (`ulimit -n`)."""
+`.venv/bin/python -m bench.scale.sockets --sockets 10000` needs 13,000 open files (`ulimit -n`)."""
 
 import argparse
 import asyncio
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import uvloop
 
-from bench.kit import Floor, House, Meter, Socket, resident_bytes, tell
+from bench.scale.kit import Floor, House, Socket, tell
+from bench.stage.machine import Meter, resident_bytes
 from tests.helpers.scratch import scratch_folder
 
 BATCHES = 4

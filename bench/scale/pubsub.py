@@ -1,5 +1,5 @@
 """Measure what a published event costs Redis: one server by the number of instances, then a cluster of three with
-classic and with sharded pub/sub. `.venv/bin/python -m bench.pubsub`; half a minute."""
+classic and with sharded pub/sub. `.venv/bin/python -m bench.scale.pubsub`; half a minute."""
 
 import argparse
 import asyncio
@@ -13,7 +13,8 @@ import uvloop
 from orjson import Fragment
 from redis import asyncio as aioredis
 
-from bench.kit import TEXT, Meter, tell
+from bench.scale.kit import TEXT, tell
+from bench.stage.machine import Meter
 from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.events import MessageSent
 from realtime.redis.packet import pack

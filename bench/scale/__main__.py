@@ -8,8 +8,8 @@ BENCHES = ("messages", "sockets", "slow", "pubsub", "presence", "database", "sig
 
 def main() -> int:
     for name in BENCHES:
-        print(f"\n== .venv/bin/python -m bench.{name}", flush=True)
-        if code := subprocess.call([sys.executable, "-m", f"bench.{name}"]):
+        print(f"\n== .venv/bin/python -m bench.scale.{name}", flush=True)
+        if code := subprocess.call([sys.executable, "-m", f"bench.scale.{name}"]):
             return code
     return 0
 

@@ -3,14 +3,15 @@
 import base64
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data import TEXT, Pair, Person
-from bench.kit import Meter
-from bench.stage import Measured, Stage
-from bench.table import Result
+from bench.results import Result, at_least
+from bench.stage.machine import Meter
+from bench.stage.processes import Measured
+from bench.stage.stage import Stage
 
 CONNECTIONS = 16  # concurrent requests: a busy instance, not an overloaded one
 USERS = 500  # who send requests in turn
@@ -63,25 +64,52 @@ def fixed(path: str) -> Callable[[Pair], str]:
 
 INFLUENCERS = "/discovery/influencers"
 SEARCH = "yuki"
-CASES = [
+CASES = (
     Case("health", lambda pair: "/health", "/health", lambda pair: [], 0.85),
     Case("profile", fixed("/profile/me"), "/profile", lambda pair: [pair.influencer.id], 0.70),
     Case("discovery", fixed(INFLUENCERS), "/discovery", discover(None), 0.75, salon),
     Case("discovery, total", fixed(f"{INFLUENCERS}?page=1&limit=20"), "/discovery", discover(None), 0.70, salon),
     Case("search", fixed(f"{INFLUENCERS}?search={SEARCH}"), "/discovery", discover(SEARCH), 0.75, salon),
-    Case("search, total", fixed(f"{INFLUENCERS}?search={SEARCH}&page=1&limit=20"), "/discovery", discover(SEARCH),
-         0.68, salon),
-    Case("notifications", fixed("/notifications"), "/notifications",
-         lambda pair: [pair.influencer.id, None, None, 51], 0.75),
-    Case("conversations", fixed("/chat/conversations?limit=50"), "/conversations",
-         lambda pair: [pair.influencer.id, None, None, 51], 0.78),
-    Case("contacts", fixed("/chat/contacts?limit=20"), "/contacts",
-         lambda pair: [pair.influencer.id, None, None, None, None, 21], 0.75),
+    Case(
+        "search, total",
+        fixed(f"{INFLUENCERS}?search={SEARCH}&page=1&limit=20"),
+        "/discovery",
+        discover(SEARCH),
+        0.68,
+        salon,
+    ),
+    Case(
+        "notifications",
+        fixed("/notifications"),
+        "/notifications",
+        lambda pair: [pair.influencer.id, None, None, 51],
+        0.75,
+    ),
+    Case(
+        "conversations",
+        fixed("/chat/conversations?limit=50"),
+        "/conversations",
+        lambda pair: [pair.influencer.id, None, None, 51],
+        0.78,
+    ),
+    Case(
+        "contacts",
+        fixed("/chat/contacts?limit=20"),
+        "/contacts",
+        lambda pair: [pair.influencer.id, None, None, None, None, 21],
+        0.75,
+    ),
     Case("messages, peek", messages_path("?peek=true"), "/messages", messages_of, 0.72),
     Case("messages, read mark", messages_path(""), "/messages", messages_of, 0.72),
-    Case("send", messages_path(""), "/send", lambda pair: [pair.conversation_id, pair.influencer.id], 0.65,
-         body={"content": TEXT}),
-]  # fmt: skip
+    Case(
+        "send",
+        messages_path(""),
+        "/send",
+        lambda pair: [pair.conversation_id, pair.influencer.id],
+        0.65,
+        body={"content": TEXT},
+    ),
+)
 
 
 def encode(path: str, token: str, arguments: Sequence[object], body: dict[str, str] | None) -> bytes:
@@ -97,17 +125,21 @@ def encode(path: str, token: str, arguments: Sequence[object], body: dict[str, s
 
 
 class HttpBench:
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, floor: bool = True) -> None:
         self.stage, self.count, self.rounds = stage, stage.size.requests, stage.size.rounds
         self.ours = stage.start_server()
-        self.floor = stage.start_floor("http", stage.urls.database_url)
-        self.old = stage.start_server(stage.old_checkout) if stage.old_checkout else None
+        self.floor = stage.start_floor("http", stage.urls.database_url) if floor else None
+        self.old = stage.start_server(stage.old_checkout) if floor and stage.old_checkout else None
         self.pairs = stage.pairs[1 : 1 + USERS]
 
     def write(self, name: str, requests: Sequence[bytes]) -> Path:
         file = self.stage.folder / name
         file.write_text("\n".join(base64.b64encode(request).decode() for request in requests))
         return file
+
+    def write_requests(self, case: Case) -> Path:
+        requests = [encode(case.path(pair), case.who(pair).token, [], case.body) for pair in self.pairs]
+        return self.write("ours.txt", requests)
 
     async def cost(self, server: Measured, file: Path, count: int) -> float:
         """Return milliseconds of CPU per request."""
@@ -116,20 +148,30 @@ class HttpBench:
         return meter.seconds / count * 1e3
 
     async def run(self, case: Case) -> Result:
-        requests = [encode(case.path(pair), case.who(pair).token, [], case.body) for pair in self.pairs]
+        result = Result(case.name, "ms", at_least(case.target))
         bare = [encode(case.floor, "", case.arguments(pair), case.body) for pair in self.pairs]
-        turns = [(self.ours, self.write("ours.txt", requests)), (self.floor, self.write("floor.txt", bare))]
+        file = self.write_requests(case)
+        turns = [(self.ours, file, result.ours)]
+        if self.floor:
+            turns.append((self.floor, self.write("floor.txt", bare), result.floor))
         if self.old:
-            turns.append((self.old, turns[0][1]))
-        for server, file in turns:  # warm: plans, caches, connections
+            turns.append((self.old, file, result.old))
+        for server, file, _ in turns:  # warm: plans, caches, connections
             await self.cost(server, file, max(USERS, self.count // 4))
-        result = Result(case.name, "ms", target=case.target)
-        notes = (result.ours, result.floor, result.old)
         for number in range(self.rounds):
-            order = list(zip(turns, notes, strict=False))
-            for (server, file), note in order if number % 2 == 0 else reversed(order):
-                note.append(await self.cost(server, file, self.count))
+            for server, file, figures in turns if number % 2 == 0 else reversed(turns):
+                figures.append(await self.cost(server, file, self.count))
         return result
+
+
+NAMES = tuple(case.name for case in CASES)
+
+
+async def measure(stage: Stage, wanted: set[str]) -> AsyncIterator[Result]:
+    bench = HttpBench(stage)
+    for case in CASES:
+        if case.name in wanted:
+            yield await bench.run(case)
 
 
 def check_floors(results: Sequence[Result]) -> list[str]:

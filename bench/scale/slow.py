@@ -1,4 +1,4 @@
-"""Measure what a client that stops reading costs all others: `.venv/bin/python -m bench.slow`; a minute and a half.
+"""Measure what a client that stops reading costs all others: `.venv/bin/python -m bench.scale.slow`, 90 s.
 
 A thousand sockets receive messages of their own conversations, while another conversation is flooded with long ones. In
 turns its client reads them, and does not: the others' delays must be the same.
@@ -16,7 +16,7 @@ from pathlib import Path
 import uvloop
 import websockets
 
-from bench.kit import House, Http, Pair, show, tell
+from bench.scale.kit import House, Http, Pair, show, tell
 from tests.helpers.scratch import scratch_folder
 
 PAIRS = 50

@@ -1,4 +1,6 @@
-"""Measure what presence costs Redis, by the number of instances: `.venv/bin/python -m bench.presence`; some seconds."""
+"""Measure what presence costs Redis, by the number of instances; some seconds.
+
+`.venv/bin/python -m bench.scale.presence`."""
 
 import argparse
 import uuid
@@ -6,7 +8,8 @@ from pathlib import Path
 
 from redis import Redis
 
-from bench.kit import Meter, tell
+from bench.scale.kit import tell
+from bench.stage.machine import Meter
 from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.presence.presence import DEAD_SECONDS, FRESH_SECONDS
 from realtime.presence.scripts import HEARTBEAT, INSTANCES, PRESENT, REPORT

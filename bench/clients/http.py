@@ -1,14 +1,12 @@
 """The load client: a separate process that sends prepared requests over keep-alive connections.
 
-It reads one order a line from stdin, `{"port": …, "file": …, "count": …, "connections": …}`, and answers on stdout
-`{"seconds": …, "errors": …, "p99": …}`. The file holds requests as base64, one a line; they are sent in turn.
+An order is `{"port": …, "file": …, "count": …, "connections": …}`, its answer `{"seconds": …, "errors": …, "p99": …}`.
+The file holds requests as base64, one a line; they are sent in turn.
 The measured figure is CPU of the server, so the speed of this client changes nothing but the time a measurement takes.
 """
 
 import asyncio
 import base64
-import json
-import sys
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,7 +14,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import uvloop
+from bench.clients.orders import run
 
 REQUESTS_SECONDS = 60.0  # for a whole order; a server that hangs ends the measurement
 HEAD_END = b"\r\n\r\n"
@@ -69,6 +67,8 @@ class Connection(asyncio.Protocol):
 
 
 class Order:
+    """Requests of a file, sent in turn by several connections."""
+
     def __init__(self, port: int, file: str, count: int, connections: int) -> None:
         self.port, self.left, self.open = port, count, connections
         self.requests = read_requests(file)
@@ -108,12 +108,9 @@ class Order:
         }
 
 
-async def serve() -> None:
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while line := await reader.readline():
-        print(json.dumps(await Order(**json.loads(line)).run()), flush=True)
+async def act(order: dict[str, Any]) -> dict[str, Any]:
+    return await Order(**order).run()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve())
+    run(act)

@@ -1,5 +1,5 @@
 """Measure what statements cost PostgreSQL over 200,000 messages, what partitions would change, and the size of rows of
-growing tables. `.venv/bin/python -m bench.database`; a minute. Another number of partitions: `--partitions 64`."""
+growing tables. `.venv/bin/python -m bench.scale.database`; a minute. Other numbers of partitions: `--partitions 64`."""
 
 import argparse
 import asyncio
@@ -13,7 +13,8 @@ from typing import Any
 import asyncpg
 import uvloop
 
-from bench.kit import TEXT, Meter, show, tell
+from bench.scale.kit import TEXT, show, tell
+from bench.stage.machine import Meter
 from db.migrate import migrate
 from db.packaged.servers import EmbeddedServers
 from db.pool import set_codecs

@@ -10,7 +10,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from bench.kit import TEXT
+from bench.scale.kit import TEXT
 from realtime.sockets.socket import TORNADO_SETTINGS
 
 FRAME = orjson.dumps({"event": "message_sent", "data": {"content": TEXT, "more": "x" * 600}})

@@ -1,4 +1,4 @@
-"""Measure how long logins take while 200 people sign up at once: `.venv/bin/python -m bench.sign_ups`; half a minute.
+"""Measure how long logins take while 200 people sign up at once: `.venv/bin/python -m bench.scale.sign_ups`, 30 s.
 
 Each sign-up comes from a different address, so that no limit refuses it. Passwords are hashed at production's cost.
 """
@@ -14,7 +14,7 @@ import uvloop
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from bench.kit import House, digits
+from bench.scale.kit import House, digits
 from services.security.passwords import Passwords
 from tests.helpers.scratch import scratch_folder
 

@@ -1,5 +1,5 @@
 """Measure what a message costs: sent by REST and by socket, delivered on this and on another instance, and in
-PostgreSQL and Redis. `.venv/bin/python -m bench.messages`; about a minute."""
+PostgreSQL and Redis. `.venv/bin/python -m bench.scale.messages`; about a minute."""
 
 import argparse
 import asyncio
@@ -10,7 +10,8 @@ from typing import Any
 
 import uvloop
 
-from bench.kit import TEXT, Floor, House, Http, Meter, Pair, Socket, tell
+from bench.scale.kit import TEXT, Floor, House, Http, Pair, Socket, tell
+from bench.stage.machine import Meter
 from tests.helpers.scratch import scratch_folder
 
 SENDERS = 8  # concurrent senders: a busy instance, not an overloaded one

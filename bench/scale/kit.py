@@ -1,19 +1,15 @@
-"""Shared by the measurements: CPU of other processes, real servers, and figures with their spread.
+"""Shared by the measurements for docs/scale.md: real servers, and figures with their spread.
 
-CPU is that of the measured process only (user and system, all threads, in nanoseconds), so that other work on the
-machine disturbs it little; the spread shows the rest, and a floor measured in turns with it
-(the same bytes through a bare server) separates the machine from the code.
+A floor that is measured in turns (the same bytes through a bare server) separates the machine from the code.
 """
 
 import asyncio
 import json
 import statistics
 import sys
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import asyncpg
@@ -31,7 +27,6 @@ from tests.drills.environment import (
     ADD_USER,
     CONNECT,
     OPEN_CONVERSATION,
-    processes_under,
 )
 
 TEXT = "message " * 12  # about a hundred characters, as real messages
@@ -43,38 +38,6 @@ ENVIRONMENT = {
     "LOG_FORMAT": "json",
     "JOBS_ENABLED": "false",
 }
-
-
-def cpu_seconds(pids: Iterable[int]) -> dict[int, float]:
-    """Return the CPU that each process has used (on Linux the clock of a process has an id made of its pid)."""
-    return {pid: time.clock_gettime(~pid << 3 | 2) for pid in pids}
-
-
-def resident_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
-
-
-class Meter:
-    """`with meter: …`, then `meter.seconds` is the CPU that the processes used in the block."""
-
-    def __init__(self, *pids: int, children_of: int | None = None) -> None:
-        self.own = pids
-        self.children_of = children_of
-        self.seconds = 0.0
-
-    @property
-    def pids(self) -> list[int]:
-        return [*self.own, *(processes_under(self.children_of) if self.children_of else [])]
-
-    def __enter__(self) -> "Meter":
-        self.before = cpu_seconds(self.pids)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        after = cpu_seconds(self.pids)
-        self.seconds = sum(used - self.before.get(pid, 0.0) for pid, used in after.items())
 
 
 def tell(what: str, values: Sequence[float], unit: str, floor: Sequence[float] = (), of: str = "") -> None:
@@ -96,12 +59,12 @@ def digits(value: float) -> str:
 
 
 class Floor:
-    """bench/floor.py in a separate process: what Tornado itself costs."""
+    """bench/scale/floor.py in a separate process: what Tornado itself costs."""
 
     async def __aenter__(self) -> "Floor":
         self.port = free_port()
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.floor", str(self.port), stdout=asyncio.subprocess.PIPE
+            sys.executable, "-m", "bench.scale.floor", str(self.port), stdout=asyncio.subprocess.PIPE
         )
         assert self.process.stdout
         await self.process.stdout.readline()

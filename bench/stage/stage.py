@@ -1,0 +1,134 @@
+"""The stage of `make bench`: PostgreSQL, Redis and the clients on one core, the measured server on another."""
+
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncpg
+from redis import Redis
+
+from bench.data import Pair, Person, fill, list_socket_people, sign_in
+from bench.stage.machine import OTHERS
+from bench.stage.processes import ROOT, ClientProcess, Load, Measured
+from db.connect import SERVER_SETTINGS
+from db.migrate import migrate
+from db.packaged.servers import EmbeddedServers, free_port
+from services.security.tokens import Tokens
+from settings import load_settings
+
+# Every limit is counted, as in production. Those of messages are raised; no user reaches the general default.
+ENVIRONMENT = {
+    "LIMIT_MESSAGE": "100000/1m+100000",
+    "LIMIT_SOCKET_FRAMES": "100000/1s+100000",
+    "LOG_FORMAT": "json",
+    "JOBS_ENABLED": "false",
+}
+
+
+class Size(NamedTuple):
+    """The amount of data and of measurements."""
+
+    people: int
+    pairs: int  # of the HTTP cases
+    socket_pairs: int
+    long_conversation: int
+    requests: int  # in a turn
+    rounds: int
+    many_requests: int  # over which the memory must not grow
+    seconds: float  # of a turn that is measured by time
+
+
+FULL = Size(100_000, 2_000, 2_500, 100_000, 4_000, 5, 200_000, 10.0)
+QUICK = Size(8_000, 600, 250, 5_000, 1_000, 3, 10_000, 4.0)
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+class Stage:
+    """`pairs` are the people of the HTTP cases, `socket_people` those of the socket cases, by pairs too."""
+
+    def __init__(self, folder: Path, size: Size, old: Path | None) -> None:
+        self.folder = folder
+        self.size = size
+        self.old_checkout = old
+        self.packaged = EmbeddedServers(folder / "data")
+        self.servers: list[Measured] = []
+        self.clients: list[ClientProcess] = []
+        self.load = Load()
+        self.db: Any = None  # asyncpg has no types
+
+    async def __aenter__(self) -> "Stage":
+        os.sched_setaffinity(0, {OTHERS})
+        try:
+            await self.prepare()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def prepare(self) -> None:
+        self.urls = self.packaged.start()
+        migrate(self.urls.database_url)
+        self.secrets = {
+            name: secrets.token_hex(32) for name in ("JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "ENCRYPTION_KEY")
+        }
+        self.db = await self.connect(self.urls.database_url)
+        size = self.size
+        say(f"filling the database: {size.people:,} people, a conversation of {size.long_conversation:,} messages")
+        await fill(self.db, size.people, size.pairs, size.socket_pairs, size.long_conversation)
+        own = {name.lower(): value for name, value in self.secrets.items()}
+        tokens = Tokens(load_settings(data_dir=self.folder / "data", **own))
+        self.pairs: list[Pair] = await sign_in(self.db, tokens, size.pairs)
+        self.socket_people: list[Person] = await list_socket_people(self.db, tokens, size.pairs, size.socket_pairs)
+        with Redis.from_url(self.urls.redis_url) as redis:
+            self.redis_pid = int(redis.info("server")["process_id"])
+        self.postgres_pid = int((self.packaged.pgdata / "postmaster.pid").read_text().split()[0])
+        await self.load.start("http")
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.end_case()
+        await self.load.stop()
+        if self.db:
+            await self.db.close()
+        self.packaged.stop()
+
+    async def connect(self, url: str) -> asyncpg.Connection:
+        return await asyncpg.connect(url, server_settings={**SERVER_SETTINGS, "statement_timeout": "0"})
+
+    async def end_case(self) -> None:
+        """Stop the servers and clients of the last cases."""
+        for client in self.clients:
+            await client.stop()
+        for server in self.servers:
+            server.stop()
+        self.clients, self.servers = [], []
+
+    async def start_client(self, name: str) -> ClientProcess:
+        client = ClientProcess()
+        self.clients.append(client)
+        return await client.start(name)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return the settings of a server."""
+        urls = {"DATABASE_URL": self.urls.database_url, "REDIS_URL": self.urls.redis_url}
+        return {**os.environ, **ENVIRONMENT, **self.secrets, **urls, "DATA_DIR": str(self.folder / "data"), **more}
+
+    def start_server(self, checkout: Path = ROOT, **more: str) -> Measured:
+        port = free_port()
+        own = self.environment(**{"PORT": str(port), "HOST": "127.0.0.1", **more})
+        log = self.folder / f"server-{port}.log"
+        server = Measured(["server.py"], port, log, checkout, "/health/ready", **own)
+        self.servers.append(server)
+        return server
+
+    def start_floor(self, name: str, *arguments: str) -> Measured:
+        port = free_port()
+        log = self.folder / f"floor-{name}-{port}.log"
+        floor = Measured(["-m", f"bench.floors.{name}", str(port), *arguments], port, log)
+        self.servers.append(floor)
+        return floor
