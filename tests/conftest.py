@@ -16,7 +16,7 @@ from server import Instance
 from settings import Settings, load_settings
 from tests.helpers.clients import Api
 from tests.helpers.factories import People
-from tests.helpers.mailbox import Mailbox
+from tests.helpers.mail.mailbox import Mailbox
 from tests.helpers.scratch import scratch_folder
 from tests.helpers.social import wire_apify, wire_tiktok
 from tests.vendors.apify import Apify
@@ -155,9 +155,9 @@ def tiktok(io_loop: IOLoop, instance: Instance, other_instance: Instance, monkey
 LONG_MODULES = (
     "clients/test_conformance.py",
     "db/test_search_plans.py",
-    "db/test_postgres_places.py",
+    "db/packaged/test_postgres_places.py",
     "jobs/test_schedule.py",
-    "db/test_embedded.py",
+    "db/packaged/test_embedded.py",
     "jobs/test_outbox.py",
     "server/test_makefile.py",
     "jobs/test_many.py",

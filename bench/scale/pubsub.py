@@ -18,8 +18,8 @@ from bench.stage.machine import Meter
 from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.events import MessageSent
 from realtime.redis.packet import pack
-from tests.helpers.redis_cluster import Node, RedisCluster
 from tests.helpers.scratch import scratch_folder
+from tests.helpers.servers.redis_cluster import Node, RedisCluster
 
 EVENTS = 20_000
 BATCH = 200  # as realtime/redis/publisher.py sends them

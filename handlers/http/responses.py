@@ -65,7 +65,7 @@ class Responder(RequestHandler):
 
     def clear(self) -> None:
         """Reset the response. Tornado's own method formats the date for each request, and checks each default header:
-        these are constants or checked (tests/handlers/test_responses.py)."""
+        these are constants or checked (tests/handlers/http/test_responses.py)."""
         self._headers = HTTPHeaders(self.lasting_headers)
         self._headers["Date"] = date_of(int(time.time()))
         self._write_buffer: list[bytes] = []

@@ -36,7 +36,7 @@ from realtime.events import EVENTS
 from settings import VERSION
 from tests.clients.helpers import LIVES_LONG, SECONDS, SUSPEND, answering, health, tokens_of
 from tests.helpers.factories import PASSWORD
-from tests.helpers.tls import Authority
+from tests.helpers.servers.tls import Authority
 
 SOME_TOKENS = MemoryTokens({"accessToken": f"a.{LIVES_LONG}.c", "refreshToken": "none"})
 

@@ -15,7 +15,7 @@ from clients.build import MAX_BYTES, bundle, compressed
 from settings import VERSION
 from tests.clients.helpers import LIVES_LONG, SUSPEND, answering, health, loaded, tokens_of
 from tests.helpers.factories import PASSWORD
-from tests.helpers.tls import Authority
+from tests.helpers.servers.tls import Authority
 from tools.node.packages import NODE, install_packages
 
 PROGRAM = Path(__file__).with_name("typescript.mjs")

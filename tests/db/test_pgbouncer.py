@@ -23,10 +23,10 @@ from tests.conftest import started
 from tests.helpers.clients import Api
 from tests.helpers.factories import Person
 from tests.helpers.jobs import finished
-from tests.helpers.pgbouncer import POOLER_CONNECTIONS, Pgbouncer, running_pgbouncer
 from tests.helpers.processes import server_process
 from tests.helpers.programs import needs_program
-from tests.helpers.tls import Authority
+from tests.helpers.servers.pgbouncer import POOLER_CONNECTIONS, Pgbouncer, running_pgbouncer
+from tests.helpers.servers.tls import Authority
 
 pytestmark = needs_program("pgbouncer", package="pgbouncer")
 

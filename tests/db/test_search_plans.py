@@ -19,8 +19,8 @@ from handlers.admin import connections as admin_connections
 from handlers.admin import stats as admin_stats
 from handlers.admin import users as admin_users
 from handlers.chat import conversations as chat
-from tests.helpers.large_database import CONTACTS, PEOPLE, LargeDatabase, Run
 from tests.helpers.programs import long_test
+from tests.helpers.servers.large_database import CONTACTS, PEOPLE, LargeDatabase, Run
 
 pytestmark = long_test()
 

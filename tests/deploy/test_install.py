@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.machine import Machine, running_machine
 from tests.helpers.processes import ROOT
 from tests.helpers.programs import needs_machine, needs_program
-from tests.helpers.tls import Authority
+from tests.helpers.servers.tls import Authority
 
 PAGE = (ROOT / "deploy" / "install.md").read_text()
 DOMAIN, PASSWORD = "api.example.com", "correct horse battery"

@@ -15,9 +15,9 @@ from handlers.health import ShowLiveness
 from handlers.http.router import PARAMETER
 from handlers.routes import make_table
 from server import Instance
-from tests.helpers.nginx import running_nginx
 from tests.helpers.programs import needs_program
 from tests.helpers.raw_http import RawAnswer, exchange, request
+from tests.helpers.servers.nginx import running_nginx
 
 PATHS = sorted({PARAMETER.sub(lambda m: "anything" if m[2] else str(uuid4()), r.path) for r in make_table().routes})
 METHODS = ("HEAD", "OPTIONS", "TRACE", "get", "BREW")

@@ -13,8 +13,8 @@ from services.files.image_proxy import ImageProxy
 from services.slots import Slots, SlotsPerOwner
 from settings import Limit
 from tests.helpers.clients import Api
-from tests.helpers.image_host import HOST, IMAGES, JPEG, URL, Host, answer
-from tests.helpers.tls import Authority
+from tests.helpers.files.image_host import HOST, IMAGES, JPEG, URL, Host, answer
+from tests.helpers.servers.tls import Authority
 
 LOOPBACK = ip_address("127.0.0.1")
 

@@ -12,7 +12,7 @@ from handlers.routes import make_table
 from tests.conftest import EMPTY
 from tests.helpers.clients import Answer, Api
 from tests.helpers.factories import Person
-from tests.helpers.forms import BOUNDARY, File, encode_form, picture
+from tests.helpers.files.forms import BOUNDARY, File, encode_form, picture
 
 TABLE = make_table()
 

@@ -18,7 +18,7 @@ from services.mail.queue import queue_mail
 from services.mail.senders import Mail, PermanentMailError, TemporaryMailError
 from services.mail.smtp import SmtpSender
 from services.security.encryption import Encryption
-from tests.helpers.mails import FROM
+from tests.helpers.mail.mails import FROM
 from tests.helpers.processes import server_process
 from tests.vendors.smtp import Inbox, smtp_server
 

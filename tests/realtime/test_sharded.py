@@ -17,7 +17,7 @@ from settings import Limit, Settings
 from tests.conftest import started
 from tests.helpers.clients import Api, SocketClient
 from tests.helpers.factories import People, Person
-from tests.helpers.redis_cluster import Node, RedisCluster
+from tests.helpers.servers.redis_cluster import Node, RedisCluster
 
 
 @pytest.fixture(scope="module")

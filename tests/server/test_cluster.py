@@ -10,10 +10,10 @@ import structlog
 from db.packaged.servers import ServerUrls, free_port
 from deploy.cluster import Cluster
 from tests.helpers.clients import SocketClient
-from tests.helpers.nginx import running_nginx
 from tests.helpers.processes import Remote
 from tests.helpers.programs import needs_program
 from tests.helpers.raw_http import exchange, request
+from tests.helpers.servers.nginx import running_nginx
 
 pytestmark = needs_program("nginx", package="nginx")
 

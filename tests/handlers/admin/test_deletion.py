@@ -11,7 +11,7 @@ from db.queries.conversations import NewMessage, send_message
 from tests.helpers.admins import FROM, NOBODY, logs, only_log
 from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD, People
-from tests.helpers.forms import File, kept_files, picture, send_form
+from tests.helpers.files.forms import File, kept_files, picture, send_form
 
 DELETED = 4403
 ACTS_WITHIN_SECONDS = 1.0

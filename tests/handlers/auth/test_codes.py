@@ -7,7 +7,7 @@ import pytest
 from db.pool import Database
 from tests.helpers.clients import Answer, Api
 from tests.helpers.factories import People
-from tests.helpers.mailbox import Mailbox
+from tests.helpers.mail.mailbox import Mailbox
 
 UNKNOWN = "nobody@example.com"
 WRONG = "wrong"

@@ -14,7 +14,7 @@ from server import Instance
 from services.security.passwords import Passwords
 from tests.helpers.clients import Answer, Api
 from tests.helpers.factories import PASSWORD, People
-from tests.helpers.mailbox import Mailbox
+from tests.helpers.mail.mailbox import Mailbox
 
 EMAIL = "hanako@example.com"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 Version/19.0 Mobile Safari/604.1"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from handlers.routes import make_table
 from tests.helpers.clients import Api
 from tests.helpers.factories import People
-from tests.helpers.forms import send_form
+from tests.helpers.files.forms import send_form
 
 WIDE = str.maketrans("0123456789", "０１２３４５６７８９")
 

@@ -8,7 +8,7 @@ from server import Instance
 from settings import Limit
 from tests.helpers.clients import Answer, Api
 from tests.helpers.factories import People, Person
-from tests.helpers.forms import BAD_FILES, PDF, File, kept_files, name_of, picture, send_form
+from tests.helpers.files.forms import BAD_FILES, PDF, File, kept_files, name_of, picture, send_form
 
 
 async def upload(api: Api, conversation_id: str, person: Person, *files: File, field: str = "file") -> Answer:

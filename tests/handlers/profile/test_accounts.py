@@ -11,7 +11,7 @@ from server import Instance
 from settings import Limit
 from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD, People, Person
-from tests.helpers.forms import PDF, File, kept_files, name_of, picture, send_form
+from tests.helpers.files.forms import PDF, File, kept_files, name_of, picture, send_form
 
 NEW_PASSWORD = "an even longer one 7"
 UPLOAD = "/profile/upload-picture"

@@ -9,7 +9,7 @@ from server import Instance
 from settings import Limit
 from tests.helpers.clients import Api
 from tests.helpers.factories import People, Person
-from tests.helpers.forms import BAD_FILES, File, kept_files, name_of, picture, send_form
+from tests.helpers.files.forms import BAD_FILES, File, kept_files, name_of, picture, send_form
 
 ADD_ACCOUNTS = """
     insert into social_media_accounts (influencer_id, platform, username, followers_count, is_active, access_token,

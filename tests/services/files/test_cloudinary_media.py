@@ -21,7 +21,7 @@ from services.files.media import LocalMedia
 from services.files.stores import media_from_settings
 from services.slots import Busy, Slots
 from settings import SettingsError, load_settings
-from tests.helpers.media import PDF, PNG, PUBLIC_URL
+from tests.helpers.files.media import PDF, PNG, PUBLIC_URL
 from tests.vendors.cloudinary import API_KEY, API_SECRET, CLOUD_NAME, Cloudinary
 from tests.vendors.stand_in import Answer
 

@@ -13,8 +13,8 @@ from PIL import Image
 from services.files import image_worker, images
 from services.files.images import BadImage, accept_picture
 from services.slots import Busy, Slots
-from tests.helpers.pictures import PICTURE_KINDS as KINDS
-from tests.helpers.pictures import encode, halves, noise
+from tests.helpers.files.pictures import PICTURE_KINDS as KINDS
+from tests.helpers.files.pictures import encode, halves, noise
 
 
 def scan_bomb(size: int) -> bytes:

@@ -8,9 +8,9 @@ from PIL import Image, ImageCms, ImageDraw, ImageSequence, PngImagePlugin
 from db.errors import UnsupportedMediaType
 from services.files import image_worker
 from services.files.images import BadImage, accept_attachment, accept_picture, sniff
-from tests.helpers.forms import PDF
-from tests.helpers.pictures import PICTURE_KINDS as KINDS
-from tests.helpers.pictures import count_frames, encode, halves, is_near, noise, redraw
+from tests.helpers.files.forms import PDF
+from tests.helpers.files.pictures import PICTURE_KINDS as KINDS
+from tests.helpers.files.pictures import count_frames, encode, halves, is_near, noise, redraw
 
 
 @pytest.mark.parametrize(

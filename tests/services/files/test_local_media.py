@@ -9,7 +9,7 @@ import pytest
 
 from services.files import media as media_module
 from services.files.media import LocalMedia, StorageFull
-from tests.helpers.media import PDF, PNG, PUBLIC_URL, files_under
+from tests.helpers.files.media import PDF, PNG, PUBLIC_URL, files_under
 
 
 @pytest.fixture

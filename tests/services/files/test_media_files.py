@@ -9,7 +9,7 @@ from handlers.media import CHUNK_BYTES, Media
 from server import Instance
 from tests.helpers.clients import Api
 from tests.helpers.factories import People
-from tests.helpers.forms import PDF, File, name_of, picture, send_form
+from tests.helpers.files.forms import PDF, File, name_of, picture, send_form
 
 
 async def kept(api: Api, people: People) -> str:

@@ -16,7 +16,7 @@ from server import Instance
 from services.files.media import LocalMedia, StorageFull, write_durably
 from tests.helpers.clients import Answer, Api
 from tests.helpers.factories import People
-from tests.helpers.forms import PDF, File, kept_files, picture, send_form
+from tests.helpers.files.forms import PDF, File, kept_files, picture, send_form
 from tests.helpers.programs import needs_small_disk
 
 STEPS = ["mkdir", "fsync", "replace", "fsync of the folder"]

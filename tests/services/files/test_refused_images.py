@@ -11,8 +11,8 @@ from PIL import Image
 from db.errors import UnsupportedMediaType
 from services.files import image_worker
 from services.files.images import BadImage, accept_attachment, accept_picture
-from tests.helpers.pictures import PICTURE_KINDS as KINDS
-from tests.helpers.pictures import count_frames, encode, halves, noise, pillow_name, redraw
+from tests.helpers.files.pictures import PICTURE_KINDS as KINDS
+from tests.helpers.files.pictures import count_frames, encode, halves, noise, pillow_name, redraw
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from services.files import image_worker, images
-from tests.helpers.pictures import encode, halves, noise, pillow_name
+from tests.helpers.files.pictures import encode, halves, noise, pillow_name
 
 
 def with_comment(progressive_jpeg: bytes) -> bytes:

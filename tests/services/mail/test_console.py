@@ -13,7 +13,7 @@ from services.mail.choice import sender_from_settings
 from services.mail.senders import ConsoleSender, ResendSender, TemporaryMailError
 from services.mail.smtp import SmtpSender
 from settings import SettingsError, load_settings
-from tests.helpers.mails import FROM, GENEROUS, MAIL
+from tests.helpers.mail.mails import FROM, GENEROUS, MAIL
 from tests.vendors.smtp import bodies
 
 

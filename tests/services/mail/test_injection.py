@@ -7,7 +7,7 @@ import pytest
 
 from services.mail.messages import compose, parse_from, parse_recipient
 from services.mail.senders import ConsoleSender, PermanentMailError, ResendSender
-from tests.helpers.mails import FROM, MAIL, smtp
+from tests.helpers.mail.mails import FROM, MAIL, smtp
 from tests.vendors.resend import API_KEY, Resend
 from tests.vendors.smtp import Inbox, bodies, free_port, smtp_server
 

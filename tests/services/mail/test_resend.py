@@ -6,7 +6,7 @@ import time
 import pytest
 
 from services.mail.senders import PermanentMailError, ResendSender, TemporaryMailError
-from tests.helpers.mails import FROM, MAIL, SHORT
+from tests.helpers.mail.mails import FROM, MAIL, SHORT
 from tests.vendors.resend import API_KEY, Resend
 from tests.vendors.smtp import disconnect, flood, free_port, stay_silent
 

@@ -11,7 +11,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from services.mail import smtp as mail_service
 from services.mail.senders import PermanentMailError, TemporaryMailError
 from services.mail.smtp import SmtpSender
-from tests.helpers.mails import FROM, GENEROUS, MAIL, SHORT, smtp
+from tests.helpers.mail.mails import FROM, GENEROUS, MAIL, SHORT, smtp
 from tests.vendors.smtp import (
     Inbox,
     OldRelay,

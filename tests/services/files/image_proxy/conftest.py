@@ -4,8 +4,8 @@ import pytest
 
 from services.files.image_proxy import ImageProxy
 from settings import load_settings
-from tests.helpers.image_host import LOOPBACK, Host
-from tests.helpers.tls import Authority
+from tests.helpers.files.image_host import LOOPBACK, Host
+from tests.helpers.servers.tls import Authority
 
 
 @pytest.fixture(scope="module")

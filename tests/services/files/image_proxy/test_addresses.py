@@ -9,7 +9,7 @@ import pytest
 from services.errors import VendorTimeout, VendorUnreachable
 from services.files import image_proxy
 from services.files.image_proxy import ImageProxy, UrlRefused, is_public_address
-from tests.helpers.image_host import HOST, JPEG, LOOPBACK, fetch
+from tests.helpers.files.image_host import HOST, JPEG, LOOPBACK, fetch
 
 
 @pytest.mark.parametrize(

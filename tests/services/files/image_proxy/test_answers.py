@@ -8,7 +8,7 @@ import pytest
 from services.errors import UnreadableAnswer, VendorError, VendorTimeout
 from services.files import image_proxy
 from services.files.image_proxy import MAX_BYTES, NotAnImage
-from tests.helpers.image_host import JPEG, URL, Script, Visit, answer, fetch, sends
+from tests.helpers.files.image_host import JPEG, URL, Script, Visit, answer, fetch, sends
 
 
 @pytest.mark.parametrize(

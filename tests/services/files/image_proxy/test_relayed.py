@@ -8,7 +8,7 @@ from services.errors import VendorTimeout
 from services.files import image_proxy
 from services.files.image_proxy import MAX_BYTES
 from services.slots import Busy, Slots
-from tests.helpers.image_host import HOST, IMAGES, JPEG, URL, Visit, answer, fetch, sends
+from tests.helpers.files.image_host import HOST, IMAGES, JPEG, URL, Visit, answer, fetch, sends
 
 
 @pytest.mark.parametrize("content_type", IMAGES)

@@ -6,7 +6,7 @@ import pytest
 
 from services.errors import VendorError
 from services.files.image_proxy import ImageProxy, UrlRefused
-from tests.helpers.image_host import HOST, JPEG, LOOPBACK, URL, Script, Visit, answer, fetch, sends
+from tests.helpers.files.image_host import HOST, JPEG, LOOPBACK, URL, Script, Visit, answer, fetch, sends
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from handlers.routes import make_table
 from realtime.sockets.commands import COMMANDS
 from tests.helpers.clients import Api
 from tests.helpers.factories import People
-from tests.helpers.forms import File, send_form
+from tests.helpers.files.forms import File, send_form
 
 # One invalid value of each kind; most are invalid in most fields.
 BAD_VALUES: list[Any] = [

@@ -6,7 +6,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 
 from services.files.image_proxy import ImageProxy
-from tests.helpers.tls import Authority
+from tests.helpers.servers.tls import Authority
 
 LOOPBACK = ip_address("127.0.0.1")
 

@@ -14,7 +14,7 @@ from tornado.tcpclient import TCPClient
 from services.security.addresses import network_of
 from settings import VERSION, Limit
 from tests.helpers.factories import PASSWORD
-from tests.helpers.forms import BOUNDARY, File, encode_form, picture
+from tests.helpers.files.forms import BOUNDARY, File, encode_form, picture
 
 ORIGIN = "http://app.example.com"
 LOGIN = "/auth/login"

@@ -13,7 +13,7 @@ from services.files.media import LocalMedia
 from settings import Limit
 from tests.helpers.clients import Answer, Api
 from tests.helpers.factories import People, Person
-from tests.helpers.forms import BAD_FILES, File, kept_files, name_of, picture, send_form
+from tests.helpers.files.forms import BAD_FILES, File, kept_files, name_of, picture, send_form
 
 HANAKO = {"bio": "美容 💄\nと旅", "categories": ["Beauty", "tech"], "region": "Yokohama", "age": 27, "gender": "Female"}
 SAKURA = {"businessName": "サロン桜", "description": "Hair\nand nails", "preferredCategories": ["beauty", "FASHION"]}

@@ -6,9 +6,9 @@ import pytest
 
 from db.error_codes import ERROR_CODES
 from db.packaged.servers import free_port
-from tests.helpers.nginx import running_nginx
 from tests.helpers.programs import needs_program
 from tests.helpers.raw_http import exchange, request
+from tests.helpers.servers.nginx import running_nginx
 
 pytestmark = needs_program("nginx", package="nginx")
 
