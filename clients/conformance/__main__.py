@@ -3,11 +3,19 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from clients.conformance import readme_programs
+from clients.conformance.local import LocalEnvironment
 from clients.conformance.runner import Result, Runner, load
+from db.migrate import migrate
+from db.packaged.servers import EmbeddedServers
 from deploy.cluster import find_nginx
+from services.logs import configure_logs
+from tests.drills.environment import Environment
 from tests.helpers.scratch import scratch_folder
 
 DEADLINE_SECONDS = 900.0
@@ -24,6 +32,22 @@ def show(result: Result) -> None:
     )
     for line in [*found.lost, *found.duplicated, *found.order, *found.different, *result.errors][:40]:
         print(f"    {line}")
+
+
+@contextmanager
+def environment_of(scenario: dict[str, Any], folder: Path) -> Iterator[Environment | LocalEnvironment]:
+    token_seconds = scenario["tokenSeconds"]
+    if scenario["processes"]:
+        yield Environment(folder, ACCESS_TOKEN_EXPIRES_IN=f"{token_seconds}s")
+        return
+    configure_logs("text", "ERROR")
+    servers = EmbeddedServers(folder / "servers")
+    try:
+        urls = servers.start()
+        migrate(urls.database_url)
+        yield LocalEnvironment(folder, urls, token_seconds)
+    finally:
+        servers.stop()
 
 
 def run_readme_programs() -> int:
@@ -47,8 +71,9 @@ def main() -> int:
         return 1
     if options.scenario == "readmes":
         return run_readme_programs()
-    with scratch_folder("encer-conformance-") as folder:
-        runner = Runner(Path(folder), load(options.scenario), options.seed)
+    scenario = load(options.scenario)
+    with scratch_folder("encer-conformance-") as folder, environment_of(scenario, folder) as environment:
+        runner = Runner(environment, scenario, options.seed)
         result = asyncio.run(asyncio.wait_for(runner.run(), DEADLINE_SECONDS))
     print(f"Conformance, {options.scenario}: Python and TypeScript through nginx and three instances")
     show(result)

@@ -13,9 +13,8 @@ from typing import Any
 import jwt
 
 from clients.conformance.checks import Findings, check_sent, check_view
+from clients.conformance.local import LocalEnvironment
 from clients.conformance.program import Program, Refused
-from services.security.tokens import Tokens
-from settings import load_settings
 from tests.drills.environment import Environment
 
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -32,6 +31,7 @@ FILL = """
     where id = $1 and (select count(*) from added) > 0
 """
 LOCK = "select id from conversations where id = $1 for update"
+RENEWALS = "select coalesce(sum(generation - 1), 0) from sessions"
 LAST_REV = "select last_rev from conversations where id = $1"
 
 
@@ -60,10 +60,10 @@ class Result:
 
 
 class Runner:
-    def __init__(self, folder: Path, scenario: dict[str, Any], seed: int) -> None:
+    def __init__(self, environment: Environment | LocalEnvironment, scenario: dict[str, Any], seed: int) -> None:
+        self.environment = environment
         self.scenario = scenario
         self.rng = random.Random(seed)
-        self.environment = Environment(folder, ACCESS_TOKEN_EXPIRES_IN=f"{scenario['tokenSeconds']}s")
         self.programs: dict[str, Program] = {}
         self.chat_clients: list[ChatClient] = []
         self.counts: Counter[str] = Counter()
@@ -88,14 +88,12 @@ class Runner:
 
     async def start_clients(self) -> None:
         """Start the clients: in each conversation one uses Python, the other one TypeScript."""
-        keys = {name.lower(): value for name, value in self.environment.secrets.items()}
-        tokens = Tokens(load_settings(data_dir=self.environment.folder / "data", **keys))
+        tokens = self.environment.tokens
+        first_token_seconds = self.scenario.get("firstTokenSeconds", self.scenario["tokenSeconds"])
         for number, member in enumerate(await self.environment.add_members(self.scenario["conversations"])):
             claims = jwt.decode(member.token, options={"verify_signature": False})
             pair = {
-                "accessToken": tokens.access(
-                    member.user_id, claims["role"], claims["sid"], int(self.scenario["tokenSeconds"])
-                ),
+                "accessToken": tokens.access(member.user_id, claims["role"], claims["sid"], first_token_seconds),
                 "refreshToken": tokens.refresh(claims["sid"], 1),
             }
             program = self.programs[LANGUAGES[number % 2]]
@@ -181,18 +179,12 @@ class Runner:
         for front in self.environment.client_proxies:
             front.restore()
 
-    async def restart(self, fault: dict[str, Any], number: int = signal.SIGTERM) -> None:
-        """Stop an instance; the environment starts it again."""
-        assert self.environment.cluster
-        instance = self.environment.cluster.instances[fault["instance"]]
-        instance.signal(number)
-        await asyncio.to_thread(instance.wait)
-        while not instance.alive:
-            await asyncio.sleep(0.1)
-        await asyncio.to_thread(instance.wait_ready)
+    async def restart(self, fault: dict[str, Any]) -> None:
+        await self.environment.restart(fault["instance"])
 
     async def kill(self, fault: dict[str, Any]) -> None:
-        await self.restart(fault, signal.SIGKILL)
+        assert isinstance(self.environment, Environment)
+        await self.environment.restart(fault["instance"], signal.SIGKILL)
 
     async def disconnect(self, fault: dict[str, Any]) -> None:
         """Close one client while the other one sends more than a replay contains."""
@@ -222,6 +214,7 @@ class Runner:
                 report = await chat_client.program.ask("report", chat_client.who)
                 await check_view(conn, chat_client.conversation_id, chat_client.who, report, findings)
                 await check_sent(conn, chat_client.conversation_id, chat_client.confirmed, findings)
+            self.counts["renewals"] = await conn.fetchval(RENEWALS)
         finally:
             await conn.close()
         return findings

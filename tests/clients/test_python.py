@@ -153,6 +153,30 @@ async def test_a_client_that_was_away_for_long_misses_nothing(api, db, people, p
         assert sent_events.all("gap", "error") == []
 
 
+async def test_edits_of_messages_from_before_the_program_started_arrive_after_a_long_absence(api, db, people, proxy):
+    hanako, sakura, conversation_id = await pair(people)
+    async with (
+        client(api.base, tokens_of(api.instance, sakura)) as other,
+        client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one,
+    ):
+        there = other.conversation(conversation_id)
+        old = await there.send("from an earlier run")
+        here = one.conversation(conversation_id, after=old["rev"])
+        received = EventLog(here)
+        await received.wait("joined")
+        await there.send("first of this run")
+        await received.wait("message")
+        proxy.refusing = True
+        proxy.cut()
+        await db.execute(FILL, conversation_id, sakura.id, 600)
+        await there.edit(old["id"], "edited")
+        proxy.restore()
+        one.wake()
+        await received.wait("joined", 2)
+        assert [message["content"] for message in received.all("edited")] == ["edited"]
+        assert len(received.all("message")) == 601
+
+
 async def test_a_new_conversation_begins_with_the_newest_messages(api, db, people):
     hanako, sakura, conversation_id = await pair(people)
     await db.execute(FILL, conversation_id, sakura.id, 60)

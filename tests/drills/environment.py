@@ -63,6 +63,25 @@ def is_running(pid: int) -> bool:
         return False
 
 
+async def add_members(conn: asyncpg.Connection, tokens: Tokens, conversations: int) -> list[Member]:
+    """Add two members for each conversation, connected and signed in."""
+    members = []
+    for number in range(conversations):
+        pair = []
+        for role in ("INFLUENCER", "SALON"):
+            user_id = await conn.fetchval(ADD_USER, f"{role} {number}", f"{role}{number}@example.com", role)
+            if role == "SALON":
+                await conn.execute(ADD_SALON, user_id, f"Salon {number}")
+            else:
+                await conn.execute(ADD_INFLUENCER, user_id)
+            pair.append((user_id, tokens.access(user_id, role, await conn.fetchval(ADD_SESSION, user_id))))
+        await conn.execute(CONNECT, pair[0][0], pair[1][0])
+        conversation_id = await conn.fetchval(OPEN_CONVERSATION, pair[0][0], pair[1][0])
+        for (user_id, token), (partner_id, _) in (pair, pair[::-1]):
+            members.append(Member(user_id, token, conversation_id, partner_id))
+    return members
+
+
 class Environment:
     def __init__(self, folder: Path, options: str = "", **variables: str) -> None:
         """`variables` are added to the environment variables of the instances."""
@@ -93,6 +112,8 @@ class Environment:
         self.secrets = {
             name: secrets.token_hex(32) for name in ("JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "ENCRYPTION_KEY")
         }
+        known = {name.lower(): value for name, value in self.secrets.items()}
+        self.tokens = Tokens(load_settings(data_dir=self.folder / "data", **known))
         self.cluster = Cluster(
             self.folder, ports, self.port if self.proxied else None, self.urls, **self.secrets, **self.variables
         )
@@ -116,6 +137,16 @@ class Environment:
         while True:
             await asyncio.sleep(0.5)
             await asyncio.to_thread(self.cluster.restart_dead)
+
+    async def restart(self, number: int, how: int = signal.SIGTERM) -> None:
+        """Stop an instance with this signal; return when it was started again."""
+        assert self.cluster
+        instance = self.cluster.instances[number]
+        instance.signal(how)
+        await asyncio.to_thread(instance.wait)
+        while not instance.alive:
+            await asyncio.sleep(0.1)
+        await asyncio.to_thread(instance.wait_ready)
 
     def logged_errors(self) -> list[str]:
         """Return the errors that the instances logged; those of an outage do not count."""
@@ -147,23 +178,8 @@ class Environment:
 
     async def add_members(self, conversations: int) -> list[Member]:
         """Add two members for each conversation, connected and signed in."""
-        settings = load_settings(data_dir=self.folder / "data", **{k.lower(): v for k, v in self.secrets.items()})
-        tokens = Tokens(settings)
         conn = await self.connect()
-        members = []
-        for number in range(conversations):
-            pair = []
-            for role in ("INFLUENCER", "SALON"):
-                user_id = await conn.fetchval(ADD_USER, f"{role} {number}", f"{role}{number}@example.com", role)
-                if role == "SALON":
-                    await conn.execute(ADD_SALON, user_id, f"Salon {number}")
-                else:
-                    await conn.execute(ADD_INFLUENCER, user_id)
-                pair.append((user_id, tokens.access(user_id, role, await conn.fetchval(ADD_SESSION, user_id))))
-            await conn.execute(CONNECT, pair[0][0], pair[1][0])
-            conversation_id = await conn.fetchval(OPEN_CONVERSATION, pair[0][0], pair[1][0])
-            for (user_id, token), (partner_id, _) in (pair, pair[::-1]):
-                members.append(Member(user_id, token, conversation_id, partner_id))
+        members = await add_members(conn, self.tokens, conversations)
         await conn.close()
         return members
 

@@ -33,6 +33,7 @@ class Conversation(Emitter):
         self.id = id
         self.rev = after or 0  # every change up to this one was emitted
         self.started = after is not None
+        self._holds_older = self.started  # whether the program may have messages that this object did not emit
         self.first_seq: int | None = None  # of the oldest message that was emitted
         self.last_seq = 0  # of the newest one
         self.unread = 0
@@ -165,7 +166,8 @@ class Conversation(Emitter):
         if last_rev < known:  # the database was restored: treat all messages as changed
             known = 0
             self._ahead.clear()
-        after = max((self.first_seq or 1) - 1, last_rev - REFETCH_MESSAGES, 0)
+        oldest = 1 if self._holds_older else self.first_seq or 1
+        after = max(oldest - 1, last_rev - REFETCH_MESSAGES, 0)
         if after > max(self.last_seq, known):
             self.emit("gap", {"after": self.last_seq, "before": after + 1})
         more = True

@@ -49,6 +49,7 @@ export class Conversation extends Emitter<ConversationEvents> {
   /** Whether the participants are no longer connected. */
   closed = false;
   private started: boolean;
+  private holdsOlder: boolean; // whether the program may have messages that this object did not emit
   private ahead = new Map<number, number>(); // seq -> rev of what a refetch emitted, until the next join
   private holding = false; // whether events are ignored, because a refetch or a new join will deliver them
   private resyncWaits = false;
@@ -61,7 +62,7 @@ export class Conversation extends Emitter<ConversationEvents> {
   constructor(private encer: Encer, readonly id: string, after?: number) {
     super();
     this.rev = after ?? 0;
-    this.started = after !== undefined;
+    this.started = this.holdsOlder = after !== undefined;
     this.typist = new Typing(
       (event) => encer.sendFrame(event, id),
       (userId, typing) => this.emit("typing", { conversationId: id, userId, typing }),
@@ -189,7 +190,8 @@ export class Conversation extends Emitter<ConversationEvents> {
       known = 0; // the database was restored: treat all messages as changed
       this.ahead.clear();
     }
-    let after = Math.max((this.firstSeq ?? 1) - 1, lastRev - REFETCH_MESSAGES, 0);
+    const oldest = this.holdsOlder ? 1 : (this.firstSeq ?? 1);
+    let after = Math.max(oldest - 1, lastRev - REFETCH_MESSAGES, 0);
     if (after > Math.max(this.lastSeq, known)) this.emit("gap", { after: this.lastSeq, before: after + 1 });
     for (let more = true; more; ) {
       const { data, pageInfo } = await this.fetch({ limit: PAGE, after });

@@ -49,6 +49,7 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     /** Whether the participants are no longer connected. */
     closed: boolean;
     private started;
+    private holdsOlder;
     private ahead;
     private holding;
     private resyncWaits;
