@@ -65,10 +65,17 @@ def settings(data_dir: Path) -> Settings:
     machine does not count as an outage of Redis, except in tests of outages."""
     limits = {name: None for name in Settings.model_fields if name.startswith("limit_")}
     return load_settings(
-        app_env="test", port=0, data_dir=data_dir, password_cost=4, frontend_url=["http://app.example.com"],
-        public_url="http://media.example.com", log_level="ERROR", jobs_enabled=False,
-        redis_timeout=timedelta(seconds=10), **limits,
-    )  # fmt: skip
+        app_env="test",
+        port=0,
+        data_dir=data_dir,
+        password_cost=4,
+        frontend_url=["http://app.example.com"],
+        public_url="http://media.example.com",
+        log_level="ERROR",
+        jobs_enabled=False,
+        redis_timeout=timedelta(seconds=10),
+        **limits,
+    )
 
 
 def started(io_loop: IOLoop, settings: Settings, servers: ServerUrls) -> Iterator[Instance]:

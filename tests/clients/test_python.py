@@ -96,8 +96,9 @@ async def test_messages_sent_while_disconnected_arrive_once_and_in_order(api, pe
         await sent_events.wait("message", 6)
         await received.wait("message", 6)
         assert [message["content"] for message in received.all("message")] == [
-            "missed", *(f"line {number}" for number in range(5))
-        ]  # fmt: skip
+            "missed",
+            *(f"line {number}" for number in range(5)),
+        ]
         assert sent_events.all("message") == received.all("message")
         assert sent_events.all("message")[0] == missed
         assert states[-3:] == ["offline", "connecting", "live"]

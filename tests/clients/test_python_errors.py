@@ -144,9 +144,12 @@ def test_the_types_are_those_of_the_server():
         return {field.alias or name for name, field in shape.model_fields.items()}
 
     for ours, theirs in (
-        (Message, shapes.Message), (Attachment, shapes.Attachment), (Deletion, EVENTS["message_deleted"].shape()),
-        (Read, EVENTS["message_read"].shape()), (Ready, EVENTS["ready"].shape()),
-    ):  # fmt: skip
+        (Message, shapes.Message),
+        (Attachment, shapes.Attachment),
+        (Deletion, EVENTS["message_deleted"].shape()),
+        (Read, EVENTS["message_read"].shape()),
+        (Ready, EVENTS["ready"].shape()),
+    ):
         assert get_type_hints(ours).keys() == names(theirs)
 
 

@@ -28,9 +28,16 @@ async def node(act: str, base: str, given: object = None, more: str = "", **envi
     """Run one act of typescript.mjs and return its outcome."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        NODE, PROGRAM, act, base, json.dumps(given or {}), more, stdout=pipe, stderr=pipe,
+        NODE,
+        PROGRAM,
+        act,
+        base,
+        json.dumps(given or {}),
+        more,
+        stdout=pipe,
+        stderr=pipe,
         env={**os.environ, **environment},
-    )  # fmt: skip
+    )
     async with asyncio.timeout(SECONDS):
         output, failed = await process.communicate()
     assert process.returncode == 0, failed.decode()
@@ -49,8 +56,11 @@ async def test_a_person_chats(api, people):
     assert outcome["fileUrl"] and outcome["sent"]
     assert outcome["history"] == [1, 4]
     assert [outcome[name]["code"] for name in ("tooLong", "aborted", "uploadAborted", "closed")] == [
-        "VALIDATION_ERROR", "ABORTED", "ABORTED", "CLOSED",
-    ]  # fmt: skip
+        "VALIDATION_ERROR",
+        "ABORTED",
+        "ABORTED",
+        "CLOSED",
+    ]
 
 
 async def test_an_invalid_base_url():

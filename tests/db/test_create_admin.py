@@ -40,8 +40,14 @@ class Done(NamedTuple):
 @pytest.fixture
 def environment(servers: ServerUrls, data_dir: Path) -> dict[str, str]:
     """Return an environment with the tests' database and without settings of the machine."""
-    return {"PATH": os.environ["PATH"], "APP_ENV": "test", "PORT": "0", "DATABASE_URL": servers.database_url,
-            "DATA_DIR": str(data_dir), "PASSWORD_COST": "4"}  # fmt: skip
+    return {
+        "PATH": os.environ["PATH"],
+        "APP_ENV": "test",
+        "PORT": "0",
+        "DATABASE_URL": servers.database_url,
+        "DATA_DIR": str(data_dir),
+        "PASSWORD_COST": "4",
+    }
 
 
 @pytest.fixture
@@ -50,9 +56,15 @@ def run(environment: dict[str, str]):
 
     async def run(*options: str, **more: str) -> Done:
         done = await asyncio.to_thread(
-            subprocess.run, [*PROGRAM, *options], cwd=ROOT, env={**environment, **more}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=SECONDS,
-        )  # fmt: skip
+            subprocess.run,
+            [*PROGRAM, *options],
+            cwd=ROOT,
+            env={**environment, **more},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
@@ -79,9 +91,14 @@ def answer_prompts(environment: dict[str, str]):
     def run_in_terminal(options: tuple[str, ...], answers: list[tuple[str, str]]) -> Done:
         ours, theirs = pty.openpty()
         program = subprocess.Popen(
-            [*PROGRAM, *options], cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
+            [*PROGRAM, *options],
+            cwd=ROOT,
+            env=environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
             start_new_session=True,
-        )  # fmt: skip
+        )
         os.close(theirs)
         shown = ""
         for prompt, answer in answers:
@@ -135,9 +152,12 @@ async def test_the_program_asks_for_missing_values(api: Api, db: Database, answe
 
 async def test_the_program_asks_again_until_the_password_is_accepted(api: Api, db: Database, answer_prompts):
     answers = [
-        ("Password: ", "short"), ("Password: ", PASSWORD), ("Password again: ", "mistyped"), ("Password: ", PASSWORD),
+        ("Password: ", "short"),
+        ("Password: ", PASSWORD),
+        ("Password again: ", "mistyped"),
+        ("Password: ", PASSWORD),
         ("Password again: ", PASSWORD),
-    ]  # fmt: skip
+    ]
     done = await answer_prompts("--email", EMAIL, answers=answers)
     assert done.code == 0, done
     assert "8 to 72 bytes" in done.out and "not the same" in done.out
@@ -246,11 +266,15 @@ async def test_without_settings_no_admin_is_added(settings: Settings, instance: 
 @pytest.mark.parametrize(
     ("email", "password", "faulty"),
     [
-        (EMAIL, None, {"ADMIN_PASSWORD"}), (None, PASSWORD, {"ADMIN_EMAIL"}), ("nobody", PASSWORD, {"ADMIN_EMAIL"}),
-        (EMAIL, "short", {"ADMIN_PASSWORD"}), (EMAIL, "password123", {"ADMIN_PASSWORD"}),
-        ("nobody", "short", {"ADMIN_EMAIL", "ADMIN_PASSWORD"}), (EMAIL, EMAIL, {"ADMIN_PASSWORD"}),
+        (EMAIL, None, {"ADMIN_PASSWORD"}),
+        (None, PASSWORD, {"ADMIN_EMAIL"}),
+        ("nobody", PASSWORD, {"ADMIN_EMAIL"}),
+        (EMAIL, "short", {"ADMIN_PASSWORD"}),
+        (EMAIL, "password123", {"ADMIN_PASSWORD"}),
+        ("nobody", "short", {"ADMIN_EMAIL", "ADMIN_PASSWORD"}),
+        (EMAIL, EMAIL, {"ADMIN_PASSWORD"}),
     ],
-)  # fmt: skip
+)
 def test_invalid_settings_prevent_the_start(
     settings: Settings, email: str | None, password: str | None, faulty: set[str]
 ):
@@ -265,8 +289,13 @@ def test_invalid_settings_prevent_the_start(
 async def test_the_server_prints_the_invalid_setting_and_ends(environment: dict[str, str]):
     more = {"ADMIN_EMAIL": EMAIL, "ADMIN_PASSWORD": "password123"}
     done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "server.py"], cwd=ROOT, env={**environment, **more}, capture_output=True,
-        text=True, timeout=SECONDS,
-    )  # fmt: skip
+        subprocess.run,
+        [sys.executable, "server.py"],
+        cwd=ROOT,
+        env={**environment, **more},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
     assert done.returncode == 2
     assert "ADMIN_PASSWORD" in done.stderr and "password123" not in done.stderr

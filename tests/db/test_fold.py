@@ -19,9 +19,14 @@ from tests.helpers.factories import People
 
 # The supported ranges: Latin, Greek, Cyrillic and Armenian letters, kana, and all compatibility forms of these.
 PROMISED = [
-    (0x1, 0x590), (0x1E00, 0x2200), (0x2460, 0x2500), (0x3000, 0x3400), (0xF900, 0x10000), (0x1D400, 0x1D800),
+    (0x1, 0x590),
+    (0x1E00, 0x2200),
+    (0x2460, 0x2500),
+    (0x3000, 0x3400),
+    (0xF900, 0x10000),
+    (0x1D400, 0x1D800),
     (0x1F100, 0x1F200),
-]  # fmt: skip
+]
 
 FOLD_ALL = "select letter, fold(letter) from unnest(%s::text[]) letter"
 
@@ -52,10 +57,18 @@ def test_fold_equals_python_in_any_locale(locale_url: str):
 
 # Names in a profile, and searches that must find them.
 SPELLINGS = [
-    ("Élodie", "élodie"), ("Élodie", "E\u0301LODIE"), ("ZOË", "zoë"), ("サクラ", "ｻｸﾗ"), ("ガーデン", "ｶﾞｰﾃﾞﾝ"),
-    ("ＳＡＫＵＲＡ", "sakura"), ("sakura", "ＳＡＫＵＲＡ"), ("Groß", "GROSS"), ("Юлия", "ЮЛИЯ"), ("Νίκος", "ΝΊΚΟΣ"),
+    ("Élodie", "élodie"),
+    ("Élodie", "E\u0301LODIE"),
+    ("ZOË", "zoë"),
+    ("サクラ", "ｻｸﾗ"),
+    ("ガーデン", "ｶﾞｰﾃﾞﾝ"),
+    ("ＳＡＫＵＲＡ", "sakura"),
+    ("sakura", "ＳＡＫＵＲＡ"),
+    ("Groß", "GROSS"),
+    ("Юлия", "ЮЛИЯ"),
+    ("Νίκος", "ΝΊΚΟΣ"),
     ("Ærø", "ÆRØ"),
-]  # fmt: skip
+]
 
 # Each route with a search: the caller's role, and the place of the found name in a row of the response.
 SEARCHES: dict[str, tuple[str, Any]] = {

@@ -28,11 +28,13 @@ SEEKS = {
     "received requests": (LIST_RECEIVED, OF_RECEIVER),
     "one's connections, asked": (LIST_EITHER, OF_SENDER),
     "one's connections, answered": (LIST_EITHER, OF_RECEIVER),
-    **{f"users by {sort} {order}{place}": (statement, f"(ROW({column}, user_id) ")
-       for sort, column in (("createdAt", "created_at"), ("name", "name"), ("email", "email"))
-       for order in ("asc", "desc")
-       for place, statement in (("", LISTS[sort, order].near), (", further in", LISTS[sort, order].deep))},
-}  # fmt: skip
+    **{
+        f"users by {sort} {order}{place}": (statement, f"(ROW({column}, user_id) ")
+        for sort, column in (("createdAt", "created_at"), ("name", "name"), ("email", "email"))
+        for order in ("asc", "desc")
+        for place, statement in (("", LISTS[sort, order].near), (", further in", LISTS[sort, order].deep))
+    },
+}
 
 
 # Many rows, of which few belong to one user. The users need not exist.

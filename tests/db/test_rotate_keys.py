@@ -163,9 +163,12 @@ async def test_the_program(api, people, tiktok, db, use_keys, servers, data_dir)
 
     def run(**keys: str) -> subprocess.CompletedProcess[str]:
         environment = {
-            "PATH": os.environ["PATH"], "DATABASE_URL": servers.database_url, "DATA_DIR": str(data_dir),
-            "APP_ENV": "test", **keys,
-        }  # fmt: skip
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": servers.database_url,
+            "DATA_DIR": str(data_dir),
+            "APP_ENV": "test",
+            **keys,
+        }
         program = [sys.executable, "-m", "db.rotate_keys"]
         return subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
 

@@ -31,9 +31,13 @@ async def count(db) -> dict[str, int]:
 def make_seed(servers, tmp_path):
     async def make_seed(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         given = {
-            **os.environ, "APP_ENV": "development", "DATABASE_URL": servers.database_url, "DATA_DIR": str(tmp_path),
-            "PASSWORD_COST": "4", **env,
-        }  # fmt: skip
+            **os.environ,
+            "APP_ENV": "development",
+            "DATABASE_URL": servers.database_url,
+            "DATA_DIR": str(tmp_path),
+            "PASSWORD_COST": "4",
+            **env,
+        }
         command = [sys.executable, "-m", "db.seed", *arguments]
         return await asyncio.to_thread(
             subprocess.run, command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=60

@@ -19,15 +19,18 @@ from tests.helpers.servers.tls import Authority
 
 PAGE = (ROOT / "deploy" / "install.md").read_text()
 DOMAIN, PASSWORD = "api.example.com", "correct horse battery"
-CERTIFICATE = f"install -D /mnt/share/{DOMAIN}.pem /etc/letsencrypt/live/{DOMAIN}/fullchain.pem\n" \
-    f"install -D /mnt/share/{DOMAIN}.pem /etc/letsencrypt/live/{DOMAIN}/privkey.pem\n"  # fmt: skip
+CERTIFICATE = (
+    f"install -D /mnt/share/{DOMAIN}.pem /etc/letsencrypt/live/{DOMAIN}/fullchain.pem\n"
+    f"install -D /mnt/share/{DOMAIN}.pem /etc/letsencrypt/live/{DOMAIN}/privkey.pem\n"
+)
 # The only blocks that do not run, and what the test does instead.
 NOT_RUN = {
     "apt-get update": ("needs Debian's package servers", ""),
     "certbot certonly": (
-        "needs a certificate authority on the internet; the test stores a certificate of its own", CERTIFICATE,
+        "needs a certificate authority on the internet; the test stores a certificate of its own",
+        CERTIFICATE,
     ),
-}  # fmt: skip
+}
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 ASK = f"""
 api=https://{DOMAIN}/api/v1 json='Content-Type: application/json'
@@ -84,8 +87,9 @@ def test_units_leave_little_exposed(unit):
     """0 is nothing, 100 is a service without any bounds, whose level is 96."""
     rated = subprocess.run(
         ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", str(ROOT / "deploy" / unit)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert rated.returncode == 0, rated.stdout + rated.stderr
 
 

@@ -97,9 +97,15 @@ class Client:
         url = self.base.replace("http", "ws") + "/ws"
         async with asyncio.timeout(ANSWER_SECONDS):
             self.ws = await websockets.connect(
-                url, additional_headers=self.headers, compression=None, proxy=None, ping_interval=None,
-                open_timeout=ANSWER_SECONDS, close_timeout=0.2, max_size=None,
-            )  # fmt: skip
+                url,
+                additional_headers=self.headers,
+                compression=None,
+                proxy=None,
+                ping_interval=None,
+                open_timeout=ANSWER_SECONDS,
+                close_timeout=0.2,
+                max_size=None,
+            )
         reading = asyncio.create_task(self.read())
         try:
             await self.join()
@@ -233,10 +239,14 @@ class Client:
 
     async def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         request = HTTPRequest(
-            f"{self.base}/api/v1{path}", method, {**self.headers, "Content-Type": "application/json"},
-            None if body is None else json.dumps(body), request_timeout=ANSWER_SECONDS, connect_timeout=ANSWER_SECONDS,
+            f"{self.base}/api/v1{path}",
+            method,
+            {**self.headers, "Content-Type": "application/json"},
+            None if body is None else json.dumps(body),
+            request_timeout=ANSWER_SECONDS,
+            connect_timeout=ANSWER_SECONDS,
             allow_nonstandard_methods=True,
-        )  # fmt: skip
+        )
         value: dict[str, Any] = json.loads((await self.http.fetch(request)).body)
         return value
 

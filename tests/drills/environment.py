@@ -23,9 +23,13 @@ from tests.drills.proxy import TcpProxy
 INSTANCES = 3
 START_SECONDS = 60
 OPTIONS = {
-    "LIMIT_GENERAL": "off", "LIMIT_MESSAGE": "off", "LIMIT_SOCKET_FRAMES": "off", "PASSWORD_COST": "4",
-    "LOG_LEVEL": "WARNING", "JOBS_ENABLED": "false",
-}  # fmt: skip
+    "LIMIT_GENERAL": "off",
+    "LIMIT_MESSAGE": "off",
+    "LIMIT_SOCKET_FRAMES": "off",
+    "PASSWORD_COST": "4",
+    "LOG_LEVEL": "WARNING",
+    "JOBS_ENABLED": "false",
+}
 
 ADD_USER = """
     insert into users (name, email, password_hash, role, email_verified_at, terms_accepted_at, onboarded_at)

@@ -23,14 +23,20 @@ LAYERS = {*MAY_IMPORT, "server"}
 # What handlers and jobs may use of realtime: they publish events. The application and the API description need more.
 REALTIME = {"realtime.events", "realtime.publisher"}
 NEEDS_MORE_OF_REALTIME = {
-    "handlers/routes.py", "handlers/http/application.py", "handlers/docs.py",
-}  # fmt: skip
+    "handlers/routes.py",
+    "handlers/http/application.py",
+    "handlers/docs.py",
+}
 ADDRESSES = {"db.address", "db.address.Address", "db.address.check_redis_address"}
 # Programs put the parts together themselves, as server.py does, and nothing imports them.
 PROGRAMS = {
-    "db/create_admin.py", "db/migrate.py", "db/rotate_keys.py", "db/seed/__main__.py", "handlers/__main__.py",
+    "db/create_admin.py",
+    "db/migrate.py",
+    "db/rotate_keys.py",
+    "db/seed/__main__.py",
+    "handlers/__main__.py",
     "db/psql.py",
-}  # fmt: skip
+}
 # Handlers of one noun do not import those of another; they share these.
 SHARED_HANDLERS = {
     "handlers.http",
@@ -46,9 +52,14 @@ VENDOR_SDKS = {
 }  # fmt: skip
 # The server too: it loads them for the first call that needs them, or if the settings choose them.
 LEAVES = [
-    "services.errors", "services.metrics", "services.security.tokens", "db.errors", "db.pool", "realtime.events",
+    "services.errors",
+    "services.metrics",
+    "services.security.tokens",
+    "db.errors",
+    "db.pool",
+    "realtime.events",
     "server",
-]  # fmt: skip
+]
 
 
 def test_every_file_is_checked():

@@ -27,7 +27,7 @@ from db.migrate import (
     migrate,
     number,
     rollback,
-)  # fmt: skip
+)
 from db.migrations import FOLDER, migration_ids
 from db.packaged.servers import ServerUrls
 from tests.helpers.processes import ROOT

@@ -19,11 +19,16 @@ STATEMENT = re.compile(r"\s*(select|insert|update|delete|with)\s")  # our SQL is
 
 # SQL inside a function or class is allowed here only. What builders return is kept in constants, which are prepared.
 BUILDERS = {
-    "db.queries.directory.list_directory", "db.queries.listings.list_listings", "db.rotate_keys.Column",
-    "handlers.admin.connections.list_connections", "handlers.admin.stats.list_activities",
-    "handlers.admin.users.UserList", "handlers.connections.list_requests", "handlers.connections.count_requests",
+    "db.queries.directory.list_directory",
+    "db.queries.listings.list_listings",
+    "db.rotate_keys.Column",
+    "handlers.admin.connections.list_connections",
+    "handlers.admin.stats.list_activities",
+    "handlers.admin.users.UserList",
+    "handlers.connections.list_requests",
+    "handlers.connections.count_requests",
     "jobs.housekeeping.oldest",
-}  # fmt: skip
+}
 # Parts of statements that are prepared.
 FRAGMENTS = {"db.fragments.withdraw_notices", "handlers.admin.connections.requests_of"}
 # These ask the server or the pooler, not the schema.
@@ -117,16 +122,23 @@ SESSION_STATE = re.compile(
     r"|\bpg_(try_)?advisory_lock|\bwith hold\b|\bset_config\((?!.*\btrue\))"
 )
 STAYS = [
-    "listen news", "set lock_timeout = '3s'", "create temp table t (n int)", "prepare p as select 1",
-    "select pg_advisory_lock(1)", "select pg_try_advisory_lock_shared(1)", "declare c cursor with hold for select 1",
+    "listen news",
+    "set lock_timeout = '3s'",
+    "create temp table t (n int)",
+    "prepare p as select 1",
+    "select pg_advisory_lock(1)",
+    "select pg_try_advisory_lock_shared(1)",
+    "declare c cursor with hold for select 1",
     "select set_config('jit', 'off', false)",
-]  # fmt: skip
+]
 ENDS_WITH_ITS_TRANSACTION = [
-    "set local lock_timeout = '3s'", "create temp table t on commit drop as select 1",
+    "set local lock_timeout = '3s'",
+    "create temp table t on commit drop as select 1",
     "select pg_advisory_xact_lock(1)",
     "select set_config('jit', 'off', true)",
-    "update users set name = $1", "select 1",
-]  # fmt: skip
+    "update users set name = $1",
+    "select 1",
+]
 
 
 def texts(file: Path) -> Iterator[str]:

@@ -178,8 +178,16 @@ async def test_pages_stay_stable_while_requests_come_in(api, people):
         names += [request["sender"]["name"] for request in page.data]
         cursor = page.body["pageInfo"]["nextCursor"]
     assert names == [f"Influencer {n}" for n in (4, 3, 2, 1, 0)]
-    for bad in ("limit=0", "limit=101", "limit=x", "page=0", "page=501", "cursor=nonsense", "cursor=W10",
-                "page=1&cursor=nonsense"):  # fmt: skip
+    for bad in (
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "page=0",
+        "page=501",
+        "cursor=nonsense",
+        "cursor=W10",
+        "page=1&cursor=nonsense",
+    ):
         assert (await api.get(f"/connections/requests/received?{bad}", sakura)).status == 400, bad
 
 
@@ -190,9 +198,11 @@ async def test_both_sides_and_every_status_make_one_list(api, people, db):
         status = ("PENDING", "ACCEPTED", "REJECTED")[n % 3]
         ids.append(await db.fetchval(ADD_REQUEST, *pair, status, n))
     for query, expected in (
-        ("connections?type=all", ids), ("connections/accepted?", ids[1::3]),
-        ("connections/requests/sent?status=ALL", ids[::2]), ("connections/requests/received?status=PENDING", ids[3:4]),
-    ):  # fmt: skip
+        ("connections?type=all", ids),
+        ("connections/accepted?", ids[1::3]),
+        ("connections/requests/sent?status=ALL", ids[::2]),
+        ("connections/requests/received?status=PENDING", ids[3:4]),
+    ):
         pages, cursor = [], ""
         while cursor is not None:
             answer = await api.get(f"/{query}&limit=2{cursor and f'&cursor={cursor}'}", sakura)

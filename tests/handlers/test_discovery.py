@@ -169,8 +169,9 @@ async def test_followers_are_those_of_the_highest_active_account(api, people, sa
     assert await names(api, sakura, minFollowers=9_000) == ["Hanako"]
     listed = (await find(api, sakura)).data[0]["socialMediaAccounts"]
     assert [(account["platform"], account["followersCount"]) for account in listed] == [
-        ("TIKTOK", 9_000), ("INSTAGRAM", 100),
-    ]  # fmt: skip
+        ("TIKTOK", 9_000),
+        ("INSTAGRAM", 100),
+    ]
     assert await db.fetchval("select engagement_rate from listings where user_id = $1", hanako.id) == 2.0
     await db.execute("update social_media_accounts set followers_count = 50, engagement_rate = 3 where id = $1", big)
     assert await db.fetchval("select engagement_rate from listings where user_id = $1", hanako.id) == 7.0
@@ -252,11 +253,15 @@ async def test_addresses_and_connections(api, people, db):
 async def test_facets(api, many_profiles, people, sakura):
     admin, hanako = await people.admin(), await people.influencer("Late")
     assert (await api.get("/discovery/regions", sakura)).data == [
-        {"region": "tokyo", "count": 3}, {"region": "JP", "count": 1}, {"region": "kanagawa", "count": 1},
-    ]  # fmt: skip
+        {"region": "tokyo", "count": 3},
+        {"region": "JP", "count": 1},
+        {"region": "kanagawa", "count": 1},
+    ]
     categories = (await api.get("/discovery/categories", sakura)).data
     assert categories[:3] == [
-        {"category": "beauty", "count": 2}, {"category": "food", "count": 2}, {"category": "fashion", "count": 1},
-    ]  # fmt: skip
+        {"category": "beauty", "count": 2},
+        {"category": "food", "count": 2},
+        {"category": "fashion", "count": 1},
+    ]
     assert (await api.get("/discovery/categories", hanako)).data == [{"category": "beauty", "count": 1}]
     assert (await api.get("/discovery/regions", admin)).data[0] == {"region": "tokyo", "count": 4}

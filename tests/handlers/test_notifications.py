@@ -199,11 +199,15 @@ async def test_every_role_has_notifications(api: Api, people: People, role: str)
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/notifications"), ("GET", "/notifications/unread"), ("GET", "/notifications/unread-count"),
-        ("PATCH", "/notifications/read-all"), ("PATCH", "/notifications/mark-all-read"),
-        ("PATCH", f"/notifications/{NOBODY}/read"), ("DELETE", f"/notifications/{NOBODY}"),
+        ("GET", "/notifications"),
+        ("GET", "/notifications/unread"),
+        ("GET", "/notifications/unread-count"),
+        ("PATCH", "/notifications/read-all"),
+        ("PATCH", "/notifications/mark-all-read"),
+        ("PATCH", f"/notifications/{NOBODY}/read"),
+        ("DELETE", f"/notifications/{NOBODY}"),
     ],
-)  # fmt: skip
+)
 async def test_anonymous_requests_must_sign_in(api: Api, method: str, path: str):
     assert (await api.call(method, path)).status == 401
 
@@ -218,11 +222,16 @@ async def test_the_web_clients_spellings(api: Api, people: People, db: Database)
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ("limit=0", "limit"), ("limit=101", "limit"), ("limit=ten", "limit"), ("limit=1&limit=2", "limit"),
-        ("cursor=nonsense", "cursor"), ("cursor=WzEsMl0", "cursor"), ("cursor=%00", "cursor"),
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=ten", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("cursor=nonsense", "cursor"),
+        ("cursor=WzEsMl0", "cursor"),
+        ("cursor=%00", "cursor"),
         ("cursor=" + "a" * 500, "cursor"),
     ],
-)  # fmt: skip
+)
 async def test_bad_queries(api: Api, people: People, query: str, field: str):
     answer = await api.get(f"/notifications?{query}", await people.salon())
     assert answer.status == 400

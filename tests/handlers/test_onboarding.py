@@ -71,10 +71,14 @@ async def test_a_form_without_a_picture(api: Api, newcomer: Person, db: Database
 
 @pytest.mark.parametrize(
     "categories",
-    [[("categories", '["beauty","tech"]')], [("categories", "beauty, tech")],
-     [("categories", "beauty"), ("categories", "technology"), ("categories", "tech")],
-     [("categories[]", "beauty"), ("categories[]", "tech")], [("categories[]", "beauty"), ("categories", "tech")]],
-)  # fmt: skip
+    [
+        [("categories", '["beauty","tech"]')],
+        [("categories", "beauty, tech")],
+        [("categories", "beauty"), ("categories", "technology"), ("categories", "tech")],
+        [("categories[]", "beauty"), ("categories[]", "tech")],
+        [("categories[]", "beauty"), ("categories", "tech")],
+    ],
+)
 async def test_a_form_writes_a_list_in_several_ways(api: Api, newcomer: Person, categories):
     fields = [field for field in as_fields(HANAKO) if field[0] != "categories"]
     check_influencer(await send_form(api, "/onboarding/influencer", newcomer, *fields, *categories), newcomer)
@@ -110,10 +114,15 @@ async def test_again_replaces_the_picture_and_keeps_the_day(api: Api, newcomer: 
 
 async def test_salon(api: Api, new_salon: Person, db: Database):
     more = {
-        "region": "東京都", "website": "https://sakura.example.jp/hair?x=1", "establishedYear": 1999, "teamSize": 12,
-        "operatingHours": "Mon–Fri 10:00–19:00", "instagramHandle": "@sakura", "tiktokHandle": "sakura.tt",
+        "region": "東京都",
+        "website": "https://sakura.example.jp/hair?x=1",
+        "establishedYear": 1999,
+        "teamSize": 12,
+        "operatingHours": "Mon–Fri 10:00–19:00",
+        "instagramHandle": "@sakura",
+        "tiktokHandle": "sakura.tt",
         "facebookPage": "facebook.com/sakura",
-    }  # fmt: skip
+    }
     answer = await api.post("/onboarding/salon", {**SAKURA, **more}, new_salon)
     assert answer.status == 200, answer
     assert answer.body["salon"] == answer.data["salon"]

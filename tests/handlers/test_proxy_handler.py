@@ -41,9 +41,12 @@ def host(io_loop, instance, authority, monkeypatch):
         return [LOOPBACK]
 
     proxy = ImageProxy(
-        instance.settings.image_proxy_hosts, resolve=resolve, is_public=lambda address: True, tls=authority.client,
+        instance.settings.image_proxy_hosts,
+        resolve=resolve,
+        is_public=lambda address: True,
+        tls=authority.client,
         port=host.port,
-    )  # fmt: skip
+    )
     monkeypatch.setattr(instance.services, "image_proxy", proxy)
     yield host
     proxy.close()
@@ -139,10 +142,13 @@ async def test_the_address_is_needed_once(api: Api, host, query: str):
         answer(b""),
         answer(JPEG, "Content-Encoding: gzip"),
         answer(JPEG, length=11 * 1024 * 1024),
-        answer(JPEG, status="404 Not Found"), answer(JPEG, status="500 Oh"), answer(JPEG, status="206 Partial Content"),
-        b"SSH-2.0-OpenSSH\r\n\r\n", b"",
+        answer(JPEG, status="404 Not Found"),
+        answer(JPEG, status="500 Oh"),
+        answer(JPEG, status="206 Partial Content"),
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"",
     ],
-)  # fmt: skip
+)
 async def test_other_content_is_a_502(api: Api, host, response: bytes):
     host.script = lambda visit: visit.send(response)
     got = await api.get(PATH)

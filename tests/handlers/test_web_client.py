@@ -41,8 +41,7 @@ STARRED = {
     "GET /social-media/tiktok/auth": "authUrl:string",
     "GET /social-media/accounts": ACCOUNT,
     "GET /discovery/influencers": "id:string bio:string? profilePic:string? categories:array region:string? "
-    f"socialMediaAccounts:array {PERSON} "
-    + re.sub(r"\b(\w+:)", r"socialMediaAccounts.\1", ACCOUNT),
+    f"socialMediaAccounts:array {PERSON} " + re.sub(r"\b(\w+:)", r"socialMediaAccounts.\1", ACCOUNT),
     "GET /discovery/salons": "id:string businessName:string? description:string? profilePic:string? "
     f"preferredCategories:array region:string? {PERSON}",
     "GET /connections": f"{REQUEST} {REQUEST_USER}",
@@ -77,7 +76,7 @@ STARRED = {
     "GET /admin/activity-logs": "id:string action:string description:string adminId:string? adminName:string? "
     "adminEmail:string? targetUserId:string? targetUserName:string? targetUserEmail:string? ipAddress:string? "
     "userAgent:string? metadata:string? createdAt:string",
-}  # fmt: skip
+}
 
 # Routes where the web client reads fields of `data`, or `data` itself, at the top level of the answer.
 TOP = {

@@ -20,8 +20,11 @@ async def only_log(db: Database, admin: Any, action: str, target: Any = None) ->
     """Return the only row of the activity log, after checking its admin, action, target and address."""
     [row] = await logs(db)
     assert (row["action"], row["admin_id"], row["admin_name"], row["admin_email"]) == (
-        action, admin.id, admin.name, admin.email,
-    )  # fmt: skip
+        action,
+        admin.id,
+        admin.name,
+        admin.email,
+    )
     if target:
         assert (row["target_user_id"], row["target_user_name"]) == (target.id, target.name)
     assert row["ip_address"] == "127.0.0.1"

@@ -13,9 +13,14 @@ from tools.node.packages import install_packages
 
 # Chromium's sandbox refuses root, and a browser in a test needs no other server.
 ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 STEP_MS = 60_000  # a busy machine takes many seconds to draw a page
 
 

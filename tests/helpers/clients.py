@@ -68,18 +68,30 @@ class Api:
         self.http = AsyncHTTPClient(force_instance=True, max_clients=200)
 
     async def call(
-        self, method: str, path: str, body: Any = None, user: Person | None = None, *, raw: bytes | None = None,
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        user: Person | None = None,
+        *,
+        raw: bytes | None = None,
         headers: dict[str, str] | None = None,
-    ) -> Answer:  # fmt: skip
+    ) -> Answer:
         url = self.base + (path if path == "/" or path.startswith(ROOT_PATHS) else f"/api/v1{path}")
         sent = raw if raw is not None else json.dumps(body).encode() if body is not None else None
         given = {"Content-Type": "application/json"} if sent is not None else {}
         if user:
             given["Authorization"] = f"Bearer {user.token}"
         request = HTTPRequest(
-            url, method, {**given, **(headers or {})}, sent, follow_redirects=False, request_timeout=20,
-            allow_nonstandard_methods=True, decompress_response=False,
-        )  # fmt: skip
+            url,
+            method,
+            {**given, **(headers or {})},
+            sent,
+            follow_redirects=False,
+            request_timeout=20,
+            allow_nonstandard_methods=True,
+            decompress_response=False,
+        )
         answer = Answer(await self.http.fetch(request, raise_error=False))
         self.check(method, url.removeprefix(self.base).partition("?")[0], answer)
         return answer

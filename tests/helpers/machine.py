@@ -16,9 +16,13 @@ BOOT_SECONDS = 120.0
 COMMAND_SECONDS = 300.0
 NAMESPACES = ["unshare", "-m", "-p", "-f", "-n", "-u", "-i", "-C", "--kill-child"]
 ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TERM": "dumb",
-    "LANG": "C.UTF-8", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": "cat",
-}  # fmt: skip
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "TERM": "dumb",
+    "LANG": "C.UTF-8",
+    "SYSTEMD_COLORS": "0",
+    "SYSTEMD_PAGER": "cat",
+}
 
 
 def children(process: subprocess.Popen[bytes]) -> list[int]:
@@ -39,9 +43,12 @@ class Machine:
     def run(self, script: str) -> str:
         """Run lines of bash, and return what they print; a line that fails fails the test."""
         ended = subprocess.run(
-            self.command("bash", "-euc", script), env=ENVIRONMENT, capture_output=True, text=True,
+            self.command("bash", "-euc", script),
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
             timeout=COMMAND_SECONDS,
-        )  # fmt: skip
+        )
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
 
@@ -49,9 +56,12 @@ class Machine:
         """Run lines of bash at a terminal, and type each answer when its prompt appears. Return status and output."""
         (self.share / "session").write_text(script)
         typed = subprocess.Popen(
-            self.command("script", "-qefc", "bash -eu /mnt/share/session", "/dev/null"), env=ENVIRONMENT,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            self.command("script", "-qefc", "bash -eu /mnt/share/session", "/dev/null"),
+            env=ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         assert typed.stdin and typed.stdout
         printed = ""
         timer = threading.Timer(COMMAND_SECONDS, typed.kill)
@@ -92,9 +102,12 @@ def running_machine() -> Iterator[Machine]:
         ready.bind(str(share / "notify"))
         ready.settimeout(BOOT_SECONDS)
         process = subprocess.Popen(
-            [*NAMESPACES, str(BOOT), str(folder)], stdout=subprocess.DEVNULL, stderr=(folder / "log").open("wb"),
-            preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())), start_new_session=True,
-        )  # fmt: skip
+            [*NAMESPACES, str(BOOT), str(folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=(folder / "log").open("wb"),
+            preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())),
+            start_new_session=True,
+        )
         try:
             while b"READY=1" not in ready.recv(4096).splitlines():
                 assert process.poll() is None, (folder / "log").read_text()

@@ -23,10 +23,16 @@ class ServerProcess:
         self.port = free_port()
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
         environment = {
-            **kept, "PORT": str(self.port), "DATA_DIR": str(data_dir), "DATABASE_URL": urls.database_url,
-            "REDIS_URL": urls.redis_url, "JOBS_ENABLED": "false", "LOG_LEVEL": "WARNING", "LIMIT_GENERAL": "off",
+            **kept,
+            "PORT": str(self.port),
+            "DATA_DIR": str(data_dir),
+            "DATABASE_URL": urls.database_url,
+            "REDIS_URL": urls.redis_url,
+            "JOBS_ENABLED": "false",
+            "LOG_LEVEL": "WARNING",
+            "LIMIT_GENERAL": "off",
             **variables,
-        }  # fmt: skip
+        }
         self.process = subprocess.Popen(
             [sys.executable, "server.py"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )

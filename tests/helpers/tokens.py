@@ -15,7 +15,12 @@ def forge(instance: Instance, person: Person, **changes: Any) -> str:
     algorithm = changes.pop("algorithm", "HS256")
     now = datetime.now(UTC)
     claims = {
-        "userId": person.id, "role": person.role, "sid": str(person.session_id), "typ": "access",
-        "iat": now, "exp": now + timedelta(minutes=5), **changes,
-    }  # fmt: skip
+        "userId": person.id,
+        "role": person.role,
+        "sid": str(person.session_id),
+        "typ": "access",
+        "iat": now,
+        "exp": now + timedelta(minutes=5),
+        **changes,
+    }
     return jwt.encode({key: value for key, value in claims.items() if value is not None}, secret, algorithm=algorithm)

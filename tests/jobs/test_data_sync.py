@@ -120,8 +120,9 @@ async def test_accounts_that_fail_every_night_do_not_stop_others(instance, apify
     """The next night, accounts that failed are due at once, before all others."""
     failing = 2 * OUTAGE
     await add_many(db, failing + 20)
-    apify.behaviours |= {f"many.{number}": ("failed", "timed_out", "nonsense")[number % 3]
-                         for number in range(1, failing + 1)}  # fmt: skip
+    apify.behaviours |= {
+        f"many.{number}": ("failed", "timed_out", "nonsense")[number % 3] for number in range(1, failing + 1)
+    }
     await db.execute(
         "update social_media_accounts set sync_failures = 1, next_sync_at = now() - interval '1 day'"
         " where username = any ($1)",

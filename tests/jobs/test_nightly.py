@@ -126,10 +126,16 @@ async def test_housekeeping_deletes_only_expired_rows(instance, people, db):
     sakura = await people.influencer()
     await db.execute(PUT_LEFTOVERS.replace("$1", f"'{sakura.id}'"))
     assert await run_job(instance, housekeeping) == {
-        "otps": 1, "otpAttempts": 1, "signUps": 1,
-        "expiredSessions": 1, "endedSessions": 1, "sentMails": 1, "failedMails": 1, "readNotifications": 1,
+        "otps": 1,
+        "otpAttempts": 1,
+        "signUps": 1,
+        "expiredSessions": 1,
+        "endedSessions": 1,
+        "sentMails": 1,
+        "failedMails": 1,
+        "readNotifications": 1,
         "jobRuns": 1,
-    }  # fmt: skip
+    }
     assert await db.fetchval("select array_agg(purpose) from otps") == ["RESET"]
     assert await db.fetchval("select array_agg(email) from otp_attempts") == ["new@example.com"]
     assert await db.fetchval("select array_agg(network) from sign_ups") == ["new"]

@@ -82,8 +82,9 @@ async def add_oauth(db, instance, tiktok, count: int) -> None:
         await db.execute(
             "update social_media_accounts set connection = 'OAUTH', access_token = $2, refresh_token = $3,"
             " token_expires_at = $4, refresh_expires_at = $5 where id = $1",
-            row["id"], *sealed,
-        )  # fmt: skip
+            row["id"],
+            *sealed,
+        )
 
 
 async def test_an_interrupted_refresh_continues_at_the_same_account(instance, other_instance, tiktok, db, monkeypatch):

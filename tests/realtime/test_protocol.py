@@ -84,10 +84,11 @@ async def test_a_close_without_a_code_is_answered_without_one(socket: SocketClie
 
 
 FLOODS = {
-    "pings": frame(PING), "pongs": frame(PONG),
+    "pings": frame(PING),
+    "pongs": frame(PONG),
     "pings within a message": frame(TEXT, fin=False) + frame(PING) * 200,
     "empty fragments": frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 200,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("sent", FLOODS.values(), ids=FLOODS)

@@ -186,8 +186,11 @@ async def test_too_far_behind_replays_nothing(chat, api, monkeypatch, db):
     )
     socket = await api.socket(chat.sakura)
     assert await socket.join(chat.conversation_id, after=0) == {
-        "conversationId": chat.conversation_id, "lastRev": 501, "replayed": 0, "complete": False,
-    }  # fmt: skip
+        "conversationId": chat.conversation_id,
+        "lastRev": 501,
+        "replayed": 0,
+        "complete": False,
+    }
     assert await socket.received_names() == []
     other = await api.socket(chat.sakura)
     assert (await other.join(chat.conversation_id, after=1))["replayed"] == 500

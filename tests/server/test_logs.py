@@ -55,9 +55,13 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 
 def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment(folder, **variables), capture_output=True, text=True,
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment(folder, **variables),
+        capture_output=True,
+        text=True,
         timeout=SECONDS,
-    )  # fmt: skip
+    )
 
 
 def test_output_of_libraries_and_python_is_json(tmp_path):
@@ -98,9 +102,14 @@ def test_refused_settings_are_json(tmp_path, where):
 
 async def test_a_server_writes_json_from_start_to_exit(servers, api: Api, data_dir, io_loop):
     server = ServerProcess(
-        servers, data_dir, LOG_FORMAT="json", LOG_LEVEL="DEBUG", PASSWORD_COST="4", PYTHONWARNINGS="default",
+        servers,
+        data_dir,
+        LOG_FORMAT="json",
+        LOG_LEVEL="DEBUG",
+        PASSWORD_COST="4",
+        PYTHONWARNINGS="default",
         EMAIL_SENDER="console",
-    )  # fmt: skip
+    )
     output = b""
     assert server.process.stdout
     try:

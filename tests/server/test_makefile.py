@@ -136,9 +136,14 @@ def test_make_run_serves_from_a_folder_with_an_odd_name(project):
     write_environment(project, f'PYTHONPATH="$PWD/packages" exec {shlex.quote(sys.executable)} "$@"')
     port = free_port()
     server = subprocess.Popen(
-        ["make", "run"], cwd=project, env=variables(PORT=str(port), HOME=str(project)), stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+        ["make", "run"],
+        cwd=project,
+        env=variables(PORT=str(port), HOME=str(project)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     try:
         assert server.stdout
         output = ""

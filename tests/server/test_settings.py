@@ -186,9 +186,14 @@ def test_a_redirect_uri_is_kept_as_it_is_registered(monkeypatch):
 
 @pytest.mark.parametrize(
     ("host", "url"),
-    [("::1", "http://[::1]:3000"), ("[::]", "http://[::]:3000"), ("0.0.0.0", "http://0.0.0.0:3000"),
-     ("localhost", "http://localhost:3000"), ("fe80::1%eth0", "http://[fe80::1%25eth0]:3000")],
-)  # fmt: skip
+    [
+        ("::1", "http://[::1]:3000"),
+        ("[::]", "http://[::]:3000"),
+        ("0.0.0.0", "http://0.0.0.0:3000"),
+        ("localhost", "http://localhost:3000"),
+        ("fe80::1%eth0", "http://[fe80::1%25eth0]:3000"),
+    ],
+)
 def test_ipv6_is_written_in_brackets(monkeypatch, host, url):
     monkeypatch.setenv("HOST", host)
     settings = load_settings()
@@ -197,9 +202,14 @@ def test_ipv6_is_written_in_brackets(monkeypatch, host, url):
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://localhost:6379/0", "redis://:p%40ss%2F@h", "rediss://default:x@h:6379?ssl_cert_reqs=none",
-     "unix:///run/redis.sock?db=1", "redis://h?health_check_interval=30"],
-)  # fmt: skip
+    [
+        "redis://localhost:6379/0",
+        "redis://:p%40ss%2F@h",
+        "rediss://default:x@h:6379?ssl_cert_reqs=none",
+        "unix:///run/redis.sock?db=1",
+        "redis://h?health_check_interval=30",
+    ],
+)
 def test_redis_addresses_of_hosters(monkeypatch, url):
     monkeypatch.setenv("REDIS_URL", url)
     accepted = load_settings().redis_url
@@ -237,10 +247,15 @@ def test_a_job_switch_is_not_a_limit(monkeypatch):
 # -- mail ------------------------------------------------------------------------------------------------------------
 
 PRODUCTION = {
-    "APP_ENV": "production", "DATABASE_URL": "postgresql://h/db", "REDIS_URL": "redis://h", "PUBLIC_URL": "https://a.com",
-    "FRONTEND_URL": "https://b.com", "JWT_ACCESS_SECRET": "a" * 32, "JWT_REFRESH_SECRET": "b" * 32,
+    "APP_ENV": "production",
+    "DATABASE_URL": "postgresql://h/db",
+    "REDIS_URL": "redis://h",
+    "PUBLIC_URL": "https://a.com",
+    "FRONTEND_URL": "https://b.com",
+    "JWT_ACCESS_SECRET": "a" * 32,
+    "JWT_REFRESH_SECRET": "b" * 32,
     "ENCRYPTION_KEY": "0" * 64,
-}  # fmt: skip
+}
 FROM = {"EMAIL_FROM": "Encer <no-reply@example.com>"}
 
 

@@ -39,8 +39,15 @@ def test_the_example_has_the_defaults():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(timedelta(milliseconds=250), "250ms"), (timedelta(days=7), "7d"), (timedelta(minutes=90), "90m"),
-     (Limit(60, 60, 30), "60/1m+30"), (True, "true"), (None, ""), (["a", "b"], "a,b")],
-)  # fmt: skip
+    [
+        (timedelta(milliseconds=250), "250ms"),
+        (timedelta(days=7), "7d"),
+        (timedelta(minutes=90), "90m"),
+        (Limit(60, 60, 30), "60/1m+30"),
+        (True, "true"),
+        (None, ""),
+        (["a", "b"], "a,b"),
+    ],
+)
 def test_values_are_written_as_an_env_file_has_them(value, text):
     assert write_value(value) == text

@@ -54,8 +54,9 @@ def test_a_database_that_refuses_ends_the_start_in_one_sentence(servers, data_di
     url = f"postgresql://encer:{SECRET}@/nothing?host={socket_of(servers)}"
     code, output = ended_start(servers, data_dir, DATABASE_URL=url)
     assert (code, output) == (
-        1, "The database refuses the connection: it has no database of this name. Check DATABASE_URL.\n"
-    )  # fmt: skip
+        1,
+        "The database refuses the connection: it has no database of this name. Check DATABASE_URL.\n",
+    )
 
 
 async def test_the_wait_for_a_missing_database_ends():
@@ -137,14 +138,23 @@ def test_a_server_on_ipv6_says_where_it_listens(settings, host, capsys):
 def test_every_fault_of_a_start_is_named_at_once(tmp_path):
     """This includes faults that upper layers check: the first admin, mails, files."""
     given = {
-        "APP_ENV": "production", "DATABASE_URL": f"postgresql://u:{SECRET}#@h/db", "ADMIN_PASSWORD": "short",
-        "EMAIL_FROM": "Encer", "CLOUDINARY_API_KEY": "x", "SCRAPE_TIMEOUT": "100", "PUBLIC_URL": "a.com/",
+        "APP_ENV": "production",
+        "DATABASE_URL": f"postgresql://u:{SECRET}#@h/db",
+        "ADMIN_PASSWORD": "short",
+        "EMAIL_FROM": "Encer",
+        "CLOUDINARY_API_KEY": "x",
+        "SCRAPE_TIMEOUT": "100",
+        "PUBLIC_URL": "a.com/",
         "LOG_FORMAT": "console",
-    }  # fmt: skip
+    }
     ended = subprocess.run(
-        [sys.executable, str(ROOT / "server.py")], cwd=tmp_path, env={"PATH": "/usr/bin:/bin", **given},
-        capture_output=True, text=True, timeout=SECONDS,
-    )  # fmt: skip
+        [sys.executable, str(ROOT / "server.py")],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", **given},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
     assert (ended.returncode, ended.stdout) == (2, "")
     heading, *faults = ended.stderr.splitlines()
     assert heading == "Invalid settings:"

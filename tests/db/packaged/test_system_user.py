@@ -54,9 +54,13 @@ def test_concurrent_first_starts_create_the_user_once(tmp_path):
     (tmp_path / "data").mkdir()
     command = ["unshare", "-m", str(ROOT / ".ci" / "bare"), str(tmp_path / "machine")]
     starts = subprocess.run(
-        [*command, sys.executable, "-c", FIRST_STARTS, str(tmp_path / "data")], cwd=ROOT, capture_output=True,
-        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}, text=True, timeout=SECONDS,
-    )  # fmt: skip
+        [*command, sys.executable, "-c", FIRST_STARTS, str(tmp_path / "data")],
+        cwd=ROOT,
+        capture_output=True,
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+        text=True,
+        timeout=SECONDS,
+    )
     assert starts.returncode == 0, starts.stderr
     codes, owners = json.loads(starts.stdout)
     assert codes == [0, 0, 0], starts.stderr

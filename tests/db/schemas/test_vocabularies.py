@@ -51,11 +51,15 @@ def test_categories(written: str, category: str):
 @pytest.mark.parametrize(
     ("written", "gender"),
     [
-        ("Male", "MALE"), ("female", "FEMALE"), ("Other", "NON_BINARY"), ("NON_BINARY", "NON_BINARY"),
-        ("non binary", "NON_BINARY"), ("PREFER_NOT_TO_SAY", "PREFER_NOT_TO_SAY"), ("Prefer not to say",
-        "PREFER_NOT_TO_SAY"),
+        ("Male", "MALE"),
+        ("female", "FEMALE"),
+        ("Other", "NON_BINARY"),
+        ("NON_BINARY", "NON_BINARY"),
+        ("non binary", "NON_BINARY"),
+        ("PREFER_NOT_TO_SAY", "PREFER_NOT_TO_SAY"),
+        ("Prefer not to say", "PREFER_NOT_TO_SAY"),
     ],
-)  # fmt: skip
+)
 def test_genders(written: str, gender: str):
     assert read_gender(written) == gender
 

@@ -98,8 +98,12 @@ async def keep_secrets(db: Database, api: Api, people: People) -> list[str]:
             (influencer_id, platform, username, access_token, refresh_token, verification_code, platform_user_id)
         select id, 'TIKTOK', 'hanako', $2, $3, $4, $5 from influencers where user_id = $1
         """,
-        influencer.id, SECRETS["access"], SECRETS["refresh"], SECRETS["code"], SECRETS["platform"],
-    )  # fmt: skip
+        influencer.id,
+        SECRETS["access"],
+        SECRETS["refresh"],
+        SECRETS["code"],
+        SECRETS["platform"],
+    )
     tokens = (await api.post("/auth/login", {"email": salon.email, "password": PASSWORD})).data
     hashes = [row["password_hash"] for row in await db.fetch("select password_hash from users")]
     sessions = [row["id"] for row in await db.fetch("select id from sessions")]

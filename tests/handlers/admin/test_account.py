@@ -46,10 +46,15 @@ async def test_blanks_change_nothing(api: Api, people: People, db: Database, bod
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"name": None}, "name"), ({"name": "  "}, "name"), ({"name": "x" * 101}, "name"), ({"name": 5}, "name"),
-        ({"email": "x"}, "email"), ({"email": None}, "email"), ({"email": "a\0@example.com"}, "email"),
+        ({"name": None}, "name"),
+        ({"name": "  "}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"name": 5}, "name"),
+        ({"email": "x"}, "email"),
+        ({"email": None}, "email"),
+        ({"email": "a\0@example.com"}, "email"),
     ],
-)  # fmt: skip
+)
 async def test_bad_profiles(api: Api, people: People, db: Database, body: dict, field: str):
     answer = await api.put("/admin/profile", {"name": "New", **body}, await people.admin())
     assert (answer.status, answer.fields) == (400, {field})
@@ -95,13 +100,17 @@ async def test_a_wrong_password_ends_no_session(api: Api, people: People, db: Da
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"newPassword": "short"}, "newPassword"), ({"newPassword": "x" * 73}, "newPassword"),
-        ({"newPassword": "あ" * 25}, "newPassword"), ({"newPassword": "password123"}, "newPassword"),
-        ({"newPassword": None}, "newPassword"), ({"newPassword": 12345678}, "newPassword"),
-        ({"currentPassword": None}, "currentPassword"), ({"currentPassword": ""}, "currentPassword"),
+        ({"newPassword": "short"}, "newPassword"),
+        ({"newPassword": "x" * 73}, "newPassword"),
+        ({"newPassword": "あ" * 25}, "newPassword"),
+        ({"newPassword": "password123"}, "newPassword"),
+        ({"newPassword": None}, "newPassword"),
+        ({"newPassword": 12345678}, "newPassword"),
+        ({"currentPassword": None}, "currentPassword"),
+        ({"currentPassword": ""}, "currentPassword"),
         ({"currentPassword": "x" * 201}, "currentPassword"),
     ],
-)  # fmt: skip
+)
 async def test_bad_passwords(api: Api, people: People, db: Database, body: dict, field: str):
     admin = await people.admin()
     answer = await api.put("/admin/password", {**CHANGE, **body}, admin)

@@ -94,10 +94,12 @@ async def test_concurrent_actions_on_one_account_are_consistent(api: Api, other_
     admin, salon = await people.admin(), await people.salon()
     path = f"/admin/users/{salon.id}"
     answers = await asyncio.gather(
-        api.patch(f"{path}/suspend", None, admin), other_api.put(path, {"name": "Changed"}, admin),
-        other_api.delete(path, admin), api.patch(f"{path}/unsuspend", None, admin),
+        api.patch(f"{path}/suspend", None, admin),
+        other_api.put(path, {"name": "Changed"}, admin),
+        other_api.delete(path, admin),
+        api.patch(f"{path}/unsuspend", None, admin),
         api.delete("/profile/delete-account", salon, {"password": PASSWORD}),
-    )  # fmt: skip
+    )
     assert {answer.status for answer in answers} <= {200, 401, 403, 404, 409}
     assert await db.fetchval("select name from users where id = $1", salon.id) == "Deleted user"
     assert len(await logs(db)) == sum(answer.status == 200 for answer in answers[:4])

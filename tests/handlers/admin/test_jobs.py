@@ -41,9 +41,9 @@ async def test_an_admin_runs_a_job(api, instance, people, db):
 
 async def test_many_admins_start_one_run(api, other_api, instance, other_instance, people, db):
     admin = await people.admin()
-    answers = await asyncio.gather(*(
-        one.post("/admin/jobs/instagram_reminder/run", user=admin) for one in (api, other_api) * 3
-    ))  # fmt: skip
+    answers = await asyncio.gather(
+        *(one.post("/admin/jobs/instagram_reminder/run", user=admin) for one in (api, other_api) * 3)
+    )
     await finished(instance.jobs, other_instance.jobs)
     started = [answer for answer in answers if answer.status == 202]
     runs = await db.fetchval("select count(*) from job_runs where status = 'SUCCEEDED'")

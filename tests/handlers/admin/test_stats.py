@@ -24,13 +24,20 @@ ADD_LOG = """
 async def test_an_empty_platform(api: Api, people: People):
     data = (await api.get("/admin/dashboard/stats", await people.admin())).data
     assert data["stats"] == {
-        "users": {"total": 0, "influencers": 0, "salons": 0, "verified": 0, "unverified": 0, "completedOnboarding": 0,
-                  "recentSignups": 0},
+        "users": {
+            "total": 0,
+            "influencers": 0,
+            "salons": 0,
+            "verified": 0,
+            "unverified": 0,
+            "completedOnboarding": 0,
+            "recentSignups": 0,
+        },
         "connections": {"total": 0, "pending": 0, "accepted": 0, "recent": 0},
         "socialMedia": {"instagram": 0, "tiktok": 0, "total": 0},
         "messages": {"total": 0},
         "activeToday": 0,
-    }  # fmt: skip
+    }
     assert [entry["count"] for entry in data["charts"]["connectionStats"]] == [0, 0, 0]
     assert len(data["charts"]["userGrowth"]) == 30
 
@@ -42,8 +49,11 @@ async def test_counts(api: Api, people: People, db: Database):
     for status, influencer, days in (("PENDING", influencers[1], 29), ("REJECTED", influencers[2], 31)):
         await db.execute(
             "insert into connection_requests (sender_id, receiver_id, status, created_at) values ($1, $2, $3, $4)",
-            influencer.id, salon.id, status, datetime.now(UTC) - timedelta(days=days),
-        )  # fmt: skip
+            influencer.id,
+            salon.id,
+            status,
+            datetime.now(UTC) - timedelta(days=days),
+        )
     await api.post(f"/chat/conversations/{conversation}/messages", {"content": "hi"}, salon)
     await db.execute("update users set email_verified_at = null, onboarded_at = null where id = $1", influencers[1].id)
     for person, days in ((influencers[1], 29), (influencers[2], 31)):  # “recent” means 30 days
@@ -62,16 +72,25 @@ async def test_counts(api: Api, people: People, db: Database):
     data = (await api.get("/admin/dashboard/stats", admin)).data
 
     assert data["stats"] == {
-        "users": {"total": 4, "influencers": 3, "salons": 1, "verified": 3, "unverified": 1, "completedOnboarding": 3,
-                  "recentSignups": 3},
+        "users": {
+            "total": 4,
+            "influencers": 3,
+            "salons": 1,
+            "verified": 3,
+            "unverified": 1,
+            "completedOnboarding": 3,
+            "recentSignups": 3,
+        },
         "connections": {"total": 3, "pending": 1, "accepted": 1, "recent": 2},
         "socialMedia": {"instagram": 2, "tiktok": 1, "total": 3},
         "messages": {"total": 1},
         "activeToday": 2,
-    }  # fmt: skip
+    }
     assert data["charts"]["connectionStats"] == [
-        {"status": "Pending", "count": 1}, {"status": "Accepted", "count": 1}, {"status": "Rejected", "count": 1},
-    ]  # fmt: skip
+        {"status": "Pending", "count": 1},
+        {"status": "Accepted", "count": 1},
+        {"status": "Rejected", "count": 1},
+    ]
     assert (await api.get("/admin/dashboard", admin)).data == data
 
 
@@ -106,12 +125,20 @@ async def fill_logs(db: Database, admin) -> None:
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("", [3, 2, 1, 0]), ("action=USER_SUSPENDED", [2, 1]), ("action=NONE_OF_OURS", []), ("action=", [3, 2, 1, 0]),
-        ("search=taro", [2]), ("search=" + quote("花子"), [1]), ("search=boss@example.com", [3, 2, 1, 0]),
-        ("search=hanako@", [1]), ("search=100%25", [1]), ("search=%25", [1]), ("search=a_and", []),
+        ("", [3, 2, 1, 0]),
+        ("action=USER_SUSPENDED", [2, 1]),
+        ("action=NONE_OF_OURS", []),
+        ("action=", [3, 2, 1, 0]),
+        ("search=taro", [2]),
+        ("search=" + quote("花子"), [1]),
+        ("search=boss@example.com", [3, 2, 1, 0]),
+        ("search=hanako@", [1]),
+        ("search=100%25", [1]),
+        ("search=%25", [1]),
+        ("search=a_and", []),
         ("search=suspended&action=USER_CREATED", []),
     ],
-)  # fmt: skip
+)
 async def test_logs_are_found(api: Api, people: People, db: Database, query: str, found: list[int]):
     admin = await people.admin()
     await fill_logs(db, admin)
@@ -132,11 +159,17 @@ async def test_a_log_row_as_the_web_client_reads_it(api: Api, people: People):
     [row] = (await api.get("/admin/activity-logs", admin)).data
     assert row.pop("id") and row.pop("createdAt") and row.pop("userAgent") is not None
     assert row == {
-        "action": "USER_SUSPENDED", "description": f"Suspended {salon.name} ({salon.email}): spam",
-        "adminId": admin.id, "adminName": admin.name, "adminEmail": admin.email, "targetUserId": salon.id,
-        "targetUserName": salon.name, "targetUserEmail": salon.email, "ipAddress": "127.0.0.1",
+        "action": "USER_SUSPENDED",
+        "description": f"Suspended {salon.name} ({salon.email}): spam",
+        "adminId": admin.id,
+        "adminName": admin.name,
+        "adminEmail": admin.email,
+        "targetUserId": salon.id,
+        "targetUserName": salon.name,
+        "targetUserEmail": salon.email,
+        "ipAddress": "127.0.0.1",
         "metadata": '{"reason": "spam"}',
-    }  # fmt: skip
+    }
 
 
 async def test_logs_are_paged_through(api: Api, people: People, db: Database):

@@ -104,9 +104,11 @@ async def test_two_admins_at_once_act_and_log_once(api: Api, other_api: Api, peo
     if path == "unsuspend":
         await db.execute("update users set status = 'SUSPENDED' where id = $1", salon.id)
     answers = await asyncio.gather(
-        *(client.patch(f"/admin/users/{salon.id}/{path}", None, admin)
-          for client, admin in ((api, one), (other_api, other)) * 3)
-    )  # fmt: skip
+        *(
+            client.patch(f"/admin/users/{salon.id}/{path}", None, admin)
+            for client, admin in ((api, one), (other_api, other)) * 3
+        )
+    )
     assert sorted(answer.status for answer in answers) == [200, 409, 409, 409, 409, 409]
     assert {answer.code for answer in answers if answer.status == 409} == {"CONFLICT"}
     assert len(await logs(db)) == 1

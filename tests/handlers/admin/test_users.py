@@ -48,11 +48,14 @@ async def test_email_verified_is_true_only_for_verified_and_active(api: Api, peo
     assert users["suspended"]["status"] == "SUSPENDED" and users["unverified"]["status"] == "ACTIVE"
 
     for query, found in {
-        "verified=true": {"fine"}, "verified=false": {"suspended", "unverified"},
-        "status=SUSPENDED": {"suspended"}, "status=ACTIVE": {"fine", "unverified"},
-        "status=ACTIVE&verified=false": {"unverified"}, "role=SALON": {"suspended"},
+        "verified=true": {"fine"},
+        "verified=false": {"suspended", "unverified"},
+        "status=SUSPENDED": {"suspended"},
+        "status=ACTIVE": {"fine", "unverified"},
+        "status=ACTIVE&verified=false": {"unverified"},
+        "role=SALON": {"suspended"},
         "role=INFLUENCER&verified=true": {"fine"},
-    }.items():  # fmt: skip
+    }.items():
         answer = await api.get(f"/admin/users?page=1&{query}", admin)
         assert set(names(answer)) == found, query
         assert answer.body["pagination"]["total"] == len(found)
@@ -61,11 +64,18 @@ async def test_email_verified_is_true_only_for_verified_and_active(api: Api, peo
 @pytest.mark.parametrize(
     ("search", "found"),
     [
-        ("sak", ["Sakura"]), ("SAK", ["Sakura"]), ("K.K.", ["Sakura", "さくら 100%"]), ("花", ["花子"]),
-        ("example.com", ["Sakura", "さくら 100%", "花子"]), ("%", ["さくら 100%"]), ("_", []), ("\\", []), ("'", []),
+        ("sak", ["Sakura"]),
+        ("SAK", ["Sakura"]),
+        ("K.K.", ["Sakura", "さくら 100%"]),
+        ("花", ["花子"]),
+        ("example.com", ["Sakura", "さくら 100%", "花子"]),
+        ("%", ["さくら 100%"]),
+        ("_", []),
+        ("\\", []),
+        ("'", []),
         ("  ", ["Sakura", "さくら 100%", "花子"]),
     ],
-)  # fmt: skip
+)
 async def test_search(api: Api, people: People, search: str, found: list[str]):
     admin = await people.admin("Sakura the admin")
     await people.salon("Sakura"), await people.salon("さくら 100%"), await people.influencer("花子")
@@ -85,8 +95,9 @@ async def test_every_sort_is_paged_through_without_gap_or_repetition(
         ids[person.id] = {"createdAt": number // 2, "name": name.lower(), "email": person.email}
         await db.execute(
             "update users set created_at = '2026-01-01'::timestamptz + make_interval(hours => $2) where id = $1",
-            person.id, number // 2,
-        )  # fmt: skip
+            person.id,
+            number // 2,
+        )
     seen, cursor = [], ""
     while cursor is not None:
         answer = await api.get(f"/admin/users?limit=2&sortBy={sort}&sortOrder={order}{cursor}", admin)
@@ -260,11 +271,18 @@ async def test_put_takes_neither_role_nor_password(api: Api, people: People, db:
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"name": ""}, "name"), ({"name": None}, "name"), ({"email": ""}, "email"), ({"email": None}, "email"),
-        ({"email": "x"}, "email"), ({"region": "Atlantis"}, "region"), ({"region": 5}, "region"),
-        ({"bio": ["x"]}, "bio"), ({"bio": "x" * 2001}, "bio"), ({"phoneNumber": "x" * 31}, "phoneNumber"),
+        ({"name": ""}, "name"),
+        ({"name": None}, "name"),
+        ({"email": ""}, "email"),
+        ({"email": None}, "email"),
+        ({"email": "x"}, "email"),
+        ({"region": "Atlantis"}, "region"),
+        ({"region": 5}, "region"),
+        ({"bio": ["x"]}, "bio"),
+        ({"bio": "x" * 2001}, "bio"),
+        ({"phoneNumber": "x" * 31}, "phoneNumber"),
     ],
-)  # fmt: skip
+)
 async def test_bad_changes_leave_no_trace(api: Api, people: People, db: Database, body: dict, field: str):
     admin, influencer = await people.admin(), await people.influencer()
     answer = await api.put(f"/admin/users/{influencer.id}", {"bio": "new", **body}, admin)
@@ -303,9 +321,13 @@ async def test_admins_and_deleted_accounts_do_not_exist_here(api: Api, people: P
     user_id = {"admin": other.id, "oneself": admin.id, "deleted": gone.id, "nobody": NOBODY}[target]
     before = await db.fetch("select * from users order by id")
     for method, path, body in (
-        ("GET", "", None), ("PUT", "", {"name": "Changed"}), ("PUT", "", {}), ("PATCH", "/suspend", None),
-        ("PATCH", "/unsuspend", None), ("PATCH", "/activate", None),
-    ):  # fmt: skip
+        ("GET", "", None),
+        ("PUT", "", {"name": "Changed"}),
+        ("PUT", "", {}),
+        ("PATCH", "/suspend", None),
+        ("PATCH", "/unsuspend", None),
+        ("PATCH", "/activate", None),
+    ):
         answer = await api.call(method, f"/admin/users/{user_id}{path}", body, admin)
         assert (answer.status, answer.code) == (404, "NOT_FOUND"), (method, path)
     assert await db.fetch("select * from users order by id") == before

@@ -129,9 +129,11 @@ async def test_networks_stay_known_after_a_change_of_the_encryption_key(instance
     person = await people.influencer()
     assert await log_in(api, person.email, HOME) == 200
     rotated = instance.settings.model_copy(
-        update={"encryption_key": type(instance.settings.encryption_key)("00" * 32),
-                "encryption_keys_old": [instance.settings.encryption_key]}
-    )  # fmt: skip
+        update={
+            "encryption_key": type(instance.settings.encryption_key)("00" * 32),
+            "encryption_keys_old": [instance.settings.encryption_key],
+        }
+    )
     monkeypatch.setattr(instance.services, "networks", NetworkHashes(rotated))
     for number in range(4):
         await guess(api, person.email, number)

@@ -38,9 +38,11 @@ THIRD = SigningUp("of a third person", "2001:db8:1:2::3", "Salon Sakura", "SALON
 ORDERS = {
     "victim first": (VICTIM, ATTACKER),
     "attacker first": (ATTACKER, VICTIM),
-    **{f"three, the victim as number {order.index(VICTIM) + 1}, {order[0].role}": order
-       for order in permutations((VICTIM, ATTACKER, THIRD))},
-}  # fmt: skip
+    **{
+        f"three, the victim as number {order.index(VICTIM) + 1}, {order[0].role}": order
+        for order in permutations((VICTIM, ATTACKER, THIRD))
+    },
+}
 
 
 class Waiting(NamedTuple):
@@ -304,12 +306,16 @@ async def test_a_sign_up_while_a_code_is_entered_changes_nothing(clients, other_
 
 
 async def test_sign_ups_at_once_all_wait(clients, other_api: Api, db: Database):
-    bodies = [{"name": who.name, "email": EMAIL, "password": who.password, "termsAccepted": True}
-              for who in (VICTIM, ATTACKER, THIRD)]  # fmt: skip
+    bodies = [
+        {"name": who.name, "email": EMAIL, "password": who.password, "termsAccepted": True}
+        for who in (VICTIM, ATTACKER, THIRD)
+    ]
     answers = await asyncio.gather(
-        *(api.post("/auth/signup/salon", body, headers={"X-Forwarded-For": f"198.51.100.{n}"})
-          for n, (api, body) in enumerate(zip((clients.api, other_api, clients.api), bodies, strict=True)))
-    )  # fmt: skip
+        *(
+            api.post("/auth/signup/salon", body, headers={"X-Forwarded-For": f"198.51.100.{n}"})
+            for n, (api, body) in enumerate(zip((clients.api, other_api, clients.api), bodies, strict=True))
+        )
+    )
     assert {answer.status for answer in answers} == {201}
     assert len({answer.body["userId"] for answer in answers}) == 1
     for who in (VICTIM, ATTACKER, THIRD):

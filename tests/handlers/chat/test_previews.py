@@ -5,9 +5,17 @@ import pytest
 from db.schemas.previews import PREVIEW_CHARS, preview
 
 CLUSTERS = {
-    "family": "👩‍👩‍👧‍👦", "flag": "🇯🇵", "skin tone": "👍🏽", "keycap": "5️⃣", "flag of Scotland": "🏴󠁧󠁢󠁳󠁣󠁴󠁿", "heart": "❤️‍🔥",
-    "combining dakuten": "か\u3099", "decomposed é": "e\u0301", "jamo": "\u1112\u1161\u11ab", "Devanagari": "नि",
-}  # fmt: skip
+    "family": "👩‍👩‍👧‍👦",
+    "flag": "🇯🇵",
+    "skin tone": "👍🏽",
+    "keycap": "5️⃣",
+    "flag of Scotland": "🏴󠁧󠁢󠁳󠁣󠁴󠁿",
+    "heart": "❤️‍🔥",
+    "combining dakuten": "か\u3099",
+    "decomposed é": "e\u0301",
+    "jamo": "\u1112\u1161\u11ab",
+    "Devanagari": "नि",
+}
 
 clusters = pytest.mark.parametrize("cluster", CLUSTERS.values(), ids=CLUSTERS)
 
@@ -39,9 +47,11 @@ async def test_every_preview_of_a_message(api, people, cluster: str):
         opened = (await api.get(f"/chat/conversations/{hanako.id}", sakura)).data
         [notification] = (await api.get("/notifications", sakura)).data
         return {
-            conversation["lastMessage"], contact["conversation"]["lastMessage"], opened["lastMessage"],
+            conversation["lastMessage"],
+            contact["conversation"]["lastMessage"],
+            opened["lastMessage"],
             notification["message"],
-        }  # fmt: skip
+        }
 
     start = "x" * (PREVIEW_CHARS - 1)
     path = f"/chat/conversations/{conversation_id}/messages"

@@ -48,8 +48,9 @@ async def test_a_refusal_of_the_server_itself(instance: Instance):
     assert answer.json == {
         "error": "The request is malformed; please correct it",
         "message": "The request is malformed; please correct it",
-        "code": "BAD_REQUEST", "requestId": answer.headers["x-request-id"],
-    }  # fmt: skip
+        "code": "BAD_REQUEST",
+        "requestId": answer.headers["x-request-id"],
+    }
 
 
 async def test_headers_beyond_the_bound(instance: Instance):

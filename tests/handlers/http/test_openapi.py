@@ -105,9 +105,14 @@ def test_bodies_are_required_where_a_field_is():
     }
     assert len(needed) > 25
     assert {name for name, required in needed.items() if not required} == {
-        "refreshTokens", "updateProfile", "updateProfileAlias", "updateUser", "suspendUser", "updateAdminProfile",
+        "refreshTokens",
+        "updateProfile",
+        "updateProfileAlias",
+        "updateUser",
+        "suspendUser",
+        "updateAdminProfile",
         "sendMessage",
-    }  # fmt: skip
+    }
 
 
 def test_null_is_offered_where_it_clears_a_field():

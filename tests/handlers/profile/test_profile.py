@@ -113,9 +113,16 @@ async def test_a_form_with_numbers_lists_and_a_picture(api: Api, people: People,
     hanako = await people.influencer()
     before = kept_files(instance)
     answer = await send_form(
-        api, "/profile/update", hanako, ("age", "31"), ("categories", '["Tech"]'), ("name", "花子"), ("bio", ""),
-        ("profilePic", File(picture())), method="PUT",
-    )  # fmt: skip
+        api,
+        "/profile/update",
+        hanako,
+        ("age", "31"),
+        ("categories", '["Tech"]'),
+        ("name", "花子"),
+        ("bio", ""),
+        ("profilePic", File(picture())),
+        method="PUT",
+    )
     found = answer.data["influencer"]
     assert (found["age"], found["categories"], found["bio"]) == (31, ["technology"], "I show what I wear")
     assert answer.data["name"] == "花子"

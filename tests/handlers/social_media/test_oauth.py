@@ -69,9 +69,11 @@ async def test_a_state_works_once(api, other_api, people, tiktok, db):
     auth_url = await begin_oauth(api, sakura)
     codes = [tiktok.approve(auth_url) for _ in range(4)]
     results = await asyncio.gather(
-        *(come_back(one, code=code, state=state_of(auth_url))
-          for one, code in zip((api, other_api) * 2, codes, strict=True))
-    )  # fmt: skip
+        *(
+            come_back(one, code=code, state=state_of(auth_url))
+            for one, code in zip((api, other_api) * 2, codes, strict=True)
+        )
+    )
     outcomes = sorted(result["tiktok"] for result in results)
     assert outcomes == ["connected", "error", "error", "error"]
     assert {result.get("reason") for result in results} == {None, "invalid_state"}
@@ -107,8 +109,9 @@ async def test_states_that_are_not_ours(api, people, tiktok):
     for bad in ("", "x", "a.b.c", forge(state, sub=thief.id), forge(state, sid=thief.session_id), unsigned,
                 thief.token, state[:-2], "\x00", "桜" * 100, state * 3):  # fmt: skip
         assert await come_back(api, code=tiktok.approve(auth_url), state=bad) == {
-            "tiktok": "error", "reason": "invalid_state",
-        }  # fmt: skip
+            "tiktok": "error",
+            "reason": "invalid_state",
+        }
     assert tiktok.count("POST") == 0
     # A state does not work as an access token.
     sakura.token = state

@@ -174,9 +174,9 @@ async def test_two_concurrent_syncs_use_one_refresh_token(api, other_api, people
     await age(db, 8)
     tiktok.expire_access_tokens()
     body = {"accountId": account["id"]}
-    answers = await asyncio.gather(*(
-        one.post("/social-media/tiktok/public/sync", body, sakura) for one in (api, other_api, api)
-    ))  # fmt: skip
+    answers = await asyncio.gather(
+        *(one.post("/social-media/tiktok/public/sync", body, sakura) for one in (api, other_api, api))
+    )
     assert {answer.status for answer in answers} <= {200, 409}
     assert 200 in {answer.status for answer in answers}
     assert all(answer.code == "CONFLICT" for answer in answers if answer.status == 409)

@@ -188,8 +188,11 @@ async def test_verifying_while_the_vendor_fails(api, people, apify):
 
 async def test_codes_of_others_are_nowhere(api, people, apify, db):
     sakura, other, salon, admin = (
-        await people.influencer(), await people.influencer(), await people.salon(), await people.admin(),
-    )  # fmt: skip
+        await people.influencer(),
+        await people.influencer(),
+        await people.salon(),
+        await people.admin(),
+    )
     code = (await connect(api, sakura))["verificationCode"]
     for path in (
         "/social-media/accounts",

@@ -82,8 +82,10 @@ async def test_a_failure_is_shared_and_the_next_caller_starts_a_new_run(
 
     monkeypatch.setattr(ScrapeRuns, "show", note_show)
     one, two = await people.influencer(), await people.influencer()
-    connects = [asyncio.create_task(client.post(CONNECT, {"username": SAKURA}, caller))
-                for client, caller in ((api, one), (other_api, two))]  # fmt: skip
+    connects = [
+        asyncio.create_task(client.post(CONNECT, {"username": SAKURA}, caller))
+        for client, caller in ((api, one), (other_api, two))
+    ]
     await apify.started.wait()
     await second_waits.wait()
     end_runs(apify, "FAILED")
@@ -219,8 +221,9 @@ async def test_a_run_that_cannot_be_finished_is_abandoned(api, people, apify, db
     await db.execute(
         "insert into scrape_runs (platform, username, vendor_run_id, attempt, lease_until)"
         " values ('INSTAGRAM', $1, 'gone', $2, now())",
-        SAKURA, MAX_ATTEMPTS,
-    )  # fmt: skip
+        SAKURA,
+        MAX_ATTEMPTS,
+    )
     assert (await api.post(CONNECT, {"username": SAKURA}, sakura)).status == 200
     assert [row["state"] for row in await db.fetch(RUNS)] == ["FAILED", "SUCCEEDED"]
 

@@ -13,9 +13,15 @@ from db.seed.scale import add_people, indexes_built_last
 PEOPLE = 100_000
 CONTACTS = 300  # of one salon
 TABLES = {
-    "users", "influencers", "salons", "social_media_accounts", "connection_requests", "listings", "directory",
+    "users",
+    "influencers",
+    "salons",
+    "social_media_accounts",
+    "connection_requests",
+    "listings",
+    "directory",
     "activity_logs",
-}  # fmt: skip
+}
 
 PERSON = "md5('scale ' || {n})::uuid"  # the names of db/seed/scale.py; every fourth user is a salon
 

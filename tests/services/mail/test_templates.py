@@ -8,9 +8,13 @@ from services.mail.rendering import DECLARATIONS, PARAM_MAX
 from services.mail.senders import TemplateError, render
 
 VERIFY = {
-    "name": "山田 花子", "role": "SALON", "code": "012345", "minutes": "10", "signed_up_at": "2031-02-03 04:05 UTC",
+    "name": "山田 花子",
+    "role": "SALON",
+    "code": "012345",
+    "minutes": "10",
+    "signed_up_at": "2031-02-03 04:05 UTC",
     "device": "Safari on iPhone",
-}  # fmt: skip
+}
 PARAMS = {
     "verify": VERIFY,
     "reset": {"name": "Anna", "code": "987654", "minutes": "10"},
