@@ -1,6 +1,7 @@
 // The page at /docs: Swagger UI with one sign-in for all requests.
 import { h } from "./dom.js";
 import { NotSignedIn } from "./encer.js";
+import { toOpenApi30 } from "./older.js";
 import { ROOT, signInForm } from "./sign-in.js";
 
 const place = document.querySelector("#sign-in");
@@ -53,7 +54,7 @@ function mend() {
 showForm();
 const response = await fetch(new URL("openapi.json", ROOT), { headers: { Accept: "application/json" } });
 if (response.ok) {
-  const spec = await response.json();
+  const spec = toOpenApi30(await response.json());
   spec.servers = [{ url: ROOT.href.replace(/\/$/, "") }]; // the address of this page, also if PUBLIC_URL differs
   window.SwaggerUIBundle({
     spec,

@@ -14,8 +14,9 @@ from server import Instance
 from tests.helpers.browser import PersonPane, open_browser, open_page, serious_findings
 from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD, People
+from tests.helpers.nginx import nginx_with_prefix
 from tests.helpers.processes import ROOT
-from tests.helpers.programs import needs_browser
+from tests.helpers.programs import needs_browser, needs_program
 
 pytestmark = needs_browser()
 
@@ -44,24 +45,24 @@ def browser(io_loop) -> Iterator[Browser]:
 @pytest.fixture
 def visit(site, browser):
     """Open a page, which must log no error and load nothing from other hosts."""
-    return lambda **options: visit_page(browser, site, **options)
+    return lambda port=site.port, **options: visit_page(browser, port, **options)
 
 
 @asynccontextmanager
-async def visit_page(browser: Browser, site: Instance, **options) -> AsyncIterator[Page]:
+async def visit_page(browser: Browser, port: int, **options) -> AsyncIterator[Page]:
     complaints: list[str] = []
     async with open_page(browser, **options) as page:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
             "console", lambda message: complaints.append(message.text) if "Security Policy" in message.text else None
         )
-        page.on("request", lambda asked: complaints.append(asked.url) if is_foreign(asked.url, site) else None)
+        page.on("request", lambda asked: complaints.append(asked.url) if is_foreign(asked.url, port) else None)
         yield page
     assert complaints == []
 
 
-def is_foreign(url: str, site: Instance) -> bool:
-    return urlsplit(url).scheme in ("http", "https", "ws", "wss") and urlsplit(url).port != site.port
+def is_foreign(url: str, port: int) -> bool:
+    return urlsplit(url).scheme in ("http", "https", "ws", "wss") and urlsplit(url).port != port
 
 
 @pytest.fixture
@@ -212,6 +213,31 @@ async def test_a_phone_and_a_keyboard_are_enough(site, people, visit):
             assert await page.evaluate("document.activeElement.className") == "skip"
         assert await page.locator(".entry").count() > 25
         assert await serious_findings(page) == []
+
+
+@pytest.fixture
+def prefixed(site, tmp_path, monkeypatch) -> Iterator[str]:
+    """Start nginx, which serves the site under a prefix, and yield its address."""
+    port = free_port()
+    monkeypatch.setitem(site.settings.__dict__, "own_origins", frozenset({f"http://127.0.0.1:{port}"}))
+    monkeypatch.setattr(site.settings, "public_url", f"http://127.0.0.1:{port}/encer")
+    monkeypatch.setitem(site.settings.__dict__, "public_path", "/encer")
+    with nginx_with_prefix(tmp_path, port, "/encer/", site.port):
+        yield site.settings.public_url
+
+
+@needs_program("nginx", package="nginx")
+async def test_the_pages_work_under_a_prefix(people, prefixed, visit):
+    hanako = await people.influencer("Hanako")
+    async with visit(port=urlsplit(prefixed).port) as page:
+        await page.goto(f"{prefixed}/docs/realtime")
+        pane = PersonPane(page, 0)
+        await pane.sign_in(hanako.email, PASSWORD)
+        await pane.press("Connect")
+        await pane.state("live")
+        await page.get_by_role("link", name="REST").click()
+        await page.locator("#ui .opblock-tag").first.wait_for()
+        assert page.url == f"{prefixed}/docs"
 
 
 EXAMPLE = re.search(r"^```js\n(.*?)^```", (ROOT / "docs" / "realtime.md").read_text(), re.DOTALL | re.MULTILINE)
