@@ -74,13 +74,15 @@ class Forbidden(DomainError):
 
 
 class NotFound(DomainError):
-    """It does not exist, or the caller may not know of it. `noun` begins the sentence."""
+    """It does not exist, or the caller may not know of it. `noun` begins the sentence; without it a page is missing."""
 
     status = 404
     code: ErrorCode = "NOT_FOUND"
 
-    def __init__(self, noun: str = "Page") -> None:
-        super().__init__(f"{noun} not found")
+    error = "Page not found; please check the address"
+
+    def __init__(self, noun: str = "") -> None:
+        super().__init__(f"{noun} not found; it may have been deleted, please reload the page" if noun else None)
 
 
 class Conflict(DomainError):
