@@ -17,7 +17,7 @@ from db.queries.outbox import payload_identity
 from services.commands import program
 from services.logs import write_out
 from services.security.encryption import DecryptionFailed, Encryption
-from services.tiktok.accounts import identity
+from services.tiktok.account_tokens import identity
 from services.tiktok.oauth_states import verifier_identity
 from settings import Settings, load_settings
 

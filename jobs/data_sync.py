@@ -12,7 +12,7 @@ from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, VendorError, VendorRateLimited
 from services.slots import Busy
 from services.social.profiles import SocialProfile
-from services.tiktok.accounts import RefreshUnderWay
+from services.tiktok.account_tokens import RefreshUnderWay
 
 SCHEDULE = "0 3 * * *"
 PARALLEL = 8  # half of the scrapes that an instance may run at once; the other half serves waiting users

@@ -10,7 +10,7 @@ from jobs.run import JobFailed, Run
 from jobs.vendor_health import VendorHealth
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, VendorError
-from services.tiktok.accounts import RefreshUnderWay
+from services.tiktok.account_tokens import RefreshUnderWay
 
 SCHEDULE = "0 2 * * *"
 PARALLEL = 4  # a call takes a second; TikTok allows 600 a minute

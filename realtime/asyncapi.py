@@ -1,7 +1,7 @@
 """The description of the socket as AsyncAPI 3.0, made from the classes of events and commands.
 
 Each event and command contributes its description, its data and an example; close codes, `reason` values and limits
-come from where the server reads them.
+come from the constants that the server uses.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from realtime.sockets.commands import COMMANDS, JOINED_CONVERSATIONS, Command
 from realtime.sockets.frames import MAX_ID_CHARS
 from realtime.sockets.send_queue import MAX_BYTES
 from realtime.sockets.socket import SIGN_IN_SECONDS, TORNADO_SETTINGS
-from realtime.typing import TYPING_SECONDS
+from realtime.typing_state import TYPING_SECONDS
 from settings import VERSION, Limit, Settings
 
 Json = dict[str, Any]

@@ -18,6 +18,7 @@ from db.queries.conversations import fetch_changes, list_changed_conversations, 
 from db.queries.sessions import Sessions
 from db.schemas.shapes import Notification
 from realtime import channels
+from realtime.conversation_feeds import CatchUpQueue
 from realtime.events import (
     MessageRead,
     NotificationDeleted,
@@ -26,10 +27,9 @@ from realtime.events import (
     NotificationUpdated,
     Resync,
 )
-from realtime.feeds import CatchUpQueue
 from realtime.gate import DeliveryGate
 from realtime.hub import Hub
-from realtime.user_feeds import GONE, NoticeStamp
+from realtime.user_feeds import GONE, StoredNotice
 from services.metrics import CATCH_UPS
 
 COMPARE_SECONDS = 1.5  # an event that did not arrive through Redis is delivered within about this time
@@ -38,7 +38,7 @@ WORKERS = 3  # after an outage thousands of feeds lag, but requests need most of
 RETRY_SECONDS = 0.5
 BATCH = 5_000  # conversations or users in one statement, and changes that it returns: the latest
 
-# The columns of NoticeStamp (realtime/user_feeds.py).
+# The columns of StoredNotice (realtime/user_feeds.py).
 LIST_NOTICES = f"""
     select user_id, id, iso(greatest(updated_at, changed_at)) as stamp, is_read,
         extract(epoch from clock_timestamp() - changed_at)::float8 as age,
@@ -65,6 +65,8 @@ Item = TypeVar("Item")
 
 
 class CatchUp:
+    """Finds events that did not reach this instance's sockets, and delivers them."""
+
     def __init__(self, db: Database, sessions: Sessions, hub: Hub, gate: DeliveryGate, queue: CatchUpQueue) -> None:
         self.db = db
         self.sessions = sessions
@@ -122,7 +124,7 @@ class CatchUp:
         unsure: set[str] = set()
         for batch in batches([feed.user_id for feed in feeds.values()]):
             for row in await self.db.fetch(LIST_NOTICES, seconds, batch):
-                notice = NoticeStamp(*row)
+                notice = StoredNotice(*row)
                 feed = feeds.get(channels.user(notice.user_id))
                 if feed is None or not feed.misses(notice, now):
                     continue

@@ -18,7 +18,7 @@ from pydantic.alias_generators import to_camel
 from db.schemas.shape import Shape
 
 ROUTING: Any = {"use": "routing"}  # in the header, not in the client's data
-LOCAL: Any = {"use": "local"}  # in neither: known to the publishing instance alone
+LOCAL: Any = {"use": "local"}  # in neither: used only by the publishing instance
 
 THE_SOCKET = "the socket"
 JOINED = "all sockets that joined the conversation"

@@ -58,6 +58,8 @@ CLOSED_REASONS: dict[ClosedReason, str] = {
 
 @dataclass(frozen=True)
 class ConversationEvent(Event):
+    """An event for the sockets that joined a conversation."""
+
     recipients = JOINED
     conversation_id: ConversationId
 
@@ -145,6 +147,8 @@ class ConversationClosed(ConversationEvent):
 
 @dataclass(frozen=True)
 class PresenceEvent(Event):
+    """An event for the users who are connected to `user_id`."""
+
     recipients = CONNECTED
     user_id: UserId
     last_seen_at: Annotated[
@@ -183,6 +187,8 @@ def stamp_of(notification: orjson.Fragment) -> NoticeStamp:
 
 @dataclass(frozen=True)
 class NotificationEvent(Event):
+    """An event for the sockets of one user."""
+
     recipients = THE_USER
     user_id: Id = field(metadata=ROUTING)
 

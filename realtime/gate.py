@@ -15,6 +15,8 @@ HELD_BYTES = 8 * 1024 * 1024  # some seconds of a busy instance; above it the he
 
 
 class DeliveryGate:
+    """Passes events to the hub while it is known which sessions have ended, and keeps them otherwise."""
+
     def __init__(self, sessions: Sessions, hub: Hub) -> None:
         self.sessions = sessions
         self.hub = hub

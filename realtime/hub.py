@@ -1,18 +1,23 @@
-"""The sockets of this process by channel. channels.py has the names of channels, feeds.py the order of events."""
+"""The feeds of this instance by channel: one for each user with a socket, one for each joined conversation.
+
+channels.py names the channels. conversation_feeds.py and user_feeds.py decide what a feed's sockets receive.
+"""
 
 import math
 import time
 
 from db.queries.conversations import Changes
 from realtime import channels
+from realtime.conversation_feeds import CatchUpQueue, ConversationFeed, Listener
 from realtime.events import Event, Resync, ResyncReason
-from realtime.feeds import CatchUpQueue, ConversationFeed, Listener
 from realtime.redis.relay import Relay
 from realtime.user_feeds import UserFeed
 from services.metrics import DELIVERED
 
 
 class Hub:
+    """The feeds of this instance. It subscribes to their channels and passes each event to its feeds."""
+
     def __init__(self, relay: Relay, catch_ups: CatchUpQueue) -> None:
         self.relay = relay
         self.catch_ups = catch_ups

@@ -1,4 +1,4 @@
-"""Close the sockets of ended sessions, on every instance within a second, and then open the gate."""
+"""Close the sockets of ended sessions within a second of their end, and then open the gate for held events."""
 
 import asyncio
 
@@ -10,6 +10,8 @@ from realtime.sockets.registry import SocketRegistry
 
 
 class SessionWatch:
+    """Repeats the check of ended sessions (db/queries/sessions.py) several times a second."""
+
     def __init__(self, sessions: Sessions, sockets: SocketRegistry, gate: DeliveryGate) -> None:
         self.sessions = sessions
         self.sockets = sockets

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from realtime import typing
+from realtime import typing_state
 from realtime.events import UserStoppedTyping, UserTyping
 from realtime.hub import Hub
 from realtime.publisher import Publisher
@@ -11,6 +11,8 @@ REPEAT_SECONDS = 1.0  # publish at most this often, not with each frame that a c
 
 
 class Typists:
+    """Publishes that a user types on this instance, and the end of it."""
+
     def __init__(self, hub: Hub, publisher: Publisher) -> None:
         self.hub = hub
         self.publisher = publisher
@@ -23,7 +25,7 @@ class Typists:
         key = (conversation_id, user_id)
         if timer := self.timers.pop(key, None):
             timer.cancel()
-        self.timers[key] = asyncio.get_running_loop().call_later(typing.TYPING_SECONDS, self.stop, *key)
+        self.timers[key] = asyncio.get_running_loop().call_later(typing_state.TYPING_SECONDS, self.stop, *key)
 
     def stop(self, conversation_id: str, user_id: str) -> None:
         """Publish `user_stopped_typing` if the user is typing here, unless a message has ended the typing already."""

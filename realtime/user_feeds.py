@@ -9,8 +9,8 @@ delivered count was wrong.
 import time
 from typing import NamedTuple
 
+from realtime.conversation_feeds import Listener
 from realtime.events import Event, NotificationDeleted, NotificationsChanged, NotificationState
-from realtime.feeds import Listener
 
 IN_TRANSIT_SECONDS = 1.0  # a newer change may still be published by its instance
 
@@ -19,12 +19,14 @@ GONE = "~"  # later than any time, so that no state of a deleted notification co
 
 
 class Delivered(NamedTuple):
+    """The last delivered state of a notification. `at` is the time of its delivery."""
+
     stamp: str
     checksum: int
     at: float
 
 
-class NoticeStamp(NamedTuple):
+class StoredNotice(NamedTuple):
     """The state of a notification in the database: its last change of any kind, and its last arrival.
 
     Ages are in seconds. The stamp of a deleted notification is GONE.
@@ -40,6 +42,8 @@ class NoticeStamp(NamedTuple):
 
 
 class UserFeed:
+    """The sockets of one user on this instance, and the notifications that they have received."""
+
     __slots__ = ("created_at", "delivered", "listeners", "read_at", "suspect", "unread", "unread_at", "user_id")
 
     def __init__(self, user_id: str) -> None:
@@ -80,14 +84,14 @@ class UserFeed:
         self.delivered[id] = Delivered(stamp, checksum, now)
         return True
 
-    def misses(self, notice: NoticeStamp, now: float) -> bool:
+    def misses(self, notice: StoredNotice, now: float) -> bool:
         """Return whether this state was not delivered, although it is old enough to have arrived."""
         changed_at = now - notice.age
         if notice.age < IN_TRANSIT_SECONDS or changed_at < self.created_at or self._has(notice.id, notice.stamp):
             return False
         return not notice.is_read or self.read_at < changed_at
 
-    def misses_arrival(self, notice: NoticeStamp, now: float, seconds: float) -> bool:
+    def misses_arrival(self, notice: StoredNotice, now: float, seconds: float) -> bool:
         """Return whether the last arrival of a missed state is missing too, and not only a later change of it."""
         arrived_at = now - notice.arrival_age
         earliest = max(self.created_at, now - seconds)

@@ -7,7 +7,7 @@ of the other instances → gate. docs/architecture.md draws it.
 import secrets
 
 from realtime.catch_up import CatchUp
-from realtime.feeds import CatchUpQueue
+from realtime.conversation_feeds import CatchUpQueue
 from realtime.gate import DeliveryGate
 from realtime.hub import Hub
 from realtime.presence.presence import Presence
@@ -21,6 +21,8 @@ from services.resources import Resources
 
 
 class Realtime:
+    """All parts of the realtime service of one instance. `start` and `stop` run its background tasks."""
+
     def __init__(self, resources: Resources) -> None:
         settings, db, sessions = resources.settings, resources.db, resources.sessions
         self.settings = settings

@@ -20,7 +20,7 @@ from services.security.rate_limit import RateLimits
 from services.security.tokens import Tokens
 from services.social.instagram import InstagramProfiles
 from services.social.scrapes import Scrapes
-from services.tiktok.accounts import TikTokAccounts
+from services.tiktok.account_tokens import TikTokAccounts
 from services.tiktok.oauth import TikTokOAuth
 from services.tiktok.oauth_states import OAuthStates
 from services.tiktok.profiles import TikTokProfiles

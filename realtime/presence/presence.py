@@ -3,7 +3,7 @@
 Each instance keeps its users in Redis and sends heartbeats; live instances remove the users of dead ones. Sockets
 only record arrivals and departures here; one task reports them to Redis in batches and publishes the changes. Redis may
 fail or lose everything: every instance then reports all its users again, and no user is published as offline until all
-had time for that.
+have had time for this report.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ import structlog
 
 from db import tasks
 from db.pool import Database, DatabaseUnavailable
+from realtime.conversation_feeds import Listener
 from realtime.events import UserOffline, UserOnline
-from realtime.feeds import Listener
 from realtime.presence.scripts import HEARTBEAT, INSTANCES, LEAVE, PRESENT, REPORT, SWEEP
 from realtime.publisher import Publisher
 from realtime.sockets.registry import SocketRegistry
@@ -53,6 +53,8 @@ LIST_CONNECTED = f"select id, iso(last_seen_at) as last_seen_at from users where
 
 
 class Presence:
+    """Counts this instance's sockets per user, reports the counts to Redis, and publishes changes."""
+
     def __init__(
         self,
         redis: RedisClient,
@@ -95,7 +97,7 @@ class Presence:
         for grace in self.graces.values():
             grace.cancel()
         await tasks.end(*self.running)
-        with suppress(*FAILURES):  # without Redis, the others treat the stop as a death
+        with suppress(*FAILURES):  # without Redis, the other instances handle the stop like a crash
             await self._run(LEAVE, self.instance_id)
 
     # -- arrivals and departures ---------------------------------------------------------------------------------------
@@ -166,7 +168,7 @@ class Presence:
             if self.counts.get(user_id, -1) == count:
                 self.dirty.pop(user_id, None)
             if count >= 0 and not before and not elsewhere and user_id not in self.restored:
-                if self.pending_offline.pop(user_id, None) is None:  # otherwise the departure was never published
+                if self.pending_offline.pop(user_id, None) is None:  # otherwise the departure was not published yet
                     self.pending_online[user_id] = time.time()
             elif count < 0:
                 left_at = self.left_at.pop(user_id, time.time())

@@ -8,7 +8,7 @@ OF = "encer:{presence}:of:"
 SWEPT = "encer:{presence}:swept:"
 LEFT = "encer:{presence}:left:"
 NOW = "local time = redis.call('TIME'); local now = tonumber(time[1]) + tonumber(time[2]) / 1e6"
-SWEPT_SECONDS = 3_600  # for this long, an instance that was declared dead by mistake can find that out
+SWEPT_SECONDS = 3_600  # for this long, an instance that was declared dead by mistake can detect that
 
 # ARGV: this instance, seconds without heartbeat that mean death.
 # → {seconds since its last heartbeat (-1: none), whether it was swept, the dead instances}

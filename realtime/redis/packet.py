@@ -1,4 +1,4 @@
-"""The packet between instances: the header as a line of JSON, then the frame as the sockets get it.
+"""The packet between instances: the header as a line of JSON, then the frame that sockets receive.
 
 The header names the format, the sending queue, a number that grows with each packet of that queue, the event, the time
 of its publication, and the fields that receiving instances need. An instance that receives another format sends its
@@ -15,6 +15,8 @@ FORMAT = 2
 
 
 class Packet(NamedTuple):
+    """A received packet: its event, the queue that sent it, and its number in that queue."""
+
     sender: str
     number: int
     event: Event

@@ -17,6 +17,8 @@ FORMAT_RESYNC_SECONDS = 5.0  # during an upgrade clients resync at most this oft
 
 
 class Receiver:
+    """Passes each received event to the gate once, and lets clients resync when events are missing."""
+
     def __init__(self, instance_id: str, gate: DeliveryGate, hub: Hub) -> None:
         self.instance_id = instance_id
         self.gate = gate

@@ -14,6 +14,8 @@ SUBSCRIBE_SECONDS = 0.4  # a join waits no longer for Redis; until the subscript
 
 
 class Relay:
+    """The connection to Redis, which is one server or a cluster, as the other parts of the realtime service use it."""
+
     def __init__(self, redis_url: str, instance_id: str, sharded: bool = False) -> None:
         self.bus: RedisNode | ClusterBus = (
             ClusterBus(redis_url, instance_id) if sharded else RedisNode(redis_url, instance_id)

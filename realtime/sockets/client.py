@@ -30,6 +30,8 @@ FLUSH_SECONDS = 1.0  # time to write queued frames before a close
 
 
 class Client:
+    """A socket's user, joined conversations and queue. Events and answers go to `send`."""
+
     def __init__(self, realtime: Realtime, transport: Transport) -> None:
         self.realtime = realtime
         self.transport = transport

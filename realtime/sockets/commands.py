@@ -13,6 +13,7 @@ from db.queries.conversations import Changes, NewMessage
 from db.schemas.fields import UUID_PATTERN, Body, Id
 from db.schemas.shape import Shape, Time
 from db.schemas.shapes import Message
+from realtime.conversation_feeds import ConversationFeed, replay
 from realtime.events import (
     ConversationClosed,
     MessageRead,
@@ -21,7 +22,6 @@ from realtime.events import (
     NotificationReceived,
     NotificationUpdated,
 )
-from realtime.feeds import ConversationFeed, replay
 from realtime.sockets.client import Client
 from realtime.sockets.errors import TooMany
 from services.security.rate_limit import Claim

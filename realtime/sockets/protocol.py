@@ -1,4 +1,4 @@
-"""RFC 6455 where Tornado is lenient: frames that clients must not send close the socket, and all frames are counted.
+"""Rules of RFC 6455 that Tornado does not check: forbidden frames close the socket, and all are counted.
 
 Tornado has no public hook for any of this; tests/realtime/test_socket.py pins what is overridden here.
 """

@@ -1,4 +1,4 @@
-"""The clients of this instance, which closes those of ended sessions, and all when it stops."""
+"""The open sockets of this instance: closed when their session ends, and all of them when the instance stops."""
 
 import asyncio
 import random
@@ -33,6 +33,8 @@ class RegisteredClient(Protocol):
 
 
 class SocketRegistry:
+    """The open sockets of this instance."""
+
     def __init__(self) -> None:
         self.clients: set[RegisteredClient] = set()
         self.closing: set[RegisteredClient] = set()  # closed by this side, not yet by the peer

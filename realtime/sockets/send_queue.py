@@ -27,6 +27,8 @@ class Transport(Protocol):
 
 
 class SendQueue:
+    """The frames that wait for one socket."""
+
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.frames: deque[bytes] | None = None

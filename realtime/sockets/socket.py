@@ -77,6 +77,8 @@ def offered_token(headers: HTTPHeaders, offered: list[str]) -> str | None:
 
 @stream_request_body  # otherwise Tornado buffers a whole body before the sign-in is checked
 class Socket(WebSocketHandler):
+    """The handler of /ws: one for each WebSocket."""
+
     def initialize(self) -> None:
         self.realtime: Realtime = self.application.realtime  # type: ignore[attr-defined]
         self.client = Client(self.realtime, self)

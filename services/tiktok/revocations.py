@@ -6,7 +6,7 @@ import structlog
 
 from db.pool import Queries
 from db.queries.social.tiktok_tokens import end_revocation, take_revocation
-from services.tiktok.accounts import TikTokAccounts
+from services.tiktok.account_tokens import TikTokAccounts
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from db.rotate_keys import COLUMNS, rotate
 from jobs import data_sync, housekeeping, token_refresh
 from services.mail.queue import queue_mail
 from services.security.encryption import DecryptionFailed, Encryption
-from services.tiktok.accounts import TikTokAccounts, identity
+from services.tiktok.account_tokens import TikTokAccounts, identity
 from tests.helpers.jobs import run_job
 from tests.helpers.social import age, begin_oauth, come_back, connect_oauth, state_of
 

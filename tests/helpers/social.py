@@ -12,7 +12,7 @@ from db.queries.social.tiktok_tokens import TikTokTokens
 from server import Instance
 from services.apify import runs as apify_service
 from services.resources import make_scrapes
-from services.tiktok.accounts import TikTokAccounts
+from services.tiktok.account_tokens import TikTokAccounts
 from services.tiktok.oauth import TikTokOAuth
 from tests.vendors import apify, tiktok
 

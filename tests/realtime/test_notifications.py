@@ -6,8 +6,8 @@ from unittest.mock import Mock
 
 from db.queries.conversations import Changes, NewMessage, send_message
 from db.queries.unread import mark_read
+from realtime.conversation_feeds import CatchUpQueue, ConversationFeed
 from realtime.events import MessageDeleted, MessageRead, NotificationReceived
-from realtime.feeds import CatchUpQueue, ConversationFeed
 
 
 async def send_and_die(db, conversation_id, sender, content: str):

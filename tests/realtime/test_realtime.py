@@ -103,13 +103,13 @@ async def test_typing_ends_with_the_message_on_leave_on_disconnect_and_later(cha
     await chat.hanako_socket.close()
     await chat.sakura_socket.expect("user_stopped_typing")
 
-    monkeypatch.setattr("realtime.typing.EXPIRY_SECONDS", 0.1)
+    monkeypatch.setattr("realtime.typing_state.EXPIRY_SECONDS", 0.1)
     for instance in (api.instance, other_api.instance):  # it was killed before it published the end
         instance.realtime.publisher.publish(UserTyping(chat.conversation_id, chat.hanako.id))
         await chat.sakura_socket.expect("user_typing")
         await chat.sakura_socket.expect("user_stopped_typing")
 
-    monkeypatch.setattr("realtime.typing.TYPING_SECONDS", 0.05)
+    monkeypatch.setattr("realtime.typing_state.TYPING_SECONDS", 0.05)
     back = await api.socket(chat.hanako)
     await back.join(chat.conversation_id)
     await back.send("typing_start", where)

@@ -1,6 +1,6 @@
 """Encrypted TikTok tokens of connected accounts, and the queue of tokens to revoke.
 
-services/tiktok/accounts.py encrypts and decrypts them; this module never sees a plain token.
+services/tiktok/account_tokens.py encrypts and decrypts them; this module never sees a plain token.
 """
 
 import asyncio

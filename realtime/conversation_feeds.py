@@ -24,14 +24,14 @@ from realtime.events import (
     UserStoppedTyping,
     UserTyping,
 )
-from realtime.typing import TypingState
+from realtime.typing_state import TypingState
 
-GAP_SECONDS = 0.05  # events of two instances can arrive in another order; a missing one may still arrive
+GAP_SECONDS = 0.05  # wait before a gap is read from the database: the order of two instances' events can change
 HELD_CHANGES = 1_000  # held changes after a gap; more are dropped, because the database has them all
 
 
 class Listener(Protocol):
-    """A signed-in client, as feeds see it."""
+    """The part of a signed-in client that feeds use (realtime/sockets/client.py)."""
 
     user_id: str
 
@@ -108,6 +108,8 @@ class CatchUpQueue:
 
 
 class ConversationFeed:
+    """The sockets of this instance that joined one conversation, and the rev that they have received."""
+
     __slots__ = (
         "catch_ups",
         "channel",

@@ -1,4 +1,4 @@
-"""The typists of one conversation as its sockets have received them: each start once, and always an end."""
+"""The users who type in one conversation, so that its sockets receive each start once, and always an end."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,8 @@ EXPIRY_SECONDS = TYPING_SECONDS + 1.5
 
 
 class TypingState:
+    """The users who type in one conversation, as the sockets of this instance know them."""
+
     __slots__ = ("on_expired", "typists")
 
     def __init__(self, on_expired: Callable[[str], None]) -> None:
