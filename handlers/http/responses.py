@@ -103,6 +103,9 @@ class Responder(RequestHandler):
         """Omit the ETag: responses are private and change often, so a hash of each would cost more than it saves."""
         return None
 
+    def check_etag_header(self) -> bool:
+        return "Etag" in self._headers and super().check_etag_header()
+
     # -- errors: Tornado calls log_exception, then send_error, then write_error --------------------------------------
 
     def log_exception(

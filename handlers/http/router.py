@@ -50,16 +50,17 @@ class Node:
     parameter: "Node | None" = None
     routes: dict[str, Route] = field(default_factory=dict)
 
-    def add(self, segments: list[str], route: Route) -> None:
-        if not segments:
-            if route.method in self.routes:
-                raise ValueError(f"{route.method} {route.path} is declared twice")
-            self.routes[route.method] = route
-        elif PARAMETER.fullmatch(segments[0]):
+    def add(self, segments: list[str], route: Route) -> "Node":
+        """Add a route below this node, and return its own node."""
+        if segments and PARAMETER.fullmatch(segments[0]):
             self.parameter = self.parameter or Node()
-            self.parameter.add(segments[1:], route)
-        else:
-            self.fixed.setdefault(segments[0], Node()).add(segments[1:], route)
+            return self.parameter.add(segments[1:], route)
+        if segments:
+            return self.fixed.setdefault(segments[0], Node()).add(segments[1:], route)
+        if route.method in self.routes:
+            raise ValueError(f"{route.method} {route.path} is declared twice")
+        self.routes[route.method] = route
+        return self
 
     def find(self, segments: list[str], values: list[str]) -> tuple[dict[str, Route], list[str]]:
         """Return the routes of a path by method, and the values of its parameters."""
@@ -95,6 +96,7 @@ class Table(Router):
         self.not_found = make_streaming(not_found)
         self.routes: list[Route] = []
         self.root = Node()
+        self.fixed: dict[str, Node] = {}  # the nodes of paths without parameters, which precede all others
         for path, handler in declared:
             for method in METHODS:
                 function = getattr(handler, method.lower())
@@ -106,7 +108,10 @@ class Table(Router):
 
     def add(self, route: Route) -> None:
         self.routes.append(route)
-        self.root.add(route.path.strip("/").split("/"), route)
+        path = route.path.strip("/")
+        node = self.root.add(path.split("/"), route)
+        if not route.kinds:
+            self.fixed[path] = node
 
     def add_alias(self, method: str, path: str, canonical_method: str, canonical_path: str) -> None:
         """Add another spelling of a route. For another verb, a subclass of the handler gives the method that name."""
@@ -117,7 +122,9 @@ class Table(Router):
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         path = request.path if request.path.startswith("/") else ABSOLUTE_FORM.sub("", request.path)
-        routes, values = self.root.find(path.strip("/").split("/"), [])
+        path = path.strip("/")
+        node = self.fixed.get(path)
+        routes, values = (node.routes, []) if node else self.root.find(path.split("/"), [])
         route = routes.get("GET" if request.method == "HEAD" else request.method or "")
         request.route = route  # type: ignore[attr-defined]
         if route is None:
