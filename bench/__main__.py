@@ -9,21 +9,23 @@ import asyncio
 import json
 import os
 import platform
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
-from bench.cases import http, process, sockets
+from bench.cases import delivery, frames, http, logins, process, queries, sockets
 from bench.results import Result, print_table
 from bench.stage.processes import ROOT
 from bench.stage.stage import FULL, QUICK, Stage, say
 from tests.helpers.scratch import scratch_folder
 
-GROUPS = (http, sockets, process)
+GROUPS = (http, queries, frames, sockets, delivery, logins, process)
 
 
 def parse() -> argparse.Namespace:
@@ -56,20 +58,25 @@ async def run(folder: Path, options: argparse.Namespace) -> list[Result]:
                     results.append(result)
                     say(result.line())
             await stage.end_case()
-    for line in http.check_floors(results):
-        print(line)
     return results
 
 
-def about() -> dict[str, str]:
+def about() -> dict[str, Any]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)  # noqa: S607
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return {
         "commit": commit.stdout.strip(),
+        "command": shlex.join([".venv/bin/python", "-m", "bench", *sys.argv[1:]]),
         "python": platform.python_version(),
-        "cores": str(os.cpu_count()),
-        "load": load,
+        "cores": os.cpu_count(),
+        "machine": processor(),
+        "load": ", ".join(f"{value:.1f}" for value in os.getloadavg()),
     }
+
+
+def processor() -> str:
+    """Return the processor's name, on Linux."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main() -> int:
@@ -79,7 +86,8 @@ def main() -> int:
     with scratch_folder("encer-bench-") as folder:
         results = uvloop.run(run(Path(folder), options))
     print_table(results)
-    print(f"\n{json.dumps(told)}; {time.monotonic() - began:.0f} s")
+    told |= {"seconds": time.monotonic() - began, "floors": http.check_floors(results)}
+    print("", *told["floors"], f"commit {told['commit']}, load {told['load']}, {told['seconds']:.0f} s", sep="\n")
     if options.json:
         options.json.write_text(json.dumps({**told, "results": [result.as_json() for result in results]}, indent=1))
     return int(any(result.missed for result in results))

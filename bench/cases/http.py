@@ -124,22 +124,34 @@ def encode(path: str, token: str, arguments: Sequence[object], body: dict[str, s
     return f"{head}\r\n".encode() + payload
 
 
-class HttpBench:
-    def __init__(self, stage: Stage, floor: bool = True) -> None:
-        self.stage, self.count, self.rounds = stage, stage.size.requests, stage.size.rounds
-        self.ours = stage.start_server()
-        self.floor = stage.start_floor("http", stage.urls.database_url) if floor else None
-        self.old = stage.start_server(stage.old_checkout) if floor and stage.old_checkout else None
-        self.pairs = stage.pairs[1 : 1 + USERS]
+class RequestFiles:
+    """Files of requests for the load client: one request for each pair."""
+
+    def __init__(self, stage: Stage, pairs: int = USERS) -> None:
+        self.folder = stage.folder
+        self.pairs = stage.pairs[1 : 1 + pairs]  # the first one has the long conversation
 
     def write(self, name: str, requests: Sequence[bytes]) -> Path:
-        file = self.stage.folder / name
+        file = self.folder / name
         file.write_text("\n".join(base64.b64encode(request).decode() for request in requests))
         return file
 
-    def write_requests(self, case: Case) -> Path:
+    def ours(self, case: Case) -> Path:
         requests = [encode(case.path(pair), case.who(pair).token, [], case.body) for pair in self.pairs]
-        return self.write("ours.txt", requests)
+        return self.write(f"{case.name}.txt", requests)
+
+    def floor(self, case: Case) -> Path:
+        requests = [encode(case.floor, "", case.arguments(pair), case.body) for pair in self.pairs]
+        return self.write(f"{case.name}, floor.txt", requests)
+
+
+class HttpBench:
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.count, self.rounds = stage, stage.size.requests, stage.size.rounds
+        self.ours = stage.start_server()
+        self.floor = stage.start_floor("http", stage.urls.database_url)
+        self.old = stage.start_server(stage.old_checkout) if stage.old_checkout else None
+        self.files = RequestFiles(stage)
 
     async def cost(self, server: Measured, file: Path, count: int) -> float:
         """Return milliseconds of CPU per request."""
@@ -149,11 +161,8 @@ class HttpBench:
 
     async def run(self, case: Case) -> Result:
         result = Result(case.name, "ms", at_least(case.target))
-        bare = [encode(case.floor, "", case.arguments(pair), case.body) for pair in self.pairs]
-        file = self.write_requests(case)
-        turns = [(self.ours, file, result.ours)]
-        if self.floor:
-            turns.append((self.floor, self.write("floor.txt", bare), result.floor))
+        file = self.files.ours(case)
+        turns = [(self.ours, file, result.ours), (self.floor, self.files.floor(case), result.floor)]
         if self.old:
             turns.append((self.old, file, result.old))
         for server, file, _ in turns:  # warm: plans, caches, connections

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from bench.cases.http import CASES, CONNECTIONS, HttpBench
+from bench.cases.http import CASES, CONNECTIONS, RequestFiles
 from bench.results import Result, Target, at_most, at_most_times
 from bench.stage.machine import Meter, cpu_of_tree, resident_bytes
 from bench.stage.processes import ROOT
@@ -85,16 +85,15 @@ async def measure_idle(stage: Stage) -> AsyncIterator[Result]:
 
 async def measure_load(stage: Stage) -> AsyncIterator[Result]:
     """Measure the memory after requests of all cases, and by how much it grows over many more."""
-    bench = HttpBench(stage, floor=False)
-    server, grown = bench.ours, Result(GROWTH, "MB", at_most(3))
+    files, server, grown = RequestFiles(stage), stage.start_server(), Result(GROWTH, "MB", at_most(3))
     warm = stage.folder / "warm.txt"
-    requests = [line for case in CASES for line in bench.write_requests(case).read_text().splitlines()]
+    requests = [line for case in CASES for line in files.ours(case).read_text().splitlines()]
     warm.write_text("\n".join(requests))
     await stage.load.run(server.port, warm, max(WARM_REQUESTS, len(requests)), CONNECTIONS)
     loaded = resident_bytes(server.pid) / 1e6
     yield Result(LOADED, "MB", at_most(90), [loaded])
     many = stage.folder / "many.txt"
-    lines = [bench.write_requests(case).read_text().splitlines() for case in CASES if case.name in MANY]
+    lines = [files.ours(case).read_text().splitlines() for case in CASES if case.name in MANY]
     many.write_text("\n".join(line for group in zip(*lines, strict=True) for line in group))
     for _ in range(stage.size.rounds):
         await stage.load.run(server.port, many, stage.size.many_requests // stage.size.rounds, CONNECTIONS)

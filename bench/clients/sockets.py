@@ -18,7 +18,8 @@ from typing import Any
 from bench.clients.orders import run
 from bench.clients.websocket import WebSocket
 
-AT_ONCE = 50
+AT_ONCE = 20
+TRIES = 3  # of an upgrade that a busy machine refuses with 1013
 
 
 @cache
@@ -65,7 +66,13 @@ class Sockets:
         def hear(frame: bytes) -> None:
             self.frames[group] += 1
 
-        self.groups[group][number] = await WebSocket.open(port, token, hear)
+        for attempt in range(TRIES):
+            try:
+                self.groups[group][number] = await WebSocket.open(port, token, hear)
+                return
+            except ConnectionError:
+                if attempt == TRIES - 1:
+                    raise
 
     async def ask(self, group: str, number: int, frames: list[str]) -> None:
         for frame in frames:

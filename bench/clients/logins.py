@@ -1,0 +1,50 @@
+"""Measures how long a request without work takes while other people log in and upload pictures.
+
+An order is `{"port": …, "seconds": …, "logins": [body, …], "uploads": [file with a whole request, …]}`. Each login and
+each upload is repeated until the time is over. The answer has the delays of GET /health in milliseconds, and the
+statuses of the other requests.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from bench.clients.orders import run
+from bench.clients.posts import Connection, get, post
+
+PAUSE_SECONDS = 0.005  # between two probes
+
+
+async def repeat(port: int, request: bytes, until: float, statuses: Counter[str], kind: str) -> None:
+    connection = await Connection.open(port)
+    while time.monotonic() < until:
+        statuses[f"{kind} {await connection.request(request)}"] += 1
+    connection.transport.close()
+
+
+async def probe(port: int, until: float) -> list[float]:
+    connection, delays = await Connection.open(port), []
+    while time.monotonic() < until:
+        began = time.perf_counter()
+        await connection.request(get("/health"))
+        delays.append((time.perf_counter() - began) * 1e3)
+        await asyncio.sleep(PAUSE_SECONDS)
+    connection.transport.close()
+    return delays
+
+
+async def act(order: dict[str, Any]) -> dict[str, Any]:
+    port, until = order["port"], time.monotonic() + order["seconds"]
+    requests = [("login", post("/api/v1/auth/login", body.encode())) for body in order["logins"]]
+    requests += [("upload", Path(file).read_bytes()) for file in order["uploads"]]  # noqa: ASYNC240
+    statuses: Counter[str] = Counter()
+    tasks = [asyncio.create_task(repeat(port, request, until, statuses, kind)) for kind, request in requests]
+    delays = await probe(port, until)
+    await asyncio.gather(*tasks)
+    return {"delays": delays, "statuses": statuses}
+
+
+if __name__ == "__main__":
+    run(act)
