@@ -102,7 +102,7 @@ class Connector:
         return {"server_settings": settings} | ({} if size is None else {"statement_cache_size": size})
 
 
-def keep_alive(conn: Any, address: Address) -> None:
+def keep_alive(conn: asyncpg.Connection, address: Address) -> None:
     """Set the keep-alive options that libpq would set. asyncpg has no public access to its socket."""
     if address.number("keepalives") == 0:
         return

@@ -87,7 +87,7 @@ class Pool(asyncpg.pool.Pool):  # type: ignore[misc]  # asyncpg has no types her
         holder._in_use = self._loop.create_future()
         return holder._con
 
-    async def give_back(self, conn: Any, seconds: float) -> None:
+    async def give_back(self, conn: asyncpg.Connection, seconds: float) -> None:
         """Take a connection back. This waits only if a statement was cancelled; if the caller is cancelled meanwhile,
         the connection is closed and its place in the pool is free (tests/db/test_pool.py)."""
         holder = conn._pool_holder and conn._pool_holder()
@@ -165,7 +165,7 @@ class Queries:
 
 
 class Transaction(Queries):
-    def __init__(self, database: "Database", conn: Any) -> None:
+    def __init__(self, database: "Database", conn: asyncpg.Connection) -> None:
         self.database = database
         self.conn = conn
         self.open = True

@@ -8,7 +8,8 @@ known password.
 import argparse
 import asyncio
 import sys
-from typing import Any
+
+import asyncpg
 
 from db.address import Address
 from db.connect import CONNECT_SECONDS, Connector
@@ -81,7 +82,7 @@ async def add_everybody(url: str, settings: Settings, scale: int) -> None:
         await conn.close(timeout=CONNECT_SECONDS)
 
 
-async def add_demonstration(conn: Any, password_hash: str) -> None:
+async def add_demonstration(conn: asyncpg.Connection, password_hash: str) -> None:
     """Add the demonstration in one transaction."""
     async with conn.transaction():
         demonstration = Demonstration(conn, password_hash)

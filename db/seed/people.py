@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import asyncpg
 import orjson
 
 from db.fragments import pair
@@ -105,7 +106,7 @@ ADD_MESSAGE = """
 class Demonstration:
     """The demonstration data, added in the transaction of `conn`. All times are relative to `now`."""
 
-    def __init__(self, conn: Any, password_hash: str) -> None:
+    def __init__(self, conn: asyncpg.Connection, password_hash: str) -> None:
         self.conn = conn
         self.password_hash = password_hash
         self.now = datetime.now(UTC)

@@ -5,7 +5,8 @@ The data of person n depends only on n, so a second run adds only missing people
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+
+import asyncpg
 
 from db.schemas.vocabularies import CATEGORIES, PREFECTURES
 from db.seed import texts
@@ -94,7 +95,7 @@ LIST_INDEXES = """
 """
 
 
-async def add_people(conn: Any, count: int, password_hash: str, tell: Callable[[str], None]) -> None:
+async def add_people(conn: asyncpg.Connection, count: int, password_hash: str, tell: Callable[[str], None]) -> None:
     """Add people 1 to `count` in one transaction; searches wait for its end. `conn` must be allowed to alter tables."""
     async with conn.transaction(), indexes_built_last(conn, "listings", "directory"):
         await conn.execute(STOP_TRIGGERS)
@@ -112,7 +113,7 @@ async def add_people(conn: Any, count: int, password_hash: str, tell: Callable[[
 
 
 @asynccontextmanager
-async def indexes_built_last(conn: Any, *tables: str) -> AsyncIterator[None]:
+async def indexes_built_last(conn: asyncpg.Connection, *tables: str) -> AsyncIterator[None]:
     """Drop the indexes of the tables during the block, then create them again. Needs an open transaction."""
     indexes = await conn.fetch(LIST_INDEXES, tables)
     await conn.execute(f"drop index {', '.join(index['name'] for index in indexes)}")
@@ -124,7 +125,7 @@ async def indexes_built_last(conn: Any, *tables: str) -> AsyncIterator[None]:
             await conn.execute(index["statistics"])
 
 
-async def add_batch(conn: Any, first: int, last: int, password_hash: str) -> None:
+async def add_batch(conn: asyncpg.Connection, first: int, last: int, password_hash: str) -> None:
     names = [texts.FAMILY_NAMES, texts.GIVEN_NAMES, texts.FIRST_NAMES, texts.LAST_NAMES]
     await conn.execute(ADD_USERS, first, last, *names, password_hash)
     profile = [first, last, list(CATEGORIES), REGIONS]

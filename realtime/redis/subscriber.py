@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 from db import tasks
@@ -49,7 +50,7 @@ class RedisSubscriber:
     """`make_connection` returns a connection that is not open yet; `sharded` uses SSUBSCRIBE, for a cluster's node."""
 
     def __init__(
-        self, make_connection: Callable[[], Any], topology: TopologyObserver, sharded: bool, server: str
+        self, make_connection: Callable[[], AbstractConnection], topology: TopologyObserver, sharded: bool, server: str
     ) -> None:
         self.make_connection = make_connection
         self.topology = topology
@@ -126,7 +127,7 @@ class RedisSubscriber:
         writer: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py declares no types here
             self.requested = {}
             self.dirty = dict.fromkeys(self.subscriptions)
             if self.had_failure:
@@ -140,7 +141,7 @@ class RedisSubscriber:
             with suppress(*FAILURES):
                 await connection.disconnect(nowait=True)
 
-    async def _read(self, connection: Any, receiver: PacketReceiver) -> None:
+    async def _read(self, connection: AbstractConnection, receiver: PacketReceiver) -> None:
         """Pass on answers until the connection fails."""
         silences = 0  # in a row; a blocked event loop counts as one, even if data waits to be read
         while True:
@@ -191,7 +192,7 @@ class RedisSubscriber:
         self.was_refused = True
         self.topology.changed()
 
-    async def _write(self, connection: Any) -> None:
+    async def _write(self, connection: AbstractConnection) -> None:
         """Subscribe and unsubscribe what has changed, and ping."""
         pinged_at = float("-inf")
         while True:
@@ -216,7 +217,7 @@ class RedisSubscriber:
             del self.requested[channel]
             self._mark_dirty(channel)
 
-    async def _request(self, connection: Any, channels: list[str]) -> None:
+    async def _request(self, connection: AbstractConnection, channels: list[str]) -> None:
         to_subscribe, to_unsubscribe = [], []
         for channel in channels:
             del self.dirty[channel]
@@ -237,7 +238,7 @@ class RedisSubscriber:
                 commands.append((command, *names))
         await self._send(connection, commands)
 
-    async def _send(self, connection: Any, commands: list[tuple[str, ...]]) -> None:
+    async def _send(self, connection: AbstractConnection, commands: list[tuple[str, ...]]) -> None:
         if not connection.is_connected:  # redis-py would reconnect silently
             raise OSError("the connection is closed")
         if commands:

@@ -1,6 +1,7 @@
 """Every route × every caller: callers without the right are refused before anything else, and no route is missing."""
 
 import re
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -118,7 +119,7 @@ def test_every_body_and_query_has_bounds():
     assert unbounded == []
 
 
-def find_unbounded(schema: dict, name: str = "") -> list[str]:
+def find_unbounded(schema: dict[str, Any], name: str = "") -> list[str]:
     found = []
     if schema.get("type") == "string" and not {"maxLength", "enum", "const", "pattern"} & schema.keys():
         found.append(name)

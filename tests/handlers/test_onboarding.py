@@ -46,7 +46,7 @@ async def onboarded(db: Database, person: Person) -> bool:
     return await db.fetchval("select onboarded_at is not null from users where id = $1", person.id)
 
 
-def check_influencer(answer: Answer, person: Person) -> dict:
+def check_influencer(answer: Answer, person: Person) -> dict[str, Any]:
     assert answer.status == 200, answer
     assert answer.body["message"]
     assert answer.body["influencer"] == answer.data["influencer"]
@@ -172,7 +172,9 @@ async def test_wrong_role(api: Api, people: People, newcomer: Person, new_salon:
         ({"gender": 1}, "gender"), ({"phoneNo": "1" * 31}, "phoneNo"), ({"phoneNo": "1\n2"}, "phoneNo"),
     ],
 )  # fmt: skip
-async def test_bad_values_of_an_influencer(api: Api, newcomer: Person, db: Database, change: dict, field: str):
+async def test_bad_values_of_an_influencer(
+    api: Api, newcomer: Person, db: Database, change: dict[str, Any], field: str
+):
     answer = await api.post("/onboarding/influencer", {**HANAKO, **change}, newcomer)
     assert (answer.status, answer.code) == (400, "VALIDATION_ERROR"), answer
     assert answer.fields == {field}
@@ -194,7 +196,7 @@ async def test_bad_values_of_an_influencer(api: Api, newcomer: Person, db: Datab
         ({"instagramHandle": "x" * 101}, "instagramHandle"), ({"region": "zz"}, "region"),
     ],
 )  # fmt: skip
-async def test_bad_values_of_a_salon(api: Api, new_salon: Person, db: Database, change: dict, field: str):
+async def test_bad_values_of_a_salon(api: Api, new_salon: Person, db: Database, change: dict[str, Any], field: str):
     answer = await api.post("/onboarding/salon", {**SAKURA, **change}, new_salon)
     assert answer.status == 400, answer
     assert answer.fields == {field}

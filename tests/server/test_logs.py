@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ raise ValueError("in the end")
 """
 
 
-def lines_of(*outputs: str) -> list[dict]:
+def lines_of(*outputs: str) -> list[dict[str, Any]]:
     return [json.loads(line) for output in outputs for line in output.splitlines()]
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -50,7 +51,7 @@ def modes(path: Path) -> dict[Path, int]:
     return {found: found.lstat().st_mode for found in (*path.parents, path, *path.rglob("*"))}
 
 
-def run_statement(servers: EmbeddedServers, statement: str) -> list[tuple]:
+def run_statement(servers: EmbeddedServers, statement: str) -> list[tuple[Any, ...]]:
     """Start the servers, run a statement, stop them, and return its rows."""
     try:
         with psycopg.connect(servers.start().database_url, connect_timeout=5, autocommit=True) as conn:

@@ -1,6 +1,7 @@
 """An admin's own profile and password."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ async def test_name_and_email_can_be_changed(api: Api, people: People, db: Datab
 
 
 @pytest.mark.parametrize("body", [None, {}, {"name": ""}, {"email": "", "name": ""}])
-async def test_blanks_change_nothing(api: Api, people: People, db: Database, body: dict | None):
+async def test_blanks_change_nothing(api: Api, people: People, db: Database, body: dict[str, Any] | None):
     admin = await people.admin()
     data = (await api.put("/admin/profile", body, admin)).data
     assert (data["name"], data["email"]) == (admin.name, admin.email)
@@ -55,7 +56,7 @@ async def test_blanks_change_nothing(api: Api, people: People, db: Database, bod
         ({"email": "a\0@example.com"}, "email"),
     ],
 )
-async def test_bad_profiles(api: Api, people: People, db: Database, body: dict, field: str):
+async def test_bad_profiles(api: Api, people: People, db: Database, body: dict[str, Any], field: str):
     answer = await api.put("/admin/profile", {"name": "New", **body}, await people.admin())
     assert (answer.status, answer.fields) == (400, {field})
     assert await logs(db) == []
@@ -111,7 +112,7 @@ async def test_a_wrong_password_ends_no_session(api: Api, people: People, db: Da
         ({"currentPassword": "x" * 201}, "currentPassword"),
     ],
 )
-async def test_bad_passwords(api: Api, people: People, db: Database, body: dict, field: str):
+async def test_bad_passwords(api: Api, people: People, db: Database, body: dict[str, Any], field: str):
     admin = await people.admin()
     answer = await api.put("/admin/password", {**CHANGE, **body}, admin)
     assert (answer.status, answer.fields) == (400, {field})

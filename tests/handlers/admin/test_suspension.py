@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -134,7 +135,7 @@ async def test_an_act_whose_log_fails_is_not_done(api: Api, people: People, db: 
 
 
 @pytest.mark.parametrize("body", [{"reason": 5}, {"reason": "x" * 1001}, {"reason": "a\0"}, {"reason": ["x"]}])
-async def test_bad_reasons(api: Api, people: People, db: Database, body: dict):
+async def test_bad_reasons(api: Api, people: People, db: Database, body: dict[str, Any]):
     admin, salon = await people.admin(), await people.salon()
     answer = await api.patch(f"/admin/users/{salon.id}/suspend", body, admin)
     assert (answer.status, answer.fields) == (400, {"reason"})
@@ -143,7 +144,7 @@ async def test_bad_reasons(api: Api, people: People, db: Database, body: dict):
 
 
 @pytest.mark.parametrize("body", [None, {}, {"reason": ""}, {"reason": None}, {"other": 1}])
-async def test_a_reason_is_optional(api: Api, people: People, db: Database, body: dict | None):
+async def test_a_reason_is_optional(api: Api, people: People, db: Database, body: dict[str, Any] | None):
     admin, salon = await people.admin(), await people.salon()
     assert (await api.patch(f"/admin/users/{salon.id}/suspend", body, admin)).status == 200
     [row] = await logs(db)

@@ -1,6 +1,7 @@
 """Admins and people: the list with its filters, sorts and pages, creating and changing accounts."""
 
 import asyncio
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -202,7 +203,7 @@ async def test_a_created_salon_has_a_salons_profile(api: Api, people: People):
         ({"description": "a\0b"}, "description"), ({"businessName": "x" * 121}, "businessName"),
     ],
 )  # fmt: skip
-async def test_bad_new_users_leave_no_trace(api: Api, people: People, db: Database, change: dict, field: str):
+async def test_bad_new_users_leave_no_trace(api: Api, people: People, db: Database, change: dict[str, Any], field: str):
     answer = await api.post("/admin/users", {**NEW, **change}, await people.admin())
     assert (answer.status, answer.fields) == (400, {field})
     assert await logs(db) == []
@@ -283,7 +284,7 @@ async def test_put_takes_neither_role_nor_password(api: Api, people: People, db:
         ({"phoneNumber": "x" * 31}, "phoneNumber"),
     ],
 )
-async def test_bad_changes_leave_no_trace(api: Api, people: People, db: Database, body: dict, field: str):
+async def test_bad_changes_leave_no_trace(api: Api, people: People, db: Database, body: dict[str, Any], field: str):
     admin, influencer = await people.admin(), await people.influencer()
     answer = await api.put(f"/admin/users/{influencer.id}", {"bio": "new", **body}, admin)
     assert (answer.status, answer.fields) == (400, {field})

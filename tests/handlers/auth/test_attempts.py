@@ -134,34 +134,34 @@ async def test_wrong_current_passwords_are_failures_too(api, people, limit):
 # -- refresh tokens --
 
 
-async def expired(instance, api, person: Person) -> dict:
+async def expired(instance, api, person: Person) -> dict[str, Any]:
     secret = instance.settings.jwt_refresh_secret.get_secret_value()
     return {"refreshToken": forge(instance, person, secret=secret, typ="refresh", generation=1, exp=time.time() - 1)}
 
 
-async def of_an_ended_session(instance, api, person: Person) -> dict:
+async def of_an_ended_session(instance, api, person: Person) -> dict[str, Any]:
     signed_in = (await log_in(api, person)).data
     await instance.db.execute("update sessions set ended_at = now(), end_reason = 'LOGGED_OUT'")
     return {"refreshToken": signed_in["refreshToken"]}
 
 
-async def used_before(instance, api, person: Person) -> dict:
+async def used_before(instance, api, person: Person) -> dict[str, Any]:
     token = {"refreshToken": (await log_in(api, person)).data["refreshToken"]}
     assert (await api.post("/auth/refresh", token)).status == 200
     await instance.db.execute("update sessions set rotated_at = now() - interval '1 h'")
     return token
 
 
-async def access_token(instance, api, person: Person) -> dict:
+async def access_token(instance, api, person: Person) -> dict[str, Any]:
     return {"refreshToken": person.token}
 
 
-async def of_a_deleted_session(instance, api, person: Person) -> dict:
+async def of_a_deleted_session(instance, api, person: Person) -> dict[str, Any]:
     return {"refreshToken": instance.services.tokens.refresh("00000000-0000-4000-8000-000000000000", 1)}
 
 
 def no_token(value: str | None):
-    async def body(*_) -> dict:
+    async def body(*_) -> dict[str, Any]:
         return {} if value is None else {"refreshToken": value}
 
     return body

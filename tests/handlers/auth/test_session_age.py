@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import jwt
 import pytest
@@ -17,7 +18,7 @@ async def log_in(api: Api, person: Person) -> Answer:
     return await api.post("/auth/login", {"email": person.email, "password": PASSWORD})
 
 
-async def renew(api: Api, tokens: dict) -> Answer:
+async def renew(api: Api, tokens: dict[str, Any]) -> Answer:
     return await api.post("/auth/refresh", {"refreshToken": tokens["refreshToken"]})
 
 

@@ -1,6 +1,7 @@
 """Limits of sign-ups and code mails per network and per e-mail address."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def behind_a_proxy(instance, other_instance, monkeypatch):
         monkeypatch.setattr(one.app, "proxies", [read_network("127.0.0.1")])
 
 
-async def post(api: Api, path: str, body: dict, address: str) -> Answer:
+async def post(api: Api, path: str, body: dict[str, Any], address: str) -> Answer:
     return await api.post(f"/auth/{path}", body, headers={"X-Forwarded-For": address})
 
 

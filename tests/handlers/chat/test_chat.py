@@ -1,6 +1,7 @@
 """Two participants chat by REST; another user gets 404 and no events."""
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -20,7 +21,7 @@ def chat(io_loop, people):
     return io_loop.run_sync(make)
 
 
-async def say(api, conversation_id: str, user: Person, content: str, **more) -> dict:
+async def say(api, conversation_id: str, user: Person, content: str, **more) -> dict[str, Any]:
     answer = await api.post(f"/chat/conversations/{conversation_id}/messages", {"content": content, **more}, user)
     assert answer.status in (200, 201), answer
     return answer.data
@@ -51,7 +52,7 @@ async def test_reading_older_and_newer(api, chat):
         await say(api, conversation_id, hanako, str(n))
     path = f"/chat/conversations/{conversation_id}/messages"
 
-    async def texts(query: str) -> tuple[str, dict]:
+    async def texts(query: str) -> tuple[str, dict[str, Any]]:
         answer = await api.get(f"{path}?peek=true&{query}", sakura)
         return "".join(message["content"] for message in answer.data), answer.body
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ async def test_a_wrong_password_changes_nothing(api: Api, people: People, db: Da
         ({"currentPassword": "x" * 201}, "currentPassword"),
     ],
 )
-async def test_passwords_that_are_not_accepted(api: Api, people: People, body: dict, field: str):
+async def test_passwords_that_are_not_accepted(api: Api, people: People, body: dict[str, Any], field: str):
     salon = await people.salon()
     answer = await api.post(
         "/profile/change-password", {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD, **body}, salon
@@ -123,7 +124,7 @@ ADD_REST = """
 """
 
 
-async def say(api: Api, person: Person, conversation_id: str, **message: str) -> dict:
+async def say(api: Api, person: Person, conversation_id: str, **message: str) -> dict[str, Any]:
     answer = await api.post(f"/chat/conversations/{conversation_id}/messages", message, person)
     return answer.data
 

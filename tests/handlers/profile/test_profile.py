@@ -1,6 +1,7 @@
 """Profiles: a user reads and changes the own profile and picture, and views other profiles."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -148,7 +149,7 @@ async def test_a_form_with_numbers_lists_and_a_picture(api: Api, people: People,
         ({"region": "xx"}, "region"), ({"gender": []}, None), ({"gender": ["Male"]}, "gender"),
     ],
 )  # fmt: skip
-async def test_bad_changes(api: Api, people: People, change: dict, field: str | None):
+async def test_bad_changes(api: Api, people: People, change: dict[str, Any], field: str | None):
     hanako = await people.influencer()
     before = (await api.get("/profile/me", hanako)).data
     answer = await api.put("/profile/update", {"region": "osaka", **change}, hanako)

@@ -1,6 +1,7 @@
 """Connecting public profiles: access, what is stored, errors for each failure of the vendor, and the cost."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -299,7 +300,7 @@ async def test_an_account_that_is_disconnected_while_it_is_synced_does_not_come_
     assert apify.count(START) == 2
 
 
-def strange_profiles() -> list[tuple[str, dict]]:
+def strange_profiles() -> list[tuple[str, dict[str, Any]]]:
     profile = instagram_profile(person(SAKURA))
     post = profile["latestPosts"][0]
 

@@ -1,5 +1,7 @@
 """The client's address behind proxies, and the network that rate limits count."""
 
+from typing import Any
+
 import pytest
 
 from services.files.image_proxy import UrlRefused
@@ -81,7 +83,7 @@ async def test_every_limit_counts_one_client_as_one_network(instance, api, limit
     monkeypatch.setattr(instance.app, "proxies", [read_network("::ffff:127.0.0.1")])
     visitors = count_visitors(instance, monkeypatch)
 
-    async def call(method: str, path: str, body: dict | None, address: str) -> int:
+    async def call(method: str, path: str, body: dict[str, Any] | None, address: str) -> int:
         return (await api.call(method, path, body, headers={"X-Forwarded-For": address})).status
 
     limit("limit_general", Limit(3, 900))
