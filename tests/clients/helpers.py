@@ -3,9 +3,11 @@
 import asyncio
 import base64
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from encer import Encer, MemoryTokens
@@ -14,8 +16,11 @@ from encer.tokens import TokenStore
 from encer.types import Tokens
 from server import Instance
 from tests.helpers.factories import Person
+from tools.node.packages import NODE
 
 SECONDS = 30.0  # a busy machine must not fail a test
+NODE_SECONDS = 120.0
+PROGRAM = Path(__file__).with_name("typescript.mjs")
 
 
 def tokens_of(instance: Instance, person: Person, access_seconds: int | None = None) -> MemoryTokens:
@@ -61,6 +66,26 @@ class EventLog:
 async def client(base: str, tokens: Any, **options: Any) -> AsyncIterator[Encer]:
     async with Encer(base, tokens=tokens, **options) as encer:
         yield encer
+
+
+async def node(act: str, base: str, given: object = None, more: str = "", **environment: str):
+    """Run one act of typescript.mjs and return its outcome."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        NODE,
+        PROGRAM,
+        act,
+        base,
+        json.dumps(given or {}),
+        more,
+        stdout=pipe,
+        stderr=pipe,
+        env={**os.environ, **environment},
+    )
+    async with asyncio.timeout(NODE_SECONDS):
+        output, failed = await process.communicate()
+    assert process.returncode == 0, failed.decode()
+    return json.loads(output)
 
 
 SUSPEND = "update users set status = 'SUSPENDED' where id = $1"

@@ -1,7 +1,6 @@
 """Failures of the Python client: each is a typed error with a sentence, and every retry ends."""
 
 import asyncio
-import json
 import random
 from typing import get_type_hints
 
@@ -11,20 +10,16 @@ from db.error_codes import ERROR_CODES
 from db.packaged.servers import free_port
 from db.schemas import shapes
 from encer import (
-    AccountSuspended,
-    CertificateRefused,
     Encer,
     EncerError,
     MemoryTokens,
     NotSignedIn,
-    OriginRefused,
     SessionEnded,
     SlowConsumer,
     TooMany,
     Unreachable,
     WrongCredentials,
     WrongServer,
-    WrongVersion,
 )
 from encer import backoff as backoffs
 from encer.backoff import Backoff
@@ -34,9 +29,8 @@ from encer.rest import SERVER_MAJOR
 from encer.types import Attachment, Deletion, Message, Read, Ready
 from realtime.events import EVENTS
 from settings import VERSION
-from tests.clients.helpers import LIVES_LONG, SECONDS, SUSPEND, answering, health, tokens_of
+from tests.clients.helpers import LIVES_LONG, SECONDS, answering, health
 from tests.helpers.factories import PASSWORD
-from tests.helpers.servers.tls import Authority
 
 SOME_TOKENS = MemoryTokens({"accessToken": f"a.{LIVES_LONG}.c", "refreshToken": "none"})
 
@@ -51,46 +45,8 @@ async def end_of(base: str, tokens=SOME_TOKENS, **options) -> EncerError:
         return caught.value
 
 
-@pytest.mark.parametrize("base", ["", "api.example.com", "ftp://example.com", "http://", "http://[", "http://a:b"])
-async def test_an_invalid_base_url(base):
-    with pytest.raises(WrongServer, match=r"is not a base URL\. Write it as"):
-        Encer(base)
-
-
-async def test_another_server():
-    async with answering(("200 OK", "<html>hello</html>")) as (base, asked):
-        assert isinstance(await end_of(base), WrongServer)
-        assert len(asked) == 1
-    async with answering(health(VERSION), ("404 Not Found", "no such page")) as (base, asked):
-        assert isinstance(await end_of(base), WrongServer)
-        assert len(asked) == 2
-
-
-async def test_a_server_of_another_version():
-    async with answering(health("7.2.0")) as (base, _):
-        error = await end_of(base)
-    assert isinstance(error, WrongVersion)
-    assert str(error) == f"The server has version 7.2.0; this client works with {SERVER_MAJOR}.x. Update the client."
-
-
 def test_this_client_works_with_this_server():
     assert VERSION.partition(".")[0] == str(SERVER_MAJOR)
-
-
-async def test_an_invalid_certificate(tmp_path):
-    authority = Authority(tmp_path)
-    async with answering(health(VERSION), tls=authority.server("other.example.com")) as (base, asked):
-        assert isinstance(await end_of(base), CertificateRefused)  # of an unknown authority
-        error = await end_of(base, tls=authority.client)
-        assert isinstance(error, CertificateRefused)
-        assert "Check the base URL" in str(error)
-        assert asked == []
-
-
-async def test_an_origin_that_is_refused():
-    refusal = json.dumps({"error": "This origin may not connect", "message": "No.", "code": "FORBIDDEN"})
-    async with answering(health(VERSION), ("403 Forbidden", refusal)) as (base, _):
-        assert isinstance(await end_of(base), OriginRefused)
 
 
 async def test_a_server_that_does_not_answer(monkeypatch):
@@ -104,16 +60,6 @@ async def test_a_server_that_is_never_ready_is_not_retried_forever(monkeypatch):
     async with answering(health(VERSION), ("503 Service Unavailable", "{}")) as (base, asked):
         assert isinstance(await end_of(base), Unreachable)
         assert len(asked) == 1 + backoffs.FIRST_ATTEMPTS
-
-
-async def test_a_suspended_account(api, db, people):
-    hanako = await people.influencer()
-    await db.execute(SUSPEND, hanako.id)
-    await api.instance.app.sessions.check_now()
-    assert isinstance(await end_of(api.base, tokens_of(api.instance, hanako)), SessionEnded)
-    async with Encer(api.base) as encer:
-        with pytest.raises(AccountSuspended):
-            await encer.sign_in(hanako.email, PASSWORD)
 
 
 async def test_invalid_tokens(api, people):

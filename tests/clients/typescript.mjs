@@ -1,13 +1,13 @@
 // Run by test_typescript.py: does what its argument says with the built client, and prints the outcome as JSON.
 import * as encer from "../../clients/typescript/dist/encer.js";
 
-const { Encer, EncerError, MemoryTokens } = encer;
+const { Encer, MemoryTokens } = encer;
 const [act, base, given, more] = process.argv.slice(2).map((text) => (text.startsWith("{") ? JSON.parse(text) : text));
 const caught = async (work) => {
   try {
     return await work();
   } catch (error) {
-    return { kind: error.constructor.name, typed: error instanceof EncerError, code: error.code, sentence: error.message };
+    return { kind: classOf(error), sentence: error.message };
   }
 };
 const of = (client) => ({ state: client.state, kind: classOf(client.error), sentence: client.error?.message });
@@ -24,6 +24,7 @@ const acts = {
     return outcome;
   },
   bases: () => Promise.all(given.bases.map((one) => caught(async () => new Encer(one)))),
+  send: () => caught(() => new Encer(base, { tokens: new MemoryTokens() }).conversation("none").send(given.content)),
   signIn: () => caught(() => new Encer(base).signIn(given.email, given.password)),
   /** All that one person can do in a conversation. */
   async chat() {

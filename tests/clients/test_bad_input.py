@@ -1,0 +1,148 @@
+"""Bad input, in both clients: each is a typed error with a sentence, and nothing is retried forever."""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from encer import Encer, EncerError, MemoryTokens
+from encer.rest import SERVER_MAJOR
+from settings import VERSION
+from tests.clients.helpers import LIVES_LONG, SECONDS, SUSPEND, answering, health, node, tokens_of
+from tests.helpers.factories import PASSWORD
+from tests.helpers.servers.tls import Authority
+
+SOME_TOKENS: Any = {"accessToken": f"a.{LIVES_LONG}.c", "refreshToken": "none"}
+REFUSED_ORIGIN = (
+    "403 Forbidden",
+    json.dumps({"error": "No", "message": "This origin may not connect", "code": "FORBIDDEN"}),
+)
+ENDED_SESSION = "401 Unauthorized", json.dumps({"error": "No", "message": "It has ended", "code": "SESSION_ENDED"})
+both_clients = pytest.mark.parametrize("language", ["python", "typescript"])
+
+
+@dataclass
+class End:
+    kind: str
+    sentence: str
+    state: str = "ended"
+
+
+def end_by(error: BaseException, state: str = "ended") -> End:
+    assert isinstance(error, EncerError), error
+    return End(type(error).__name__, str(error), state)
+
+
+async def end_of(language: str, base: str, tokens: Any = SOME_TOKENS) -> End:
+    """Connect until the client ends; return how."""
+    if language == "typescript":
+        return End(**await node("end", base, tokens))
+    async with Encer(base, tokens=MemoryTokens(tokens)) as encer:
+        with suppress(EncerError):
+            await encer.live(SECONDS)
+        assert encer.error
+        return end_by(encer.error, encer.state)
+
+
+async def error_of(language: str, act: str, base: str, given: Any) -> End:
+    """Run one call that must fail; return its error."""
+    if language == "typescript":
+        return End(**await node(act, base, given))
+    async with Encer(base, tokens=MemoryTokens(SOME_TOKENS)) as encer:
+        with pytest.raises(EncerError) as caught:
+            if act == "signIn":
+                await encer.sign_in(given["email"], given["password"])
+            else:
+                await encer.conversation("none").send(given["content"])
+    return end_by(caught.value)
+
+
+async def errors_of_bases(language: str, bases: list[str]) -> list[End]:
+    if language == "typescript":
+        return [End(**error) for error in await node("bases", "none", {"bases": bases})]
+    errors = []
+    for base in bases:
+        with pytest.raises(EncerError) as caught:
+            Encer(base)
+        errors.append(end_by(caught.value))
+    return errors
+
+
+@both_clients
+async def test_an_invalid_base_url(language):
+    bases = ["", "api.example.com", "ftp://example.com", "http://", "http://[", "http://a:b"]
+    for base, error in zip(bases, await errors_of_bases(language, bases), strict=True):
+        assert error.kind == "WrongServer"
+        assert error.sentence.replace("'", '"') == f'"{base}" is not a base URL. Write it as https://api.example.com.'
+
+
+@both_clients
+@pytest.mark.parametrize(
+    ("answers", "kind", "requests"),  # a WebSocket of the runtime gives no reason, so TypeScript asks for it
+    [
+        ([("200 OK", "<html>hello</html>")], "WrongServer", {"python": 1, "typescript": 1}),
+        ([("200 OK", '{"status": "ok"}')], "WrongServer", {"python": 1, "typescript": 1}),
+        ([("404 Not Found", "no such page")], "WrongServer", {"python": 1, "typescript": 1}),
+        ([health(VERSION), ("404 Not Found", "no such page")], "WrongServer", {"python": 2, "typescript": 3}),
+        ([health("7.2.0")], "WrongVersion", {"python": 1, "typescript": 1}),
+        (
+            [health(VERSION), REFUSED_ORIGIN, health(VERSION), REFUSED_ORIGIN],
+            "OriginRefused",
+            {"python": 2, "typescript": 4},
+        ),
+    ],
+    ids=["page", "JSON", "404", "no sockets", "version", "origin"],
+)
+async def test_another_server_version_or_origin(language, answers, kind, requests):
+    async with answering(*answers) as (base, asked):
+        end = await end_of(language, base)
+    assert (end.state, end.kind) == ("ended", kind)
+    assert end.sentence.endswith(".")
+    assert len(asked) == requests[language], [head.splitlines()[0] for head in asked]
+    if kind == "WrongVersion":
+        assert end.sentence == (
+            f"The server has version 7.2.0; this client works with {SERVER_MAJOR}.x. Update the client."
+        )
+
+
+@both_clients
+async def test_a_certificate_of_an_unknown_authority(language, tmp_path):
+    async with answering(health(VERSION), tls=Authority(tmp_path).server("127.0.0.1")) as (base, asked):
+        end = await end_of(language, base)
+    assert (end.state, end.kind, asked) == ("ended", "CertificateRefused", [])
+    assert end.sentence.endswith("Check the base URL.")
+
+
+async def test_a_certificate_of_another_name(tmp_path):
+    authority = Authority(tmp_path)
+    async with answering(health(VERSION), tls=authority.server("other.example.com")) as (base, asked):
+        async with Encer(base, tokens=MemoryTokens(SOME_TOKENS), tls=authority.client) as encer:
+            with pytest.raises(EncerError) as caught:
+                await encer.live(SECONDS)
+        other = End(**await node("end", base, SOME_TOKENS, NODE_EXTRA_CA_CERTS=str(authority.root)))
+    for end in (end_by(caught.value, encer.state), other):
+        assert (end.state, end.kind) == ("ended", "CertificateRefused")
+        assert end.sentence.endswith("Check the base URL.")
+    assert asked == []
+
+
+@both_clients
+async def test_a_token_of_a_suspended_account(api, db, people, language):
+    hanako = await people.influencer()
+    await db.execute(SUSPEND, hanako.id)
+    await api.instance.app.sessions.check_now()
+    end = await end_of(language, api.base, tokens_of(api.instance, hanako).load())
+    assert (end.state, end.kind) == ("ended", "SessionEnded")
+    error = await error_of(language, "signIn", api.base, {"email": hanako.email, "password": PASSWORD})
+    assert error.kind == "AccountSuspended"
+    assert end.sentence.endswith(".") and error.sentence.endswith(".")
+
+
+@both_clients
+async def test_a_message_over_the_limit(language):
+    async with answering(health(VERSION), ENDED_SESSION) as (base, _):
+        error = await error_of(language, "send", base, {"content": "x" * 5_001})
+    assert error.kind == "TooLarge"
+    assert error.sentence == "The message has more than 5000 characters. Send a shorter one, or several."
