@@ -7,6 +7,7 @@ import { ROOT, signInForm } from "./sign-in.js";
 const place = document.querySelector("#sign-in");
 const ui = document.querySelector("#ui");
 let encer = null;
+const ENDED = new Set(["NOT_AUTHENTICATED", "TOKEN_EXPIRED", "INVALID_TOKEN"]);
 
 function showForm(sentence = "") {
   encer = null;
@@ -40,6 +41,12 @@ async function addToken(request) {
   return request;
 }
 
+// The session may end elsewhere before its token expires. A wrong password is a 401 too, with another code.
+function noticeEnd(response) {
+  if (encer && response.status === 401 && ENDED.has(response.body?.code)) showForm("Your session has ended. Please sign in again.");
+  return response;
+}
+
 // What screen readers and keyboards miss in Swagger UI: names of fields and of buttons with a picture alone, and boxes that scroll.
 function mend() {
   for (const button of ui.querySelectorAll("button:not([aria-label])")) {
@@ -64,6 +71,7 @@ if (response.ok) {
     filter: true,
     syntaxHighlight: false,
     requestInterceptor: addToken,
+    responseInterceptor: noticeEnd,
     validatorUrl: null,
   });
   new MutationObserver(mend).observe(ui, { childList: true, subtree: true });

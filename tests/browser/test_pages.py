@@ -14,9 +14,9 @@ from server import Instance
 from tests.helpers.browser import PersonPane, open_browser, open_page, serious_findings
 from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD, People
-from tests.helpers.nginx import nginx_with_prefix
 from tests.helpers.processes import ROOT
 from tests.helpers.programs import needs_browser, needs_program
+from tests.helpers.servers.nginx import nginx_with_prefix
 
 pytestmark = needs_browser()
 
@@ -189,6 +189,10 @@ async def test_every_request_can_be_tried_after_one_sign_in(site, people, visit)
         block = await try_out(page, "POST", "/api/v1/profile/upload-picture", picture)
         await block.locator(".live-responses-table").get_by_text("/media/influencer-profiles/").first.wait_for()
         assert await serious_findings(page) == []
+        await site.db.execute("update sessions set ended_at = now(), end_reason = 'LOGGED_OUT'")
+        await site.app.sessions.check_now()
+        await block.get_by_role("button", name="Execute").click()
+        await page.get_by_text("Your session has ended. Please sign in again.").wait_for()
 
 
 async def try_out(page: Page, method: str, path: str, file: Any = None) -> Locator:
