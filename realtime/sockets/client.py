@@ -32,6 +32,11 @@ FLUSH_SECONDS = 1.0  # time to write queued frames before a close
 class Client:
     """A socket's user, joined conversations and queue. Events and answers go to `send`."""
 
+    __slots__ = (
+        "answered", "busy", "closed", "early", "expires_at", "frame_id", "joined", "opened_at", "present", "queue",
+        "realtime", "session_id", "timers", "transport", "user_id",
+    )  # fmt: skip
+
     def __init__(self, realtime: Realtime, transport: Transport) -> None:
         self.realtime = realtime
         self.transport = transport

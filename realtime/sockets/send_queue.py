@@ -29,6 +29,8 @@ class Transport(Protocol):
 class SendQueue:
     """The frames that wait for one socket."""
 
+    __slots__ = ("bytes", "closed", "frames", "transport", "writer")
+
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.frames: deque[bytes] | None = None

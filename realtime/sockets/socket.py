@@ -47,7 +47,10 @@ TORNADO_SETTINGS: dict[str, Any] = {
 }
 
 
-NO_HEADERS = HTTPHeaders()  # of open sockets, instead of the request's headers, which take 2 KiB
+RESPONSE_HEADERS = (
+    "Server", "Content-Type", "Date", "Upgrade", "Connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol",
+    "X-Request-ID",
+)  # fmt: skip
 
 
 class UpgradeRequired(DomainError):
@@ -145,12 +148,13 @@ class Socket(WebSocketHandler):
         SOCKETS_OPENED.inc()
         if self.realtime.sockets.draining:
             return self.client.close(close_codes.GOING_AWAY, "going away")
-        request_headers, self.request.headers = self.request.headers, NO_HEADERS
-        offered = [part.strip() for part in request_headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        headers = self.request.headers
+        offered = [part.strip() for part in headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        token = offered_token(headers, offered)
+        self._drop_headers()
         if offered != [""] and self.selected_subprotocol != PROTOCOL:
             return self.client.close(close_codes.PROTOCOL_ERROR, "protocol error")
         self.realtime.sockets.clients.add(self.client)
-        token = offered_token(request_headers, offered)
         if token is None:
             self.client.set_timer("sign_in", SIGN_IN_SECONDS, self._end_without_sign_in)
             return None
@@ -161,6 +165,12 @@ class Socket(WebSocketHandler):
         except DomainError:
             pass  # the close code is the reason
         return None
+
+    def _drop_headers(self) -> None:
+        """Empty the headers of request and response, which Tornado keeps as long as the socket: 3 KiB."""
+        self.request.headers.clear()
+        for name in RESPONSE_HEADERS:
+            self.clear_header(name)
 
     def _end_without_sign_in(self) -> None:
         self.client.close(close_codes.NOT_SIGNED_IN, "no sign-in in time")

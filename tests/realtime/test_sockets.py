@@ -7,6 +7,7 @@ import os
 import socket as sockets
 import time
 import uuid
+from typing import Any
 
 import pytest
 import websockets
@@ -109,6 +110,14 @@ async def test_a_closed_socket_has_no_more_effect(instance, api, people, db):
     client.ws.transport.resume_reading()
     assert await client.close_code() == 4403
     assert await db.fetchval("select count(*) from messages where sender_id = $1", hanako.id) == 0
+
+
+async def test_an_open_socket_keeps_no_headers(instance, api, people):
+    sakura = await people.salon()
+    await api.socket(sakura)
+    theirs: Any = next(s for s in instance.realtime.sockets if s.user_id == sakura.id)
+    assert [*theirs.transport.request.headers, *theirs.transport._headers] == []
+    assert theirs.transport.request.connection._request_headers is theirs.transport.request.headers
 
 
 async def test_a_hundred_refused_joins_leave_nothing_in_memory(instance, api, people):
