@@ -19,7 +19,7 @@ from db.schemas.shapes import AskedRequest, ConnectionState, ListedRequest, Requ
 from db.schemas.words import RequestStatus, words_of
 from handlers.http.base import Handler
 from handlers.http.endpoint import MEMBER, NumberedPaging, endpoint
-from handlers.http.paging import Cursor, key_or_latest, page_of, window
+from handlers.http.paging import Cursor, fetch_page, key_or_latest, window
 from realtime.events import ConversationClosed, NotificationDeleted, NotificationReceived
 
 ASK_AGAIN_DAYS = 7
@@ -161,9 +161,8 @@ class WebClientQuery(NumberedPaging):
 class RequestListHandler(Handler):
     async def list(self, select: str, count: str, statuses: Sequence[str], query: NumberedPaging) -> None:
         asked = window(query, BY_CREATION)
-        rows = await self.db.fetch(select, self.caller.id, statuses, *asked.key, asked.fetch, asked.offset)
-        total = await self.db.fetchval(count, self.caller.id, statuses) if asked.page else None
-        self.reply_page(page_of(rows, asked, BY_CREATION, total))
+        arguments = (self.caller.id, statuses, *asked.key, asked.fetch, asked.offset)
+        self.reply_page(await fetch_page(self.db, asked, BY_CREATION, select, count, *arguments))
 
 
 class SentRequests(RequestListHandler):

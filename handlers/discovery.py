@@ -15,7 +15,7 @@ from db.schemas.shapes import ConnectionState, UserRef
 from db.schemas.vocabularies import CATEGORY_NAMES, REGION_NAMES
 from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, INFLUENCER, PUBLIC, SALON, USER, NumberedPaging, endpoint
-from handlers.http.paging import Cursor, page_of, window
+from handlers.http.paging import Cursor, fetch_page, window
 
 GRID = 12  # page size of the web client, which sends `page` without `limit`
 Count = Annotated[int, Field(ge=0, le=2**63 - 1), Digits]
@@ -95,11 +95,9 @@ class DiscoveryHandler(Handler):
         near, deep, cursor = ORDERS[order]
         asked = window(query, cursor)
         admin = self.caller.role == "ADMIN"
-        rows = await self.db.fetch(
-            deep if asked.offset else near, *sought, *asked.key[1:], asked.fetch, asked.offset, self.caller.id, admin
-        )
-        total = await self.db.fetchval(COUNT_LISTINGS, *sought) if asked.page else None
-        self.reply_page(page_of(rows, asked, cursor, total))
+        arguments = (*sought, *asked.key[1:], asked.fetch, asked.offset, self.caller.id, admin)
+        statement = deep if asked.offset else near
+        self.reply_page(await fetch_page(self.db, asked, cursor, statement, COUNT_LISTINGS, *arguments))
 
 
 class Influencers(DiscoveryHandler):

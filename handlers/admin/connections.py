@@ -15,7 +15,7 @@ from db.schemas.words import RequestStatus
 from handlers.admin.activity import AdminHandler
 from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, NumberedPaging, endpoint
-from handlers.http.paging import Cursor, page_of, window
+from handlers.http.paging import Cursor, fetch_page, window
 from realtime.events import ConversationClosed, NotificationDeleted
 
 SIDES = ("sender_id", "receiver_id")
@@ -117,9 +117,9 @@ class ListConnections(Handler):
         asked = window(query, BY_CREATION)
         sought = query.status, query.search
         listed, found = (LIST_STATUS, LIST_STATUS_FOUND) if query.status else (LIST_ALL, LIST_ALL_FOUND)
-        rows = await self.db.fetch(found if query.search else listed, *sought, *asked.key, asked.fetch, asked.offset)
-        total = await self.db.fetchval(COUNT_CONNECTIONS, *sought) if asked.page else None
-        self.reply_page(page_of(rows, asked, BY_CREATION, total))
+        statement = found if query.search else listed
+        arguments = (*sought, *asked.key, asked.fetch, asked.offset)
+        self.reply_page(await fetch_page(self.db, asked, BY_CREATION, statement, COUNT_CONNECTIONS, *arguments))
 
 
 # The receiver's notification of a pending request is deleted with the request.

@@ -20,7 +20,7 @@ from db.schemas.facts import about
 from db.schemas.fields import BlankAsNone, Id, Line
 from handlers.http.base import Handler
 from handlers.http.endpoint import ADMIN, NumberedPaging, endpoint
-from handlers.http.paging import Cursor, page_of, window
+from handlers.http.paging import Cursor, fetch_page, window
 
 CHART_DAYS = 30
 RECENT_DAYS = 30
@@ -152,9 +152,8 @@ class ActivityLogs(Handler):
         """List activities of admins, newest first; `search` matches admin, target and description."""
         asked, sought = window(query, BY_CREATION), (query.action, query.search)
         statement = LIST_ACTIVITIES_DEEP if asked.offset else LIST_ACTIVITIES
-        rows = await self.db.fetch(statement, *sought, *asked.key, asked.fetch, asked.offset)
-        total = await self.db.fetchval(COUNT_ACTIVITIES, *sought) if asked.page else None
-        self.reply_page(page_of(rows, asked, BY_CREATION, total))
+        arguments = (*sought, *asked.key, asked.fetch, asked.offset)
+        self.reply_page(await fetch_page(self.db, asked, BY_CREATION, statement, COUNT_ACTIVITIES, *arguments))
 
 
 routes = [

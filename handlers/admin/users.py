@@ -23,7 +23,7 @@ from handlers.admin.activity import AdminHandler
 from handlers.auth.passwords import ChosenPassword
 from handlers.files import FileHandler
 from handlers.http.endpoint import ADMIN, NumberedPaging, endpoint
-from handlers.http.paging import Cursor, Window, page_of, window
+from handlers.http.paging import Cursor, PageOf, Window, fetch_page, window
 from services.security.passwords import weakness
 
 SortBy = Literal["createdAt", "name", "email"]
@@ -39,10 +39,10 @@ class UserList:
         self.near = list_directory(self.name, sort, AdminUser.sql("u"), WALK)
         self.deep = list_directory(self.name, sort, AdminUser.sql("u"), WALK_NUMBERED)
 
-    async def fetch(self, queries: Queries, asked: Window, *sought: Any) -> list[asyncpg.Record]:
-        return await queries.fetch(
-            self.deep if asked.offset else self.near, *sought, *asked.key[1:], asked.fetch, asked.offset
-        )
+    async def page(self, queries: Queries, asked: Window, *sought: Any) -> PageOf:
+        arguments = (*sought, *asked.key[1:], asked.fetch, asked.offset)
+        statement = self.deep if asked.offset else self.near
+        return await fetch_page(queries, asked, self.cursor, statement, COUNT_DIRECTORY, *arguments)
 
 
 LISTS = {(sort, order): UserList(sort, order) for sort in get_args(SortBy) for order in get_args(SortOrder)}
@@ -140,9 +140,7 @@ class Users(UserHandler):
         """List influencers and salons; `search` matches name, e-mail and business name."""
         listed = LISTS[query.sort_by, query.sort_order]
         asked, sought = window(query, listed.cursor), (query.search, query.role, query.status, query.verified)
-        rows = await listed.fetch(self.db, asked, *sought)
-        total = await self.db.fetchval(COUNT_DIRECTORY, *sought) if asked.page else None
-        self.reply_page(page_of(rows, asked, listed.cursor, total))
+        self.reply_page(await listed.page(self.db, asked, *sought))
 
     @endpoint(ADMIN, body=NewUser, returns=AdminUser, statuses=(201,), errors=("EMAIL_TAKEN", "BUSY"))
     async def post(self, new: NewUser) -> None:

@@ -5,6 +5,7 @@ import binascii
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
@@ -12,6 +13,7 @@ import asyncpg
 from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError
 
 from db.errors import Invalid
+from db.pool import Queries
 from db.schemas.faults import fault
 from db.schemas.shape import Shape
 from handlers.http.endpoint import NumberedPaging, Paging
@@ -111,6 +113,23 @@ def window(query: Paging, cursor: Cursor) -> Window:
     return Window(key, query.limit, (page - 1) * query.limit if page else 0, page)
 
 
+@cache
+def with_total(page: str, count: str) -> str:
+    """Return one statement for a page and the total, which stands in an additional last column. Both statements have
+    the same first parameters. An empty page has a row of nulls. A join `on true` is a loop, so the order stays."""
+    return f"""
+        select page.*, counted.total from (select ({count}) as total) counted left join lateral ({page}) page on true
+    """
+
+
+async def fetch_page(queries: Queries, asked: Window, cursor: Cursor, page: str, count: str, *args: Any) -> "PageOf":
+    """Return the page of a statement; its rows are (body, *key columns). A numbered page also has the total."""
+    if asked.page is None:
+        return page_of(await queries.fetch(page, *args), asked, cursor)
+    rows = await queries.fetch(with_total(page, count), *args)
+    return page_of([row for row in rows if row[0] is not None], asked, cursor, rows[0]["total"])
+
+
 class PageOf(NamedTuple):
     data: list[Any]
     page_info: dict[str, Any]
@@ -120,7 +139,7 @@ class PageOf(NamedTuple):
 def page_of(rows: Sequence[asyncpg.Record], asked: Window, cursor: Cursor, total: int | None = None) -> PageOf:
     """Return the page from rows of (body, *key columns), fetched with `asked.fetch`; `total` if pages are numbered."""
     shown, more = rows[: asked.limit], len(rows) > asked.limit
-    info = {"nextCursor": cursor.encode(tuple(shown[-1])[1:]) if more else None, "hasMore": more}
+    info = {"nextCursor": cursor.encode(tuple(shown[-1])[1 : cursor.size + 1]) if more else None, "hasMore": more}
     pagination = None
     if asked.page is not None and total is not None:
         pages = math.ceil(total / asked.limit)
