@@ -4,6 +4,7 @@ Every label has few values that are known in advance: route templates, codes, na
 docs/operations.md lists all metrics.
 """
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,7 +98,7 @@ VENDOR_SECONDS = Histogram(
 )
 
 
-for vendor in ("apify", "tiktok", "cloudinary", "mail"):
+for vendor in ("apify", "tiktok", "cloudinary", "mail", "images"):
     for outcome in ("ok", "timeout", "failed"):
         VENDOR_SECONDS.labels(vendor, outcome)
 
@@ -112,12 +113,20 @@ class VendorCall:
 
 @contextmanager
 def vendor_call(vendor: str) -> Iterator[VendorCall]:
-    """Measure a call. It fails if the block raises, else it succeeds, unless `answered` sets the outcome."""
+    """Measure a call. It fails if the block raises, else it succeeds, unless `answered` sets the outcome.
+
+    A call that our side cancels is not counted, because it shows nothing about the vendor."""
     began, call = time.monotonic(), VendorCall()
     try:
         yield call
+    except asyncio.CancelledError:
+        raise
     except BaseException as error:
         call.outcome = "timeout" if "Timeout" in type(error).__name__ else "failed"
+        count_call(vendor, call, began)
         raise
-    finally:
-        VENDOR_SECONDS.labels(vendor, call.outcome).observe(time.monotonic() - began)
+    count_call(vendor, call, began)
+
+
+def count_call(vendor: str, call: VendorCall, began: float) -> None:
+    VENDOR_SECONDS.labels(vendor, call.outcome).observe(time.monotonic() - began)

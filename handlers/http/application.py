@@ -31,6 +31,9 @@ class Jobs(Protocol):
     def launch(self, claimed: ClaimedRun) -> None: ...
 
 
+STORAGE_FULL = 507
+
+
 class App(Application):
     def __init__(
         self,
@@ -58,6 +61,11 @@ class App(Application):
             WeakSet()
         )  # weak references, because the request of a client that has disconnected may never finish
         table.application = self
+        for route in table.routes:
+            if (
+                route.endpoint.files
+            ):  # `increase()` needs a series that existed before its first error
+                request_metrics(route.method, route.path, STORAGE_FULL)
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         return self.table.find_handler(request, **kwargs)

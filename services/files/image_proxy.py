@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import cast
@@ -22,6 +22,7 @@ from db.error_codes import ErrorCode
 from db.errors import BadRequest
 from services.errors import UnreadableAnswer, VendorError, VendorTimeout, VendorUnreachable
 from services.files.images import SNIFF_BYTES, sniff
+from services.metrics import vendor_call
 from services.slots import Slots, SlotsPerOwner
 
 MAX_URL_CHARS = 4096  # addresses of the networks have long signatures, of up to about 1,000 characters
@@ -167,8 +168,11 @@ class ImageProxy:
     @asynccontextmanager
     async def _follow(self, target: Target) -> AsyncIterator[RemoteImage]:
         for _ in range(MAX_REDIRECTS + 1):
-            async with self._connect(target) as exchange:
-                response = await exchange.ask(target)
+            async with AsyncExitStack() as stack:
+                with vendor_call("images") as call:
+                    exchange = await stack.enter_async_context(self._connect(target))
+                    response = await exchange.ask(target)
+                    call.answered(response.status_code)
                 if response.status_code in REDIRECTS:
                     target = self._redirected(target, response)
                     continue

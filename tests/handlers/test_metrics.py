@@ -121,3 +121,15 @@ async def test_the_database_is_read_within_bounds_and_not_during_an_outage(api, 
     shown = (await api.get("/metrics")).raw
     assert b"encer_postgresql_up 1" in shown
     assert b"encer_outbox_waiting_mails 0" in shown
+
+
+async def test_the_series_of_a_full_disk_exist_before_it_is_full(api):
+    """`increase()` shows nothing for a series that appears with its first error."""
+    series = await scrape(api)
+    uploads = {
+        labels["route"]: count
+        for (name, frozen), count in series.items()
+        if name == "encer_http_requests_total" and (labels := dict(frozen))["status"] == "507"
+    }
+    expected = {"/api/v1/profile/upload-picture", "/api/v1/chat/conversations/{conversation_id}/attachments"}
+    assert expected <= set(uploads)

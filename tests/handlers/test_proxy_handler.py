@@ -7,6 +7,7 @@ from typing import cast
 from urllib.parse import quote
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.files import image_proxy
 from services.files.image_proxy import ImageProxy
@@ -69,6 +70,20 @@ async def test_a_picture_passes_through_with_its_own_type(api: Api, host, conten
     assert got.headers["Access-Control-Allow-Origin"] == "http://app.example.com"
     assert "Set-Cookie" not in got.headers and got.headers.get("Server") is None
     assert host.visits[0].path == "/v/t51.jpg?stp=dst-jpg&_nc_ht=" + HOST
+
+
+async def test_calls_of_image_hosts_are_measured(api: Api, host):
+    def calls(outcome: str) -> float:
+        labels = {"vendor": "images", "outcome": outcome}
+        return REGISTRY.get_sample_value("encer_vendor_request_duration_seconds_count", labels) or 0.0
+
+    async def send(visit):
+        await visit.send(answer(JPEG) if len(host.visits) == 1 else b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+
+    before = calls("ok"), calls("failed")
+    host.script = send
+    assert [(await api.get(PATH)).status for _ in range(2)] == [200, 502]
+    assert (calls("ok"), calls("failed")) == (before[0] + 1, before[1] + 1)
 
 
 async def test_nothing_of_the_visitor_is_passed_on(api: Api, people, host):
