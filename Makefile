@@ -27,6 +27,12 @@ install = @cmp -s $(1) $(VENV)/$(1) || { \
 	    && cp $(1) $(VENV)/$(1) \
 	    || { echo "The packages could not be installed. Check the network connection, then run this again."; exit 1; }; }
 
+# Run a command; if it fails, end with a sentence (without a comma, which make splits at) that says what to do. Status 130
+# is Ctrl-C, which the command handles.
+define guarded
+@trap : INT; $(1) || { status=$$?; [ $$status -eq 130 ] || echo $(2); exit $$status; }
+endef
+
 runtime: venv
 	$(call install,requirements.lock)
 
@@ -36,19 +42,20 @@ dev: runtime
 # One file serves Python 3.11 to 3.13 on Linux and macOS. The development lock must agree with the runtime lock.
 UV      := uv==0.13.9
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+LOCK    := $(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) requirements.txt -o requirements.lock \
+    && $(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) requirements-dev.txt -c requirements.lock -o requirements-dev.lock
+LOCK_FAILED := "The lock files are not complete. Correct the package that is named above or check the network, then run make lock again."
 lock: venv  ## write the lock files from requirements*.txt; UPGRADE=1 raises versions that no list pins
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
-	@$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) requirements.txt -o requirements.lock
-	@$(BIN)/uv $(COMPILE) $(if $(UPGRADE),--upgrade) requirements-dev.txt -c requirements.lock -o requirements-dev.lock
+	$(call guarded,$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV) && $(LOCK),$(LOCK_FAILED))
 
 run: runtime  ## set everything up and serve on http://127.0.0.1:3000
 	@exec $(BIN)/python server.py
 
 example: dev  ## run two instances (ports 3001 and 3002), over which two users sign up, connect and chat
-	@DATA_DIR=.data/example $(BIN)/python examples/two_instances.py
+	$(call guarded,DATA_DIR=.data/example $(BIN)/python examples/two_instances.py,"The example failed. If a port is in use stop the other server; else correct the error above. Then run make example again.")
 
 demo-vendors: dev  ## show Instagram, TikTok and the nightly jobs without keys, with stand-ins
-	@$(BIN)/python -m examples.demo_vendors
+	$(call guarded,$(BIN)/python -m examples.demo_vendors,"The demonstration failed. Correct the error above and run make demo-vendors again.")
 
 test: dev  ## set everything up and run the tests, without the longest
 	@# A fixed hash seed, so that all workers collect the same tests in the order of tests/conftest.py: longest first.
@@ -60,16 +67,16 @@ check: export WHOLE_SUITE := 1
 check: lint test  ## run linters, types and all tests, as CI does
 
 lint: dev  ## run ruff, mypy, and the rules for the API description
-	$(BIN)/python -m ruff check .
-	$(BIN)/python -m ruff format --check .
-	$(BIN)/python -m mypy .
-	$(BIN)/python -m tools.lint_openapi
-	$(BIN)/python clients/build.py --compare
+	$(call guarded,$(BIN)/python -m ruff check .,"Correct the lines above; $(BIN)/python -m ruff check --fix . corrects some of them.")
+	$(call guarded,$(BIN)/python -m ruff format --check .,"Run $(BIN)/python -m ruff format . to format these files.")
+	$(call guarded,$(BIN)/python -m mypy .,"Correct the types in the lines above.")
+	$(call guarded,$(BIN)/python -m tools.lint_openapi,"Correct the descriptions of the routes or shapes that are named above.")
+	$(call guarded,$(BIN)/python clients/build.py --compare,"Run make clients and commit the files that it writes.")
 
 clients: dev  ## build, check and test the clients; `make check` compares the committed build
-	@$(BIN)/python clients/build.py
-	$(BIN)/python -m mypy --strict clients/python/encer
-	$(BIN)/python -m pytest tests/clients
+	$(call guarded,$(BIN)/python clients/build.py,"The clients were not built. Correct the error above and run make clients again.")
+	$(call guarded,$(BIN)/python -m mypy --strict clients/python/encer,"Correct the types in the lines above.")
+	$(call guarded,$(BIN)/python -m pytest tests/clients,"Tests of the clients failed. Run one alone: $(BIN)/python -m pytest -n0 tests/clients/test_x.py")
 
 cluster: runtime  ## run three instances behind nginx on one PostgreSQL and one Redis
 	@exec $(BIN)/python deploy/cluster.py
@@ -77,39 +84,40 @@ cluster: runtime  ## run three instances behind nginx on one PostgreSQL and one 
 SEED     ?= 7
 MESSAGES ?= 10000
 FAULTS   ?= 32
+DRILL_FAILED := "The drill failed. Read the guarantee that is named above in docs/reliability.md. KEEP=1 keeps the logs of the next run."
 drills: dev  ## kill, freeze and cut off instances and servers under load for minutes, then check every guarantee
-	$(BIN)/python -m tests.drills.rolling
-	$(BIN)/python -m clients.conformance long
-	$(BIN)/python -m clients.conformance readmes
-	$(BIN)/python -m tests.drills.run --seed $(SEED) --messages $(MESSAGES) --faults $(FAULTS) $(if $(KEEP),--keep)
+	$(call guarded,$(BIN)/python -m tests.drills.rolling,$(DRILL_FAILED))
+	$(call guarded,$(BIN)/python -m clients.conformance long,$(DRILL_FAILED))
+	$(call guarded,$(BIN)/python -m clients.conformance readmes,$(DRILL_FAILED))
+	$(call guarded,$(BIN)/python -m tests.drills.run --seed $(SEED) --messages $(MESSAGES) --faults $(FAULTS) $(if $(KEEP),--keep),$(DRILL_FAILED))
 
 bench: dev  ## measure every case in turns with its floor, and compare with the targets of docs/performance.md
-	@$(BIN)/python -m bench $(OPTIONS)
+	$(call guarded,$(BIN)/python -m bench $(OPTIONS),"A case missed its target or failed. Stop other programs and run make bench again; docs/performance.md explains the targets.")
 
 bench-scale: dev  ## measure the cost of sockets, messages, events and statements for docs/scale.md; seven minutes
-	@$(BIN)/python -m bench.scale
+	$(call guarded,$(BIN)/python -m bench.scale,"The measurement failed. Stop other programs and run make bench-scale again.")
 
 pictures: dev  ## draw the pictures of the pages for README and docs; needs Chromium
-	@$(BIN)/python -m tools.pictures
+	$(call guarded,$(BIN)/python -m tools.pictures,"The pictures were not drawn. Install Chromium with apt install chromium or correct the error above and run make pictures again.")
 
 routes: runtime  ## print all routes: method, path, access, handler, file and line
-	@$(BIN)/python -m handlers
+	$(call guarded,$(BIN)/python -m handlers,"The routes cannot be listed. Correct the error above and run make routes again.")
 
 migrate: runtime  ## apply missing migrations to the database of DATABASE_URL (or the packaged one)
-	@$(BIN)/python -m db.migrate
+	$(call guarded,$(BIN)/python -m db.migrate,"The database was not migrated. Follow the sentence above and run make migrate again.")
 
 seed: runtime  ## fill a development database with accounts that can sign in; SCALE=100 adds 100,000 more
-	@$(BIN)/python -m db.seed $(if $(SCALE),--scale $(SCALE))
+	$(call guarded,$(BIN)/python -m db.seed $(if $(SCALE),--scale $(SCALE)),"The database was not filled. Follow the sentence above and run make seed again.")
 
 .PHONY: psql secrets settings
 psql: runtime  ## open the database of DATABASE_URL (or the packaged one) in psql
-	@$(BIN)/python -m db.psql
+	$(call guarded,$(BIN)/python -m db.psql,"psql ended with an error. Follow the message above and run make psql again.")
 
 settings: runtime  ## write the table of settings in README.md from settings.py
-	@$(BIN)/python -m tools.settings_table
+	$(call guarded,$(BIN)/python -m tools.settings_table,"README.md was not written. Correct settings.py as the error above says and run make settings again.")
 
 secrets:  ## print new secrets for an env file, for production
-	@"$$PYTHON" -m services.new_secrets
+	$(call guarded,"$$PYTHON" -m services.new_secrets,"No secrets were printed. Install Python 3.11 or newer or name it: make secrets PYTHON=python3.13")
 
 clean:  ## delete the virtual environment and caches; data in .data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -259,7 +259,7 @@ def main() -> int:
             write_out("  Stopping …")
             cluster.stop()
     except ClusterError as error:
-        print_failure(str(error))
+        print_failure(f"{error}\nCorrect the cause that is named above, then run make cluster again.")
         return 1
     except ServersError as error:
         if not asked:  # Ctrl-C also reaches programs such as initdb

@@ -62,9 +62,7 @@ class App(Application):
         )  # weak references, because the request of a client that has disconnected may never finish
         table.application = self
         for route in table.routes:
-            if (
-                route.endpoint.files
-            ):  # `increase()` needs a series that existed before its first error
+            if route.endpoint.files:  # `increase()` needs a series that existed before its first error
                 request_metrics(route.method, route.path, STORAGE_FULL)
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:

@@ -1,6 +1,7 @@
 """`make` sets up a machine: in a folder of any name, and again after an unfinished set-up."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -124,6 +125,28 @@ def test_a_python_that_is_too_old_is_refused_with_a_sentence(project):
     made = make(project, "run", PYTHON=str(old))
     assert made.returncode != 0
     assert "Python 3.11 or newer is needed. Install it, or name it" in made.stdout
+
+
+# Not these: they set the machine up, or a program of the product prints the sentence (`make run`, `make cluster`).
+OTHER_TARGETS = {"help", "venv", "runtime", "dev", "run", "cluster", "clean"}
+
+
+def test_each_target_that_fails_ends_with_a_sentence_that_says_what_to_do(project):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"lint", "bench", "drills", "psql", "secrets", "check"} <= targets - OTHER_TARGETS
+    write_environment(project, '[ "$1" = -c ] || { echo broken; exit 3; }')
+    told = {}
+    for target in sorted(targets - OTHER_TARGETS):
+        made = make(project, target, PYTHON="/bin/false")
+        assert made.returncode != 0, target
+        told[target] = made.stdout.splitlines()[-1]
+    assert {target for target, line in told.items() if not re.match(r"[A-Zp].{20,}", line)} == set(), told
+    assert "run make bench again" in told["bench"]
+
+
+def test_ctrl_c_needs_no_advice(project):
+    write_environment(project, '[ "$1" = -c ] || exit 130')
+    assert make(project, "bench").stdout == ""
 
 
 def test_make_run_serves_from_a_folder_with_an_odd_name(project):
