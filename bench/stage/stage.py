@@ -61,6 +61,7 @@ class Stage:
         self.clients: list[ClientProcess] = []
         self.load = Load()
         self.db: Any = None  # asyncpg has no types
+        self.redis: Redis | None = None
 
     async def __aenter__(self) -> "Stage":
         os.sched_setaffinity(0, {OTHERS})
@@ -85,8 +86,7 @@ class Stage:
         tokens = Tokens(load_settings(data_dir=self.folder / "data", **own))
         self.pairs: list[Pair] = await sign_in(self.db, tokens, size.pairs)
         self.socket_people: list[Person] = await list_socket_people(self.db, tokens, size.pairs, size.socket_pairs)
-        with Redis.from_url(self.urls.redis_url) as redis:
-            self.redis_pid = int(redis.info("server")["process_id"])
+        self.redis = Redis.from_url(self.urls.redis_url)
         self.postgres_pid = int((self.packaged.pgdata / "postmaster.pid").read_text().split()[0])
         await self.load.start("http")
 
@@ -95,6 +95,8 @@ class Stage:
         await self.load.stop()
         if self.db:
             await self.db.close()
+        if self.redis:
+            self.redis.close()
         self.packaged.stop()
 
     async def connect(self, url: str) -> asyncpg.Connection:
@@ -107,6 +109,8 @@ class Stage:
         for server in self.servers:
             server.stop()
         self.clients, self.servers = [], []
+        if self.redis:
+            self.redis.flushall()  # the next cases start with limits at zero
 
     async def start_client(self, name: str) -> ClientProcess:
         client = ClientProcess()
