@@ -39,7 +39,7 @@ export class FrameLog {
     this.list.append(row);
     if (this.list.children.length > KEPT) this.list.firstChild.remove();
     this.show(row);
-    this.tell();
+    this.showCount();
     if (atEnd) this.list.scrollTop = this.list.scrollHeight;
   }
 
@@ -52,15 +52,15 @@ export class FrameLog {
 
   filter() {
     for (const row of this.list.children) this.show(row);
-    this.tell();
+    this.showCount();
   }
 
   clear() {
     this.list.replaceChildren();
-    this.tell();
+    this.showCount();
   }
 
-  tell() {
+  showCount() {
     const rows = [...this.list.children];
     const shown = rows.filter((row) => !row.hidden).length;
     this.count.textContent = shown === rows.length ? `${rows.length} frames` : `${shown} of ${rows.length} frames`;

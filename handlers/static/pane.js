@@ -5,7 +5,7 @@ import { NotSignedIn, Unreachable } from "./encer.js";
 import { FrameLog } from "./frames.js";
 import { Line } from "./line.js";
 import { signInForm } from "./sign-in.js";
-import { Talk } from "./talk.js";
+import { MessageList } from "./message-list.js";
 
 const PUBLIC_URL = document.body.dataset.publicUrl;
 const STATES = {
@@ -22,7 +22,7 @@ export class Pane {
     this.out = h("button", { type: "button", onclick: () => this.signOut() }, "Sign out");
     this.note = h("p", { class: "note", role: "alert" });
     this.log = new FrameLog(name);
-    this.talk = new Talk(name);
+    this.messages = new MessageList(name);
     this.body = h("div");
     this.element = h("section", { class: "card pane", "aria-label": name },
       h("header", {}, this.title, this.badge, this.status, this.out), this.note, this.body);
@@ -50,7 +50,7 @@ export class Pane {
     Object.assign(this, { encer, user });
     this.title.textContent = user.name;
     this.log.clear();
-    this.talk.clear("Connect, choose a conversation and join it.");
+    this.messages.clear("Connect, choose a conversation and join it.");
     const press = (key, label, act, attributes = {}) =>
       (this.button[key] = h("button", { type: "button", onclick: () => this.run(act), ...attributes }, label));
     this.conversations = h("select");
@@ -66,7 +66,7 @@ export class Pane {
         })),
       h("div", { class: "row" }, field("Conversation", this.conversations),
         press("join", "Join", () => this.join()), press("leave", "Leave", () => this.leave())),
-      this.talk.element,
+      this.messages.element,
       this.typing,
       h("form", { class: "compose", onsubmit: (event) => { event.preventDefault(); this.run(() => this.send()); } },
         field("Message", this.draft),
@@ -141,11 +141,11 @@ export class Pane {
     if (!id) throw new Error("Choose a conversation first.");
     const { name } = this.people.get(id);
     const chat = (this.chat = this.encer.conversation(id));
-    this.talk.start(this.user.id, name);
-    chat.on("message", (message) => this.talk.put(message));
-    chat.on("edited", (message) => this.talk.put(message));
-    chat.on("deleted", (deletion) => this.talk.remove(deletion));
-    chat.on("read", ({ userId, seq }) => { if (userId !== this.user.id) this.talk.read(seq); });
+    this.messages.start(this.user.id, name);
+    chat.on("message", (message) => this.messages.put(message));
+    chat.on("edited", (message) => this.messages.put(message));
+    chat.on("deleted", (deletion) => this.messages.remove(deletion));
+    chat.on("read", ({ userId, seq }) => { if (userId !== this.user.id) this.messages.read(seq); });
     chat.on("typing", ({ typing }) => { this.typing.textContent = typing ? `${name} is typing…` : ""; });
     chat.on("joined", () => this.joined());
     chat.on("closed", () => this.left("You two are no longer connected: this conversation is closed."));
@@ -159,7 +159,7 @@ export class Pane {
   joined() {
     const first = !this.isJoined;
     this.isJoined = true;
-    this.talk.draw();
+    this.messages.draw();
     this.showState();
     if (first) this.draft.focus();
   }
@@ -173,7 +173,7 @@ export class Pane {
     this.chat = null;
     this.isJoined = false;
     this.typing.textContent = "";
-    this.talk.clear(hint);
+    this.messages.clear(hint);
     this.showState();
     await chat.leave().catch(() => {}); // a closed conversation has been left already
   }
@@ -182,12 +182,12 @@ export class Pane {
   async send() {
     const content = this.draft.value.trim();
     if (!content) return;
-    const { chat, talk } = this;
-    const done = talk.wait(content);
+    const { chat, messages } = this;
+    const done = messages.wait(content);
     this.draft.value = "";
     try {
       const message = await chat.send(content);
-      if (chat === this.chat) talk.put(message);
+      if (chat === this.chat) messages.put(message);
     } catch (error) {
       this.draft.value ||= content;
       throw error;

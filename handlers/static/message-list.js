@@ -1,9 +1,9 @@
 // The messages of one conversation as one person sees them.
 import { h } from "./dom.js";
 
-export class Talk {
+export class MessageList {
   constructor(name) {
-    this.element = h("div", { class: "talk", role: "log", tabindex: "0", "aria-label": `Conversation of ${name}` });
+    this.element = h("div", { class: "messages", role: "log", tabindex: "0", "aria-label": `Conversation of ${name}` });
     this.clear("");
   }
 
