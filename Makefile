@@ -73,6 +73,7 @@ lint: dev  ## run ruff, mypy, and the rules for the API description
 	$(call guarded,$(BIN)/python -m tools.lint_openapi,"Correct the descriptions of the routes or shapes that are named above.")
 	$(call guarded,$(BIN)/python clients/build.py --compare,"Run make clients and commit the files that it writes.")
 
+clients: export WHOLE_SUITE := 1
 clients: dev  ## build, check and test the clients; `make check` compares the committed build
 	$(call guarded,$(BIN)/python clients/build.py,"The clients were not built. Correct the error above and run make clients again.")
 	$(call guarded,$(BIN)/python -m mypy --strict clients/python/encer,"Correct the types in the lines above.")

@@ -3,9 +3,12 @@
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Origin
 
 from encer import Encer, EncerError, MemoryTokens
 from encer.rest import SERVER_MAJOR
@@ -105,6 +108,13 @@ async def test_another_server_version_or_origin(language, answers, kind, request
         assert end.sentence == (
             f"The server has version 7.2.0; this client works with {SERVER_MAJOR}.x. Update the client."
         )
+
+
+async def test_an_origin_that_the_real_server_refuses(api, people, monkeypatch):
+    hanako = await people.influencer()
+    monkeypatch.setattr("encer.socket.connect", partial(connect, origin=Origin("http://other.example.com")))
+    end = await end_of("python", api.base, tokens_of(api.instance, hanako).load())
+    assert (end.state, end.kind) == ("ended", "OriginRefused")
 
 
 @both_clients

@@ -118,6 +118,21 @@ test("all tabs share one refresh", async () => {
   assert.equal(new BrowserTokens().load().accessToken, tokenOf(1));
 });
 
+test("in a browser, a server that hides its answers from this origin ends the client with OriginRefused", async () => {
+  globalThis.document = new EventTarget();
+  let requests = 0;
+  server.fetch = async (_, { mode }) => {
+    requests++;
+    if (mode === "no-cors") return new Response("");
+    throw new TypeError("Failed to fetch");
+  };
+  const encer = client();
+  encer.connect();
+  await pass(120_000, 10_000);
+  delete globalThis.document;
+  assert.deepEqual([encer.state, encer.error.code, requests], ["ended", "ORIGIN_REFUSED", 2]);
+});
+
 // -- the outbox -----------------------------------------------------------------------------------------------------------
 
 class StoredOutbox {
