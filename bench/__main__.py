@@ -30,9 +30,11 @@ GROUPS = (http, queries, frames, sockets, delivery, logins, process)
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=".venv/bin/python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three rounds on less data; at most three minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="two rounds on less data; about three minutes on idle cores"
+    )
     parser.add_argument("--only", default="", metavar="NAMES", help="a comma list of the starts of case names")
-    parser.add_argument("--rounds", type=int, help="turns of each case; 5, or 3 with --quick")
+    parser.add_argument("--rounds", type=int, help="turns of each case; 5, or 2 with --quick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of all rounds")
     parser.add_argument("--compare", type=Path, metavar="DIR", help="another checkout, measured in the same turns")
     return parser.parse_args()

@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,9 @@ PART = 1_000  # requests of a turn
 
 
 async def run(folder: Path, name: str, target: Path) -> None:
+    task = asyncio.current_task()
+    assert task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that a signal stops all processes
     case = next(case for case in CASES if case.name == name)
     async with Stage(folder, QUICK, None) as stage:
         server = stage.start_server(LIMIT_GENERAL="100000000/1d")

@@ -19,8 +19,6 @@ START, IDLE, AT_REST, LOADED, GROWTH = NAMES = (
     "memory, growth",
 )
 BASELINE = "3a4d052"  # the commit that the start is compared with: the last one before it was made faster
-SETTLE_SECONDS = 15.0  # until the first look of each task of the server, and its first jobs
-WINDOW_SECONDS = 10.0  # the longest interval of such a task
 WARM_REQUESTS = 20_000  # of all cases together
 MANY = ("health", "profile", "contacts")  # the cases of the requests after that
 
@@ -72,12 +70,13 @@ async def measure_idle(stage: Stage) -> AsyncIterator[Result]:
     """Measure a server that runs its jobs, on an empty database."""
     url = await empty_database(stage, "bench_idle")
     server = stage.start_server(DATABASE_URL=url, JOBS_ENABLED="true")
-    await asyncio.sleep(SETTLE_SECONDS)
+    seconds = stage.size.idle_seconds
+    await asyncio.sleep(seconds * 1.5)  # until each task has run once, and the first jobs
     idle, memory = Result(IDLE, "ms/s", at_most(1.5)), Result(AT_REST, "MB", at_most(75))
     for _ in range(stage.size.rounds):
         with Meter(server.pid) as meter:
-            await asyncio.sleep(WINDOW_SECONDS)
-        idle.ours.append(meter.seconds / WINDOW_SECONDS * 1e3)
+            await asyncio.sleep(seconds)
+        idle.ours.append(meter.seconds / seconds * 1e3)
         memory.ours.append(resident_bytes(server.pid) / 1e6)
     yield idle
     yield memory
@@ -89,7 +88,7 @@ async def measure_load(stage: Stage) -> AsyncIterator[Result]:
     warm = stage.folder / "warm.txt"
     requests = [line for case in CASES for line in files.ours(case).read_text().splitlines()]
     warm.write_text("\n".join(requests))
-    await stage.load.run(server.port, warm, max(WARM_REQUESTS, len(requests)), CONNECTIONS)
+    await stage.load.run(server.port, warm, min(WARM_REQUESTS, stage.size.many_requests), CONNECTIONS)
     loaded = resident_bytes(server.pid) / 1e6
     yield Result(LOADED, "MB", at_most(90), [loaded])
     many = stage.folder / "many.txt"

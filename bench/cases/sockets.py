@@ -25,7 +25,6 @@ OPENING, KEEPING, OWN_ROOM, JOINED, RETURNING = NAMES = (
 )
 WARM = 20  # sockets that are opened before, so that no code runs for the first time
 SETTLE_SECONDS = 2.0  # the announcements of presence and the closing of sockets
-PINGS_SECONDS = 25.0  # between two pings of a socket
 TARGETS = {OPENING: 0.50, KEEPING: 0.50, OWN_ROOM: 1.0, JOINED: 0.87, RETURNING: 0.50}
 UNITS = {OPENING: "ms", KEEPING: "µs/s", OWN_ROOM: "KiB", JOINED: "KiB", RETURNING: "ms"}
 
@@ -96,12 +95,13 @@ class SocketBench:
 
     async def keep(self) -> None:
         """Measure windows that are together as long as the time between two pings of a socket."""
+        seconds = self.stage.size.keep_seconds / self.rounds
         for _ in range(self.rounds):
             with Meter(self.sides[0].server.pid) as ours, Meter(self.sides[1].server.pid) as floor:
-                await asyncio.sleep(PINGS_SECONDS / self.rounds)
+                await asyncio.sleep(seconds)
             for side, meter in zip(self.sides, (ours, floor), strict=True):
                 sockets = self.share * self.rounds
-                self.note(KEEPING, side, meter.seconds / PINGS_SECONDS * self.rounds / sockets * 1e6)
+                self.note(KEEPING, side, meter.seconds / seconds / sockets * 1e6)
 
     async def join(self) -> None:
         for number, side in self.turns():
@@ -130,7 +130,7 @@ async def measure(stage: Stage, wanted: set[str]) -> AsyncIterator[Result]:
     bench = SocketBench(stage, await stage.start_client("sockets"))
     await bench.open()
     if KEEPING in wanted:
-        await asyncio.sleep(PINGS_SECONDS / 2)  # the last announcements and the first pings
+        await asyncio.sleep(stage.size.keep_seconds / 2)  # the last announcements and the first pings
         say("keeping sockets open")
         await bench.keep()
     if wanted & {JOINED, RETURNING}:

@@ -39,10 +39,12 @@ class Size(NamedTuple):
     rounds: int
     many_requests: int  # over which the memory must not grow
     seconds: float  # of a turn that is measured by time
+    keep_seconds: float  # for which silent sockets are measured; 25 is the time between two pings of a socket
+    idle_seconds: float  # of a turn of the idle process; 10 is the longest interval of its tasks
 
 
-FULL = Size(100_000, 2_000, 2_500, 100_000, 4_000, 5, 200_000, 10.0)
-QUICK = Size(8_000, 600, 250, 5_000, 1_000, 3, 10_000, 4.0)
+FULL = Size(100_000, 2_000, 2_500, 100_000, 4_000, 5, 200_000, 10.0, 25.0, 10.0)
+QUICK = Size(8_000, 600, 250, 5_000, 500, 2, 4_000, 2.0, 6.0, 5.0)
 
 
 def say(text: str) -> None:
