@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import uvloop
 
-from bench.scale.kit import TEXT, show, tell
+from bench.scale.helpers import TEXT, report, show
 from bench.stage.machine import Meter
 from db.migrate import migrate
 from db.packaged.servers import EmbeddedServers
@@ -197,7 +197,7 @@ async def run(url: str, rounds: int, partitions: int) -> None:
     for table in GROWING:
         size = await plain.fetchval(f"select pg_total_relation_size('{table}')")
         count = await plain.fetchval(f"select count(*) from {table}")
-        tell(f"a row of {table}, with its indexes", [size / count], "bytes")
+        report(f"a row of {table}, with its indexes", [size / count], "bytes")
     costs: dict[str, list[float]] = defaultdict(list)
     parted_costs: dict[str, list[float]] = defaultdict(list)
     for conn, statements in ((plain, data.statements()), (parted, parted_data.statements())):
@@ -210,7 +210,7 @@ async def run(url: str, rounds: int, partitions: int) -> None:
             for noted, conn, statements in turns if number % 2 else turns[::-1]:
                 noted[name].append(await measure(conn, statements[name]))
     for name, cost in costs.items():
-        tell(name, cost, "µs of CPU", costs["select 1"], "select 1")
+        report(name, cost, "µs of CPU", costs["select 1"], "select 1")
         ratio = [with_them / without for with_them, without in zip(parted_costs[name], cost, strict=True)]
         if name.startswith(ON_MESSAGES):
             print(f"  over {partitions} partitions: {show(ratio)} × that")

@@ -10,7 +10,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from bench.scale.kit import TEXT
+from bench.scale.helpers import TEXT
 from realtime.sockets.socket import TORNADO_SETTINGS
 
 FRAME = orjson.dumps({"event": "message_sent", "data": {"content": TEXT, "more": "x" * 600}})
@@ -25,7 +25,7 @@ class Post(RequestHandler):
 
 
 class Echo(WebSocketHandler):
-    """`say {n}` sends a frame to n of the open sockets; every frame with an id is answered."""
+    """`write {n}` sends a frame to n of the open sockets; every frame with an id is answered."""
 
     sockets: list["Echo"] = []
 

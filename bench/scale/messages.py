@@ -10,7 +10,7 @@ from typing import Any
 
 import uvloop
 
-from bench.scale.kit import TEXT, Floor, House, Http, Pair, Socket, tell
+from bench.scale.helpers import TEXT, BenchServers, Floor, Http, Pair, Socket, report
 from bench.stage.machine import Meter
 from tests.helpers.scratch import scratch_folder
 
@@ -18,7 +18,7 @@ SENDERS = 8  # concurrent senders: a busy instance, not an overloaded one
 MESSAGES = 400  # a round and kind
 SOCKETS = 10  # per side with many sockets
 EVENTS = 2  # a message is one in its conversation's channel and one in the receiver's
-TOLD = 3  # frames per message and socket: both sides get the message, the receiver the notification too
+DELIVERIES = 3  # frames per message and socket: both sides get the message, the receiver the notification too
 MS, US = 1e3, 1e6
 Act = Callable[[int], Awaitable[None]]
 
@@ -34,23 +34,23 @@ async def by_turns(act: Act) -> None:
 
 
 class Bench:
-    def __init__(self, house: House, floor: Floor) -> None:
-        self.house = house
+    def __init__(self, servers: BenchServers, floor: Floor) -> None:
+        self.servers = servers
         self.floor = floor
         self.figures: dict[str, list[float]] = defaultdict(list)
 
     async def prepare(self) -> None:
-        house, (here, there) = self.house, self.house.ports
-        self.quiet = [await house.pair() for _ in range(SENDERS)]  # without sockets
-        self.heard = {(port, count): await self.audience(port, count) for port, count in audiences(here, there)}
+        servers, (here, there) = self.servers, self.servers.ports
+        self.idle_pairs = [await servers.pair() for _ in range(SENDERS)]  # without sockets
+        self.receivers = {(port, count): await self.audience(port, count) for port, count in audiences(here, there)}
         self.posts = [await Http.open(here) for _ in range(SENDERS)]
         self.bare_posts = [await Http.open(self.floor.port) for _ in range(SENDERS)]
-        self.sockets = [await Socket.open(here, pair.tokens[0]) for pair in self.quiet]
-        self.bare_sockets = [await Socket.open(self.floor.port) for _ in range(max(SENDERS, SOCKETS * TOLD))]
+        self.sockets = [await Socket.open(here, pair.tokens[0]) for pair in self.idle_pairs]
+        self.bare_sockets = [await Socket.open(self.floor.port) for _ in range(max(SENDERS, SOCKETS * DELIVERIES))]
 
     async def audience(self, port: int, count: int) -> tuple[list[Pair], list[Socket]]:
         """Return pairs with `count` joined sockets per side on this instance."""
-        pairs = [await self.house.pair() for _ in range(SENDERS)]
+        pairs = [await self.servers.pair() for _ in range(SENDERS)]
         sockets = []
         for pair in pairs:
             for token in pair.tokens * count:
@@ -71,75 +71,75 @@ class Bench:
             await by_turns(act)
         return meter.seconds / MESSAGES
 
-    async def told(self, pid: int, port: int, count: int) -> float:
+    async def cost_of_delivery(self, pid: int, port: int, count: int) -> float:
         """Return CPU per message of the process `pid`, while sockets on `port` receive it."""
-        pairs, sockets = self.heard[port, count]
+        pairs, sockets = self.receivers[port, count]
         before = sum(socket.frames for socket in sockets)
         with Meter(pid) as meter:
             await by_turns(self.post(pairs))
             async with asyncio.timeout(20):
-                while sum(socket.frames for socket in sockets) - before < MESSAGES * count * TOLD:  # noqa: ASYNC110
+                while sum(socket.frames for socket in sockets) - before < MESSAGES * count * DELIVERIES:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         return meter.seconds / MESSAGES
 
     async def round(self) -> None:
-        (here_pid, there_pid), (here, there) = self.house.pids, self.house.ports
+        (here_pid, there_pid), (here, there) = self.servers.pids, self.servers.ports
         note, bare = self.figures, self.floor.pid
         note["bare post"].append(await self.cost(bare, lambda n: self.bare_posts[n].post("/post", {"content": TEXT})))
-        await self.beneath(here_pid)
+        await self.measure_servers(here_pid)
         note["bare echo"].append(await self.cost(bare, lambda n: self.bare_sockets[n].ask("echo", {"content": TEXT})))
         for name, event, more in COMMANDS:
-            data = [{"conversationId": pair.conversation_id, **more} for pair in self.quiet]
+            data = [{"conversationId": pair.conversation_id, **more} for pair in self.idle_pairs]
             act = lambda n, event=event, data=data: self.sockets[n].ask(event, data[n])  # noqa: E731
             note[name].append(await self.cost(here_pid, act))
-        frames = SOCKETS * TOLD
-        echo = await self.cost(bare, lambda n: self.bare_sockets[n].ask("say", {"n": frames, "content": TEXT}))
+        frames = SOCKETS * DELIVERIES
+        echo = await self.cost(bare, lambda n: self.bare_sockets[n].ask("write", {"n": frames, "content": TEXT}))
         note["bare write"].append((echo - note["bare echo"][-1]) / frames)
         for where, pid, port, taken in (
             ("here", here_pid, here, note["by rest"][-1]),
             ("there", there_pid, there, 0.0),
         ):
-            few, many = await self.told(pid, port, 1), await self.told(pid, port, SOCKETS)
-            each = (many - few) / (frames - TOLD)
+            few, many = await self.cost_of_delivery(pid, port, 1), await self.cost_of_delivery(pid, port, SOCKETS)
+            each = (many - few) / (frames - DELIVERIES)
             note[f"a frame {where}"].append(each)
-            note[f"an event {where}"].append((few - taken - TOLD * each) / EVENTS)
+            note[f"an event {where}"].append((few - taken - DELIVERIES * each) / EVENTS)
 
-    async def beneath(self, pid: int) -> None:
+    async def measure_servers(self, pid: int) -> None:
         """Measure messages by REST, and their cost in PostgreSQL and Redis."""
-        house, note = self.house, self.figures
+        servers, note = self.servers, self.figures
         wal, traffic = await self.wal_bytes(), self.redis_bytes()
-        with Meter(children_of=house.postgres_pid) as postgres, Meter(house.redis_pid) as redis:
-            note["by rest"].append(await self.cost(pid, self.post(self.quiet)))
+        with Meter(children_of=servers.postgres_pid) as postgres, Meter(servers.redis_pid) as redis:
+            note["by rest"].append(await self.cost(pid, self.post(self.idle_pairs)))
         note["postgres"].append(postgres.seconds / MESSAGES)
         note["redis"].append(redis.seconds / MESSAGES)
         note["wal"].append((await self.wal_bytes() - wal) / MESSAGES)
         note["redis in"].append((self.redis_bytes() - traffic) / MESSAGES)
 
     async def wal_bytes(self) -> int:
-        return int(await self.house.db.fetchval("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
+        return int(await self.servers.db.fetchval("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
 
     def redis_bytes(self) -> int:
-        value: int = self.house.redis.info("stats")["total_net_input_bytes"]
+        value: int = self.servers.redis.info("stats")["total_net_input_bytes"]
         return value
 
-    def tell(self) -> None:
+    def report(self) -> None:
         note = self.figures
 
-        def say(what: str, name: str, unit: str, scale: float, floor: str = "", of: str = "") -> None:
+        def row(what: str, name: str, unit: str, scale: float, floor: str = "", of: str = "") -> None:
             least = [value * scale for value in note[floor]] if floor else []
-            tell(what, [value * scale for value in note[name]], unit, least, of)
+            report(what, [value * scale for value in note[name]], unit, least, of)
 
-        say("a message by REST", "by rest", "ms of CPU", MS, "bare post", "a bare Tornado POST")
-        say("  in PostgreSQL", "postgres", "ms of CPU", MS)
-        say("  written to its log", "wal", "bytes", 1)
-        say("  in Redis (limits, 2 events without a subscriber)", "redis", "ms of CPU", MS)
-        say("  sent to Redis", "redis in", "bytes", 1)
+        row("a message by REST", "by rest", "ms of CPU", MS, "bare post", "a bare Tornado POST")
+        row("  in PostgreSQL", "postgres", "ms of CPU", MS)
+        row("  written to its log", "wal", "bytes", 1)
+        row("  in Redis (limits, 2 events without a subscriber)", "redis", "ms of CPU", MS)
+        row("  sent to Redis", "redis in", "bytes", 1)
         for name, _, _ in COMMANDS:
-            say(f"{name} by socket", name, "ms of CPU", MS, "bare echo", "a bare Tornado echo")
+            row(f"{name} by socket", name, "ms of CPU", MS, "bare echo", "a bare Tornado echo")
         for where in ("here", "there"):
             instance = "this instance" if where == "here" else "another instance"
-            say(f"an event that sockets of {instance} hear", f"an event {where}", "µs of CPU", US)
-            say("  and one frame to each of them", f"a frame {where}", "µs of CPU", US, "bare write", "a bare write")
+            row(f"an event that sockets of {instance} receive", f"an event {where}", "µs of CPU", US)
+            row("  and one frame to each of them", f"a frame {where}", "µs of CPU", US, "bare write", "a bare write")
 
 
 def audiences(here: int, there: int) -> list[tuple[int, int]]:
@@ -155,14 +155,14 @@ COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 async def run(folder: Path, rounds: int) -> None:
-    async with House(folder, instances=2) as house, Floor() as floor:
-        bench = Bench(house, floor)
+    async with BenchServers(folder, instances=2) as servers, Floor() as floor:
+        bench = Bench(servers, floor)
         await bench.prepare()
         await bench.round()  # warm: plans, caches, connections
         bench.figures.clear()
         for _ in range(rounds):
             await bench.round()
-        bench.tell()
+        bench.report()
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from bench.scale.kit import tell
+from bench.scale.helpers import report
 from bench.stage.machine import Meter
 from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.presence.presence import DEAD_SECONDS, FRESH_SECONDS
@@ -42,9 +42,9 @@ def measure(redis: Redis, pid: int, instances: int, rounds: int) -> None:
             for _ in range(BATCHES):
                 redis.eval(PRESENT, 1, INSTANCES, *friends)
         costs["asking"].append(meter.seconds / BATCHES * 1e6)
-    tell(f"{instances} instances: a coming or a going", costs["coming"], "µs of CPU")
-    tell(f"  who of {FRIENDS} is there", costs["asking"], "µs of CPU")
-    tell("  a beat", costs["beat"], "µs of CPU")
+    report(f"{instances} instances: a coming or a going", costs["coming"], "µs of CPU")
+    report(f"  who of {FRIENDS} is there", costs["asking"], "µs of CPU")
+    report("  a beat", costs["beat"], "µs of CPU")
 
 
 def main() -> None:

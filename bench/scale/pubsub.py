@@ -13,7 +13,7 @@ import uvloop
 from orjson import Fragment
 from redis import asyncio as aioredis
 
-from bench.scale.kit import TEXT, tell
+from bench.scale.helpers import TEXT, report
 from bench.stage.machine import Meter
 from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.events import MessageSent
@@ -78,9 +78,9 @@ async def one_server(url: str, rounds: int) -> None:
                     await publish([redis], [[("PUBLISH", channel, PACKED) for channel in CHANNELS]])
                 cost.append(meter.seconds / EVENTS * 1e6)
     await redis.aclose()
-    tell(f"ECHO of {len(PACKED)} bytes", floor, "µs of CPU")
+    report(f"ECHO of {len(PACKED)} bytes", floor, "µs of CPU")
     for listeners, cost in costs.items():
-        tell(f"an event that {listeners} instances hear", cost, "µs of CPU", floor, "ECHO")
+        report(f"an event that {listeners} instances receive", cost, "µs of CPU", floor, "ECHO")
 
 
 async def cluster_of_three(cluster: RedisCluster, rounds: int) -> None:
@@ -94,10 +94,10 @@ async def cluster_of_three(cluster: RedisCluster, rounds: int) -> None:
     sharded = ("SSUBSCRIBE", [[channels, channels] for channels in own], "SPUBLISH", own)
     figures: dict[str, dict[str, list[float]]] = {}
     for _ in range(rounds):
-        for name, (subscribe, heard, command, said) in (("classic", classic), ("sharded", sharded)):
+        for name, (subscribe, receivers, command, said) in (("classic", classic), ("sharded", sharded)):
             figure = figures.setdefault(name, {"all": [], "busiest": [], "bus": []})
             async with contextlib.AsyncExitStack() as stack:
-                for node, instances in zip(nodes, heard, strict=True):
+                for node, instances in zip(nodes, receivers, strict=True):
                     for channels in instances:
                         await stack.enter_async_context(listening(node.url, subscribe, channels))
                 used, bus = await work(nodes, command, said)
@@ -105,9 +105,9 @@ async def cluster_of_three(cluster: RedisCluster, rounds: int) -> None:
             figure["busiest"].append(max(used))
             figure["bus"].append(bus)
     for name, figure in figures.items():
-        tell(f"{name}: an event, in all three nodes", figure["all"], "µs of CPU")
-        tell("  in the busiest", figure["busiest"], "µs of CPU")
-        tell("  messages between the nodes", figure["bus"], "an event")
+        report(f"{name}: an event, in all three nodes", figure["all"], "µs of CPU")
+        report("  in the busiest", figure["busiest"], "µs of CPU")
+        report("  messages between the nodes", figure["bus"], "an event")
 
 
 async def work(nodes: Sequence[Node], command: str, said: list[list[str]]) -> tuple[list[float], float]:

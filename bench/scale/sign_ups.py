@@ -14,7 +14,7 @@ import uvloop
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from bench.scale.kit import House, digits
+from bench.scale.helpers import BenchServers, digits
 from services.security.passwords import Passwords
 from tests.helpers.scratch import scratch_folder
 
@@ -26,8 +26,8 @@ COST = 12
 
 
 class Bench:
-    def __init__(self, house: House) -> None:
-        self.url = f"http://127.0.0.1:{house.ports[0]}/api/v1/auth"
+    def __init__(self, servers: BenchServers) -> None:
+        self.url = f"http://127.0.0.1:{servers.ports[0]}/api/v1/auth"
         self.http: AsyncHTTPClient = SimpleAsyncHTTPClient(force_instance=True, max_clients=SIGN_UPS + 1)
 
     async def post(self, path: str, body: dict[str, object], address: str) -> HTTPResponse:
@@ -65,15 +65,15 @@ class Bench:
 
 
 async def run(folder: Path, rounds: int) -> None:
-    async with House(folder, instances=1) as house:
-        user_id, _ = await house.user("SALON")
+    async with BenchServers(folder, instances=1) as servers:
+        user_id, _ = await servers.user("SALON")
         passwords = Passwords(COST)
-        await house.db.execute(
+        await servers.db.execute(
             "update users set password_hash = $2 where id = $1", user_id, await passwords.hash(PASSWORD)
         )
         passwords.close()
-        email = await house.db.fetchval("select email from users where id = $1", user_id)
-        bench = Bench(house)
+        email = await servers.db.fetchval("select email from users where id = $1", user_id)
+        bench = Bench(servers)
         seconds: list[float] = []
         for number in range(rounds):
             taken, logins, sign_ups = await bench.round(number, email)

@@ -16,7 +16,7 @@ from pathlib import Path
 import uvloop
 import websockets
 
-from bench.scale.kit import House, Http, Pair, show, tell
+from bench.scale.helpers import BenchServers, Http, Pair, report, show
 from tests.helpers.scratch import scratch_folder
 
 PAIRS = 50
@@ -30,14 +30,14 @@ SENT_AT = re.compile(r'^."event":"message_sent".*"content" ?: ?"at ([0-9.]+)"')
 
 
 class Bench:
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, servers: BenchServers) -> None:
+        self.servers = servers
         self.delays: list[float] = []
 
     async def prepare(self) -> None:
-        self.pairs = [await self.house.pair() for _ in range(PAIRS)]
-        self.senders = [await Http.open(self.house.ports[0]) for _ in self.pairs]
-        self.flooder = await Http.open(self.house.ports[0])
+        self.pairs = [await self.servers.pair() for _ in range(PAIRS)]
+        self.senders = [await Http.open(self.servers.ports[0]) for _ in self.pairs]
+        self.flooder = await Http.open(self.servers.ports[0])
         self.tasks = []
         for pair in self.pairs:
             for token in pair.tokens * (SOCKETS // 2):
@@ -48,9 +48,9 @@ class Bench:
         if buffer:  # the kernel's, so that the server notices soon
             raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, buffer)
         raw.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", self.house.ports[0]))
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", self.servers.ports[0]))
         ws = await websockets.connect(
-            f"ws://127.0.0.1:{self.house.ports[0]}/ws",
+            f"ws://127.0.0.1:{self.servers.ports[0]}/ws",
             additional_headers={"Authorization": f"Bearer {token}"},
             compression=None,
             proxy=None,
@@ -66,7 +66,7 @@ class Bench:
             if sent := SENT_AT.match(str(frame)):
                 self.delays.append(time.monotonic() - float(sent[1]))
 
-    async def talk(self, number: int, until: float) -> None:
+    async def send_messages(self, number: int, until: float) -> None:
         pair, http = self.pairs[number], self.senders[number]
         path = f"/api/v1/chat/conversations/{pair.conversation_id}/messages"
         await asyncio.sleep(PAUSE_SECONDS * number / PAIRS)
@@ -76,14 +76,14 @@ class Bench:
 
     async def round(self, reads: bool) -> tuple[list[float], int | None]:
         """Return the others' delays, and the close code of the client."""
-        pair = await self.house.pair()
+        pair = await self.servers.pair()
         listener = await self.join(pair, pair.tokens[1], 0 if reads else 4096)
         draining = asyncio.create_task(self.listen(listener)) if reads else None
         if draining is None:
             listener.transport.pause_reading()
         self.delays = []
         until = time.monotonic() + ROUND_SECONDS
-        talking = [asyncio.create_task(self.talk(number, until)) for number in range(PAIRS)]
+        talking = [asyncio.create_task(self.send_messages(number, until)) for number in range(PAIRS)]
         path = f"/api/v1/chat/conversations/{pair.conversation_id}/messages"
         while time.monotonic() < until:
             await self.flooder.post(path, {"content": FLOOD}, pair.tokens[0])
@@ -112,20 +112,20 @@ async def close_code(ws: websockets.ClientConnection) -> int | None:
 
 
 async def run(folder: Path, rounds: int) -> None:
-    async with House(folder, instances=1) as house:
-        bench = Bench(house)
+    async with BenchServers(folder, instances=1) as servers:
+        bench = Bench(servers)
         await bench.prepare()
         await bench.round(reads=True)  # warm
         delays: dict[bool, list[list[float]]] = {True: [], False: []}
         codes = []
         for _ in range(rounds):
             for reads in (True, False):
-                heard, code = await bench.round(reads)
-                delays[reads].append(heard)
+                receivers, code = await bench.round(reads)
+                delays[reads].append(receivers)
                 codes += [] if reads else [code]
-        for what, percent in (("half of 1,000 sockets have heard a message", 50), ("  and 99 in 100 of them", 99)):
-            calm, slow = ([quantile(heard, percent) for heard in delays[reads]] for reads in (True, False))
-            tell(what, calm, "ms later")
+        for what, percent in (("half of 1,000 sockets have receivers a message", 50), ("  and 99 in 100 of them", 99)):
+            calm, slow = ([quantile(receivers, percent) for receivers in delays[reads]] for reads in (True, False))
+            report(what, calm, "ms later")
             ratios = [one / other for one, other in zip(slow, calm, strict=True)]
             print(f"    while one does not read: {show(ratios)} × that")
         print(f"  who did not read was closed with {', '.join(map(str, codes))}")

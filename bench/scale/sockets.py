@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.scale.kit import Floor, House, Socket, tell
+from bench.scale.helpers import BenchServers, Floor, Socket, report
 from bench.stage.machine import Meter, resident_bytes
 from tests.helpers.scratch import scratch_folder
 
@@ -38,23 +38,23 @@ async def gathered(waiting: Iterable[Awaitable[Socket]]) -> list[Socket]:
 
 
 class Bench:
-    def __init__(self, house: House, floor: Floor) -> None:
-        self.house = house
+    def __init__(self, servers: BenchServers, floor: Floor) -> None:
+        self.servers = servers
         self.floor = floor
-        self.pid = house.pids[0]
+        self.pid = servers.pids[0]
 
-    async def quiet(self, seconds: float, what: str, sockets: int = 0, bare_sockets: int = 0) -> None:
+    async def measure_idle(self, seconds: float, what: str, sockets: int = 0, bare_sockets: int = 0) -> None:
         """Measure the instance while no user is active."""
-        house = self.house
-        before = await house.db.fetchval(COUNT_TRANSACTIONS)
+        servers = self.servers
+        before = await servers.db.fetchval(COUNT_TRANSACTIONS)
         with (
             Meter(self.pid) as instance,
             Meter(self.floor.pid) as bare,
-            Meter(children_of=house.postgres_pid) as postgres,
-            Meter(house.redis_pid) as redis,
+            Meter(children_of=servers.postgres_pid) as postgres,
+            Meter(servers.redis_pid) as redis,
         ):
             await asyncio.sleep(seconds)
-        transactions = await house.db.fetchval(COUNT_TRANSACTIONS) - before
+        transactions = await servers.db.fetchval(COUNT_TRANSACTIONS) - before
         print(f"{what}, in each second:")
         for name, meter in (("instance", instance), ("bare Tornado", bare), ("PostgreSQL", postgres), ("Redis", redis)):
             count = bare_sockets if meter is bare else sockets
@@ -72,8 +72,8 @@ class Bench:
 
     async def open(self, wanted: int) -> tuple[list[Socket], list[Socket]]:
         """Open a socket for each user and join their conversation; then open sockets of a bare server."""
-        house, port = self.house, self.house.ports[0]
-        pairs = [await house.pair() for _ in range(wanted // 2)]
+        servers, port = self.servers, self.servers.ports[0]
+        pairs = [await servers.pair() for _ in range(wanted // 2)]
         share = len(pairs) // BATCHES
         opened: list[Socket] = []
         bare_opened: list[Socket] = []
@@ -95,10 +95,10 @@ class Bench:
             )
             joins = (join(socket, id) for socket, (id, _) in zip(sockets, people, strict=True))
             opened += note("joined bytes", "joining", await self.grow(self.pid, joins))
-        tell("a socket, signed in", figures["bytes"], "KiB", figures["bare bytes"], "a bare Tornado WebSocket")
-        tell("  and its conversation, joined", figures["joined bytes"], "KiB")
-        tell("opening it", figures["opening"], "ms of CPU", figures["bare opening"], "a bare Tornado WebSocket")
-        tell("  joining", figures["joining"], "ms of CPU")
+        report("a socket, signed in", figures["bytes"], "KiB", figures["bare bytes"], "a bare Tornado WebSocket")
+        report("  and its conversation, joined", figures["joined bytes"], "KiB")
+        report("opening it", figures["opening"], "ms of CPU", figures["bare opening"], "a bare Tornado WebSocket")
+        report("  joining", figures["joining"], "ms of CPU")
         return opened, bare_opened
 
 
@@ -109,17 +109,19 @@ async def join(socket: Socket, conversation_id: str) -> Socket:
 
 @contextlib.asynccontextmanager
 async def bench_in(folder: Path) -> AsyncIterator[Bench]:
-    async with House(folder, instances=1) as house, Floor() as floor:
-        yield Bench(house, floor)
+    async with BenchServers(folder, instances=1) as servers, Floor() as floor:
+        yield Bench(servers, floor)
 
 
 async def run(folder: Path, sockets: int) -> None:
     async with bench_in(folder) as bench:
         await asyncio.sleep(SETTLE_SECONDS)
-        await bench.quiet(QUIET_SECONDS, "one instance without sockets")
+        await bench.measure_idle(QUIET_SECONDS, "one instance without sockets")
         opened, bare = await bench.open(sockets)
         await asyncio.sleep(CALM_SECONDS)
-        await bench.quiet(HEARTBEATS_SECONDS, f"{len(opened):,} sockets, joined and silent", len(opened), len(bare))
+        await bench.measure_idle(
+            HEARTBEATS_SECONDS, f"{len(opened):,} sockets, joined and silent", len(opened), len(bare)
+        )
         held = resident_bytes(bench.pid)
         await asyncio.gather(*(socket.close() for socket in [*opened, *bare]))
         await asyncio.sleep(SETTLE_SECONDS)

@@ -40,7 +40,7 @@ ENVIRONMENT = {
 }
 
 
-def tell(what: str, values: Sequence[float], unit: str, floor: Sequence[float] = (), of: str = "") -> None:
+def report(what: str, values: Sequence[float], unit: str, floor: Sequence[float] = (), of: str = "") -> None:
     """Print a line: median (lowest–highest), and its ratio to the floor of the same round."""
     line = f"{what:<62} {show(values)} {unit}"
     if floor:
@@ -79,7 +79,7 @@ class Floor:
         return self.process.pid
 
 
-class House:
+class BenchServers:
     """PostgreSQL, Redis and `instances` servers as processes, without nginx."""
 
     def __init__(self, folder: Path, instances: int) -> None:
@@ -88,7 +88,7 @@ class House:
         self.count = instances
         self.users = 0
 
-    async def __aenter__(self) -> "House":
+    async def __aenter__(self) -> "BenchServers":
         self.urls = await asyncio.to_thread(self.servers.start)
         ports = [free_port() for _ in range(self.count)]
         self.cluster = Cluster(self.folder, ports, None, self.urls, **ENVIRONMENT)
@@ -164,7 +164,7 @@ class Socket:
         async with asyncio.timeout(10):
             await self.answered.wait()
 
-    async def say(self, event: str, data: Any) -> None:
+    async def send(self, event: str, data: Any) -> None:
         await self.ws.send(json.dumps({"event": event, "data": data}))
 
     async def close(self) -> None:
