@@ -19,7 +19,7 @@ async def test_nothing_is_lost_during_failures_of_all_parts(monkeypatch, capsys)
     monkeypatch.setattr(run, "FAULTS", {name: faults.FAULTS[name] for name in IN_SHORT})
     # Not in tmp_path: each start of pytest closes the parent of that folder to PostgreSQL's user.
     with scratch_folder("encer-drill-") as folder:
-        async with asyncio.timeout(55):
+        async with asyncio.timeout(240):
             findings, _, injected = await run.drill(
                 Path(folder), seed=1, messages=300, faults=len(IN_SHORT), pause=0.05
             )
