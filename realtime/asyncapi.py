@@ -106,7 +106,7 @@ class FrameSchemas:
 
 
 def name_types(model: str, properties: Json) -> None:
-    """Give enums the names of types, because generators create types from them and merge two of one name.
+    """Give each enum a unique type name: generators merge two enums of one name.
 
     Delete the other titles, which pydantic derives from field names.
     """
@@ -121,7 +121,7 @@ def name_types(model: str, properties: Json) -> None:
 
 
 def without_null_defaults(schema: Any) -> Any:
-    """Remove defaults of null: they would mean that a client sends null, but it omits the field."""
+    """Remove defaults that are null, empty, 0 or false: a client omits the field instead of sending them."""
     if isinstance(schema, dict):
         return {
             key: without_null_defaults(value)

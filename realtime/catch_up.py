@@ -1,7 +1,8 @@
 """Compare delivered events with the database, and deliver those that did not arrive through Redis.
 
-Every COMPARE_SECONDS three statements read which conversations, read marks and notifications changed lately. Feeds
-that lag, and feeds with a gap, are then read from the database by a few workers.
+Every COMPARE_SECONDS, and at once after a resync, one task reads which conversations, read marks and notifications
+changed lately. It delivers missing read marks and notifications; a few workers read the missing messages of
+conversations, also of those whose feed has a gap.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The names of the Redis channels, defined only here."""
 
-ALL_INSTANCES = "encer:all"
+ALL_INSTANCES = "encer:all"  # an instance that lost queued events publishes `resync` here
 
 
 def user(user_id: str) -> str:

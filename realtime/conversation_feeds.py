@@ -85,7 +85,7 @@ def replay(conversation_id: str, change: Change, received: int) -> bytes:
 
 
 class CatchUpQueue:
-    """The feeds that catch_up.py is to compare with the database; each is queued at most once."""
+    """The conversation feeds whose missing changes the workers of catch_up.py read; each is queued at most once."""
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[ConversationFeed] = asyncio.Queue()

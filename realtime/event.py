@@ -38,8 +38,8 @@ class Event:
     name: ClassVar[str]
     recipients: ClassVar[str] = THE_SOCKET
     schema: ClassVar[type[Shape] | None] = None
-    published_at: ClassVar[float | None] = None  # of an instance: the time on the clock of the publishing instance
-    origin: ClassVar[str] = "own"  # of an instance: whether this instance or another one has published it
+    published_at: ClassVar[float | None] = None  # when it was published, on the clock of the publishing server
+    origin: ClassVar[str] = "own"  # "other" if it came through Redis from another server
 
     def channels(self) -> Iterable[str]:
         """Return the channels it is published on; none for an event of one socket."""

@@ -40,8 +40,9 @@ UnreadCount = Annotated[int, described("How many of the user's notifications are
 
 ResyncReason = Literal["redis", "overflow", "version", "notifications", "behind"]
 RESYNC_REASONS: dict[ResyncReason, str] = {
-    "redis": "The instance lost its connection to Redis for a short time.",
-    "overflow": "More events arrived than the instance could hold back while the database was unavailable.",
+    "redis": "The instance was not subscribed to some channels for a short time: its connection to Redis failed, or a "
+    "cluster moved them.",
+    "overflow": "A queue of events was full and was dropped: the database or Redis was unavailable for too long.",
     "version": "An instance of another version published an event, during an upgrade.",
     "behind": "This conversation has changed too often since the socket's last event: fetch its messages.",
     "notifications": "A notification was read on another instance, or an unread count was wrong.",

@@ -1,4 +1,4 @@
-"""publish(event): the single entry for handlers, commands and jobs."""
+"""Publish events: deliver each to this instance's sockets and queue it for the other instances."""
 
 from realtime.events import Event
 from realtime.gate import DeliveryGate

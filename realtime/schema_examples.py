@@ -1,4 +1,4 @@
-"""Examples of JSON schemas: the example of each field, put together."""
+"""Make an example of a JSON schema from the examples of its fields."""
 
 from typing import Any
 

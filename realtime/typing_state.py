@@ -19,14 +19,14 @@ class TypingState:
         self.typists: dict[str, tuple[float, asyncio.TimerHandle]] = {}  # user → time of the last `user_typing`, timer
 
     def begin(self, user_id: str) -> bool:
-        """Return whether the sockets had not received yet that this user types."""
+        """Store that the user types and restart the expiry; return whether this is new to the sockets."""
         known = self.end(user_id)
         loop = asyncio.get_running_loop()
         self.typists[user_id] = loop.time(), loop.call_later(EXPIRY_SECONDS, self.on_expired, user_id)
         return not known
 
     def end(self, user_id: str) -> bool:
-        """Return whether the sockets had received that this user types."""
+        """Remove the user; return whether the sockets had received that this user types."""
         _, timer = self.typists.pop(user_id, (None, None))
         if timer:
             timer.cancel()

@@ -1,4 +1,4 @@
-"""The users who type on this instance's sockets."""
+"""Publish the start and end of typing of users on this instance's sockets."""
 
 import asyncio
 

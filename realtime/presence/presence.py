@@ -1,7 +1,8 @@
 """Presence: which users are online over all sockets and instances, published to connected users.
 
 Each instance keeps its users in Redis and sends heartbeats; live instances remove the users of dead ones. Sockets
-only record arrivals and departures here; one task reports them to Redis in batches and publishes the changes. Redis may
+only record arrivals and departures here; one task reports them to Redis in batches, publishes the changes, and closes
+the newest socket of a user who has more than SOCKETS_PER_USER. Redis may
 fail or lose everything: every instance then reports all its users again, and no user is published as offline until all
 have had time for this report.
 """

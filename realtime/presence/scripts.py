@@ -10,7 +10,7 @@ LEFT = "encer:{presence}:left:"
 NOW = "local time = redis.call('TIME'); local now = tonumber(time[1]) + tonumber(time[2]) / 1e6"
 SWEPT_SECONDS = 3_600  # for this long, an instance that was declared dead by mistake can detect that
 
-# ARGV: this instance, seconds without heartbeat that mean death.
+# ARGV: this instance, seconds without heartbeat after which an instance counts as dead.
 # → {seconds since its last heartbeat (-1: none), whether it was swept, the dead instances}
 HEARTBEAT = f"""
 {NOW}

@@ -1,4 +1,7 @@
-"""One Redis server: a connection that subscribes, and one queue that publishes. Nothing waits for Redis."""
+"""One Redis server: a connection that subscribes, and one queue that publishes.
+
+`send` and `subscribe` return at once; only `stop` waits.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -37,7 +40,10 @@ class SingleServer:
 
 
 class RedisNode:
-    """A Redis server. `topology` is the cluster if the server is a node of it, which has only its slots' channels."""
+    """A Redis server.
+
+    If the server is a node of a cluster, `topology` is that cluster; the node has only the channels of its own slots.
+    """
 
     def __init__(self, redis_url: str, name: str, topology: Topology | None = None) -> None:
         self.topology = topology or SingleServer()

@@ -44,7 +44,7 @@ class Receiver:
             self.gate.deliver(channel, event)
 
     def resubscribed(self) -> None:
-        """Handle a restored connection to Redis: events of the interruption are missing."""
+        """Let clients resync: channels were not subscribed for some time (lost connection, or moved cluster slots)."""
         self.hub.resync("redis")
 
     def _resync_after_unknown_format(self, channel: str) -> None:

@@ -1,4 +1,7 @@
-"""Events between instances, over Redis pub/sub: on one server or on a cluster. Nothing here waits for Redis."""
+"""Events between instances, over Redis pub/sub: on one server or on a cluster.
+
+Sending never waits for Redis. Subscribing waits at most SUBSCRIBE_SECONDS for its confirmation.
+"""
 
 import asyncio
 from contextlib import suppress

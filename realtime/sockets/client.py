@@ -1,7 +1,7 @@
 """One connected client: its user, the conversations that it joined, and the queue of frames to it.
 
-All frames go through the queue, so that a slow client delays no other. socket.py connects a client to a WebSocket,
-and commands.py has the commands of clients.
+All frames go to a SendQueue, which writes at once or queues them, so that a slow client delays no other. socket.py
+connects a client to a WebSocket, and commands.py has the commands of clients.
 """
 
 import asyncio
@@ -114,7 +114,7 @@ class Client:
     # -- frames to the client ----------------------------------------------------------------------------------------
 
     def send(self, frame: bytes) -> None:
-        """Queue a frame; return at once. A client that reads too slowly is closed."""
+        """Write or queue a frame; return at once. A client that reads too slowly is closed."""
         if self.early is not None:
             if len(self.early) < EARLY_FRAMES:
                 self.early.append(frame)

@@ -1,6 +1,7 @@
 """Rules of RFC 6455 that Tornado does not check: forbidden frames close the socket, and all are counted.
 
-Tornado has no public hook for any of this; tests/realtime/test_socket.py pins what is overridden here.
+Tornado has no public hook for any of this.
+tests/realtime/test_socket.py fails if Tornado changes what is overridden here.
 """
 
 from collections.abc import Callable

@@ -39,7 +39,7 @@ class SendQueue:
         self.closed = False
 
     def put(self, frame: bytes) -> bool:
-        """Queue a frame; return at once. Return False, and drop the queue, if it is full."""
+        """Write the frame at once if none waits, else queue it. Return False, and drop the queue, if it is full."""
         if self.closed:
             return True
         frames = self.frames
