@@ -158,22 +158,27 @@ async def test_a_user_suspended_during_an_outage_receives_nothing(proxied, insta
     assert {"message_sent", "notification_received"}.isdisjoint(event["event"] for event in there.events)
 
 
-async def test_an_idle_instance_checks_no_sessions_until_it_is_used(instance, people, db, monkeypatch):
+async def test_an_idle_instance_checks_no_sessions_until_it_is_used(people, db, settings, servers, monkeypatch):
     monkeypatch.setattr("db.queries.sessions.IDLE_SECONDS", 0.05)
-    sakura, sessions, api = await people.salon(), instance.sessions, Api(instance)
-    assert (await api.get("/notifications", sakura)).status == 200
-    async with asyncio.timeout(10):
-        while not sessions.paused:
-            await asyncio.sleep(0.01)
-    await end_sessions(db, sakura.id, "SUSPENDED")
-    assert (await api.get("/notifications", sakura)).status == 401
-    hanako = await people.influencer()
-    socket = await api.socket(hanako)
-    async with asyncio.timeout(10):
-        while not sessions.fresh:
-            await asyncio.sleep(0.01)
-    await end_sessions(db, hanako.id, "SUSPENDED")
-    assert await socket.close_code() == 4403
+    idle = Instance(settings, servers)  # its own: the shared instances may have sockets of other tests
+    await idle.start()
+    try:
+        sakura, sessions, api = await people.salon(), idle.sessions, Api(idle)
+        assert (await api.get("/notifications", sakura)).status == 200
+        async with asyncio.timeout(60):
+            while not sessions.paused:
+                await asyncio.sleep(0.01)
+        await end_sessions(db, sakura.id, "SUSPENDED")
+        assert (await api.get("/notifications", sakura)).status == 401
+        hanako = await people.influencer()
+        socket = await api.socket(hanako)
+        async with asyncio.timeout(60):
+            while not sessions.fresh:
+                await asyncio.sleep(0.01)
+        await end_sessions(db, hanako.id, "SUSPENDED")
+        assert await socket.close_code() == 4403
+    finally:
+        await idle.stop()
 
 
 def test_held_events_keep_their_order_and_have_a_bound(monkeypatch):

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -129,9 +128,6 @@ def machine() -> Iterator[Machine]:
             make_release(machine.share, release)
         machine.run(
             f"""
-            mkdir /usr/local/lib/encer-python /usr/local/lib/encer-packages
-            mount --bind {sys.base_prefix} /usr/local/lib/encer-python
-            mount --bind {sysconfig.get_path("purelib")} /usr/local/lib/encer-packages
             echo /usr/local/lib/encer-python/lib > /etc/ld.so.conf.d/0.conf; ldconfig
             cp /mnt/share/*.tar.gz /root/
             rm -rf /var/lib/apt/lists/*  # apt then knows no newer versions that it would have to fetch

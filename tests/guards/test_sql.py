@@ -30,7 +30,11 @@ BUILDERS = {
     "jobs.housekeeping.oldest",
 }
 # Parts of statements that are prepared.
-FRAGMENTS = {"db.fragments.withdraw_notices", "handlers.admin.connections.requests_of"}
+FRAGMENTS = {
+    "db.fragments.withdraw_notices",
+    "handlers.admin.connections.requests_of",
+    "handlers.http.paging.with_total",
+}
 # These ask the server or the pooler, not the schema.
 INLINE = {"db.connect.ask", "db.connect.Connector", "db.migrate.lock", "db.migrate.name_of", "db.migrate.turn"}
 FOR_PSQL = {"db.packaged.servers.CREATE_DATABASE"}  # ends with \gexec, a command of psql

@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -102,7 +104,7 @@ def running_machine() -> Iterator[Machine]:
         ready.bind(str(share / "notify"))
         ready.settimeout(BOOT_SECONDS)
         process = subprocess.Popen(
-            [*NAMESPACES, str(BOOT), str(folder)],
+            [*NAMESPACES, str(BOOT), str(folder), sys.base_prefix, sysconfig.get_path("purelib")],
             stdout=subprocess.DEVNULL,
             stderr=(folder / "log").open("wb"),
             preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())),
