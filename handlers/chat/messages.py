@@ -43,11 +43,14 @@ class MessageQuery(NumberedPaging):
         return self.cursor is None and self.before is None and self.after is None and self.page in (None, 1)
 
 
+# With “$3 is null or …” a plan that PostgreSQL keeps would read all newer messages before a deep page.
+NO_LIMIT = 2**63 - 1
+
 # A participant gets at least one row, which is empty if there is no message; other users get none.
 LIST_MESSAGES = f"""
     select m.body, m.direction, m.seq from conversations c left join lateral (
         select {Message.sql("m")} as body, 'before' as direction, m.seq from messages m
-        where m.conversation_id = c.id and ($3::bigint is null or m.seq < $3)
+        where m.conversation_id = c.id and m.seq < coalesce($3::bigint, {NO_LIMIT})
         order by m.seq desc limit $4 offset $5
     ) m on true
     where c.id = $1 and {is_participant("c", "$2")}

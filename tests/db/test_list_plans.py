@@ -8,6 +8,7 @@ import pytest
 from handlers.admin.connections import LIST_ALL, LIST_ALL_FOUND, LIST_STATUS, LIST_STATUS_FOUND
 from handlers.admin.stats import LIST_ACTIVITIES, LIST_ACTIVITIES_DEEP
 from handlers.admin.users import LISTS
+from handlers.chat.messages import LIST_MESSAGES, LIST_MESSAGES_AFTER
 from handlers.connections import LIST_EITHER, LIST_RECEIVED, LIST_SENT
 from handlers.notifications import LIST_NOTIFICATIONS
 
@@ -28,6 +29,8 @@ SEEKS = {
     "received requests": (LIST_RECEIVED, OF_RECEIVER),
     "one's connections, asked": (LIST_EITHER, OF_SENDER),
     "one's connections, answered": (LIST_EITHER, OF_RECEIVER),
+    "messages": (LIST_MESSAGES, "((conversation_id = c.id) AND (seq < "),
+    "messages, from a number on": (LIST_MESSAGES_AFTER, "((conversation_id = c.id) AND (seq > "),
     **{
         f"users by {sort} {order}{place}": (statement, f"(ROW({column}, user_id) ")
         for sort, column in (("createdAt", "created_at"), ("name", "name"), ("email", "email"))
