@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,27 @@ def needs_small_disk() -> pytest.MarkDecorator:
     return pytest.mark.skipif(not allowed, reason="root is needed that may mount a small disk")
 
 
+# What tests/deploy/boot does first.
+TRY_TO_BOOT = """
+    mount -t tmpfs none /mnt; mkdir /mnt/upper /mnt/work /mnt/root
+    mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work none /mnt/root
+"""
+
+
+def can_boot() -> bool:
+    """Return whether this machine allows the namespaces, mounts and control groups of tests/helpers/machine.py."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    groups = [Path(mount[1]) for mount in mounts if mount[2] == "cgroup2"]
+    try:
+        probe = groups[0] / f"encer-probe-{os.getpid()}"
+        probe.mkdir()
+        probe.rmdir()
+    except (IndexError, OSError):
+        return False
+    namespaces = ["unshare", "-m", "-p", "-f", "-n", "-u", "-i", "-C"]
+    return subprocess.run([*namespaces, "sh", "-euc", TRY_TO_BOOT], capture_output=True).returncode == 0
+
+
 def needs_machine(*packages: str) -> pytest.MarkDecorator:
     """Mark tests that start a Debian machine in namespaces, with the packages of this one.
 
@@ -85,9 +107,8 @@ def needs_machine(*packages: str) -> pytest.MarkDecorator:
     the packages."""
     if not os.environ.get(REQUIRED):
         return pytest.mark.skipif(True, reason=f"takes half a minute: {REQUIRED}=1 runs it, as .ci/run does")
-    namespaces = ["unshare", "-m", "-p", "-f", "-n", "-u", "-i", "-C", "mount", "-t", "tmpfs", "none", "/mnt"]
-    if os.geteuid() != 0 or subprocess.run(namespaces, capture_output=True).returncode != 0:
-        return pytest.mark.skipif(True, reason="root and namespaces are needed: unshare is refused")
+    if os.geteuid() != 0 or not can_boot():
+        return pytest.mark.skipif(True, reason="root, namespaces, overlays and a control group of one's own are needed")
     missing = [name for name in packages if subprocess.run(["dpkg", "-s", name], capture_output=True).returncode != 0]
     reason = f"install the packages {' '.join(missing)}"
     if missing and os.environ.get(REQUIRED):
