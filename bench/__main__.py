@@ -21,8 +21,8 @@ import uvloop
 
 from bench.cases import delivery, frames, http, logins, process, queries, sockets
 from bench.results import Result, print_table
-from bench.stage.processes import ROOT
-from bench.stage.stage import FULL, QUICK, Stage, say
+from bench.setup.environment import FULL, QUICK, Environment, print_progress
+from bench.setup.processes import ROOT
 from tests.helpers.scratch import scratch_folder
 
 GROUPS = (http, queries, frames, sockets, delivery, logins, process)
@@ -49,17 +49,17 @@ async def run(folder: Path, options: argparse.Namespace) -> list[Result]:
     starts = tuple(options.only.split(","))
     results: list[Result] = []
     old = options.compare.resolve() if options.compare else None
-    async with Stage(folder, size, old) as stage:
+    async with Environment(folder, size, old) as environment:
         for group in GROUPS:
             wanted = {name for name in group.NAMES if name.startswith(starts)}
             if not wanted:
                 continue
-            say(f"measuring {', '.join(name for name in group.NAMES if name in wanted)}")
-            async for result in group.measure(stage, wanted):
+            print_progress(f"measuring {', '.join(name for name in group.NAMES if name in wanted)}")
+            async for result in group.measure(environment, wanted):
                 if result.case in wanted:
                     results.append(result)
-                    say(result.line())
-            await stage.end_case()
+                    print_progress(result.line())
+            await environment.end_case()
     return results
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvloop
 
 from bench.cases.http import CASES, CONNECTIONS, RequestFiles
-from bench.stage.stage import QUICK, Stage
+from bench.setup.environment import QUICK, Environment
 from tests.helpers.scratch import scratch_folder
 
 SECONDS = 10
@@ -25,15 +25,15 @@ async def run(folder: Path, name: str, target: Path) -> None:
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that a signal stops all processes
     case = next(case for case in CASES if case.name == name)
-    async with Stage(folder, QUICK, None) as stage:
-        server = stage.start_server(LIMIT_GENERAL="100000000/1d")
-        file = RequestFiles(stage).ours(case)
-        await stage.load.run(server.port, file, PART, CONNECTIONS)  # warm
+    async with Environment(folder, QUICK, None) as environment:
+        server = environment.start_server(LIMIT_GENERAL="100000000/1d")
+        file = RequestFiles(environment).ours(case)
+        await environment.load.run(server.port, file, PART, CONNECTIONS)  # warm
         program = Path(sys.executable).parent / "py-spy"
         options = ["record", "-o", str(target), "-d", str(SECONDS), "-r", str(RATE), "-p", str(server.pid)]
         profiler = await asyncio.create_subprocess_exec(str(program), *options)
         while profiler.returncode is None:
-            await stage.load.run(server.port, file, PART, CONNECTIONS)
+            await environment.load.run(server.port, file, PART, CONNECTIONS)
         if profiler.returncode:
             raise SystemExit("py-spy failed; run it as root, or set kernel.yama.ptrace_scope to 0")
 

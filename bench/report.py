@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.picture import draw
 from bench.results import Result, spread
-from bench.stage.processes import ROOT
+from bench.setup.processes import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = "performance.svg"

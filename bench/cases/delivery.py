@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bench.data import Person
 from bench.results import Result, at_least, at_most_times, rate_at_least
-from bench.stage.processes import ClientProcess
-from bench.stage.stage import Stage
+from bench.setup.environment import Environment
+from bench.setup.processes import ClientProcess
 
 DELAY, RATE, STALLED = NAMES = ("delivery, p99 at 75/s", "delivery, highest rate", "a stalled reader, others' p99")
 API = "/api/v1/chat/conversations"
@@ -43,11 +43,11 @@ def describe(sender: Person, receiver: Person, floor: bool, tokens: list[str]) -
     }
 
 
-def write_pairs(stage: Stage, name: str, floor: bool, each: int) -> Path:
+def write_pairs(environment: Environment, name: str, floor: bool, each: int) -> Path:
     """Write the pairs for the client, with `each` sockets of both users, or with one socket of the receiver."""
-    file = stage.folder / name
+    file = environment.folder / name
     described = []
-    for sender, receiver in zip(stage.socket_people[0::2], stage.socket_people[1::2], strict=True):
+    for sender, receiver in zip(environment.socket_people[0::2], environment.socket_people[1::2], strict=True):
         tokens = [sender.token, receiver.token] * each if each else [receiver.token]
         described.append(describe(sender, receiver, floor, tokens))
     file.write_text(json.dumps({"pairs": described[:PAIRS], "flood": described[PAIRS]}))
@@ -55,16 +55,16 @@ def write_pairs(stage: Stage, name: str, floor: bool, each: int) -> Path:
 
 
 class DeliveryBench:
-    def __init__(self, stage: Stage, client: ClientProcess) -> None:
-        self.stage, self.client = stage, client
+    def __init__(self, environment: Environment, client: ClientProcess) -> None:
+        self.environment, self.client = environment, client
         self.start: dict[str, float] = {}
 
     async def prepare(self) -> None:
-        stage, urls = self.stage, self.stage.urls
-        ours = [stage.start_server(), stage.start_server()]
-        floor = [stage.start_floor("delivery", urls.database_url, urls.redis_url) for _ in range(2)]
+        environment, urls = self.environment, self.environment.urls
+        ours = [environment.start_server(), environment.start_server()]
+        floor = [environment.start_floor("delivery", urls.database_url, urls.redis_url) for _ in range(2)]
         for group, (posts, sockets) in (("ours", ours), ("floor", floor)):
-            file = write_pairs(stage, f"{group}.json", group == "floor", 0)
+            file = write_pairs(environment, f"{group}.json", group == "floor", 0)
             await self.client.order(do="prepare", group=group, file=str(file), posts=posts.port, sockets=sockets.port)
             await self.delays(group, CALM_RATE, 2.0)  # warm
 
@@ -84,37 +84,37 @@ class DeliveryBench:
         return ("ours", "floor") if number % 2 == 0 else ("floor", "ours")
 
 
-async def measure(stage: Stage, wanted: set[str]) -> AsyncIterator[Result]:
-    bench = DeliveryBench(stage, await stage.start_client("delivery"))
+async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
+    bench = DeliveryBench(environment, await environment.start_client("delivery"))
     delay, rate = Result(DELAY, "ms", at_least(0.80)), Result(RATE, "1/s", rate_at_least(0.85))
     if wanted & {DELAY, RATE}:
         await bench.prepare()
-        for number in range(stage.size.rounds):
+        for number in range(environment.size.rounds):
             for group in bench.order_of(number):
                 if DELAY in wanted:
                     figures = delay.ours if group == "ours" else delay.floor
-                    figures.append(await bench.delays(group, CALM_RATE, stage.size.seconds))
+                    figures.append(await bench.delays(group, CALM_RATE, environment.size.seconds))
                 if RATE in wanted:
                     figures = rate.ours if group == "ours" else rate.floor
                     figures.append(await bench.highest_rate(group))
         for result in (delay, rate):
             if result.ours:
                 yield result
-        await stage.end_case()
+        await environment.end_case()
     if STALLED in wanted:
-        yield await measure_stalled(stage)
+        yield await measure_stalled(environment)
 
 
-async def measure_stalled(stage: Stage) -> Result:
+async def measure_stalled(environment: Environment) -> Result:
     """Compare the delays of the others while a client does not read with those while it reads."""
-    bench = DeliveryBench(stage, await stage.start_client("delivery"))
-    server = stage.start_server()
-    file = write_pairs(stage, "many.json", False, MANY_SOCKETS)
+    bench = DeliveryBench(environment, await environment.start_client("delivery"))
+    server = environment.start_server()
+    file = write_pairs(environment, "many.json", False, MANY_SOCKETS)
     await bench.client.order(do="prepare", group="ours", file=str(file), posts=server.port, sockets=server.port)
     await bench.delays("ours", MANY_RATE, 2.0)
     result = Result(STALLED, "ms", at_most_times(1.2))
-    for number in range(stage.size.rounds):
+    for number in range(environment.size.rounds):
         for stalled in (True, False) if number % 2 == 0 else (False, True):
             figures = result.ours if stalled else result.floor
-            figures.append(await bench.delays("ours", MANY_RATE, stage.size.seconds, stalled=stalled))
+            figures.append(await bench.delays("ours", MANY_RATE, environment.size.seconds, stalled=stalled))
     return result

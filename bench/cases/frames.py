@@ -6,9 +6,9 @@ from typing import Any
 
 from bench.data import TEXT
 from bench.results import Result, at_least
-from bench.stage.machine import Meter
-from bench.stage.processes import ClientProcess, Measured
-from bench.stage.stage import Stage
+from bench.setup.environment import Environment
+from bench.setup.machine import Meter
+from bench.setup.processes import ClientProcess, Measured
 
 SEND, FAN_OUT = NAMES = ("send by socket", "fan-out to 1,000 sockets")
 SENDERS = 16  # concurrent ones
@@ -24,10 +24,10 @@ def send(conversation_id: str, sender_id: str, to_all: bool) -> str:
 
 
 class FrameBench:
-    def __init__(self, stage: Stage, client: ClientProcess) -> None:
-        self.stage, self.client, self.rounds = stage, client, stage.size.rounds
-        floor = stage.start_floor("sockets", stage.urls.database_url)
-        self.sides = [("ours", stage.start_server(SOCKETS_PER_USER=str(SOCKETS))), ("floor", floor)]
+    def __init__(self, environment: Environment, client: ClientProcess) -> None:
+        self.environment, self.client, self.rounds = environment, client, environment.size.rounds
+        floor = environment.start_floor("sockets", environment.urls.database_url)
+        self.sides = [("ours", environment.start_server(SOCKETS_PER_USER=str(SOCKETS))), ("floor", floor)]
 
     async def order(self, do: str, group: str, server: Measured, **more: object) -> int:
         answer = await self.client.order(do=do, group=group, port=server.port, **more)
@@ -37,7 +37,7 @@ class FrameBench:
         return frames
 
     async def run(self, name: str, unit: str, target: float, people: list[Any], to_all: bool) -> Result:
-        file = self.stage.folder / f"{name}.json"
+        file = self.environment.folder / f"{name}.json"
         file.write_text(json.dumps(people))
         result = Result(name, unit, at_least(target))
         for group, server in self.sides:
@@ -53,24 +53,26 @@ class FrameBench:
                         await self.order("frames", group, server, count=before + MESSAGES * FRAMES)
                 if number:
                     figures = result.ours if group == "ours" else result.floor
-                    per = MESSAGES * FRAMES / 1e6 if to_all else self.stage.size.requests // SENDERS * SENDERS / 1e3
+                    per = (
+                        MESSAGES * FRAMES / 1e6 if to_all else self.environment.size.requests // SENDERS * SENDERS / 1e3
+                    )
                     figures.append(meter.seconds / per)
         for group, server in self.sides:
             await self.order("abort", group, server)
         return result
 
 
-async def measure(stage: Stage, wanted: set[str]) -> AsyncIterator[Result]:
-    bench = FrameBench(stage, await stage.start_client("sockets"))
+async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
+    bench = FrameBench(environment, await environment.start_client("sockets"))
     if SEND in wanted:
-        each = stage.size.requests // SENDERS
+        each = environment.size.requests // SENDERS
         people = [
             {"token": p.token, "frames": {"join": [], "send": [send(p.conversations[0], p.id, False)] * each}}
-            for p in stage.socket_people[:SENDERS]
+            for p in environment.socket_people[:SENDERS]
         ]
         yield await bench.run(SEND, "ms", 0.5, people, False)
     if FAN_OUT in wanted:
-        pair = stage.pairs[1]
+        pair = environment.pairs[1]
         join = json.dumps({"event": "join_conversation", "data": {"conversationId": pair.conversation_id}, "id": 7})
         messages = [send(pair.conversation_id, pair.influencer.id, True)] * MESSAGES
         people = [

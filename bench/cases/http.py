@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bench.data import TEXT, Pair, Person
 from bench.results import Result, at_least
-from bench.stage.machine import Meter
-from bench.stage.processes import Measured
-from bench.stage.stage import Stage
+from bench.setup.environment import Environment
+from bench.setup.machine import Meter
+from bench.setup.processes import Measured
 
 CONNECTIONS = 16  # concurrent requests: a busy instance, not an overloaded one
 USERS = 500  # who send requests in turn
@@ -127,9 +127,9 @@ def encode(path: str, token: str, arguments: Sequence[object], body: dict[str, s
 class RequestFiles:
     """Files of requests for the load client: one request for each pair."""
 
-    def __init__(self, stage: Stage, pairs: int = USERS) -> None:
-        self.folder = stage.folder
-        self.pairs = stage.pairs[1 : 1 + pairs]  # the first one has the long conversation
+    def __init__(self, environment: Environment, pairs: int = USERS) -> None:
+        self.folder = environment.folder
+        self.pairs = environment.pairs[1 : 1 + pairs]  # the first one has the long conversation
 
     def write(self, name: str, requests: Sequence[bytes]) -> Path:
         file = self.folder / name
@@ -146,17 +146,17 @@ class RequestFiles:
 
 
 class HttpBench:
-    def __init__(self, stage: Stage) -> None:
-        self.stage, self.count, self.rounds = stage, stage.size.requests, stage.size.rounds
-        self.ours = stage.start_server()
-        self.floor = stage.start_floor("http", stage.urls.database_url)
-        self.old = stage.start_server(stage.old_checkout) if stage.old_checkout else None
-        self.files = RequestFiles(stage)
+    def __init__(self, environment: Environment) -> None:
+        self.environment, self.count, self.rounds = environment, environment.size.requests, environment.size.rounds
+        self.ours = environment.start_server()
+        self.floor = environment.start_floor("http", environment.urls.database_url)
+        self.old = environment.start_server(environment.old_checkout) if environment.old_checkout else None
+        self.files = RequestFiles(environment)
 
     async def cost(self, server: Measured, file: Path, count: int) -> float:
         """Return milliseconds of CPU per request."""
         with Meter(server.pid) as meter:
-            await self.stage.load.run(server.port, file, count, CONNECTIONS)
+            await self.environment.load.run(server.port, file, count, CONNECTIONS)
         return meter.seconds / count * 1e3
 
     async def run(self, case: Case) -> Result:
@@ -176,15 +176,15 @@ class HttpBench:
 NAMES = tuple(case.name for case in CASES)
 
 
-async def measure(stage: Stage, wanted: set[str]) -> AsyncIterator[Result]:
-    bench = HttpBench(stage)
+async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
+    bench = HttpBench(environment)
     for case in CASES:
         if case.name in wanted:
             yield await bench.run(case)
 
 
 def check_floors(results: Sequence[Result]) -> list[str]:
-    """Return how the floors' costs relate to the floor of /health, and say which one is out of bounds."""
+    """Return how the floors' costs relate to the floor of /health, and print which one is out of bounds."""
     by_name = {result.case: result for result in results}
     if "health" not in by_name:
         return []

@@ -10,8 +10,8 @@ from PIL import Image
 from bench.cases.delivery import p99
 from bench.clients.posts import post
 from bench.results import Result, at_most, at_most_times
-from bench.stage.processes import ClientProcess, Measured
-from bench.stage.stage import Stage
+from bench.setup.environment import Environment
+from bench.setup.processes import ClientProcess, Measured
 
 LOGINS, LAG = NAMES = ("/health p99 while 8 log in", "event loop, 20 logins and 5 uploads")
 PASSWORD = "a long password of the bench"  # noqa: S105
@@ -37,17 +37,17 @@ def upload(token: str) -> bytes:
 
 
 class LoginBench:
-    def __init__(self, stage: Stage, client: ClientProcess, server: Measured) -> None:
-        self.stage, self.client, self.server = stage, client, server
+    def __init__(self, environment: Environment, client: ClientProcess, server: Measured) -> None:
+        self.environment, self.client, self.server = environment, client, server
 
     async def prepare(self) -> None:
-        people = [pair.influencer for pair in self.stage.pairs[:25]]
+        people = [pair.influencer for pair in self.environment.pairs[:25]]
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(COST)).decode()
-        rows = await self.stage.db.fetch(STORE_HASH, hashed, [person.id for person in people])
+        rows = await self.environment.db.fetch(STORE_HASH, hashed, [person.id for person in people])
         self.logins = [json.dumps({"email": row["email"], "password": PASSWORD}) for row in rows]
         self.uploads = []
         for number, person in enumerate(people[20:]):
-            file = self.stage.folder / f"upload-{number}.bin"
+            file = self.environment.folder / f"upload-{number}.bin"
             file.write_bytes(upload(person.token))
             self.uploads.append(str(file))
 
@@ -55,7 +55,7 @@ class LoginBench:
         """Return p99 in milliseconds."""
         answer = await self.client.order(
             port=self.server.port,
-            seconds=self.stage.size.seconds,
+            seconds=self.environment.size.seconds,
             logins=self.logins[:logins],
             uploads=self.uploads[:uploads],
         )
@@ -64,13 +64,13 @@ class LoginBench:
         return p99(answer["delays"])
 
 
-async def measure(stage: Stage, wanted: set[str]) -> AsyncIterator[Result]:
-    server = stage.start_server(LIMIT_UPLOAD="100000/1h")
-    bench = LoginBench(stage, await stage.start_client("logins"), server)
+async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
+    server = environment.start_server(LIMIT_UPLOAD="100000/1h")
+    bench = LoginBench(environment, await environment.start_client("logins"), server)
     await bench.prepare()
     await bench.delay(logins=1, uploads=1)  # warm
     logins, lag = Result(LOGINS, "ms", at_most_times(3)), Result(LAG, "ms", at_most(20))
-    for _ in range(stage.size.rounds):
+    for _ in range(environment.size.rounds):
         if LOGINS in wanted:
             logins.floor.append(await bench.delay())
             logins.ours.append(await bench.delay(logins=8))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from bench.cases.http import CASES, CONNECTIONS, RequestFiles
 from bench.results import Result, Target, at_most, at_most_times
-from bench.stage.machine import Meter, cpu_of_tree, resident_bytes
-from bench.stage.processes import ROOT
-from bench.stage.stage import Stage, say
+from bench.setup.environment import Environment, print_progress
+from bench.setup.machine import Meter, cpu_of_tree, resident_bytes
+from bench.setup.processes import ROOT
 
 START, IDLE, AT_REST, LOADED, GROWTH = NAMES = (
     "CPU of a start",
@@ -34,46 +34,46 @@ def checkout_baseline(folder: Path) -> Path | None:
     return target
 
 
-async def empty_database(stage: Stage, name: str, checkout: Path = ROOT) -> str:
+async def empty_database(environment: Environment, name: str, checkout: Path = ROOT) -> str:
     """Create a database with the migrations of a checkout, and return its URL."""
-    await stage.db.execute(f"create database {name}")
-    url = stage.urls.database_url.replace("/encer?", f"/{name}?")
+    await environment.db.execute(f"create database {name}")
+    url = environment.urls.database_url.replace("/encer?", f"/{name}?")
     command = [str(ROOT / ".venv/bin/python"), "-m", "db.migrate"]
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=checkout, env=stage.environment(DATABASE_URL=url), stdout=subprocess.DEVNULL
+        *command, cwd=checkout, env=environment.environment(DATABASE_URL=url), stdout=subprocess.DEVNULL
     )
     if await process.wait():
         raise SystemExit(f"the migrations of {checkout} failed")
     return url
 
 
-async def measure_start(stage: Stage) -> Result:
+async def measure_start(environment: Environment) -> Result:
     """Measure the process and its children until the first answer of /health/ready."""
-    old = stage.old_checkout or checkout_baseline(stage.folder)
+    old = environment.old_checkout or checkout_baseline(environment.folder)
     result = Result(START, "s", at_most_times(0.62))
-    turns = [(ROOT, await empty_database(stage, "bench_start"), result.ours)]
+    turns = [(ROOT, await empty_database(environment, "bench_start"), result.ours)]
     if old is None:
-        say(f"commit {BASELINE} is not in this repository: the start is not compared")
+        print_progress(f"commit {BASELINE} is not in this repository: the start is not compared")
         result.target = Target("ours", "≤", 0.7)
     else:
-        turns.append((old, await empty_database(stage, "bench_start_old", old), result.floor))
-    for number in range(stage.size.rounds + 1):
+        turns.append((old, await empty_database(environment, "bench_start_old", old), result.floor))
+    for number in range(environment.size.rounds + 1):
         for checkout, url, figures in turns if number % 2 else reversed(turns):
-            server = stage.start_server(checkout, DATABASE_URL=url, JOBS_ENABLED="true")
+            server = environment.start_server(checkout, DATABASE_URL=url, JOBS_ENABLED="true")
             if number:  # the first one compiles the modules
                 figures.append(cpu_of_tree(server.pid))
-            await stage.end_case()
+            await environment.end_case()
     return result
 
 
-async def measure_idle(stage: Stage) -> AsyncIterator[Result]:
+async def measure_idle(environment: Environment) -> AsyncIterator[Result]:
     """Measure a server that runs its jobs, on an empty database."""
-    url = await empty_database(stage, "bench_idle")
-    server = stage.start_server(DATABASE_URL=url, JOBS_ENABLED="true")
-    seconds = stage.size.idle_seconds
+    url = await empty_database(environment, "bench_idle")
+    server = environment.start_server(DATABASE_URL=url, JOBS_ENABLED="true")
+    seconds = environment.size.idle_seconds
     await asyncio.sleep(seconds * 1.5)  # until each task has run once, and the first jobs
     idle, memory = Result(IDLE, "ms/s", at_most(1.5)), Result(AT_REST, "MB", at_most(75))
-    for _ in range(stage.size.rounds):
+    for _ in range(environment.size.rounds):
         with Meter(server.pid) as meter:
             await asyncio.sleep(seconds)
         idle.ours.append(meter.seconds / seconds * 1e3)
@@ -82,31 +82,33 @@ async def measure_idle(stage: Stage) -> AsyncIterator[Result]:
     yield memory
 
 
-async def measure_load(stage: Stage) -> AsyncIterator[Result]:
+async def measure_load(environment: Environment) -> AsyncIterator[Result]:
     """Measure the memory after requests of all cases, and by how much it grows over many more."""
-    files, server, grown = RequestFiles(stage), stage.start_server(), Result(GROWTH, "MB", at_most(3))
-    warm = stage.folder / "warm.txt"
+    files, server, grown = RequestFiles(environment), environment.start_server(), Result(GROWTH, "MB", at_most(3))
+    warm = environment.folder / "warm.txt"
     requests = [line for case in CASES for line in files.ours(case).read_text().splitlines()]
     warm.write_text("\n".join(requests))
-    await stage.load.run(server.port, warm, min(WARM_REQUESTS, stage.size.many_requests), CONNECTIONS)
+    await environment.load.run(server.port, warm, min(WARM_REQUESTS, environment.size.many_requests), CONNECTIONS)
     loaded = resident_bytes(server.pid) / 1e6
     yield Result(LOADED, "MB", at_most(90), [loaded])
-    many = stage.folder / "many.txt"
+    many = environment.folder / "many.txt"
     lines = [files.ours(case).read_text().splitlines() for case in CASES if case.name in MANY]
     many.write_text("\n".join(line for group in zip(*lines, strict=True) for line in group))
-    for _ in range(stage.size.rounds):
-        await stage.load.run(server.port, many, stage.size.many_requests // stage.size.rounds, CONNECTIONS)
+    for _ in range(environment.size.rounds):
+        await environment.load.run(
+            server.port, many, environment.size.many_requests // environment.size.rounds, CONNECTIONS
+        )
     grown.ours.append(resident_bytes(server.pid) / 1e6 - loaded)
     yield grown
 
 
-async def measure(stage: Stage, wanted: set[str]) -> AsyncIterator[Result]:
+async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
     if START in wanted:
-        yield await measure_start(stage)
+        yield await measure_start(environment)
     if wanted & {IDLE, AT_REST}:
-        async for result in measure_idle(stage):
+        async for result in measure_idle(environment):
             yield result
-        await stage.end_case()
+        await environment.end_case()
     if wanted & {LOADED, GROWTH}:
-        async for result in measure_load(stage):
+        async for result in measure_load(environment):
             yield result

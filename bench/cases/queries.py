@@ -11,9 +11,9 @@ from pathlib import Path
 
 from bench.cases.http import CASES, INFLUENCERS, Case, RequestFiles, discover, encode, fixed, messages_path, salon
 from bench.results import Result, at_most, at_most_times
-from bench.stage.machine import Meter
-from bench.stage.processes import Measured
-from bench.stage.stage import Stage
+from bench.setup.environment import Environment
+from bench.setup.machine import Meter
+from bench.setup.processes import Measured
 
 DEEP = "the deepest page of messages"
 SEARCHES = {f"search by {len(text)} character{'s' * (len(text) > 1)}": text for text in ("k", "yu", "akura")}
@@ -28,15 +28,15 @@ STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement): (.*?)(?=^\d{4}-|\Z)"
 
 
 class QueryBench:
-    def __init__(self, stage: Stage) -> None:
-        self.stage, self.rounds, self.count = stage, stage.size.rounds, stage.size.requests // 4
-        self.server = stage.start_server(LIMIT_GENERAL=NO_LIMIT)
-        self.files = RequestFiles(stage)
+    def __init__(self, environment: Environment) -> None:
+        self.environment, self.rounds, self.count = environment, environment.size.rounds, environment.size.requests // 4
+        self.server = environment.start_server(LIMIT_GENERAL=NO_LIMIT)
+        self.files = RequestFiles(environment)
 
     async def cost(self, server: Measured, file: Path) -> float:
         """Return milliseconds of CPU per request, of the server and PostgreSQL."""
-        with Meter(server.pid, children_of=self.stage.postgres_pid) as meter:
-            await self.stage.load.run(server.port, file, self.count, CONNECTIONS)
+        with Meter(server.pid, children_of=self.environment.postgres_pid) as meter:
+            await self.environment.load.run(server.port, file, self.count, CONNECTIONS)
         return meter.seconds / self.count * 1e3
 
     async def compare(self, result: Result, ours: tuple[Measured, Path], floor: tuple[Measured, Path]) -> Result:
@@ -50,7 +50,7 @@ class QueryBench:
 
     async def deep_page(self) -> Result:
         """The newest page and the oldest one of the long conversation."""
-        pair = self.stage.pairs[0]
+        pair = self.environment.pairs[0]
         files = [
             self.files.write(name, [encode(messages_path(query)(pair), pair.influencer.token, [], None)])
             for name, query in (("deep.txt", f"?peek=true&before={PAGE + 1}"), ("first.txt", "?peek=true"))
@@ -70,13 +70,13 @@ class QueryBench:
 
     async def statements(self, server: Measured, cases: Sequence[Case]) -> list[float]:
         """Return how many statements a request of each case runs, without those of the server's own tasks."""
-        log = self.stage.packaged.pgdata / "server.log"
+        log = self.environment.packaged.pgdata / "server.log"
         found = []
         for case in cases:
-            file = RequestFiles(self.stage, ASKED).ours(case)
-            await self.stage.load.run(server.port, file, ASKED, 1)  # callers are known from now on
+            file = RequestFiles(self.environment, ASKED).ours(case)
+            await self.environment.load.run(server.port, file, ASKED, 1)  # callers are known from now on
             start = log.stat().st_size
-            await self.stage.load.run(server.port, file, ASKED, 1)
+            await self.environment.load.run(server.port, file, ASKED, 1)
             with log.open("rb") as lines:
                 lines.seek(start)
                 counts = Counter(STATEMENT.findall(lines.read().decode()))
@@ -92,11 +92,11 @@ def is_read(name: str) -> bool:
     return name not in ("send", "messages, read mark") and "total" not in name
 
 
-async def measure_statements(stage: Stage, wanted: set[str]) -> AsyncIterator[Result]:
-    bench = QueryBench(stage)
-    await stage.db.execute("alter database encer set log_statement = 'all'")
-    server = stage.start_server(LIMIT_GENERAL=NO_LIMIT)
-    await stage.db.execute("alter database encer reset log_statement")
+async def measure_statements(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
+    bench = QueryBench(environment)
+    await environment.db.execute("alter database encer set log_statement = 'all'")
+    server = environment.start_server(LIMIT_GENERAL=NO_LIMIT)
+    await environment.db.execute("alter database encer reset log_statement")
     kinds: dict[str, Callable[[str], bool]] = {
         READS: is_read,
         WRITE: "send".__eq__,
@@ -108,16 +108,16 @@ async def measure_statements(stage: Stage, wanted: set[str]) -> AsyncIterator[Re
             yield Result(name, "at most", at_most(1), [max(figures)])
 
 
-async def measure(stage: Stage, wanted: set[str]) -> AsyncIterator[Result]:
+async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
     if wanted & {DEEP, *SEARCHES}:
-        bench = QueryBench(stage)
+        bench = QueryBench(environment)
         if DEEP in wanted:
             yield await bench.deep_page()
-        floor = stage.start_floor("http", stage.urls.database_url)
+        floor = environment.start_floor("http", environment.urls.database_url)
         for name in SEARCHES:
             if name in wanted:
                 yield await bench.search(name, floor)
-        await stage.end_case()
+        await environment.end_case()
     if wanted & {READS, WRITE, TOTAL}:
-        async for result in measure_statements(stage, wanted):
+        async for result in measure_statements(environment, wanted):
             yield result

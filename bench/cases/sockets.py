@@ -12,9 +12,9 @@ from pathlib import Path
 
 from bench.data import SOCKET_MESSAGES
 from bench.results import Result, at_least
-from bench.stage.machine import Meter, resident_bytes
-from bench.stage.processes import ClientProcess, Measured
-from bench.stage.stage import Stage, say
+from bench.setup.environment import Environment, print_progress
+from bench.setup.machine import Meter, resident_bytes
+from bench.setup.processes import ClientProcess, Measured
 
 OPENING, KEEPING, OWN_ROOM, JOINED, RETURNING = NAMES = (
     "opening a socket",
@@ -39,20 +39,20 @@ class Side:
 
 
 class SocketBench:
-    def __init__(self, stage: Stage, client: ClientProcess) -> None:
-        self.stage, self.client = stage, client
-        self.rounds = stage.size.rounds
-        self.share = len(stage.socket_people) // self.rounds
+    def __init__(self, environment: Environment, client: ClientProcess) -> None:
+        self.environment, self.client = environment, client
+        self.rounds = environment.size.rounds
+        self.share = len(environment.socket_people) // self.rounds
         self.sides = [
-            Side("ours", stage.start_server()),
-            Side("floor", stage.start_floor("sockets", stage.urls.database_url)),
+            Side("ours", environment.start_server()),
+            Side("floor", environment.start_floor("sockets", environment.urls.database_url)),
         ]
-        self.file = self.write_people(stage.folder / "people.json")
+        self.file = self.write_people(environment.folder / "people.json")
         self.results = {name: Result(name, UNITS[name], at_least(TARGETS[name])) for name in NAMES}
 
     def write_people(self, file: Path) -> str:
         people = []
-        for person in self.stage.socket_people:
+        for person in self.environment.socket_people:
             joins = {after: [join(id, after) for id in person.conversations] for after in (None, SOCKET_MESSAGES - 2)}
             people.append(
                 {"token": person.token, "frames": {"join": joins[None], "resume": joins[SOCKET_MESSAGES - 2]}}
@@ -95,7 +95,7 @@ class SocketBench:
 
     async def keep(self) -> None:
         """Measure windows that are together as long as the time between two pings of a socket."""
-        seconds = self.stage.size.keep_seconds / self.rounds
+        seconds = self.environment.size.keep_seconds / self.rounds
         for _ in range(self.rounds):
             with Meter(self.sides[0].server.pid) as ours, Meter(self.sides[1].server.pid) as floor:
                 await asyncio.sleep(seconds)
@@ -126,12 +126,12 @@ def join(conversation_id: str, after: int | None) -> str:
     return json.dumps({"event": "join_conversation", "data": {"conversationId": conversation_id, **more}, "id": 7})
 
 
-async def measure(stage: Stage, wanted: set[str]) -> AsyncIterator[Result]:
-    bench = SocketBench(stage, await stage.start_client("sockets"))
+async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
+    bench = SocketBench(environment, await environment.start_client("sockets"))
     await bench.open()
     if KEEPING in wanted:
-        await asyncio.sleep(stage.size.keep_seconds / 2)  # the last announcements and the first pings
-        say("keeping sockets open")
+        await asyncio.sleep(environment.size.keep_seconds / 2)  # the last announcements and the first pings
+        print_progress("keeping sockets open")
         await bench.keep()
     if wanted & {JOINED, RETURNING}:
         await bench.join()

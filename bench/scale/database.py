@@ -14,7 +14,7 @@ import asyncpg
 import uvloop
 
 from bench.scale.helpers import TEXT, report, show
-from bench.stage.machine import Meter
+from bench.setup.machine import Meter
 from db.migrate import migrate
 from db.packaged.servers import EmbeddedServers
 from db.pool import set_codecs

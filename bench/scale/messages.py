@@ -11,7 +11,7 @@ from typing import Any
 import uvloop
 
 from bench.scale.helpers import TEXT, BenchServers, Floor, Http, Pair, Socket, report
-from bench.stage.machine import Meter
+from bench.setup.machine import Meter
 from tests.helpers.scratch import scratch_folder
 
 SENDERS = 8  # concurrent senders: a busy instance, not an overloaded one

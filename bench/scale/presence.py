@@ -9,7 +9,7 @@ from pathlib import Path
 from redis import Redis
 
 from bench.scale.helpers import report
-from bench.stage.machine import Meter
+from bench.setup.machine import Meter
 from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.presence.presence import DEAD_SECONDS, FRESH_SECONDS
 from realtime.presence.scripts import HEARTBEAT, INSTANCES, PRESENT, REPORT

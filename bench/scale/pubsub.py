@@ -14,7 +14,7 @@ from orjson import Fragment
 from redis import asyncio as aioredis
 
 from bench.scale.helpers import TEXT, report
-from bench.stage.machine import Meter
+from bench.setup.machine import Meter
 from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.events import MessageSent
 from realtime.redis.packet import pack

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvloop
 
 from bench.scale.helpers import BenchServers, Floor, Socket, report
-from bench.stage.machine import Meter, resident_bytes
+from bench.setup.machine import Meter, resident_bytes
 from tests.helpers.scratch import scratch_folder
 
 BATCHES = 4

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from bench.stage.machine import MEASURED, on_core
+from bench.setup.machine import MEASURED, on_core
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0

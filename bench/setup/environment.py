@@ -1,4 +1,4 @@
-"""The stage of `make bench`: PostgreSQL, Redis and the clients on one core, the measured server on another."""
+"""The environment of `make bench`: PostgreSQL, Redis and the clients on one core, the measured server on another."""
 
 import os
 import secrets
@@ -11,8 +11,8 @@ import asyncpg
 from redis import Redis
 
 from bench.data import Pair, Person, fill, list_socket_people, sign_in
-from bench.stage.machine import OTHERS
-from bench.stage.processes import ROOT, ClientProcess, Load, Measured
+from bench.setup.machine import OTHERS
+from bench.setup.processes import ROOT, ClientProcess, Load, Measured
 from db.connect import SERVER_SETTINGS
 from db.migrate import migrate
 from db.packaged.servers import EmbeddedServers, free_port
@@ -47,11 +47,11 @@ FULL = Size(100_000, 2_000, 2_500, 100_000, 4_000, 5, 200_000, 10.0, 25.0, 10.0)
 QUICK = Size(8_000, 600, 250, 5_000, 500, 2, 4_000, 2.0, 6.0, 5.0)
 
 
-def say(text: str) -> None:
+def print_progress(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-class Stage:
+class Environment:
     """`pairs` are the people of the HTTP cases, `socket_people` those of the socket cases, by pairs too."""
 
     def __init__(self, folder: Path, size: Size, old: Path | None) -> None:
@@ -65,7 +65,7 @@ class Stage:
         self.db: Any = None  # asyncpg has no types
         self.redis: Redis | None = None
 
-    async def __aenter__(self) -> "Stage":
+    async def __aenter__(self) -> "Environment":
         os.sched_setaffinity(0, {OTHERS})
         try:
             await self.prepare()
@@ -82,7 +82,9 @@ class Stage:
         }
         self.db = await self.connect(self.urls.database_url)
         size = self.size
-        say(f"filling the database: {size.people:,} people, a conversation of {size.long_conversation:,} messages")
+        print_progress(
+            f"filling the database: {size.people:,} people, a conversation of {size.long_conversation:,} messages"
+        )
         await fill(self.db, size.people, size.pairs, size.socket_pairs, size.long_conversation)
         own = {name.lower(): value for name, value in self.secrets.items()}
         tokens = Tokens(load_settings(data_dir=self.folder / "data", **own))
