@@ -306,6 +306,23 @@ class StoredOutbox:
         self.items = [*items]
 
 
+class FailingOutbox:
+    def load(self) -> list[Any]:
+        raise OSError("unreadable")
+
+    def save(self, items: list[Any]) -> None:
+        raise OSError("the disk is full")
+
+
+async def test_a_store_that_fails_does_not_stop_messages(api, people, caplog):
+    hanako, _, conversation_id = await pair(people)
+    async with client(api.base, tokens_of(api.instance, hanako), outbox=FailingOutbox()) as one:
+        assert (await one.conversation(conversation_id).send("Hello"))["content"] == "Hello"
+    assert {"The outbox was not stored.", "The stored outbox is unreadable; its messages are not sent."} <= {
+        record.message for record in caplog.records
+    }
+
+
 async def test_the_outbox_is_bounded_and_survives_the_program(api, people, proxy, monkeypatch):
     hanako, _, conversation_id = await pair(people)
     monkeypatch.setattr("encer.outbox.ITEMS", 3)

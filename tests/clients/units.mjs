@@ -105,6 +105,18 @@ test("the token is renewed over the same socket before it expires", async () => 
   assert.deepEqual([encer.state, server.sockets.length], ["live", 1]);
 });
 
+test("a renewal that fails for a moment is repeated", async () => {
+  const { encer } = await joined({ tokens: new MemoryTokens(tokens(true)) });
+  const answer = server.answers.authenticate;
+  server.answers.authenticate = () => ({ error: "Not ready", code: "NOT_READY" });
+  await pass(880_000, 10_000);
+  await until(() => server.commands("authenticate").length > 0);
+  server.answers.authenticate = answer;
+  await pass(60_000, 1_000);
+  assert.ok(server.commands("authenticate").length > 1);
+  assert.equal(encer.state, "live");
+});
+
 test("all tabs share one refresh", async () => {
   const storage = new Map();
   globalThis.localStorage = {
@@ -188,6 +200,16 @@ test("the outbox is bounded, and its items can be withdrawn and survive the prog
   next.connect();
   await pass(1_000);
   assert.deepEqual([sent.length, sent[0], sent[1], outbox.items], [199, "line 0", "line 2", []]);
+});
+
+test("a store that fails does not stop messages", async (t) => {
+  const logged = t.mock.method(console, "error", () => undefined);
+  const fail = () => { throw new Error("quota"); };
+  const { chat } = await joined({ outbox: { load: fail, save: fail } });
+  assert.equal((await chat.send("Hello")).content, "Hello");
+  const other = await joined({ outbox: { load: async () => [], save: async () => fail() } });
+  assert.equal((await other.chat.send("Hello")).content, "Hello");
+  assert.deepEqual([server.commands("send_message").length, logged.mock.callCount()], [2, 5]);
 });
 
 test("a message that is not confirmed in time fails, and so does a refused one", async () => {

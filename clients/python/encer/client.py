@@ -248,13 +248,15 @@ class Encer(Emitter):
     async def _renew(self, socket: Socket, token: str) -> None:
         """Sign in again over the same socket before the token expires."""
         session = self.rest.session
+        pause = session.seconds_to_renewal(token)
         while True:
-            await asyncio.sleep(max(1.0, session.seconds_to_renewal(token)))
+            await asyncio.sleep(max(1.0, pause))
             try:
                 token = await session.token()
                 await socket.ask("authenticate", {"token": token})
+                pause = session.seconds_to_renewal(token)
             except (Unreachable, Unavailable, RateLimited):
-                await asyncio.sleep(RENEWAL_RETRY * (1 + random.random()))
+                pause = RENEWAL_RETRY * (1 + random.random())
 
     async def _join_all(self, socket: Socket) -> None:
         for chat in [*self.conversations.values()]:

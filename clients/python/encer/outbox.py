@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .emitter import log
 from .errors import (
     Closed,
     EncerError,
@@ -60,7 +61,7 @@ class Outbox:
         """Load the messages that an earlier run of the program did not send."""
         if not self.loaded:
             self.loaded = True
-            for unsent in (self.store.load() if self.store else [])[:ITEMS]:
+            for unsent in self._stored()[:ITEMS]:
                 self.items.setdefault(unsent["clientMessageId"], Item(unsent, self.seconds))
 
     async def send(self, unsent: Unsent) -> Message:
@@ -157,7 +158,17 @@ class Outbox:
 
     def _save(self) -> None:
         if self.store:
-            self.store.save([item.unsent for item in self.items.values()])
+            try:
+                self.store.save([item.unsent for item in self.items.values()])
+            except Exception:  # a store that fails must not stop messages from being sent
+                log.exception("The outbox was not stored.")
+
+    def _stored(self) -> list[Unsent]:
+        try:
+            return self.store.load() if self.store else []
+        except Exception:
+            log.exception("The stored outbox is unreadable; its messages are not sent.")
+            return []
 
 
 def check(unsent: Unsent) -> None:

@@ -264,14 +264,17 @@ export class Encer extends Emitter<EncerEvents> {
   /** Sign in again over the same socket before the token expires. */
   private async renew(socket: Socket, token: string): Promise<void> {
     const { session } = this.rest;
+    const untilRenewal = (token: string) => Math.min(LONGEST_TIMER, Math.max(1, session.secondsToRenewal(token)) * 1000);
+    let pause = untilRenewal(token);
     for (;;) {
-      await sleep(Math.min(LONGEST_TIMER, Math.max(1, session.secondsToRenewal(token)) * 1000), socket.signal);
+      await sleep(pause, socket.signal);
       try {
-        token = await session.token();
-        await socket.ask("authenticate", { token });
+        const renewed = await session.token();
+        await socket.ask("authenticate", { token: renewed });
+        pause = untilRenewal(renewed);
       } catch (error) {
         if (!mayPass(error)) throw error;
-        await sleep(RENEWAL_RETRY * (1 + Math.random()), socket.signal);
+        pause = RENEWAL_RETRY * (1 + Math.random());
       }
     }
   }

@@ -77,7 +77,7 @@ export class Outbox {
   /** Load the messages that an earlier run of the program did not send. */
   load(): Promise<void> {
     return (this.loaded ??= (async () => {
-      for (const unsent of ((await this.store?.load()) ?? []).slice(0, ITEMS))
+      for (const unsent of (await this.stored()).slice(0, ITEMS))
         if (!this.items.has(unsent.clientMessageId)) this.add(unsent);
     })());
   }
@@ -177,8 +177,19 @@ export class Outbox {
     this.save();
   }
 
+  private async stored(): Promise<Unsent[]> {
+    try {
+      return (await this.store?.load()) ?? [];
+    } catch (error) {
+      console.error("The stored outbox is unreadable; its messages are not sent.", error);
+      return [];
+    }
+  }
+
   private save(): void {
-    void this.store?.save([...this.items.values()].map(({ unsent }) => unsent));
+    const items = [...this.items.values()].map(({ unsent }) => unsent);
+    // A store that fails must not stop messages from being sent.
+    void (async () => this.store?.save(items))().catch((error) => console.error("The outbox was not stored.", error));
   }
 }
 

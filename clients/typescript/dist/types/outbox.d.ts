@@ -54,5 +54,6 @@ export declare class Outbox {
     private sendOne;
     private fail;
     private remove;
+    private stored;
     private save;
 }
