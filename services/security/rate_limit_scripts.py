@@ -34,7 +34,8 @@ local function measure(key, first, take)
 end
 local function keep(key, counter)
     if counter.life > 0 then
-        redis.call('SET', key, tostring(counter.value), 'PX', counter.life)
+        -- `tostring` keeps 14 digits: their rounding refuses a hit that the limit allows.
+        redis.call('SET', key, string.format('%.17g', counter.value), 'PX', counter.life)
     else
         redis.call('DEL', key)
     end

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import redis
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.security import local_limits
@@ -95,6 +95,7 @@ def server(servers):
 
 
 @settings(max_examples=80, deadline=None)
+@example(limits=[Limit(3, 200.0, 3)], calls=[("take", 1)] * 3)  # values with many digits
 @given(limits=st.lists(LIMITS, min_size=1, max_size=3), calls=st.lists(CALLS, max_size=25))
 def test_redis_and_memory_answer_alike(server, limits, calls):
     counted = [(f"test limit {number}", limit) for number, limit in enumerate(limits)]
