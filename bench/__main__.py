@@ -64,7 +64,7 @@ async def run(folder: Path, options: argparse.Namespace) -> list[Result]:
 
 
 def about() -> dict[str, Any]:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)  # noqa: S607
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return {
         "commit": commit.stdout.strip(),
         "command": shlex.join([".venv/bin/python", "-m", "bench", *sys.argv[1:]]),

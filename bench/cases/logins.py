@@ -14,7 +14,7 @@ from bench.setup.environment import Environment
 from bench.setup.processes import ClientProcess, Measured
 
 LOGINS, LAG = NAMES = ("/health p99 while 8 log in", "event loop, 20 logins and 5 uploads")
-PASSWORD = "a long password of the bench"  # noqa: S105
+PASSWORD = "a long password of the bench"
 COST = 12  # as in production
 STORE_HASH = "update users set password_hash = $1 where id = any($2::uuid[]) returning email"
 PICTURE = (1600, 1200)

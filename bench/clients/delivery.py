@@ -60,7 +60,7 @@ class Group:
             raise ConnectionError(f"{len(failed)} of {count} messages were refused with {failed[0]}")
         expected = sum(len(self.pairs[number % len(self.pairs)]["tokens"]) for number in range(count))
         until = time.monotonic() + WAIT_SECONDS
-        while len(self.delays) < expected and time.monotonic() < until:  # noqa: ASYNC110
+        while len(self.delays) < expected and time.monotonic() < until:
             await asyncio.sleep(0.01)
         return self.delays + [LATE] * (expected - len(self.delays))
 

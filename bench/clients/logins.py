@@ -38,7 +38,7 @@ async def probe(port: int, until: float) -> list[float]:
 async def act(order: dict[str, Any]) -> dict[str, Any]:
     port, until = order["port"], time.monotonic() + order["seconds"]
     requests = [("login", post("/api/v1/auth/login", body.encode())) for body in order["logins"]]
-    requests += [("upload", Path(file).read_bytes()) for file in order["uploads"]]  # noqa: ASYNC240
+    requests += [("upload", Path(file).read_bytes()) for file in order["uploads"]]
     statuses: Counter[str] = Counter()
     tasks = [asyncio.create_task(repeat(port, request, until, statuses, kind)) for kind, request in requests]
     delays = await probe(port, until)

@@ -83,7 +83,7 @@ class Sockets:
     async def receive(self, group: str, count: int) -> None:
         """Wait until the group has received this many frames since its start."""
         async with asyncio.timeout(60):
-            while self.frames[group] < count:  # noqa: ASYNC110
+            while self.frames[group] < count:
                 await asyncio.sleep(0.005)
 
     def lost(self, group: str) -> int:

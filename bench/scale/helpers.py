@@ -3,6 +3,7 @@
 A floor that is measured in turns (the same bytes through a bare server) separates the machine from the code.
 """
 
+import argparse
 import asyncio
 import json
 import statistics
@@ -38,6 +39,14 @@ ENVIRONMENT = {
     "LOG_FORMAT": "json",
     "JOBS_ENABLED": "false",
 }
+
+
+def read_rounds(description: str | None, default: int = 5) -> int:
+    """Return the value of the option `--rounds`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=default)
+    rounds: int = parser.parse_args().rounds
+    return rounds
 
 
 def report(what: str, values: Sequence[float], unit: str, floor: Sequence[float] = (), of: str = "") -> None:

@@ -1,7 +1,6 @@
 """Measure what a message costs: sent by REST and by socket, delivered on this and on another instance, and in
 PostgreSQL and Redis. `.venv/bin/python -m bench.scale.messages`; about a minute."""
 
-import argparse
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -10,7 +9,7 @@ from typing import Any
 
 import uvloop
 
-from bench.scale.helpers import TEXT, BenchServers, Floor, Http, Pair, Socket, report
+from bench.scale.helpers import TEXT, BenchServers, Floor, Http, Pair, Socket, read_rounds, report
 from bench.setup.machine import Meter
 from tests.helpers.scratch import scratch_folder
 
@@ -78,7 +77,7 @@ class Bench:
         with Meter(pid) as meter:
             await by_turns(self.post(pairs))
             async with asyncio.timeout(20):
-                while sum(socket.frames for socket in sockets) - before < MESSAGES * count * DELIVERIES:  # noqa: ASYNC110
+                while sum(socket.frames for socket in sockets) - before < MESSAGES * count * DELIVERIES:
                     await asyncio.sleep(0.01)
         return meter.seconds / MESSAGES
 
@@ -166,11 +165,9 @@ async def run(folder: Path, rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
+    rounds = read_rounds(__doc__)
     with scratch_folder("encer-bench-") as folder:
-        uvloop.run(run(Path(folder), options.rounds))
+        uvloop.run(run(Path(folder), rounds))
 
 
 if __name__ == "__main__":

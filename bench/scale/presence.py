@@ -2,13 +2,12 @@
 
 `.venv/bin/python -m bench.scale.presence`."""
 
-import argparse
 import uuid
 from pathlib import Path
 
 from redis import Redis
 
-from bench.scale.helpers import report
+from bench.scale.helpers import read_rounds, report
 from bench.setup.machine import Meter
 from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.presence.presence import DEAD_SECONDS, FRESH_SECONDS
@@ -25,7 +24,7 @@ def measure(redis: Redis, pid: int, instances: int, rounds: int) -> None:
     names = [f"{number:012x}" for number in range(instances)]
     for name in names:
         redis.eval(HEARTBEAT, 1, INSTANCES, name, DEAD_SECONDS)
-    costs: dict[str, list[float]] = {"coming": [], "beat": [], "asking": []}
+    costs: dict[str, list[float]] = {"change": [], "heartbeat": [], "lookup": []}
     for _ in range(rounds):
         batches = [[str(uuid.uuid4()) for _ in range(BATCH_USERS)] for _ in range(BATCHES)]
         friends = [batch[number % BATCH_USERS] for number in range(FRIENDS) for batch in batches][:FRIENDS]
@@ -33,24 +32,22 @@ def measure(redis: Redis, pid: int, instances: int, rounds: int) -> None:
             for number, users in enumerate(batches):
                 pairs = [part for user in users for part in (user, 1)]
                 redis.eval(REPORT, 1, INSTANCES, names[number % instances], FRESH_SECONDS, *pairs)
-        costs["coming"].append(meter.seconds / BATCHES / BATCH_USERS * 1e6)
+        costs["change"].append(meter.seconds / BATCHES / BATCH_USERS * 1e6)
         with Meter(pid) as meter:
             for number in range(BATCHES):
                 redis.eval(HEARTBEAT, 1, INSTANCES, names[number % instances], DEAD_SECONDS)
-        costs["beat"].append(meter.seconds / BATCHES * 1e6)
+        costs["heartbeat"].append(meter.seconds / BATCHES * 1e6)
         with Meter(pid) as meter:
             for _ in range(BATCHES):
                 redis.eval(PRESENT, 1, INSTANCES, *friends)
-        costs["asking"].append(meter.seconds / BATCHES * 1e6)
-    report(f"{instances} instances: a coming or a going", costs["coming"], "µs of CPU")
-    report(f"  who of {FRIENDS} is there", costs["asking"], "µs of CPU")
-    report("  a beat", costs["beat"], "µs of CPU")
+        costs["lookup"].append(meter.seconds / BATCHES * 1e6)
+    report(f"{instances} instances: an arrival or departure", costs["change"], "µs of CPU")
+    report(f"  which of {FRIENDS} users are online", costs["lookup"], "µs of CPU")
+    report("  a heartbeat", costs["heartbeat"], "µs of CPU")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    rounds = read_rounds(__doc__)
     with scratch_folder("encer-bench-") as folder:
         url = EmbeddedServers(Path(folder)).start_redis()
         try:

@@ -1,7 +1,6 @@
 """Measure what a published event costs Redis: one server by the number of instances, then a cluster of three with
 classic and with sharded pub/sub. `.venv/bin/python -m bench.scale.pubsub`; half a minute."""
 
-import argparse
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +12,7 @@ import uvloop
 from orjson import Fragment
 from redis import asyncio as aioredis
 
-from bench.scale.helpers import TEXT, report
+from bench.scale.helpers import TEXT, read_rounds, report
 from bench.setup.machine import Meter
 from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.events import MessageSent
@@ -131,9 +130,7 @@ def bus_messages(node: Node) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    rounds = read_rounds(__doc__)
     with scratch_folder("encer-bench-") as folder:
         url = EmbeddedServers(Path(folder)).start_redis()
         try:

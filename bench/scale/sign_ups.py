@@ -3,7 +3,6 @@
 Each sign-up comes from a different address, so that no limit refuses it. Passwords are hashed at production's cost.
 """
 
-import argparse
 import asyncio
 import json
 import time
@@ -14,14 +13,14 @@ import uvloop
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from bench.scale.helpers import BenchServers, digits
+from bench.scale.helpers import BenchServers, digits, read_rounds
 from services.security.passwords import Passwords
 from tests.helpers.scratch import scratch_folder
 
 SIGN_UPS = 200
 LOGINS = 20  # one after the other
 LOGIN_SECONDS = 2.5  # limit for 99 of 100 logins
-PASSWORD = "a long enough one"  # noqa: S105
+PASSWORD = "a long enough one"
 COST = 12
 
 
@@ -89,10 +88,9 @@ async def run(folder: Path, rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    rounds = read_rounds(__doc__, 3)
     with scratch_folder("encer-bench-") as folder:
-        uvloop.run(run(folder, parser.parse_args().rounds))
+        uvloop.run(run(folder, rounds))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ A thousand sockets receive messages of their own conversations, while another co
 turns its client reads them, and does not: the others' delays must be the same.
 """
 
-import argparse
 import asyncio
 import json
 import re
@@ -16,7 +15,7 @@ from pathlib import Path
 import uvloop
 import websockets
 
-from bench.scale.helpers import BenchServers, Http, Pair, report, show
+from bench.scale.helpers import BenchServers, Http, Pair, read_rounds, report, show
 from tests.helpers.scratch import scratch_folder
 
 PAIRS = 50
@@ -139,11 +138,9 @@ def quantile(delays: list[float], percent: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4)
-    options = parser.parse_args()
+    rounds = read_rounds(__doc__, 4)
     with scratch_folder("encer-bench-") as folder:
-        uvloop.run(run(Path(folder), options.rounds))
+        uvloop.run(run(Path(folder), rounds))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Measured:
     def _wait_ready(self, url: str) -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):  # noqa: S310
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
                 return
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{self.process.args!r} does not start:\n{self.log.read_text()[-2000:]}")
