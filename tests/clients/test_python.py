@@ -306,6 +306,15 @@ class StoredOutbox:
         self.items = [*items]
 
 
+async def test_a_sign_out_deletes_the_unsent_messages(api, people):
+    hanako, _, conversation_id = await pair(people)
+    outbox = StoredOutbox()
+    outbox.items = [{"conversationId": conversation_id, "content": "for one user", "clientMessageId": "1"}]
+    async with client(api.base, tokens_of(api.instance, hanako), outbox=outbox) as one:
+        await one.sign_out()
+    assert outbox.items == []
+
+
 class FailingOutbox:
     def load(self) -> list[Any]:
         raise OSError("unreadable")

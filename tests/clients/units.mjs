@@ -202,6 +202,18 @@ test("the outbox is bounded, and its items can be withdrawn and survive the prog
   assert.deepEqual([sent.length, sent[0], sent[1], outbox.items], [199, "line 0", "line 2", []]);
 });
 
+test("a sign-out deletes the unsent messages", async () => {
+  server.accept = (socket) => socket.refuse(1006);
+  const outbox = new StoredOutbox();
+  const encer = client({ outbox });
+  const sending = assert.rejects(encer.conversation("c", { after: 0 }).send("for one user"), kinds.Closed);
+  await settle();
+  assert.equal(outbox.items.length, 1);
+  await Promise.all([encer.signOut().catch(() => undefined), pass(60_000, 1_000)]);
+  await sending;
+  assert.deepEqual(outbox.items, []);
+});
+
 test("a store that fails does not stop messages", async (t) => {
   const logged = t.mock.method(console, "error", () => undefined);
   const fail = () => { throw new Error("quota"); };

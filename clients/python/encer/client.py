@@ -77,12 +77,13 @@ class Encer(Emitter):
         return await self.rest.sign_in(email, password)
 
     async def sign_out(self) -> None:
-        """End the session on the server, delete the tokens and close."""
+        """End the session on the server, delete the tokens and the unsent messages, and close."""
         try:
             await self.call("POST", "/auth/logout")
         finally:
             self.rest.session.store.save(None)
             await self.close()
+            self.outbox.discard()
 
     async def call(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
         """Call the REST API: `await encer.call("GET", "/chat/contacts")` returns the answer's JSON."""

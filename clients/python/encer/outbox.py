@@ -105,6 +105,11 @@ class Outbox:
         self.items.clear()
         self.loaded = False
 
+    def discard(self) -> None:
+        """Delete the stored list, so that the next user of this device does not send it."""
+        self.items.clear()
+        self._save()
+
     def _send_waiting(self, conversation_id: str) -> None:
         if self.socket and conversation_id not in self.sending:
             task = asyncio.create_task(self._send_all(self.socket, conversation_id))

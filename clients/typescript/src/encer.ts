@@ -74,13 +74,14 @@ export class Encer extends Emitter<EncerEvents> {
     return this.rest.signIn(email, password);
   }
 
-  /** End the session on the server, delete the tokens and close. */
+  /** End the session on the server, delete the tokens and the unsent messages, and close. */
   async signOut(): Promise<void> {
     try {
       await this.call("POST", "/auth/logout");
     } finally {
       await this.rest.session.store.save(null);
       this.close();
+      this.outbox.discard();
     }
   }
 

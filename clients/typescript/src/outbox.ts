@@ -122,6 +122,12 @@ export class Outbox {
     this.loaded = undefined;
   }
 
+  /** Delete the stored list, so that the next user of this device does not send it. */
+  discard(): void {
+    this.items.clear();
+    this.save();
+  }
+
   private add(unsent: Unsent): Item {
     const item = { unsent, tries: 0, deadline: Date.now() + this.wait } as Item;
     item.stored = new Promise((resolve, reject) => Object.assign(item, { resolve, reject }));

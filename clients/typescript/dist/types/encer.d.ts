@@ -53,7 +53,7 @@ export declare class Encer extends Emitter<EncerEvents> {
     constructor(base: string, options?: EncerOptions);
     /** Sign in, store the tokens and return the user. */
     signIn(email: string, password: string): Promise<SignedInUser>;
-    /** End the session on the server, delete the tokens and close. */
+    /** End the session on the server, delete the tokens and the unsent messages, and close. */
     signOut(): Promise<void>;
     /** Call the REST API: `await encer.call("GET", "/chat/contacts")` returns the answer's JSON. */
     call(method: string, path: string, options?: CallOptions): Promise<Json>;

@@ -48,6 +48,8 @@ export declare class Outbox {
     offline(): void;
     /** Reject all waiting promises. The stored list stays, so that a later run sends the messages. */
     end(error: EncerError): void;
+    /** Delete the stored list, so that the next user of this device does not send it. */
+    discard(): void;
     private add;
     /** Send one message at a time, so that a message that must be sent again keeps its place. */
     private sendWaiting;
