@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from db.schemas.json_schema import ClientSchema, without_null
 from handlers.http.description.errors import error_responses
@@ -130,8 +130,19 @@ def request_body(method: str, declared: Endpoint, schemas: Schemas, identifier: 
     if declared.files:
         form = schemas.define(named(identifier, "Form"), form_of(model, declared))
         content["multipart/form-data"] = {"schema": form}
-    needs_body = bool(model.get("required")) or not declared.takes_json
+    needs_body = not accepts_nothing(declared.body) or not declared.takes_json
     return {"required": needs_body, "content": content}
+
+
+def accepts_nothing(body: type[BaseModel] | None) -> bool:
+    """Return whether a request may omit all fields; a rule of the whole model may forbid that, as of NewMessage."""
+    if body is None:
+        return True
+    try:
+        body.model_validate({})
+    except ValidationError:
+        return False
+    return True
 
 
 FILES = {
