@@ -168,8 +168,13 @@ def test_a_person_who_has_only_the_page_gets_to_a_running_monitored_backed_up_se
     answered = machine.run(f"cd /tmp\n{ASK}")
     assert "PNG" in answered or "JFIF" in answered or "RIFF" in answered
     assert '"totalUsers":' in answered or '"users"' in answered
-    targets = json.loads(machine.run("curl -fsS http://127.0.0.1:9090/api/v1/targets"))["data"]["activeTargets"]
-    assert {target["labels"]["instance"] for target in targets} == {f"127.0.0.1:{port}" for port in (3001, 3002, 3003)}
+    prometheus = "http://127.0.0.1:9090/api/v1"
+    has_scraped_all = f"curl -fsS '{prometheus}/query?query=sum(up)' | grep -q '\"3\"'"
+    machine.run(f"end=$((SECONDS + 120)); until {has_scraped_all}; do [ $SECONDS -lt $end ]; sleep 1; done")
+    targets = json.loads(machine.run(f"curl -fsS {prometheus}/targets"))["data"]["activeTargets"]
+    assert {(target["labels"]["instance"], target["health"]) for target in targets} == {
+        (f"127.0.0.1:{port}", "up") for port in (3001, 3002, 3003)
+    }
     assert "InstallationTest" in machine.run("amtool alert query --alertmanager.url=http://127.0.0.1:9093")
     backups = machine.run("ls /var/backups/beautiful-encer/*").split()
     assert backups.count("encer.dump") == 2
