@@ -122,3 +122,9 @@ async def answering(*answers: tuple[str, str], tls=None):
 
 def health(version: str) -> tuple[str, str]:
     return "200 OK", json.dumps({"status": "ok", "version": version})
+
+
+async def pair(people):
+    """Return an influencer, a salon that is connected to them, and their conversation."""
+    one, other = await people.influencer(), await people.salon()
+    return one, other, await people.connect(one, other)
