@@ -138,7 +138,7 @@ class Instance:
                 await requests_end(self.http, self.app.running, proxy_idle)
                 await self.realtime.sockets.commands_end()
         except TimeoutError:
-            log.warning("requests were cut off at the end of the grace period")
+            log.info("requests were cut off at the end of the grace period")
         await self.realtime.sockets.close_all()
         await self.http.close_all_connections()
         await self.started.aclose()

@@ -133,7 +133,7 @@ async def wait_for_database(url: str, stopping: asyncio.Event, seconds: float = 
                     "Check DATABASE_URL and whether PostgreSQL runs."
                 ) from None
             if not waits:
-                log.warning("waiting for the database", reason=reason, seconds=seconds)
+                log.info("waiting for the database", reason=reason, seconds=seconds)
             waits = True
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""Log lines for outages of other servers: one when an outage begins, one when it ends, none in between."""
+"""Log lines for outages of other servers: a WARNING when an outage begins, one line when it ends, none in between."""
 
 import time
 
@@ -29,4 +29,4 @@ class Outage:
         """Log the end of an outage and its duration; do nothing if there is none."""
         if self.since is not None:
             seconds, self.since = time.monotonic() - self.since, None
-            log.warning(self.end_text, seconds=round(seconds, 1), **self.context)
+            log.info(self.end_text, seconds=round(seconds, 1), **self.context)

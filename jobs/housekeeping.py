@@ -132,7 +132,7 @@ async def delete_files(run: Run) -> None:
                 await run.services.media.delete(row["url"])
                 run.counts["unsentAttachments"] += 1
             except (VendorError, Busy, OSError) as error:
-                log.warning("a file could not be deleted", url=row["url"], error=repr(error))
+                log.warning("a file was left behind", url=row["url"], error=repr(error))
                 run.counts["filesLeft"] += 1
         if len(rows) < BATCH_FILES:
             return

@@ -145,6 +145,7 @@ class JobLoop:
         except (Interrupted, DatabaseUnavailable, asyncio.CancelledError) as ending:
             status, error = "STOPPED", str(ending) or "cut off"
         except JobFailed as failure:
+            log.warning("job failed", job=claimed.job, run=claimed.id, error=str(failure))
             status, error = "FAILED", str(failure)
         except Exception as failure:
             log.exception("job failed", job=claimed.job, run=claimed.id)

@@ -92,7 +92,7 @@ class Run:
 
     def log_failure(self, error: Exception) -> None:
         """Log an expected failure of one item, in the vendor's words."""
-        log.warning("job item failed", job=self.claimed.job, error=f"{type(error).__name__} {error}")
+        log.info("job item failed", job=self.claimed.job, error=f"{type(error).__name__} {error}")
 
     async def due(self, sql: str, *args: Any, key: tuple[Any, ...] = (None, None)) -> AsyncIterator[asyncpg.Record]:
         """Yield the rows of `sql`; a batch is fetched when the one before is used up.
@@ -146,7 +146,7 @@ class Run:
         except JobFailed as failure:  # one row shows that the whole job cannot continue
             self.ending = self.ending or failure
         except DatabaseUnavailable as ending:
-            log.warning("job item failed: the database is unavailable", job=self.claimed.job)
+            log.info("job item failed: the database is unavailable", job=self.claimed.job)
             if self.db.is_unavailable:  # otherwise only the statement of this item failed
                 self.ending = self.ending or ending
         except Exception:

@@ -4,6 +4,7 @@
 `str(error)`), for the log alone.
 """
 
+import logging
 import math
 
 from db.error_codes import ErrorCode
@@ -21,6 +22,7 @@ class VendorError(DomainError):
     reason = "UPSTREAM_FAILED"
     error = "The service did not answer properly"
     message = "The service behind this feature did not answer properly. Please try again later."
+    log_level = logging.INFO  # most failures end without an action of the operator
 
     def __init__(self, vendor: str, detail: str = "", *, retry_after: float | None = None) -> None:
         """`vendor` names the vendor, `detail` is for the log, `retry_after` is in seconds if the vendor gave it."""
@@ -97,6 +99,7 @@ class VendorRefused(VendorError):
 
     reason = "UPSTREAM_REFUSED"
     error = "The service refused the request"
+    log_level = logging.WARNING
     message = "The service behind this feature refused the request. Please tell the operator of this server."
 
 
@@ -114,6 +117,7 @@ class AccessTokenRefused(VendorRefused):
     status = 409
     code = "NEEDS_RECONNECT"
     reason = "NEEDS_RECONNECT"
+    log_level = logging.INFO
     error = "Please connect the account again"
     message = "The platform no longer accepts this connection. Please connect the account again."
 

@@ -1,6 +1,7 @@
 """One format on stderr for log lines of this server and of libraries, for warnings and for uncaught exceptions.
 
-With LOG_FORMAT=json every line on stdout and stderr is one JSON object, from start to exit.
+With LOG_FORMAT=json every line on stdout and stderr is one JSON object, from start to exit. If stderr is
+the journal of systemd, each line begins with `<N>`, which the journal takes as the priority (sd-daemon(3)).
 """
 
 import json
@@ -47,6 +48,10 @@ class Format:
     """The format in force; logging is global to a process, and so is this."""
 
     json = False
+    to_journal = False
+
+
+PRIORITIES = {"debug": "<7>", "info": "<6>", "warning": "<4>", "error": "<3>", "critical": "<2>"}
 
 
 def start_logs() -> None:
@@ -67,6 +72,7 @@ def default_format(app_env: str | None) -> str:
 def configure_logs(log_format: str, log_level: str) -> None:
     """Set format and level for structlog, the standard library's logging, warnings and uncaught exceptions."""
     Format.json = log_format == "json"
+    Format.to_journal = stderr_is_journal()
     structlog.configure(
         processors=[render_json] if Format.json else [add_request_id, ADD_LEVEL, STAMP, *rendering()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(log_level)),
@@ -87,9 +93,17 @@ def configure_logs(log_format: str, log_level: str) -> None:
     sys.unraisablehook = lambda args: log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
 
 
+def stderr_is_journal() -> bool:
+    """Return whether stderr is the stream that systemd names in JOURNAL_STREAM, as `device:inode` (systemd.exec(5))."""
+    with suppress(OSError, ValueError):
+        found = os.fstat(sys.stderr.fileno())
+        return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+    return False
+
+
 def rendering() -> list[Any]:
     if Format.json:
-        return [structlog.processors.format_exc_info, TO_JSON]
+        return [structlog.processors.format_exc_info, render_line]
     # A plain traceback: one with the values of variables would show secrets.
     plain = structlog.dev.plain_traceback
     return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
@@ -101,7 +115,12 @@ def render_json(logger: Any, level: str, line: MutableMapping[str, Any]) -> str:
     line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     if "exc_info" in line:
         structlog.processors.format_exc_info(logger, level, line)
-    return str(TO_JSON(logger, level, line))
+    return render_line(logger, level, line)
+
+
+def render_line(logger: Any, name: str, line: MutableMapping[str, Any]) -> str:
+    text = str(TO_JSON(logger, name, line))
+    return PRIORITIES[line["level"]] + text if Format.to_journal else text
 
 
 def add_request_id(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

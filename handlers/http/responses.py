@@ -114,7 +114,7 @@ class Responder(RequestHandler):
         if self.find_error(error) is None:
             log.error("request failed", exc_info=error, method=self.request.method, path=self.request.path)
         elif isinstance(error, VendorError):
-            log.warning("vendor failed", error=repr(error), path=self.request.path)
+            log.log(error.log_level, "vendor failed", error=repr(error), path=self.request.path)
 
     def send_error(self, status_code: int = 500, **about: Any) -> None:
         # Tornado would end a response that has begun as if it were complete. It has no public name for this state.

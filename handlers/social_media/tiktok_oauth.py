@@ -1,6 +1,7 @@
 """Connect TikTok by consent: redirect the person to TikTok, and handle the redirect back."""
 
 import asyncio
+import logging
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -134,7 +135,8 @@ class OAuthCallback(Handler):
             outcome = reason_of(refusal)
         except (HandleTaken, VendorError, TimeoutError, DatabaseUnavailable) as error:
             outcome = reason_of(error)
-            log.warning("tiktok sign-in failed", error=f"{type(error).__name__} {error}")
+            level = error.log_level if isinstance(error, VendorError) else logging.INFO
+            log.log(level, "tiktok sign-in failed", error=f"{type(error).__name__} {error}")
         finally:
             if outcome != CONNECTED:
                 await self.db.execute(END_STATE, state.id, outcome)

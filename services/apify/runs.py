@@ -115,7 +115,7 @@ class ApifyActors:
             async with asyncio.timeout(ABORT_SECONDS):
                 await sdk.client.run(run_id).abort(timeout=timedelta(seconds=ABORT_SECONDS))
         except (TimeoutError, VendorError, *sdk.errors) as error:
-            logger.warning("apify_abort_failed", run_id=run_id, error=sdk.describe(error))
+            logger.info("apify_abort_failed", run_id=run_id, error=sdk.describe(error))
 
     async def close(self) -> None:
         """Let unfinished starts be stored, then release the connections."""
@@ -151,7 +151,7 @@ class ApifyActors:
                 async with asyncio.timeout(ACCOUNT_SECONDS):
                     await on_started(run)
             except BaseException:
-                logger.warning("apify_run_not_accounted", run_id=run.id)
+                logger.info("apify_run_not_accounted", run_id=run.id)
                 await self.abort(run.id)
                 raise
         return run

@@ -108,7 +108,7 @@ async def redraw(data: bytes, content_type: str) -> AcceptedFile:
     async with SLOTS.take():
         status, answer, errors = await run_worker(data, kind.pillow_name)
     if status < 0:  # killed by its limits, or crashed by the file
-        log.warning("image_worker_killed", signal=-status, size=len(data), kind=kind.pillow_name)
+        log.info("image_worker_killed", signal=-status, size=len(data), kind=kind.pillow_name)
         raise BadImage("The picture takes too long to process. Please choose a smaller one.")
     if status > 0:
         raise RuntimeError(f"The image worker failed with status {status}: {errors[-2000:].decode(errors='replace')}")

@@ -170,7 +170,7 @@ class Scrapes:
         except RunLost:
             raise
         except VendorError as error:
-            log.warning("scrape failed", platform=platform, run=vendor_run_id, error=str(error))
+            log.info("scrape failed", platform=platform, run=vendor_run_id, error=str(error))
             if may_continue(error, vendor_run_id):
                 await self.runs.release(run)
             else:

@@ -132,7 +132,7 @@ class TikTokAccounts:
         try:
             await self.oauth.revoke(tokens.access_token)
         except VendorError as error:
-            log.warning("tiktok tokens not revoked", error=str(error))
+            log.info("tiktok tokens not revoked", error=str(error))
 
     async def _read(self, access_token: str) -> SocialProfile:
         user = await self.oauth.user_info(access_token)
@@ -143,7 +143,8 @@ class TikTokAccounts:
             return self.encryption.decrypt(envelope, identity(account_id, column))
         except UnknownKey:
             # The operator can add the missing key, so users are not asked to connect again.
+            log.error("a TikTok token is encrypted with a key that is not configured", account=account_id)
             raise VendorUnavailable(VENDOR, "a stored token is encrypted with a key that is not configured") from None
         except DecryptionFailed as error:
-            log.error("tiktok token cannot be decrypted", account=account_id, reason=str(error))
+            log.error("a TikTok token cannot be decrypted", account=account_id, reason=str(error))
             raise NeedsReconnect(VENDOR, "a stored token cannot be decrypted") from None

@@ -30,4 +30,4 @@ async def revoke_now(queries: Queries, accounts: TikTokAccounts, revocations: li
             for revocation_id in revocations:
                 await revoke_queued(queries, accounts, revocation_id)
     except Exception as error:
-        log.warning("tokens are not revoked yet", count=len(revocations), reason=str(error) or "timed out")
+        log.info("tokens are not revoked yet", count=len(revocations), reason=str(error) or "timed out")

@@ -18,91 +18,12 @@ from server import Instance
 from tests.helpers.programs import needs_program
 from tests.helpers.raw_http import RawAnswer, exchange, request
 from tests.helpers.servers.nginx import running_nginx
+from tests.helpers.servers.odd_requests import CHUNKED, KEY, LOGIN, ODD, UPGRADE
 
 PATHS = sorted({PARAMETER.sub(lambda m: "anything" if m[2] else str(uuid4()), r.path) for r in make_table().routes})
 METHODS = ("HEAD", "OPTIONS", "TRACE", "get", "BREW")
 # nginx refuses methods in lower case, and answers 404 for /metrics, which only Prometheus may read.
 STATUSES = {"OPTIONS": {204, 404}, "TRACE": {405}, "get": {400, 405, 404}, "BREW": {405, 404}}
-UPGRADE = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
-KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-LOGIN = "POST /api/v1/auth/login"
-CHUNKED = "Transfer-Encoding: chunked"
-
-ODD: dict[str, bytes] = {
-    "no host": b"GET /health HTTP/1.1\r\n\r\n",
-    "two hosts": request("GET /health", "Host: other"),
-    "a host that is none": b"GET /health HTTP/1.1\r\nHost: a b/\\\r\n\r\n",
-    "an empty host": b"GET /health HTTP/1.1\r\nHost:\r\n\r\n",
-    "HTTP/1.0 without a host": b"GET /health HTTP/1.0\r\n\r\n",
-    "HTTP/2.0": b"GET /health HTTP/2.0\r\nHost: x\r\n\r\n",
-    "HTTP/2 at once": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "a version in lower case": b"GET /health http/1.1\r\nHost: x\r\n\r\n",
-    "no version number": b"GET /health HTTP/x\r\nHost: x\r\n\r\n",
-    "a word": b"HELLO\r\n\r\n",
-    "no path": b"GET  HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a path with a space": b"GET /hea lth HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a path with control characters": b"GET /\x01\x7f HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a path of raw UTF-8": "GET /日本語 HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
-    "a path of no UTF-8": request("GET /api/v1/proxy/%ff%fe"),
-    "a path with NUL": request("GET /media/chat/%00"),
-    "a path that climbs": request("GET /media/../../etc/passwd"),
-    "a path of slashes": request("GET " + "/" * 3000),
-    "a path without a slash": b"GET health HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a long path": request("GET /" + "x" * 15_000),
-    "a very long path": request("GET /" + "x" * 60_000),
-    "a long method": request("X" * 10_000 + " /health"),
-    "absolute form": request("GET http://localhost/health"),
-    "absolute form in capitals": request("GET HTTP://localhost/health"),
-    "absolute form of a host alone": request("GET http://localhost"),
-    "CONNECT": request("CONNECT localhost:443"),
-    "an asterisk": request("OPTIONS *"),
-    "TLS": b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00\r\n\r\n",
-    "many query fields": request("GET /health?" + "a=&" * 4_000),
-    "an odd query": request("GET /api/v1/proxy/image?url=%ff%00&url&=&&&;"),
-    "a header without a colon": request("GET /health", "Nothing"),
-    "a header without a name": request("GET /health", ": x"),
-    "a folded header": request("GET /health", "A: x", "  y"),
-    "a header with NUL": request("GET /health", "A: \x00"),
-    "a header of Latin-1": request("GET /health", "A: \xe9"),
-    "a header with a line feed": b"GET /health HTTP/1.1\nHost: x\nA: y\n\n",
-    "a name with a space": request("GET /health", "A B: x"),
-    "many headers": request("GET /health", *["A: x"] * 3_000),
-    "33 KB of headers": request("GET /health", *[f"A{n}: {'x' * 8_000}" for n in range(4)]),
-    "63 KB of headers": request("GET /health", *[f"A{n}: {'x' * 15_800}" for n in range(4)]),
-    "200 KB of headers": request("GET /health", *[f"A{n}: {'x' * 15_800}" for n in range(13)]),
-    "one large header": request("GET /health", f"A: {'x' * 50_000}"),
-    "one very large header": request("GET /health", f"A: {'x' * 500_000}"),
-    "a large cookie": request("GET /health", f"Cookie: {'a=b; ' * 10_000}"),
-    "a length of words": request(LOGIN, "Content-Length: many"),
-    "a negative length": request(LOGIN, "Content-Length: -5"),
-    "a length of many digits": request(LOGIN, f"Content-Length: {'9' * 5_000}"),
-    "a length beyond all bounds": request(LOGIN, f"Content-Length: {2**40}"),
-    "two lengths": request(LOGIN, "Content-Length: 2", "Content-Length: 3", body=b"{}x"),
-    "a length and chunks": request(LOGIN, "Content-Length: 7", CHUNKED, body=b"2\r\n{}\r\n0\r\n\r\n"),
-    "another transfer encoding": request(LOGIN, "Transfer-Encoding: gzip"),
-    "two transfer encodings": request(LOGIN, "Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"),
-    "a chunk extension": request(LOGIN, CHUNKED, body=b"2;a=b\r\n{}\r\n0\r\n\r\n"),
-    "a long chunk extension": request(LOGIN, CHUNKED, body=b"2;a=" + b"b" * 3_000 + b"\r\n{}\r\n0\r\n\r\n"),
-    "a chunk size that is none": request(LOGIN, CHUNKED, body=b"x\r\n{}\r\n0\r\n\r\n"),
-    "a chunk longer than it says": request(LOGIN, CHUNKED, body=b"1\r\n{}\r\n0\r\n\r\n"),
-    "an endless chunk size": request(LOGIN, CHUNKED, body=b"f" * 40 + b"\r\n"),
-    "a trailer": request(LOGIN, CHUNKED, body=b"2\r\n{}\r\n0\r\nA: b\r\n\r\n"),
-    "an encoded body": request(LOGIN, "Content-Encoding: gzip", "Content-Length: 2", body=b"\x1f\x8b"),
-    "a form without a boundary": request(LOGIN, "Content-Type: multipart/form-data", "Content-Length: 2", body=b"{}"),
-    "an unknown expectation": request(LOGIN, "Expect: miracles", "Content-Length: 2", body=b"{}"),
-    "a range": request("GET /health", "Range: bytes=5-1,x"),
-    "another protocol": request("GET /health", "Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings"),
-    "an upgrade without a key": request("GET /ws", *UPGRADE),
-    "an upgrade with an empty key": request("GET /ws", *UPGRADE, "Sec-WebSocket-Key:"),
-    "an upgrade of HEAD": request("HEAD /ws", *UPGRADE, KEY),
-    "an upgrade with a body": request("GET /ws", *UPGRADE, KEY, "Content-Length: 2", body=b"{}"),
-    "an upgrade with odd extensions": request("GET /ws", *UPGRADE, KEY, "Sec-WebSocket-Extensions: ;=,*''\""),
-    "an upgrade elsewhere": request("GET /health", *UPGRADE, KEY),
-    "an upgrade of nothing": request("GET /nothing", *UPGRADE, KEY),
-    "an upgrade by POST": request("POST /ws", *UPGRADE, KEY),
-    "garbage after a request": request("GET /health") + b"\x00\x01garbage",
-}
-
 # Incomplete requests: the client half-closes the connection.
 CUT = {
     "a cut request line": b"GET /heal",

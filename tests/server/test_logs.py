@@ -1,6 +1,9 @@
-"""With LOG_FORMAT=json every line on stdout and stderr is one JSON object, from start to exit."""
+"""With LOG_FORMAT=json every line on stdout and stderr is one JSON object, from start to exit; their levels."""
 
+import ast
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.guards.product import FILES, parse
 from tests.helpers.clients import Api
 from tests.helpers.processes import ROOT, ServerProcess
 
@@ -46,6 +50,36 @@ raise ValueError("in the end")
 """
 
 
+def lines_for_operators() -> set[str]:
+    """Return the texts that the product logs at WARNING and above, or at the level of an error."""
+    found: set[str] = set()
+    for file in [Path("server.py"), *FILES]:
+        for call in [node for node in ast.walk(parse(file)) if isinstance(node, ast.Call)]:
+            match call:
+                case ast.Call(
+                    ast.Attribute(ast.Name("log" | "logger"), "warning" | "error" | "exception" | "critical"),
+                    [ast.Constant(text), *_],
+                ):
+                    found.add(str(text))
+                case ast.Call(ast.Attribute(ast.Name("log" | "logger"), "log"), [_, ast.Constant(text), *_]):
+                    found.add(str(text))
+                case ast.Call(ast.Name("Outage"), [ast.Constant(text), *_]):
+                    found.add(str(text))
+    return found
+
+
+def test_the_runbook_has_each_line_that_needs_an_action():
+    section = (ROOT / "docs" / "operations.md").read_text().partition("### Log lines that need an action")[2]
+    listed = set(
+        re.findall(r"`([^`]+)`", " ".join(re.findall(r"^\| (.+?) \|", section.partition("###")[0], re.MULTILINE)))
+    )
+    logged = lines_for_operators()
+    assert len(logged) > 20
+    begins = {text: next((line for line in listed if text.startswith(line)), None) for text in logged}
+    assert [text for text, line in begins.items() if line is None] == []
+    assert listed - set(begins.values()) == {"Invalid settings", "logger"}  # print_failure, and libraries
+
+
 def lines_of(*outputs: str) -> list[dict[str, Any]]:
     return [json.loads(line) for output in outputs for line in output.splitlines()]
 
@@ -81,6 +115,24 @@ def test_output_of_libraries_and_python_is_json(tmp_path):
         assert what in received, what
     assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
     assert (lines[-1]["level"], "in the end" in lines[-1]["exception"]) == ("critical", True)
+
+
+def test_the_journal_receives_the_priority_of_each_line(tmp_path):
+    """systemd gives the stream's device and inode; a pipe has them too."""
+    read, write = os.pipe()
+    found = os.fstat(write)
+    command = [sys.executable, "-c", OTHERS]
+    for stream, prefixes in {f"{found.st_dev}:{found.st_ino}": {"<4>", "<3>", "<2>"}, "1:1": {'{"e', '{"l'}}.items():
+        variables = environment(tmp_path, JOURNAL_STREAM=stream)
+        assert subprocess.run(command, cwd=tmp_path, env=variables, stderr=write, timeout=SECONDS).returncode == 1
+        lines = os.read(read, 65536).decode().splitlines()
+        assert {line[:3] for line in lines} <= prefixes and len(lines) > 5
+        if stream != "1:1":
+            assert {(line[:3], json.loads(line[3:])["level"]) for line in lines} == {
+                ("<4>", "warning"), ("<3>", "error"), ("<2>", "critical")
+            }  # fmt: skip
+    os.close(read)
+    os.close(write)
 
 
 def test_the_console_shows_a_plain_traceback(tmp_path):

@@ -201,8 +201,9 @@ async def test_a_fail_over_to_a_read_only_server(failed_over: FailingServer):
         sent = await asyncio.gather(*(send(api, conversation_id, hanako, f"after {n}") for n in range(30)))
         assert sent == [201] * 30
     assert (await here.ask("send_message", {"conversationId": conversation_id, "content": "x"}))["event"] == "ack"
-    events = [entry["event"] for entry in logs if entry["log_level"] != "info"]
-    assert events == ["PostgreSQL is not available", "PostgreSQL is available again"]
+    events = [(entry["log_level"], entry["event"]) for entry in logs if entry["event"].startswith("PostgreSQL ")]
+    assert events == [("warning", "PostgreSQL is not available"), ("info", "PostgreSQL is available again")]
+    assert len([entry for entry in logs if entry["log_level"] != "info"]) == 1
 
 
 async def test_jobs_wait_for_a_writable_server(failed_over: FailingServer, monkeypatch):

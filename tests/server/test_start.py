@@ -26,7 +26,7 @@ def socket_of(servers) -> Path:
 
 def test_a_database_that_starts_later_is_waited_for(servers, data_dir, tmp_path):
     folder = tmp_path / "later"
-    server = ServerProcess(servers, data_dir, DATABASE_URL=f"postgresql://encer@/encer?host={folder}")
+    server = ServerProcess(servers, data_dir, DATABASE_URL=f"postgresql://encer@/encer?host={folder}", LOG_LEVEL="INFO")
     output = b""
     assert server.process.stdout
     try:
