@@ -335,7 +335,7 @@ class ConnectionStatus(Handler):
         self.reply(row["body"])
 
 
-class UserIds(Body):
+class ListedUsers(Body):
     """Several users."""
 
     user_ids: list[Id] = Field(
@@ -344,8 +344,8 @@ class UserIds(Body):
 
 
 class ConnectionStatuses(Handler):
-    @endpoint(MEMBER, body=UserIds, returns=dict[UUID, ConnectionState])
-    async def post(self, body: UserIds) -> None:
+    @endpoint(MEMBER, body=ListedUsers, returns=dict[UUID, ConnectionState])
+    async def post(self, body: ListedUsers) -> None:
         """Return the connection status between the caller and each of up to 100 users."""
         rows = await self.db.fetch(CONNECTION_STATES, self.caller.id, body.user_ids)
         self.reply({row["id"]: row["body"] for row in rows})

@@ -49,7 +49,7 @@ class Readiness(Shape):
     status: Literal["ok", "degraded", "not_ready", "draining"] = about(
         "`degraded`: without Redis; `draining`: about to stop", "ok"
     )
-    checks: Checks
+    checks: Checks = about("The state of each part")
 
 
 class ShowHealth(Handler):

@@ -33,8 +33,8 @@ class AdminUser(User):
 
     influencer: Annotated[
         AdminInfluencer | None, Sql(AdminInfluencer.row("influencers {i} where {i}.user_id = {t}.id"))
-    ]
-    salon: Annotated[AdminSalon | None, Sql(AdminSalon.row("salons {s} where {s}.user_id = {t}.id"))]
+    ] = facts.INFLUENCER
+    salon: Annotated[AdminSalon | None, Sql(AdminSalon.row("salons {s} where {s}.user_id = {t}.id"))] = facts.SALON
 
 
 def card_of(side: str) -> Sql:
@@ -44,8 +44,8 @@ def card_of(side: str) -> Sql:
 class AdminConnection(ConnectionRequest):
     """A connection request or connection, for admins."""
 
-    sender: Annotated[CardUser, card_of("sender_id")]
-    receiver: Annotated[CardUser, card_of("receiver_id")]
+    sender: Annotated[CardUser, card_of("sender_id")] = facts.SENDER
+    receiver: Annotated[CardUser, card_of("receiver_id")] = facts.RECEIVER
 
 
 class ActivityLog(Shape):
@@ -104,10 +104,10 @@ class MessageCounts(Shape):
 class Statistics(Shape):
     """Numbers of the whole platform."""
 
-    users: UserCounts
-    connections: ConnectionCounts
-    social_media: AccountCounts
-    messages: MessageCounts
+    users: UserCounts = about("Users by kind")
+    connections: ConnectionCounts = about("Connection requests by state")
+    social_media: AccountCounts = about("Connected accounts by platform")
+    messages: MessageCounts = about("Messages of all users")
     active_today: int = about("Users who were active today", 95)
 
 
@@ -138,5 +138,5 @@ class Charts(Shape):
 class Dashboard(Shape):
     """Numbers of the whole platform."""
 
-    stats: Statistics
-    charts: Charts
+    stats: Statistics = about("Numbers of the whole platform")
+    charts: Charts = about("Numbers for charts")

@@ -9,8 +9,9 @@ from db.error_codes import ErrorCode
 from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.shape import Shape, Sql, Time
-from db.schemas.shapes import ConnectionState, SocialAccount, UserRef
-from db.schemas.words import Gender
+from db.schemas.shapes import ConnectionState, UserRef
+from db.schemas.social import SocialAccount
+from db.schemas.words import Category, Gender
 
 # The active accounts of influencer `{t}`, those with the most followers first.
 ACTIVE_ACCOUNTS = Sql(
@@ -25,16 +26,16 @@ class DiscoveredInfluencer(Shape):
     id: UUID = about("Id of the profile, not of the user", "2b7f1d3c-5a69-4e8b-9c0d-3f1e2d4c5b6a")
     bio: str | None = facts.BIO
     profile_pic: str | None = facts.PROFILE_PIC
-    categories: list[str] = facts.CATEGORIES
+    categories: list[Category] = facts.CATEGORIES
     region: str | None = facts.REGION
     age: int | None = facts.AGE
-    gender: Gender | None
+    gender: Gender | None = facts.GENDER
     created_at: Time = facts.CREATED_AT
-    user: UserRef
+    user: UserRef = about("The user of this profile")
     social_media_accounts: Annotated[list[SocialAccount], ACTIVE_ACCOUNTS] = Field(
         description="Connected accounts, one for each platform"
     )
-    connection: ConnectionState
+    connection: ConnectionState = facts.CONNECTION_STATE
 
 
 class DiscoveredSalon(Shape):
@@ -44,7 +45,7 @@ class DiscoveredSalon(Shape):
     business_name: str | None = facts.BUSINESS_NAME
     description: str | None = facts.DESCRIPTION
     profile_pic: str | None = facts.PROFILE_PIC
-    preferred_categories: list[str] = facts.PREFERRED_CATEGORIES
+    preferred_categories: list[Category] = facts.PREFERRED_CATEGORIES
     region: str | None = facts.REGION
     website: str | None = facts.WEBSITE
     established_year: int | None = facts.ESTABLISHED_YEAR
@@ -53,8 +54,8 @@ class DiscoveredSalon(Shape):
     tiktok_handle: str | None = facts.TIKTOK_HANDLE
     facebook_page: str | None = facts.FACEBOOK_PAGE
     created_at: Time = facts.CREATED_AT
-    user: UserRef
-    connection: ConnectionState
+    user: UserRef = about("The user of this profile")
+    connection: ConnectionState = facts.CONNECTION_STATE
 
 
 class RegionCount(Shape):
@@ -67,7 +68,7 @@ class RegionCount(Shape):
 class CategoryCount(Shape):
     """The number of profiles with a category."""
 
-    category: str = about("The category", "beauty")
+    category: Category = about("The category", "beauty")
     count: int = about("Number of profiles with this category", 58)
 
 
@@ -83,4 +84,6 @@ class Vocabularies(Shape):
 
     regions: list[Word] = Field(description="Japanese prefectures from north to south, then countries by name")
     categories: list[Word] = Field(description="Categories of influencers")
-    error_codes: list[ErrorCode] = Field(description="Every `code` of an error, of requests and of socket frames")
+    error_codes: list[ErrorCode] = about(
+        "Every `code` of an error, of requests and of socket frames", ["NOT_FOUND", "VALIDATION_ERROR"]
+    )

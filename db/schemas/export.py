@@ -13,7 +13,8 @@ from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.profiles import AccountSettings
 from db.schemas.shape import Shape, Sql, Time
-from db.schemas.shapes import Influencer, Notification, Salon, SocialAccount
+from db.schemas.shapes import Influencer, Notification, Salon
+from db.schemas.social import SocialAccount
 from db.schemas.words import MediaType, MessageType, RequestStatus
 
 
@@ -25,8 +26,10 @@ class ExportedAccount(AccountSettings):
     terms_accepted_at: Time | None = facts.TERMS_ACCEPTED_AT
     onboarded_at: Time | None = about("When the first profile was completed", "2026-01-31T09:40:00.000Z")
     last_seen_at: Time | None = about("When the user was last connected", "2026-02-01T18:05:12.480Z")
-    influencer: Annotated[Influencer | None, Sql(Influencer.row("influencers {i} where {i}.user_id = {t}.id"))]
-    salon: Annotated[Salon | None, Sql(Salon.row("salons {s} where {s}.user_id = {t}.id"))]
+    influencer: Annotated[Influencer | None, Sql(Influencer.row("influencers {i} where {i}.user_id = {t}.id"))] = (
+        facts.INFLUENCER
+    )
+    salon: Annotated[Salon | None, Sql(Salon.row("salons {s} where {s}.user_id = {t}.id"))] = facts.SALON
 
 
 class ExportedSocialAccount(SocialAccount):
@@ -42,7 +45,7 @@ class ExportedPost(Shape):
     id: UUID = about("Id of the post", "6e5d4c3b-2a1f-4e0d-9c8b-7a6f5e4d3c2b")
     account_id: UUID = facts.ACCOUNT_ID
     platform_post_id: str = facts.PLATFORM_POST_ID
-    media_type: MediaType
+    media_type: MediaType = facts.MEDIA_TYPE
     caption: str | None = facts.CAPTION
     url: str | None = facts.POST_URL
     likes_count: int = facts.LIKES_COUNT
@@ -57,7 +60,7 @@ class ExportedConnection(Shape):
     """A connection request or connection of the caller."""
 
     id: UUID = facts.REQUEST_ID
-    status: RequestStatus
+    status: RequestStatus = facts.REQUEST_STATUS
     sent_by_me: Annotated[bool, Sql("{t}.sender_id = {viewer}")] = about("Whether the user sent the request", True)
     message: str | None = facts.REQUEST_MESSAGE
     with_name: Annotated[
@@ -91,7 +94,7 @@ class ExportedMessage(Shape):
     conversation_id: UUID = facts.CONVERSATION_ID
     seq: int = facts.SEQ
     content: str = facts.CONTENT
-    message_type: MessageType
+    message_type: MessageType = facts.MESSAGE_TYPE
     file_url: str | None = facts.FILE_URL
     file_name: str | None = facts.FILE_NAME
     file_size: int | None = facts.FILE_SIZE
@@ -118,7 +121,7 @@ class ExportedSession(Shape):
 class Export(Shape):
     """Everything that the server stores about the caller."""
 
-    account: ExportedAccount
+    account: ExportedAccount = Field(description="The account with its profile")
     social_media_accounts: list[ExportedSocialAccount] = Field(
         max_length=2, description="Connected accounts, one for each platform"
     )

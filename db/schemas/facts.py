@@ -7,7 +7,7 @@ from pydantic import Field
 
 def about(description: str, *examples: Any, **more: Any) -> Any:
     """Describe a field: `name: str = about("Name of the person", "Hanako Yamada")`."""
-    return Field(description=description, examples=list(examples), **more)
+    return Field(description=description, examples=list(examples) or None, **more)
 
 
 USER_ID = about("Id of the user", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
@@ -22,6 +22,8 @@ UPDATED_AT = about("When it last changed", "2026-02-01T18:05:12.480Z")
 # People
 NAME = about("Name of the person", "Hanako Yamada")
 EMAIL = about("E-mail address", "hanako@example.com")
+ROLE = about("Role of the user", "INFLUENCER")
+USER_STATUS = about("Whether the account may sign in", "ACTIVE")
 SHOWN_EMAIL = about("Empty unless the reader is that user, connected to them, or an admin", "hanako@example.com")
 PHONE_NO = about("Phone number", "+81 90 1234 5678")
 PASSWORD = about("8 to 72 bytes, neither the e-mail nor a common password", "correct-horse-battery")
@@ -46,9 +48,20 @@ INSTAGRAM_HANDLE = about("The salon on Instagram", "salon.sakura")
 TIKTOK_HANDLE = about("The salon on TikTok", "salonsakura")
 FACEBOOK_PAGE = about("Name or address of the salon's Facebook page", "https://facebook.com/salon.sakura")
 
+# Profiles inside other shapes
+INFLUENCER = about("The influencer's profile; null for other roles")
+SALON = about("The salon's profile; null for other roles")
+INFLUENCER_PICTURE = about("Picture of the influencer; null for other roles")
+SALON_PICTURE = about("Picture of the salon; null for other roles")
+SENDER = about("The user who sent the request")
+RECEIVER = about("The user who received the request")
+
 # Connections and chat
+REQUEST_STATUS = about("State of the request; a connection is an accepted request", "ACCEPTED")
+CONNECTION_STATE = about("The connection status between the caller and this user")
 REQUEST_MESSAGE = about("What the sender writes with the request", "We would love to work with you.")
 CONTENT = about("Text of the message", "Would Friday at 11 suit you?")
+MESSAGE_TYPE = about("Whether the message is a text, or shows a picture or another file", "TEXT")
 SEQ = about("Number of the message in its conversation", 42)
 CLIENT_MESSAGE_ID = about("Id chosen by the sending client; sending it again returns the first message", "b7e2-0001")
 FILE_URL = about("Address of the attached file", "https://api.encer.dev/media/chat/5f3a9c.webp")
@@ -61,6 +74,8 @@ LAST_MESSAGE_AT = about("When the last message was sent", "2026-02-01T18:05:12.4
 UNREAD_COUNT = about("How many messages the caller has not read", 3)
 
 # Social accounts and posts
+PLATFORM = about("The platform", "INSTAGRAM")
+MEDIA_TYPE = about("Kind of the post", "IMAGE")
 USERNAME = about("Username on the platform, without `@`", "hanako.beauty")
 PLATFORM_USERNAME = about("The same as `username`", "hanako.beauty")
 DISPLAY_NAME = about("Name shown on the platform", "Hanako 🌸")

@@ -1,7 +1,7 @@
 """Types of the fields that clients send, in bodies, queries and frames."""
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,12 +19,11 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticKnownError
 
-from db.schemas import facts
+from db.schemas import facts, words
 from db.schemas.facts import about
-from db.schemas.vocabularies import CATEGORIES, read_category, read_gender, read_region
-from db.schemas.words import Gender as GenderName
-from db.schemas.words import words_of
+from db.schemas.vocabularies import read_category, read_gender, read_region
 
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 LONG_TEXT_CONTROLS = "\n\t"
@@ -157,33 +156,37 @@ Code = Annotated[
 ]
 PhoneNo = Annotated[str, Line(30), AfterValidator(with_plain_digits), facts.PHONE_NO]
 
-# Lenient spellings become one stored word (db/schemas/vocabularies.py); no word is longer than this.
-Word = Annotated[str, StringConstraints(max_length=60)]
-Category = Annotated[Word, AfterValidator(read_category), WithJsonSchema({"type": "string", "enum": list(CATEGORIES)})]
+MAX_WORD_CHARS = 60  # no spelling is longer (db/schemas/vocabularies.py)
+
+
+def lenient(read: Callable[[str], str]) -> BeforeValidator:
+    """Convert other spellings of a word to the stored one before its type is checked."""
+
+    def read_word(value: Any) -> str:
+        if not isinstance(value, str):
+            raise PydanticKnownError("string_type")
+        if len(value) > MAX_WORD_CHARS:
+            raise PydanticKnownError("string_too_long", {"max_length": MAX_WORD_CHARS})
+        return read(value)
+
+    return BeforeValidator(read_word)
+
+
+Category = Annotated[words.Category, lenient(read_category)]
 Region = Annotated[
-    Word,
+    str,
+    StringConstraints(max_length=MAX_WORD_CHARS),
     AfterValidator(read_region),
     WithJsonSchema(
         {
             "type": "string",
-            "maxLength": 60,
+            "maxLength": MAX_WORD_CHARS,
             "description": "A prefecture or large city of Japan, or an ISO 3166-1 alpha-2 code, in any case",
             "examples": facts.REGION.examples,
         }
     ),
 ]
-Gender = Annotated[
-    Word,
-    AfterValidator(read_gender),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "enum": list(words_of(GenderName)),
-            "description": facts.GENDER.description,
-            "examples": facts.GENDER.examples,
-        }
-    ),
-]
+Gender = Annotated[words.Gender, lenient(read_gender), facts.GENDER]
 
 
 class Body(BaseModel):

@@ -9,7 +9,8 @@ from db.fragments import is_between
 from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.shape import Shape, Sql, Time
-from db.schemas.shapes import Influencer, Salon, SocialAccount
+from db.schemas.shapes import Influencer, Salon
+from db.schemas.social import SocialAccount
 from db.schemas.words import RequestStatus, Role
 
 SOCIAL_ACCOUNTS = Sql(
@@ -50,11 +51,13 @@ class Profile(Shape):
     id: UUID = facts.USER_ID
     name: str = about("Name of the person", "Hanako Yamada", min_length=1)
     email: Annotated[str, Sql("coalesce({t}.email, '')")] = facts.EMAIL
-    role: Role
+    role: Role = facts.ROLE
     created_at: Time = facts.CREATED_AT
-    influencer: Annotated[OwnInfluencer | None, Sql(OwnInfluencer.row("influencers {i} where {i}.user_id = {t}.id"))]
-    salon: Annotated[Salon | None, Sql(Salon.row("salons {s} where {s}.user_id = {t}.id"))]
-    stats: Annotated[ProfileStats, Sql(ProfileStats.sql("{t}"))]
+    influencer: Annotated[
+        OwnInfluencer | None, Sql(OwnInfluencer.row("influencers {i} where {i}.user_id = {t}.id"))
+    ] = facts.INFLUENCER
+    salon: Annotated[Salon | None, Sql(Salon.row("salons {s} where {s}.user_id = {t}.id"))] = facts.SALON
+    stats: Annotated[ProfileStats, Sql(ProfileStats.sql("{t}"))] = about("Numbers of requests and connections")
 
 
 # Only the user sees their own phone number.
@@ -77,7 +80,7 @@ class ConnectionWith(Shape):
     """The connection request between the caller and the user, with any status."""
 
     id: UUID = facts.REQUEST_ID
-    status: RequestStatus
+    status: RequestStatus = facts.REQUEST_STATUS
     is_sender: Annotated[bool, Sql("{t}.sender_id = {viewer}")] = about("Whether the caller sent the request", True)
 
 
@@ -98,29 +101,31 @@ class SeenProfile(Shape):
             " then coalesce({t}.email, '') else '' end"
         ),
     ] = facts.SHOWN_EMAIL
-    role: Role
+    role: Role = facts.ROLE
     created_at: Time = facts.CREATED_AT
     influencer: Annotated[
         SeenInfluencer | None, Sql(SeenInfluencer.row("influencers {i} where {i}.user_id = {t}.id", viewer="{viewer}"))
-    ]
-    salon: Annotated[SeenSalon | None, Sql(SeenSalon.row("salons {s} where {s}.user_id = {t}.id", viewer="{viewer}"))]
+    ] = facts.INFLUENCER
+    salon: Annotated[
+        SeenSalon | None, Sql(SeenSalon.row("salons {s} where {s}.user_id = {t}.id", viewer="{viewer}"))
+    ] = facts.SALON
     connection_status: Annotated[
         ConnectionWith | None, Sql(ConnectionWith.row(f"connection_requests {{r}} where {BETWEEN}", viewer="{viewer}"))
-    ]
+    ] = about("The request or connection between the caller and this user; null without one")
 
 
 class OnboardedInfluencer(Shape):
     """The completed profile."""
 
     message: str = about("A sentence for people", "Your profile is complete")
-    influencer: Influencer
+    influencer: Influencer = about("The completed profile")
 
 
 class OnboardedSalon(Shape):
     """The completed profile."""
 
     message: str = about("A sentence for people", "Your profile is complete")
-    salon: Salon
+    salon: Salon = about("The completed profile")
 
 
 class AccountSettings(Shape):
@@ -129,7 +134,7 @@ class AccountSettings(Shape):
     id: UUID = facts.USER_ID
     name: str = about("Name of the person", "Hanako Yamada", min_length=1)
     email: Annotated[str, Sql("coalesce({t}.email, '')")] = facts.EMAIL
-    role: Role
+    role: Role = facts.ROLE
     email_verified: Annotated[bool, Sql("{t}.email_verified_at is not null")] = facts.EMAIL_VERIFIED
     terms_accepted: Annotated[bool, Sql("{t}.terms_accepted_at is not null")] = facts.TERMS_ACCEPTED
     has_completed_onboarding: Annotated[bool, Sql("{t}.onboarded_at is not null")] = facts.HAS_COMPLETED_ONBOARDING

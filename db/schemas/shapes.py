@@ -1,6 +1,6 @@
 """The public shapes (docs/api.md), each declared once. shape.py explains how a shape becomes SQL."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field, Json
@@ -10,7 +10,7 @@ from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.shape import Shape, Sql, Time
 from db.schemas.words import (
-    AccountConnection,
+    Category,
     ConnectionStatus,
     Gender,
     MessageType,
@@ -48,14 +48,16 @@ class UserRef(Shape):
     name: str = about("Name of the person", "Hanako Yamada", min_length=1)
     # '' unless the caller is that user, connected to them, or an admin: such a query replaces this expression.
     email: Annotated[str, Sql("''")] = facts.SHOWN_EMAIL
-    role: Role
+    role: Role = facts.ROLE
 
 
 class CardUser(UserRef):
     """A user with the picture of the profile."""
 
-    influencer: Annotated[Picture | None, INFLUENCER_PICTURE]
-    salon: Annotated[SalonPicture | None, Sql(SalonPicture.row("salons {s} where {s}.user_id = {t}.id"))]
+    influencer: Annotated[Picture | None, INFLUENCER_PICTURE] = facts.INFLUENCER_PICTURE
+    salon: Annotated[SalonPicture | None, Sql(SalonPicture.row("salons {s} where {s}.user_id = {t}.id"))] = about(
+        "Picture and name of the salon; null for other roles"
+    )
 
 
 class RequestInfluencer(Shape):
@@ -63,7 +65,7 @@ class RequestInfluencer(Shape):
 
     profile_pic: str | None = facts.PROFILE_PIC
     bio: str | None = facts.BIO
-    categories: list[str] = facts.CATEGORIES
+    categories: list[Category] = facts.CATEGORIES
 
 
 class RequestSalon(Shape):
@@ -79,8 +81,8 @@ class RequestUser(UserRef):
 
     influencer: Annotated[
         RequestInfluencer | None, Sql(RequestInfluencer.row("influencers {i} where {i}.user_id = {t}.id"))
-    ]
-    salon: Annotated[RequestSalon | None, Sql(RequestSalon.row("salons {s} where {s}.user_id = {t}.id"))]
+    ] = facts.INFLUENCER
+    salon: Annotated[RequestSalon | None, Sql(RequestSalon.row("salons {s} where {s}.user_id = {t}.id"))] = facts.SALON
 
 
 EMAIL_VERIFIED = Sql("(select {u}.email_verified_at is not null from users {u} where {u}.id = {t}.user_id)")
@@ -94,10 +96,10 @@ class Influencer(Shape):
     email_verified: Annotated[bool, EMAIL_VERIFIED] = facts.EMAIL_VERIFIED
     bio: str | None = facts.BIO
     profile_pic: str | None = facts.PROFILE_PIC
-    categories: list[str] = facts.CATEGORIES
+    categories: list[Category] = facts.CATEGORIES
     region: str | None = facts.REGION
     age: int | None = facts.AGE
-    gender: Gender | None
+    gender: Gender | None = facts.GENDER
     created_at: Time = facts.CREATED_AT
     updated_at: Time = facts.UPDATED_AT
     user_id: UUID = facts.USER_ID
@@ -112,7 +114,7 @@ class Salon(Shape):
     business_name: str | None = facts.BUSINESS_NAME
     description: str | None = facts.DESCRIPTION
     profile_pic: str | None = facts.PROFILE_PIC
-    preferred_categories: list[str] = facts.PREFERRED_CATEGORIES
+    preferred_categories: list[Category] = facts.PREFERRED_CATEGORIES
     region: str | None = facts.REGION
     website: str | None = facts.WEBSITE
     established_year: int | None = facts.ESTABLISHED_YEAR
@@ -132,8 +134,8 @@ class User(Shape):
     id: UUID = facts.USER_ID
     name: str = about("Name of the person", "Hanako Yamada", min_length=1)
     email: Annotated[str, Sql("coalesce({t}.email, '')")] = facts.EMAIL
-    role: Role
-    status: UserStatus
+    role: Role = facts.ROLE
+    status: UserStatus = facts.USER_STATUS
     terms_accepted: Annotated[bool, Sql("{t}.terms_accepted_at is not null")] = facts.TERMS_ACCEPTED
     terms_accepted_at: Time | None = facts.TERMS_ACCEPTED_AT
     created_at: Time = facts.CREATED_AT
@@ -141,8 +143,10 @@ class User(Shape):
 
 
 class FullUser(User):
-    influencer: Annotated[Influencer | None, Sql(Influencer.row("influencers {i} where {i}.user_id = {t}.id"))]
-    salon: Annotated[Salon | None, Sql(Salon.row("salons {s} where {s}.user_id = {t}.id"))]
+    influencer: Annotated[Influencer | None, Sql(Influencer.row("influencers {i} where {i}.user_id = {t}.id"))] = (
+        facts.INFLUENCER
+    )
+    salon: Annotated[Salon | None, Sql(Salon.row("salons {s} where {s}.user_id = {t}.id"))] = facts.SALON
 
 
 class SignedInUser(FullUser):
@@ -153,7 +157,7 @@ class SignedInUser(FullUser):
 
 class ConnectionRequest(Shape):
     id: UUID = facts.REQUEST_ID
-    status: RequestStatus
+    status: RequestStatus = facts.REQUEST_STATUS
     message: str | None = facts.REQUEST_MESSAGE
     created_at: Time = facts.CREATED_AT
     updated_at: Time = facts.UPDATED_AT
@@ -164,15 +168,15 @@ class ConnectionRequest(Shape):
 class AskedRequest(ConnectionRequest):
     """A connection request with both users."""
 
-    sender: UserRef
-    receiver: UserRef
+    sender: UserRef = facts.SENDER
+    receiver: UserRef = facts.RECEIVER
 
 
 class ListedRequest(ConnectionRequest):
     """A connection request with both users and their profiles."""
 
-    sender: RequestUser
-    receiver: RequestUser
+    sender: RequestUser = facts.SENDER
+    receiver: RequestUser = facts.RECEIVER
 
 
 # The connection status between the caller and a user, from a row (id, status, sent) or none.
@@ -185,7 +189,9 @@ CONNECTION_STATE = (
 class ConnectionState(Shape):
     """The connection status between the caller and a user."""
 
-    status: Annotated[ConnectionStatus, Sql(CONNECTION_STATE)]
+    status: Annotated[ConnectionStatus, Sql(CONNECTION_STATE)] = about(
+        "How the caller and the user are connected", "connected"
+    )
     request_id: Annotated[UUID | None, Sql("{t}.id")] = facts.REQUEST_ID
 
 
@@ -194,8 +200,8 @@ class SenderUser(Shape):
 
     id: UUID = facts.USER_ID
     name: str = about("Name of the person", "Hanako Yamada", min_length=1)
-    influencer: Annotated[Picture | None, INFLUENCER_PICTURE]
-    salon: Annotated[Picture | None, Sql(Picture.row("salons {s} where {s}.user_id = {t}.id"))]
+    influencer: Annotated[Picture | None, INFLUENCER_PICTURE] = facts.INFLUENCER_PICTURE
+    salon: Annotated[Picture | None, Sql(Picture.row("salons {s} where {s}.user_id = {t}.id"))] = facts.SALON_PICTURE
 
 
 class Message(Shape):
@@ -208,7 +214,7 @@ class Message(Shape):
     rev: int = about("Number of the last change of the message in its conversation", 45)
     client_message_id: str | None = facts.CLIENT_MESSAGE_ID
     content: str = facts.CONTENT
-    message_type: MessageType
+    message_type: MessageType = facts.MESSAGE_TYPE
     file_url: str | None = facts.FILE_URL
     file_name: str | None = facts.FILE_NAME
     file_size: int | None = facts.FILE_SIZE
@@ -219,7 +225,9 @@ class Message(Shape):
     deleted_at: Time | None = facts.DELETED_AT
     created_at: Time = facts.CREATED_AT
     updated_at: Time = facts.UPDATED_AT
-    sender: Annotated[SenderUser, Sql(SenderUser.row("users {u} where {u}.id = {t}.sender_id"))]
+    sender: Annotated[SenderUser, Sql(SenderUser.row("users {u} where {u}.id = {t}.sender_id"))] = about(
+        "The user who sent it"
+    )
 
 
 class Attachment(Shape):
@@ -228,7 +236,7 @@ class Attachment(Shape):
     file_url: Annotated[str, Sql("{t}.url")] = facts.FILE_URL
     file_name: str = facts.FILE_NAME
     file_size: int = facts.FILE_SIZE
-    message_type: MessageType
+    message_type: MessageType = facts.MESSAGE_TYPE
 
 
 # Connected users see each other's e-mail, and users see their own.
@@ -254,7 +262,7 @@ class Participant(Shape):
     joined_at: Time = about("When the user joined the conversation", "2026-01-31T09:30:00.000Z")
     last_read_at: Time | None = about("When the user last read", "2026-02-01T18:05:12.480Z")
     last_read_seq: int = about("`seq` of the last message that the user has read", 41)
-    user: Annotated[CardUser, Sql(PARTNER)]
+    user: Annotated[CardUser, Sql(PARTNER)] = about("The user")
 
 
 class Conversation(Shape):
@@ -281,7 +289,7 @@ class Conversation(Shape):
                 email="case when {t}.closed_at is null then coalesce({u}.email, '') else '' end",
             )
         ),
-    ]
+    ] = about("The participant who is not the caller")
     unread_count: Annotated[int, UNREAD_COUNT] = facts.UNREAD_COUNT
 
 
@@ -312,8 +320,8 @@ class ContactConversation(Shape):
 class Contact(Shape):
     """A user who is connected to the caller."""
 
-    user: CardUser
-    conversation: ContactConversation | None
+    user: CardUser = about("The user who is connected to the caller")
+    conversation: ContactConversation | None = about("The conversation with this user; null before it is opened")
 
 
 class NewMessageMetadata(Shape):
@@ -328,7 +336,7 @@ class AccountMetadata(Shape):
     """Metadata of `SYSTEM`: a social account needs attention."""
 
     account_id: UUID = about("Id of the account", "1c2d3e4f-5a6b-4c7d-8e9f-0a1b2c3d4e5f")
-    platform: Platform
+    platform: Platform = facts.PLATFORM
     reason: Literal["UNVERIFIED", "NEEDS_RECONNECT", "PROVEN_BY_ANOTHER"] = about("What is wrong", "UNVERIFIED")
 
 
@@ -342,7 +350,7 @@ class Notification(Shape):
     """A notification of the caller."""
 
     id: UUID = about("Id of the notification", "5d4c3b2a-1f0e-4d9c-8b7a-6f5e4d3c2b1a")
-    type: NotificationType
+    type: NotificationType = about("What the notification is about; it decides about `metadata`", "NEW_MESSAGE")
     title: str = about("A few words for people", "New message")
     message: str = about("A sentence for people", "Salon Sakura: Would Friday at 11 suit you?")
     is_read: bool = about("Whether the user has read it", False)
@@ -366,30 +374,3 @@ class UnreadNotifications(Shape):
     """The number of unread notifications."""
 
     count: int = about("Number of unread notifications", 3)
-
-
-class SocialAccount(Shape):
-    """A connected account, without tokens and verification code. Name and sync time have two spellings for clients."""
-
-    id: UUID = facts.ACCOUNT_ID
-    platform: Platform
-    username: str = facts.USERNAME
-    platform_username: Annotated[str, Sql("{t}.username")] = facts.PLATFORM_USERNAME
-    display_name: str | None = facts.DISPLAY_NAME
-    profile_picture: str | None = facts.PROFILE_PICTURE
-    profile_url: str | None = facts.PROFILE_URL
-    followers_count: int = facts.FOLLOWERS_COUNT
-    following_count: int = facts.FOLLOWING_COUNT
-    posts_count: int = facts.POSTS_COUNT
-    engagement_rate: float = facts.ENGAGEMENT_RATE
-    is_active: bool = about("Whether the account is shown and updated", True)
-    is_verified: bool = about("Whether the user has proven to be the owner of the account", True)
-    connection: AccountConnection
-    last_synced: Annotated[Time, Sql("iso({t}.last_synced_at)")] = about(
-        "The same as `lastSyncedAt`", "2026-01-31T03:00:00.000Z"
-    )
-    last_synced_at: Time = about("When the account was last read from the platform", "2026-01-31T03:00:00.000Z")
-    metadata: dict[str, Any] | None = about(
-        "More of the profile: `bio`, averages, `topHashtags`, recent posts or videos",
-        {"bio": "Beauty and travel", "averageLikes": 530.5, "topHashtags": ["beauty"]},
-    )

@@ -8,6 +8,7 @@ import re
 import unicodedata
 
 from db.schemas.countries import COUNTRIES
+from db.schemas.words import Category, words_of
 
 
 def by_alias(aliases: dict[str, str]) -> dict[str, str]:
@@ -15,20 +16,7 @@ def by_alias(aliases: dict[str, str]) -> dict[str, str]:
     return {alias: word for word, listed in aliases.items() for alias in listed.split()}
 
 
-CATEGORIES = (
-    "beauty",
-    "lifestyle",
-    "fashion",
-    "fitness",
-    "food",
-    "travel",
-    "technology",
-    "gaming",
-    "wellness",
-    "parenting",
-    "pets",
-    "photography",
-)
+CATEGORIES = words_of(Category)
 
 # Spellings of each category.
 CATEGORY_ALIASES = by_alias(

@@ -15,7 +15,8 @@ Gender = TypeAliasType(
     ],
 )
 UserStatus = TypeAliasType(
-    "UserStatus", Annotated[Literal["ACTIVE", "SUSPENDED"], Field(description="Whether the account may sign in")]
+    "UserStatus",
+    Annotated[Literal["ACTIVE", "SUSPENDED"], Field(description="`SUSPENDED`: an admin has blocked the account")],
 )
 RequestStatus = TypeAliasType(
     "RequestStatus",
@@ -56,6 +57,28 @@ NotificationType = TypeAliasType(
             "SYSTEM",
         ],
         Field(description="What a notification is about"),
+    ],
+)
+
+
+Category = TypeAliasType(
+    "Category",
+    Annotated[
+        Literal[
+            "beauty",
+            "lifestyle",
+            "fashion",
+            "fitness",
+            "food",
+            "travel",
+            "technology",
+            "gaming",
+            "wellness",
+            "parenting",
+            "pets",
+            "photography",
+        ],
+        Field(description="A subject of influencers; requests may have other spellings, such as `tech`"),
     ],
 )
 

@@ -13,6 +13,7 @@ import orjson
 
 from db.fragments import pair
 from db.schemas.previews import preview
+from db.schemas.social import InstagramMetadata, RecentPost, TikTokMetadata, Video
 from db.seed.texts import CAPTIONS, CREATORS, GREETINGS, SHOPS, TALK
 
 PASSWORD = "cherry-blossom-7"  # noqa: S105  of invented people, in development only
@@ -42,6 +43,15 @@ def influencer_email(n: int) -> str:
 
 def salon_email(n: int) -> str:
     return f"salon{n + 1}@demo.example.com"
+
+
+class SeedPost(NamedTuple):
+    id: str
+    caption: str
+    url: str
+    likes: int
+    comments: int
+    posted_at: datetime
 
 
 ADD_USER = """
@@ -161,15 +171,7 @@ class Demonstration:
         creator = CREATORS[n]
         base = "https://www.instagram.com/" if platform == "INSTAGRAM" else "https://www.tiktok.com/@"
         posts = list(self.posts_of(n, platform, followers))
-        likes, comments = (sum(post[key] for post in posts) // POSTS for key in ("likesCount", "commentsCount"))
-        about = {
-            "bio": creator.bio,
-            "isVerified": False,
-            "averageLikes": likes,
-            "averageComments": comments,
-            "topHashtags": sorted({tag for post in posts for tag in hashtags(post["caption"])})[:5],
-            "recentPosts" if platform == "INSTAGRAM" else "recentVideos": posts,
-        }
+        about = describe(platform, creator.bio, posts)
         account_id = await self.conn.fetchval(
             ADD_ACCOUNT,
             profile_id,
@@ -180,42 +182,25 @@ class Demonstration:
             followers,
             180 + 37 * n,
             90 + 53 * n % 700,
-            round((likes + comments) / followers * 100, 2),
-            orjson.dumps(about).decode(),
+            round((about.average_likes + about.average_comments) / followers * 100, 2),
+            about.model_dump_json(),
             self.now - timedelta(days=70 - 2 * n),
         )
-        await self.conn.executemany(
-            ADD_POST,
-            [
-                (
-                    account_id,
-                    post["id"],
-                    post["type"],
-                    post["caption"],
-                    post["url"],
-                    post["likesCount"],
-                    post["commentsCount"],
-                    hashtags(post["caption"]),
-                    datetime.fromisoformat(post["timestamp"]),
-                )
-                for post in posts
-            ],
-        )
+        kind = "VIDEO" if platform == "TIKTOK" else "IMAGE"
+        rows = [(account_id, post.id, kind, *post[1:5], hashtags(post.caption), post.posted_at) for post in posts]
+        await self.conn.executemany(ADD_POST, rows)
 
-    def posts_of(self, n: int, platform: str, followers: int) -> Iterator[dict[str, Any]]:
-        """Return the posts in the form of an account's metadata after a scrape."""
+    def posts_of(self, n: int, platform: str, followers: int) -> Iterator[SeedPost]:
         for k in range(POSTS):
             likes = followers * (21 + (n * 7 + k * 11) % 50) // 1000
-            yield {
-                "id": f"demo-{platform.lower()}-{n}-{k}",
-                "type": "VIDEO" if platform == "TIKTOK" else "IMAGE",
-                "caption": CAPTIONS[(n * 5 + k) % len(CAPTIONS)],
-                "likesCount": likes,
-                "commentsCount": likes // 40,
-                "timestamp": (self.now - timedelta(days=3 * k + n % 5, hours=n)).isoformat(timespec="seconds"),
-                "url": f"https://example.com/{CREATORS[n].handle}/{k}",
-                "displayUrl": None,
-            }
+            yield SeedPost(
+                id=f"demo-{platform.lower()}-{n}-{k}",
+                caption=CAPTIONS[(n * 5 + k) % len(CAPTIONS)],
+                url=f"https://example.com/{CREATORS[n].handle}/{k}",
+                likes=likes,
+                comments=likes // 40,
+                posted_at=self.now - timedelta(days=3 * k + n % 5, hours=n),
+            )
 
     async def add_connections(self) -> tuple[int, int]:
         """Add connections between new people; return the number of connections and requests, and of messages."""
@@ -329,6 +314,48 @@ class Demonstration:
             metadata,
             at,
         )
+
+
+def describe(platform: str, bio: str, posts: list[SeedPost]) -> InstagramMetadata | TikTokMetadata:
+    """Return the metadata of an account, as a scrape stores it."""
+    shared: dict[str, Any] = {
+        "bio": bio,
+        "is_verified": False,
+        "average_likes": sum(post.likes for post in posts) // POSTS,
+        "average_comments": sum(post.comments for post in posts) // POSTS,
+        "average_shares": 0,
+        "average_views": 0,
+        "top_hashtags": sorted({tag for post in posts for tag in hashtags(post.caption)})[:5],
+    }
+    if platform == "TIKTOK":
+        return TikTokMetadata(**shared, recent_videos=[video_of(post) for post in posts])
+    return InstagramMetadata(**shared, recent_posts=[picture_of(post) for post in posts])
+
+
+def picture_of(post: SeedPost) -> RecentPost:
+    return RecentPost(
+        id=post.id,
+        type="Image",
+        caption=post.caption,
+        likes_count=post.likes,
+        comments_count=post.comments,
+        timestamp=post.posted_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        url=post.url,
+        display_url=None,
+    )
+
+
+def video_of(post: SeedPost) -> Video:
+    return Video(
+        id=post.id,
+        share_url=post.url,
+        cover_image_url=None,
+        video_description=post.caption,
+        likes_count=post.likes,
+        comments_count=post.comments,
+        shares_count=0,
+        views_count=0,
+    )
 
 
 def hashtags(caption: str) -> list[str]:

@@ -13,13 +13,13 @@ from services.security.priority_threads import TooBusy
 from services.security.rate_limit import Claim
 
 
-class ByEmail(Body):
+class EmailAddress(Body):
     """An e-mail."""
 
     email: Email
 
 
-class ByCode(ByEmail):
+class EmailCode(EmailAddress):
     """An e-mail and the code that was mailed to it."""
 
     otp: Code

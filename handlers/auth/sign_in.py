@@ -34,7 +34,7 @@ RefreshToken = Annotated[
 ]
 
 
-class Refresh(Body):
+class RefreshRequest(Body):
     """A refresh token, unless the cookie has it."""
 
     refresh_token: RefreshToken | None = None
@@ -53,7 +53,7 @@ class TokenPair(Shape):
 class SignedIn(TokenPair):
     """Tokens and the account."""
 
-    user: SignedInUser
+    user: SignedInUser = about("The account that signed in")
 
 
 class SignInHandler(CodeHandler):
@@ -181,13 +181,13 @@ FIND_ROTATED = """
 class RefreshTokens(SignInHandler):
     @endpoint(
         PUBLIC,
-        body=Refresh,
+        body=RefreshRequest,
         returns=TokenPair,
         top=("accessToken", "refreshToken", "expiresIn"),
         reads_cookie=True,
         errors=("NOT_AUTHENTICATED", "TOKEN_EXPIRED", "INVALID_TOKEN"),
     )
-    async def post(self, body: Refresh) -> None:
+    async def post(self, body: RefreshRequest) -> None:
         """Exchange a refresh token, from the body or the cookie, for a new pair of tokens; each works once."""
         claims = await self.read_token(body)
         seconds = self.services.tokens.refresh_seconds
@@ -202,7 +202,7 @@ class RefreshTokens(SignInHandler):
         )
         self.reply(answer, **answer)
 
-    async def read_token(self, body: Refresh) -> RefreshClaims:
+    async def read_token(self, body: RefreshRequest) -> RefreshClaims:
         """Return the claims of the refresh token. Only a forged one counts as a failed attempt: pages of
         signed-out users send none or a stale one, and other sites can make them do so."""
         try:

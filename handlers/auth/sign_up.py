@@ -17,7 +17,7 @@ from db.schemas.facts import about
 from db.schemas.fields import BlankAsNone, Body, Email, Line, PhoneNo
 from db.schemas.shape import Shape
 from db.schemas.words import Role
-from handlers.auth.codes import ByCode, ByEmail, CodeHandler
+from handlers.auth.codes import CodeHandler, EmailAddress, EmailCode
 from handlers.auth.passwords import ChosenPassword
 from handlers.http.endpoint import PUBLIC, endpoint
 from services.mail.devices import kind_of_device
@@ -46,19 +46,19 @@ SignUpToken = Annotated[
 ]
 
 
-class SignUpCode(ByCode):
+class SignUpCode(EmailCode):
     """The code that verifies an e-mail."""
 
     sign_up_token: SignUpToken = None
 
 
-class ResendCode(ByEmail):
+class ResendCode(EmailAddress):
     """The sign-up whose code is mailed again."""
 
     sign_up_token: SignUpToken = None
 
 
-class ResetPassword(ByCode):
+class ResetPassword(EmailCode):
     """A new password, with the code that was mailed."""
 
     new_password: ChosenPassword
@@ -75,15 +75,15 @@ class SignedUp(Shape):
     )
 
 
-class Verified(Shape):
+class VerifiedAccount(Shape):
     """The verified account."""
 
     message: str = about("A sentence for people", "Your e-mail address is verified. You can sign in now.")
-    role: Role
+    role: Role = facts.ROLE
 
 
-class Mailed(Shape):
-    """The address that a code was sent to."""
+class EmailAnswer(Shape):
+    """A sentence, and the e-mail of the request; it is the same whether or not the e-mail has an account."""
 
     message: str = about("A sentence for people", "If this address needs a code, a new one is on its way.")
     email: str = facts.EMAIL
@@ -138,7 +138,7 @@ class SignUpSalon(SignUpAs):
 
 
 class VerifyOtp(CodeHandler):
-    @endpoint(PUBLIC, body=SignUpCode, returns=Verified, top=("message", "role"), errors=("INVALID_OTP",))
+    @endpoint(PUBLIC, body=SignUpCode, returns=VerifiedAccount, top=("message", "role"), errors=("INVALID_OTP",))
     async def post(self, body: SignUpCode) -> None:
         """Verify an e-mail address with the mailed code; this confirms the sign-up that the code belongs to.
 
@@ -164,7 +164,7 @@ class VerifyOtp(CodeHandler):
 
 
 class ResendOtp(CodeHandler):
-    @endpoint(PUBLIC, body=ResendCode, returns=Mailed, top=("message", "email"))
+    @endpoint(PUBLIC, body=ResendCode, returns=EmailAnswer, top=("message", "email"))
     async def post(self, body: ResendCode) -> None:
         """Mail a new code if the address waits for one; the response is the same for every address.
 
@@ -190,8 +190,8 @@ FIND_RESETTABLE = """
 class ForgotPassword(CodeHandler):
     """The e-mail of an account. Repeating the request replaces the code with a new one."""
 
-    @endpoint(PUBLIC, body=ByEmail, returns=Mailed, top=("message", "email"))
-    async def post(self, body: ByEmail) -> None:
+    @endpoint(PUBLIC, body=EmailAddress, returns=EmailAnswer, top=("message", "email"))
+    async def post(self, body: EmailAddress) -> None:
         """Mail a code to reset the password; the response is the same for every address."""
         await self.count_code_mail(body.email)
         code, digest = self.new_code(body.email, "RESET")
@@ -205,7 +205,7 @@ class ForgotPassword(CodeHandler):
 
 
 class ResetHandler(CodeHandler):
-    async def try_code(self, tx: Transaction, body: ByCode, *, use: bool) -> tuple[str | None, int]:
+    async def try_code(self, tx: Transaction, body: EmailCode, *, use: bool) -> tuple[str | None, int]:
         """Return whose code it is, and how many attempts are left; a wrong one is counted once this has committed."""
         digest = self.services.otps.digest(body.email, "RESET", body.otp)
         await lock_attempts(tx, body.email, "RESET")
@@ -214,8 +214,8 @@ class ResetHandler(CodeHandler):
 
 
 class VerifyForgotOtp(ResetHandler):
-    @endpoint(PUBLIC, body=ByCode, returns=Mailed, top=("message", "email"), errors=("INVALID_OTP",))
-    async def post(self, body: ByCode) -> None:
+    @endpoint(PUBLIC, body=EmailCode, returns=EmailAnswer, top=("message", "email"), errors=("INVALID_OTP",))
+    async def post(self, body: EmailCode) -> None:
         """Check a reset code; it can still be used once, for the reset."""
         async with self.count_failures(body.email):
             async with self.db.transaction() as tx:

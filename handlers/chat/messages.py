@@ -164,15 +164,15 @@ DELETE_MESSAGE = f"""
 """
 
 
-class Edit(Body):
+class MessageEdit(Body):
     """The new text of a message."""
 
     content: Annotated[str, Text(5000)] = facts.CONTENT
 
 
 class OneMessage(FileHandler):
-    @endpoint(MEMBER, body=Edit, returns=Message, errors=("CONFLICT",))
-    async def patch(self, message_id: str, edit: Edit) -> None:
+    @endpoint(MEMBER, body=MessageEdit, returns=Message, errors=("CONFLICT",))
+    async def patch(self, message_id: str, edit: MessageEdit) -> None:
         """Edit the text of the caller's own message."""
         async with self.db.transaction() as tx:
             found = await self.lock(tx, message_id)
@@ -222,14 +222,14 @@ FIND_MESSAGE = f"""
 """
 
 
-class Unread(Shape):
+class ConversationUnread(Shape):
     """The number of messages that are still unread."""
 
     unread_count: int = facts.UNREAD_COUNT
 
 
 class ReadMessage(Handler):
-    @endpoint(MEMBER, returns=Unread)
+    @endpoint(MEMBER, returns=ConversationUnread)
     async def patch(self, message_id: str) -> None:
         """Mark all messages up to and including this one as read."""
         found = await self.db.fetchrow(FIND_MESSAGE, message_id, self.caller.id)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from db.errors import Invalid
 from db.schemas.faults import fault
 from db.schemas.social import AGE, PublicProfile, Video
@@ -48,14 +50,16 @@ def age_of(found: Fetched) -> dict[str, Any]:
 
 
 def describe(found: Fetched) -> dict[str, Any]:
+    """Return a `PublicProfile`."""
     profile = found.profile
     fields = profile.model_dump(include=set(PublicProfile.model_fields))
-    return PublicProfile(
-        **fields | {name: fields[name] or 0 for name in COUNTS},
-        platform_username=profile.username,
-        is_verified=profile.is_verified_by_platform,
-        fetched_at=iso(found.finished_at) or "",
-    ).model_dump(mode="json")
+    fields |= {name: fields[name] or 0 for name in COUNTS}
+    fields |= {
+        "platform_username": profile.username,
+        "is_verified": profile.is_verified_by_platform,
+        "fetched_at": iso(found.finished_at),
+    }
+    return {to_camel(name): value for name, value in fields.items()}
 
 
 class LookUpInstagram(LookUpHandler):

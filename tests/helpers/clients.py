@@ -139,7 +139,7 @@ class Api:
 
     def check_error(self, method: str, path: str, status: int, body: dict[str, Any]) -> None:
         """Check that an error has the fields of its code, and that the API description lists it for the route."""
-        known = ERRORS.get(error_name(body["code"])) or ERRORS["Error"]
+        known = ERRORS.get(error_name(body["code"])) or ERRORS["GeneralError"]
         assert set(known["required"]) <= body.keys() <= known["properties"].keys(), body
         routes, _ = self.instance.app.table.root.find(path.strip("/").split("/"), [])
         route: Route | None = routes.get(method)

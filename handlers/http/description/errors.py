@@ -182,8 +182,9 @@ def describe_error(code: str, meaning: Meaning) -> Json:
 
 
 def error_schemas() -> Json:
-    """Return the schemas of all errors. No endpoint has the codes of `Error` alone, so that a client that reads
-    `code` knows which fields an error has."""
+    """Return the schemas of all errors. No endpoint has the codes of `GeneralError` alone, so that a client that reads
+    `code` knows which fields an error has. The name is not `Error`: generators name its codes after it, and `ErrorCode`
+    is the type of all codes."""
     known = {error_name(code): describe_error(code, meaning) for code, meaning in MEANINGS.items()}
     generic = describe_error("INTERNAL", Meaning(500, "Something went wrong on our side"))
     generic["description"] = "An error that any request can meet."
@@ -193,12 +194,13 @@ def error_schemas() -> Json:
         "description": "For programs",
         "examples": ["INTERNAL"],
     }
-    return {"Error": generic, "Fault": FAULT, **known}
+    return {"GeneralError": generic, "Fault": FAULT, **known}
 
 
 def error_responses(declared: Endpoint, path: str) -> Json:
     responses = {str(status): describe(status, codes) for status, codes in error_codes(declared, path).items()}
-    return {**responses, "default": {"description": "Any other error", "content": content({"$ref": ref("Error")})}}
+    other = {"description": "Any other error", "content": content({"$ref": ref("GeneralError")})}
+    return {**responses, "default": other}
 
 
 def describe(status: int, codes: list[ErrorCode]) -> Json:

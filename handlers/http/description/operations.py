@@ -131,7 +131,7 @@ def request_body(method: str, declared: Endpoint, schemas: Schemas, identifier: 
         form = schemas.define(named(identifier, "Form"), form_of(model, declared))
         content["multipart/form-data"] = {"schema": form}
     needs_body = not accepts_nothing(declared.body) or not declared.takes_json
-    return {"required": needs_body, "content": content}
+    return {"description": describe(fields, schemas), "required": needs_body, "content": content}
 
 
 def accepts_nothing(body: type[BaseModel] | None) -> bool:
@@ -173,7 +173,8 @@ def success(declared: Endpoint, status: int, schemas: Schemas, identifier: str) 
         return NO_CONTENT[status]
     described = {"description": DESCRIPTIONS.get(status, "Success")}
     if declared.produces != Endpoint.produces:
-        return {**described, "content": {declared.produces: {"schema": BINARY}}}
+        schema: Json = {"type": "string"} if declared.produces.startswith("text/") else BINARY
+        return {**described, "content": {declared.produces: {"schema": schema}}}
     schema = schemas.of(declared.returns) if declared.bare else envelope(declared, schemas, identifier)
     return {**described, "content": {declared.produces: {"schema": schema}}}
 
@@ -196,8 +197,7 @@ def envelope(declared: Endpoint, schemas: Schemas, identifier: str) -> Json:
         confirmation = {"success": SUCCESS, "data": data, "message": MESSAGE}
         return schemas.define("Confirmation", wrap(confirmation, "The answer has no data.", []))
     data = schemas.of(declared.returns)
-    if "$ref" not in data:
-        data = {**data, "description": declared.summary.removesuffix(".")}
+    data = {**data, "description": describe(data, schemas)}
     fields = schemas.resolve(data).get("properties", {})
     properties: Json = {"success": SUCCESS, "data": data, "message": MESSAGE}
     repeated = {name: fields[name] for name in declared.top}
@@ -206,12 +206,23 @@ def envelope(declared: Endpoint, schemas: Schemas, identifier: str) -> Json:
     properties |= repeated | {name: schemas.of(type) for name, type in declared.beside.items()}
     required = list(repeated)
     if declared.query and "cursor" in declared.query.model_fields:
-        properties["pageInfo"] = schemas.of(PageInfo)
+        properties["pageInfo"] = {**schemas.of(PageInfo), "description": "Where this page ends"}
         required.append("pageInfo")
     if declared.query and issubclass(declared.query, NumberedPaging):
-        properties["pagination"] = schemas.of(Pagination)
+        properties["pagination"] = {**schemas.of(Pagination), "description": "Present if the request has `page`"}
     about = f"The answer of `{identifier}`."
     return schemas.define(named(identifier, "Response"), wrap(properties, about, required))
+
+
+def describe(schema: Json, schemas: Schemas) -> str:
+    """Return a description of a value, from that of its type."""
+    if "items" in schema:
+        entry = describe(schema["items"], schemas)
+        return f"A list; each entry is {entry[0].lower()}{entry[1:]}"
+    if "additionalProperties" in schema:
+        return f"By id: {describe(schema['additionalProperties'], schemas)}"
+    about: str = schemas.resolve(schema)["description"]
+    return about.split("\n\n")[0].replace("\n", " ").removesuffix(".")
 
 
 def wrap(properties: Json, about: str, more: list[str]) -> Json:

@@ -16,6 +16,8 @@ export interface components {
             messageType: components["schemas"]["MessageType"];
         };
         /** @enum {string} */
+        Category: "beauty" | "lifestyle" | "fashion" | "fitness" | "food" | "travel" | "technology" | "gaming" | "wellness" | "parenting" | "pets" | "photography";
+        /** @enum {string} */
         Gender: "MALE" | "FEMALE" | "NON_BINARY" | "PREFER_NOT_TO_SAY";
         Influencer: {
             /** Format: uuid */
@@ -24,7 +26,7 @@ export interface components {
             emailVerified: boolean;
             bio: string | null;
             profilePic: string | null;
-            categories: string[];
+            categories: components["schemas"]["Category"][];
             region: string | null;
             age: number | null;
             gender: components["schemas"]["Gender"] | null;
@@ -142,7 +144,7 @@ export interface components {
             businessName: string | null;
             description: string | null;
             profilePic: string | null;
-            preferredCategories: string[];
+            preferredCategories: components["schemas"]["Category"][];
             region: string | null;
             website: string | null;
             establishedYear: number | null;
