@@ -1,11 +1,10 @@
 // For units.mjs: a clock, a REST API and sockets without a network.
 import { mock } from "node:test";
 
-const LIVES_LONG = Buffer.from(JSON.stringify({ iat: 0, exp: 4_000_000_000 })).toString("base64url");
-const EXPIRED = Buffer.from(JSON.stringify({ iat: 0, exp: 1 })).toString("base64url");
+const claims = (userId, exp) => Buffer.from(JSON.stringify({ userId, iat: 0, exp })).toString("base64url");
 const STEP = 250; // milliseconds between two looks at what the client did
 
-export const tokenOf = (number, expired = false) => `a.${expired ? EXPIRED : LIVES_LONG}.${number}`;
+export const tokenOf = (number, expired = false, user = "me") => `a.${claims(user, expired ? 1 : 4_000_000_000)}.${number}`;
 export const tokens = (expired = false) => ({ accessToken: tokenOf(0, expired), refreshToken: "refresh-0" });
 
 /** Let promises and callbacks that are due run. */
@@ -37,6 +36,9 @@ export class FakeServer {
   refreshes = 0;
   version = "0.1.0";
   lastRev = 0;
+  held = undefined; // GET …/messages waits for it
+  heartbeatMs = 25_000;
+  user = "me";
   /** By event: the data of the ack, or undefined for no answer. */
   answers = {
     join_conversation: () => ({ lastRev: this.lastRev, replayed: 0, complete: true }),
@@ -84,9 +86,15 @@ export class FakeServer {
     if (path === "/api/v1/auth/refresh") {
       const number = ++this.refreshes;
       await settle(); // other callers ask meanwhile
-      return [200, { data: { accessToken: tokenOf(number), refreshToken: `refresh-${number}`, expiresIn: 900 } }];
+      return [200, { data: { accessToken: tokenOf(number, false, this.user), refreshToken: `refresh-${number}`, expiresIn: 900 } }];
+    }
+    if (path.endsWith("/profile/me") && this.isDown) return [503, { error: "Not ready", code: "NOT_READY" }];
+    if (path === "/api/v1/auth/login") {
+      const pair = { accessToken: tokenOf(`of ${this.user}`.replace(" ", "-"), false, this.user), refreshToken: "refresh", expiresIn: 900 };
+      return [200, { data: { ...pair, user: { id: this.user } } }];
     }
     if (path.endsWith("/attachments")) return this.receiveFile(body, signal);
+    if (path.endsWith("/messages")) await this.held;
     if (path.endsWith("/messages")) return [200, this.pages.shift() ?? page([])];
     if (path === "/api/v1/chat/conversations") return [200, { data: [], pageInfo: { nextCursor: null } }];
     if (path === "/ws") return [426, { error: "Upgrade", code: "UPGRADE_REQUIRED" }];
@@ -122,7 +130,7 @@ class FakeSocket {
 
   ready() {
     this.onopen();
-    this.emit("ready", { userId: "me", heartbeatMs: 25_000, unreadNotifications: 0, unreadMessages: 0 });
+    this.emit("ready", { userId: this.server.user, heartbeatMs: this.server.heartbeatMs, unreadNotifications: 0, unreadMessages: 0 });
   }
 
   /** The server closes it; with 1006, the network does. */

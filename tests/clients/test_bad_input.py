@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Origin
 
-from encer import Encer, EncerError, MemoryTokens
+from encer import Encer, EncerError, Invalid, MemoryTokens, WrongServer
 from encer.rest import SERVER_MAJOR
 from settings import VERSION
 from tests.clients.helpers import LIVES_LONG, SECONDS, SUSPEND, answering, health, node, tokens_of
@@ -73,12 +73,48 @@ async def errors_of_bases(language: str, bases: list[str]) -> list[End]:
     return errors
 
 
+INVALID_BASES = (
+    *(
+        "",
+        "api.example.com",
+        "//example.com",
+        "http:example.com",
+        "ftp://example.com",
+        "ws://example.com",
+        "file:///etc",
+    ),
+    *("http://", "http://[", "http://a:b", "http://a:0", "http://a:65536", "http://a:-1", "http://a b", " http://a"),
+    *("http://a\x00b", "http://a\n", "http://a\tb", "http://a/\x7f", "http://a\\b", "http://user:password@a"),
+    *("http://a?b=c", "http://a/#b"),
+)
+
+
 @both_clients
 async def test_an_invalid_base_url(language):
-    bases = ["", "api.example.com", "ftp://example.com", "http://", "http://[", "http://a:b"]
-    for base, error in zip(bases, await errors_of_bases(language, bases), strict=True):
-        assert error.kind == "WrongServer"
-        assert error.sentence.replace("'", '"') == f'"{base}" is not a base URL. Write it as https://api.example.com.'
+    for base, error in zip(INVALID_BASES, await errors_of_bases(language, [*INVALID_BASES]), strict=True):
+        assert error.kind == "WrongServer", base
+        shown = json.dumps(base, ensure_ascii=False)
+        assert error.sentence == f"{shown} is not a base URL. Write it as https://api.example.com."
+
+
+@pytest.mark.parametrize("base", ["http://a..b", f"http://{'a' * 64}.example.com", "http://xn--"])
+async def test_a_host_name_that_cannot_exist(base):
+    with pytest.raises(WrongServer):
+        Encer(base)
+
+
+@pytest.mark.parametrize(
+    ("base", "normal"),
+    [("HTTP://Api.Example.com/", "http://api.example.com"), ("https://a:8443/encer//", "https://a:8443/encer")],
+)
+async def test_a_base_url_is_normalised(base, normal):
+    assert Encer(base).rest.base_url == normal
+
+
+async def test_a_path_with_a_control_character():
+    async with answering(health(VERSION)) as (base, _), Encer(base, tokens=MemoryTokens(SOME_TOKENS)) as encer:
+        with pytest.raises(Invalid):
+            await encer.call("GET", "/chat/\x00")
 
 
 @both_clients

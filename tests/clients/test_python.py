@@ -139,6 +139,57 @@ async def test_a_client_that_was_away_for_long_misses_nothing(api, db, people, p
         assert sent_events.all("gap", "error") == []
 
 
+async def test_what_a_fetch_leaves_out_is_a_gap_that_history_fills(api, db, people, proxy, monkeypatch):
+    monkeypatch.setattr("encer.conversation.REFETCH_MESSAGES", 550)
+    hanako, sakura, conversation_id = await pair(people)
+    async with (
+        client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one,
+        client(api.base, tokens_of(api.instance, sakura)) as other,
+    ):
+        here, there = one.conversation(conversation_id, after=0), other.conversation(conversation_id)
+        received = EventLog(here)
+        first = await there.send("first")
+        await received.wait("message")
+        proxy.refusing = True
+        proxy.cut()
+        await db.execute(FILL, conversation_id, sakura.id, 600)
+        await there.edit(first["id"], "first, edited")  # rev 602
+        proxy.restore()
+        one.wake()
+        await received.wait("joined", 2)
+        assert received.all("gap") == [{"after": 0, "before": 53}]
+        assert [message["seq"] for message in received.all("message")] == [1, *range(53, 602)]
+        gap = received.all("gap")[0]
+        left_out = await here.history(before=gap["before"], limit=100)
+        assert [message["seq"] for message in left_out] == [*range(1, 53)]
+        assert left_out[0]["content"] == "first, edited"
+        assert here.rev == 602
+
+
+async def test_streams_end_with_their_conversation_or_client(api, people):
+    hanako, _, conversation_id = await pair(people)
+
+    async def read(stream) -> list[str]:
+        return [name async for name, _ in stream]
+
+    async with client(api.base, tokens_of(api.instance, hanako)) as one:
+        chat = one.conversation(conversation_id)
+        states, messages = (
+            asyncio.create_task(read(one.stream("state"))),
+            asyncio.create_task(read(chat.stream("message"))),
+        )
+        failing = asyncio.create_task(read(one.stream("notification")))
+        await EventLog(chat).wait("joined")
+        await chat.leave()
+        async with asyncio.timeout(SECONDS):
+            assert await messages == []
+            await api.post("/auth/logout", {}, hanako)
+            with pytest.raises(SessionEnded):
+                await failing
+            with pytest.raises(SessionEnded):
+                await states
+
+
 async def test_edits_of_messages_from_before_the_program_started_arrive_after_a_long_absence(api, db, people, proxy):
     hanako, sakura, conversation_id = await pair(people)
     async with (

@@ -1,55 +1,66 @@
-"""The Python client's outbox: bounded, kept by a store, and deleted by a sign-out."""
+"""The Python client's outbox with files and a real server. cases.json has what both clients do."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from encer import Closed, OutboxFull, TooLarge
+from encer import Closed, Encer, FileOutbox, OutboxFull, TooLarge
 from tests.clients.helpers import SECONDS, client, pair, tokens_of
 
 
-class StoredOutbox:
-    def __init__(self) -> None:
-        self.items: list[Any] = []
-
-    def load(self) -> list[Any]:
-        return [*self.items]
-
-    def save(self, items: list[Any]) -> None:
-        self.items = [*items]
-
-
-async def test_a_sign_out_deletes_the_unsent_messages(api, people):
-    hanako, _, conversation_id = await pair(people)
-    outbox = StoredOutbox()
-    outbox.items = [{"conversationId": conversation_id, "content": "for one user", "clientMessageId": "1"}]
-    async with client(api.base, tokens_of(api.instance, hanako), outbox=outbox) as one:
-        await one.sign_out()
-    assert outbox.items == []
-
-
-class FailingOutbox:
-    def load(self) -> list[Any]:
-        raise OSError("unreadable")
-
-    def save(self, items: list[Any]) -> None:
-        raise OSError("the disk is full")
-
-
-async def test_a_store_that_fails_does_not_stop_messages(api, people, caplog):
-    hanako, _, conversation_id = await pair(people)
-    async with client(api.base, tokens_of(api.instance, hanako), outbox=FailingOutbox()) as one:
-        assert (await one.conversation(conversation_id).send("Hello"))["content"] == "Hello"
-    assert {"The outbox was not stored.", "The stored outbox is unreadable; its messages are not sent."} <= {
-        record.message for record in caplog.records
+async def test_programs_that_share_a_folder_keep_each_others_messages(api, db, people, proxy, tmp_path):
+    hanako, sakura, conversation_id = await pair(people)
+    folder = tmp_path / "unsent"
+    proxy.refusing = True
+    base = f"http://127.0.0.1:{proxy.port}"
+    tokens = [tokens_of(api.instance, person) for person in (hanako, hanako, sakura)]
+    async with AsyncExitStack() as stack:
+        programs = [await stack.enter_async_context(client(base, own, outbox=FileOutbox(folder))) for own in tokens]
+        chats = [program.conversation(conversation_id) for program in programs]
+        sending = [
+            asyncio.create_task(chats[number].send(text, client_message_id=str(number)))
+            for number, text in enumerate(("of one", "of the other", "of another user"))
+        ]
+        withdrawn = asyncio.create_task(chats[0].send("withdrawn"))
+        await asyncio.sleep(0)
+        withdrawn.cancel()
+        await asyncio.wait({withdrawn})
+        assert [oct(path.stat().st_mode)[-3:] for path in (folder, *folder.iterdir())] == ["700", *3 * ["600"]]
+    await asyncio.gather(*sending, return_exceptions=True)
+    assert sorted(item["content"] for item in FileOutbox(folder).load()) == [
+        "of another user",
+        "of one",
+        "of the other",
+    ]
+    async with client(api.base, tokens_of(api.instance, hanako), outbox=FileOutbox(folder)) as one:
+        await sent_all(one, 2)
+    assert [item["content"] for item in FileOutbox(folder).load()] == ["of another user"]
+    async with client(api.base, tokens_of(api.instance, sakura), outbox=FileOutbox(folder)) as other:
+        await sent_all(other, 1)
+    assert [*folder.iterdir()] == []
+    stored = await db.fetch("select content, sender_id::text from messages")
+    assert {tuple(row) for row in stored} == {
+        ("of one", hanako.id),
+        ("of the other", hanako.id),
+        ("of another user", sakura.id),
     }
 
 
-async def test_the_outbox_is_bounded_and_survives_the_program(api, people, proxy, monkeypatch):
+async def sent_all(encer: Encer, count: int) -> None:
+    sent: asyncio.Queue[Any] = asyncio.Queue()
+    encer.on("sent", sent.put_nowait)
+    encer.connect()
+    async with asyncio.timeout(SECONDS):
+        for _ in range(count):
+            await sent.get()
+
+
+async def test_the_outbox_is_bounded_and_survives_the_program(api, people, proxy, monkeypatch, tmp_path):
     hanako, _, conversation_id = await pair(people)
     monkeypatch.setattr("encer.outbox.ITEMS", 3)
-    outbox, tokens = StoredOutbox(), tokens_of(api.instance, hanako)
+    outbox, tokens = FileOutbox(tmp_path), tokens_of(api.instance, hanako)
     proxy.refusing = True
     async with client(f"http://127.0.0.1:{proxy.port}", tokens, outbox=outbox) as one:
         chat = one.conversation(conversation_id)
@@ -63,11 +74,11 @@ async def test_the_outbox_is_bounded_and_survives_the_program(api, people, proxy
             await chat.send("x" * 5001)
     ends = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(end) for end in ends] == [Closed, asyncio.CancelledError, Closed]
-    assert [item["content"] for item in outbox.items] == ["line 0", "line 2"]
+    assert [item["content"] for item in outbox.load()] == ["line 0", "line 2"]
     async with client(api.base, tokens, outbox=outbox) as one:
         sent: asyncio.Queue[str] = asyncio.Queue()
         one.on("sent", lambda message: sent.put_nowait(message["content"]))
         async with asyncio.timeout(SECONDS):
             one.connect()
             assert [await sent.get(), await sent.get()] == ["line 0", "line 2"]
-        assert outbox.items == [] and sent.empty()
+        assert outbox.load() == [] and sent.empty()

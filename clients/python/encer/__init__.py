@@ -26,7 +26,7 @@ from .errors import (
     WrongServer,
     WrongVersion,
 )
-from .outbox import OutboxStore
+from .outbox_stores import FileOutbox, OutboxStore
 from .tokens import FileTokens, MemoryTokens, TokenStore
 from .types import Attachment, Deletion, Message, Read, Tokens, Unsent
 
@@ -40,6 +40,7 @@ __all__ = [
     "Deletion",
     "Encer",
     "EncerError",
+    "FileOutbox",
     "FileTokens",
     "Invalid",
     "MemoryTokens",

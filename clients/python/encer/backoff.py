@@ -7,6 +7,7 @@ from .errors import EncerError, NotSignedIn, SessionEnded, TooMany, Unreachable,
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 SLOW_PAUSE, LONGEST_SLOW_PAUSE = 5.0, 60.0
+LONGEST_GOODBYE = 60.0  # of what `going_away` requests: other instances serve meanwhile, so a longer pause is a fault
 FIRST_ATTEMPTS = 10  # before the first success: about two minutes, then the address is probably wrong
 LATER_ATTEMPTS = 2_880  # afterwards: about a day without a network
 SLOW_ATTEMPTS = 20  # closes because of floods or slow reading, in a row
@@ -43,11 +44,11 @@ class Backoff:
             return self._refused()
         if code in (4429, 4508):
             return self._slow(lived)
-        if code == 1001 and reconnect_after is not None:
-            return reconnect_after * (1 + self.chance() / 2)
         self.failures += 1
         if self.failures >= (LATER_ATTEMPTS if self.was_live else FIRST_ATTEMPTS):
             raise error or Unreachable("The server does not answer. Check the network, then connect again.")
+        if code == 1001 and reconnect_after is not None:
+            return min(max(reconnect_after, FIRST_PAUSE / 2), LONGEST_GOODBYE) * (1 + self.chance() / 2)
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.failures - 1, 10))
         return max(pause * (0.5 + self.chance() / 2), min((error and error.retry_after) or 0.0, LONGEST_SLOW_PAUSE))
 

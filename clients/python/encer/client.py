@@ -4,14 +4,17 @@ import asyncio
 import random
 import ssl
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from .backoff import Backoff
 from .conversation import Conversation
 from .emitter import Emitter, log
-from .errors import Closed, EncerError, RateLimited, TooMany, Unavailable, Unreachable, WrongServer
-from .outbox import SECONDS, Outbox, OutboxStore
+from .errors import Closed, EncerError, NotSignedIn, RateLimited, TooMany, Unavailable, Unreachable, WrongServer
+from .listing import Listing
+from .outbox import SECONDS, Outbox
+from .outbox_stores import OutboxStore
 from .rest import Rest
 from .socket import FRAMES_AT_ONCE, FRAMES_PER_SECOND, OPEN_SECONDS, Pace, Socket
 from .tokens import MemoryTokens, TokenStore
@@ -22,9 +25,7 @@ CONVERSATIONS = 100  # that a socket may join
 LIVE_SECONDS = 60.0  # that `live` waits
 PENDING_FRAMES = 20  # frames without an answer that wait to be sent; further ones are dropped
 RENEWAL_RETRY = 5.0
-LISTING_SECONDS = 2.0  # between two listings of the conversations
-LISTING_PAGES = 10
-LISTING_TRIES = 5
+HEARTBEAT_SECONDS = (1.0, 60.0)  # the least and most that the server may request
 NOTIFICATIONS = {
     "notification_received": "received",
     "notification_updated": "updated",
@@ -57,7 +58,8 @@ class Encer(Emitter):
         self.error: EncerError | None = None  # the last failure, or the reason why the client ended
         self.user_id = ""
         self.socket: Socket | None = None
-        self.outbox = Outbox(self.emit, outbox, send_seconds)
+        self.outbox = Outbox(self.emit, self._find_user, outbox, send_seconds)
+        self.listing = Listing(self)
         self.unread = Unread(self._emit_unread)
         self.conversations: dict[str, Conversation] = {}
         self._backoff = Backoff()
@@ -67,23 +69,28 @@ class Encer(Emitter):
         self._tasks: set[asyncio.Task[Any]] = set()  # of the current socket
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
-        self._listing: asyncio.Task[None] | None = None
-        self._is_listed = False  # False if a change asks for another listing
 
     # -- what a program does -----------------------------------------------------------------------------------------
 
     async def sign_in(self, email: str, password: str) -> dict[str, Any]:
-        """Sign in, store the tokens and return the user."""
-        return await self.rest.sign_in(email, password)
+        """Sign in, store the tokens and return the user. Messages of a former user wait until that user signs in."""
+        user = await self.rest.sign_in(email, password)
+        if self.user_id not in ("", user["id"]):
+            self.outbox.end(Closed("Another user has signed in. The message waits for its author."))
+            if self.socket:
+                self.socket.drop()
+            self._drop_socket()
+        return user
 
     async def sign_out(self) -> None:
         """End the session on the server, delete the tokens and the unsent messages, and close."""
+        user = self._find_user()
         try:
             await self.call("POST", "/auth/logout")
         finally:
             self.rest.session.store.save(None)
             await self.close()
-            self.outbox.discard()
+            self.outbox.discard(user)
 
     async def call(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
         """Call the REST API: `await encer.call("GET", "/chat/contacts")` returns the answer's JSON."""
@@ -144,14 +151,21 @@ class Encer(Emitter):
 
     # -- for its parts -----------------------------------------------------------------------------------------------
 
+    def _find_user(self) -> str:
+        """Return the id of the user of the socket, else of the stored tokens, which other programs may share."""
+        return self.user_id if self.socket else self.rest.session.user_id()
+
     def check_open(self) -> None:
         if self.state == "ended":
             raise self.error or Closed("The client is closed.")
 
     async def remove_conversation(self, chat: Conversation) -> None:
-        if self.conversations.pop(chat.id, None) and self.socket:
-            chat.offline()
-            await self.socket.ask("leave_conversation", {"conversationId": chat.id})
+        if self.conversations.get(chat.id) is not chat:
+            return
+        del self.conversations[chat.id]
+        if self.socket:
+            with suppress(Closed, NotSignedIn):  # the next socket does not join it
+                await self.socket.ask("leave_conversation", {"conversationId": chat.id})
 
     def send_frame(self, event: str, conversation_id: str) -> bool:
         """Send a frame whose loss does not matter; False if there is no connection."""
@@ -222,7 +236,7 @@ class Encer(Emitter):
                     raise WrongServer("The server sends frames of another protocol. Check the base URL.")
                 self._ready(socket, token, first[1])
                 while (event := await socket.read()) is not None:
-                    if event[0] == "going_away":
+                    if event[0] == "going_away" and isinstance(event[1].get("reconnectAfterMs"), int | float):
                         goodbye = event[1]["reconnectAfterMs"] / 1000
                     self._dispatch(socket, *event)
             code = None if socket.closed else socket.ws.close_code
@@ -239,11 +253,12 @@ class Encer(Emitter):
         self.supervise(self._heartbeat(socket, data["heartbeatMs"] / 1000))
         self.supervise(self._renew(socket, token))
         self.supervise(self._join_all(socket))
-        self.outbox.live(socket)
+        self.outbox.live(socket, self.user_id)
 
     async def _heartbeat(self, socket: Socket, seconds: float) -> None:
+        least, most = HEARTBEAT_SECONDS
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(min(max(seconds, least), most))
             await socket.ping()
 
     async def _renew(self, socket: Socket, token: str) -> None:
@@ -263,7 +278,7 @@ class Encer(Emitter):
         for chat in [*self.conversations.values()]:
             await self._join(chat, socket)
         self._backoff.live()
-        self.list_conversations()
+        self.listing.ask()
 
     async def _join(self, chat: Conversation, socket: Socket) -> None:
         try:
@@ -271,64 +286,28 @@ class Encer(Emitter):
         except (Closed, Unreachable, Unavailable, RateLimited):
             raise  # the socket is dropped, and the next one retries
         except EncerError as error:  # not a participant, for example: a retry cannot solve it
-            self.conversations.pop(chat.id, None)
+            if self.conversations.get(chat.id) is chat:
+                del self.conversations[chat.id]
             chat.emit("error", error)
 
     async def _join_and_list(self, chat: Conversation, socket: Socket) -> None:
         await self._join(chat, socket)
-        self.list_conversations()
+        self.listing.ask()
 
     def _dispatch(self, socket: Socket, name: str, data: dict[str, Any]) -> None:
         if name in NOTIFICATIONS:
             if self.unread.notification(name, data):
-                self.list_conversations()
+                self.listing.ask()
             self.emit("notification", {"kind": NOTIFICATIONS[name], **data})
         elif name in ("user_online", "user_offline"):
             self.emit("presence", {"online": name == "user_online", **data})
         elif name == "resync" and "conversationId" not in data:
-            self.list_conversations()
+            self.listing.ask()
         elif (chat := self.conversations.get(data.get("conversationId", ""))) is not None:
             if name == "resync":
                 chat.resync(socket)
             else:
                 chat.receive(name, data)
-
-    def list_conversations(self) -> None:
-        """Fetch read marks and unread counts, which no join contains."""
-        self._is_listed = False
-        if self.socket and (self._listing is None or self._listing.done()):
-            self.supervise(self._list())
-
-    async def _list(self) -> None:
-        self._listing = asyncio.current_task()
-        tries = LISTING_TRIES
-        while not self._is_listed and tries > 0:
-            self._is_listed = True
-            pause = LISTING_SECONDS
-            try:
-                await self._list_pages()
-            except (Unreachable, Unavailable, RateLimited) as error:  # the chat continues
-                self._is_listed = False
-                tries -= 1
-                pause = max(pause, error.retry_after or 0)
-            await asyncio.sleep(pause)
-
-    async def _list_pages(self) -> None:
-        counts: dict[str, int] = {}
-        cursor: str | None = None
-        for _ in range(LISTING_PAGES):
-            params = {"limit": 100, **({"cursor": cursor} if cursor else {})}
-            page = await self.call("GET", "/chat/conversations", params=params)
-            for listed in page["data"]:
-                counts[listed["id"]] = listed["unreadCount"]
-                for person in listed["participants"] if listed["id"] in self.conversations else ():
-                    mark = {"seq": person["lastReadSeq"], "readAt": person["lastReadAt"]}
-                    data = {"conversationId": listed["id"], "userId": person["userId"], **mark}
-                    self.conversations[listed["id"]].receive_read(data)
-            cursor = page["pageInfo"]["nextCursor"]
-            if cursor is None:
-                self.unread.listed(counts)
-                break
 
     def _emit_unread(self, conversation_id: str, count: int) -> None:
         if chat := self.conversations.get(conversation_id):
@@ -368,3 +347,5 @@ class Encer(Emitter):
         self._set("ended")
         if error:
             self.emit("error", error)
+        for emitter in (self, *self.conversations.values()):
+            emitter.end_streams(error)

@@ -1,11 +1,12 @@
 """One joined conversation: resume without a gap, each change once, typing, read marks."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from .emitter import Emitter
-from .errors import Closed, EncerError, Unavailable
+from .errors import Closed, EncerError, NotSignedIn, RateLimited, Unavailable
 from .outbox import new_id
 from .rest import Readable
 from .socket import Socket
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
 RECENT = 50  # messages to begin with, if the program gives no rev
 PAGE = 100
-REFETCH_MESSAGES = 10_000  # fetched by REST after a long absence; `history` fetches older ones
+REFETCH_MESSAGES = 10_000  # fetched by REST after a long absence, in 100 calls; `gap` reports the older ones
 ROUNDS = 5  # of fetching and joining; then the connection is closed: the conversation changes too fast for this client
 JOIN_SECONDS = 30.0  # a replay of 500 messages over a slow network
 READ_PAUSE = 0.25  # between read marks, so that they do not flood the socket
+READ_TRIES = 10  # while the server is not ready: about two minutes; then the next join or `read` sends the mark
+READ_RETRY, LONGEST_READ_RETRY = 0.5, 30.0
 CHANGES = {"message_sent": "message", "message_edited": "edited", "message_deleted": "deleted"}
 
 
@@ -46,6 +49,7 @@ class Conversation(Emitter):
         self._wanted_read = self._sent_read = 0
         self._reading: asyncio.Task[None] | None = None
         self._typing = Typing(self)
+        self._left = False
 
     # -- what a program does -----------------------------------------------------------------------------------------
 
@@ -97,7 +101,8 @@ class Conversation(Emitter):
 
     def typing(self) -> None:
         """Call it at each key press: others see typing until `stop_typing`, or five seconds after the last call."""
-        self._typing.key()
+        if not self._left:
+            self._typing.key()
 
     def stop_typing(self) -> None:
         self._typing.stop()
@@ -108,8 +113,15 @@ class Conversation(Emitter):
             yield message
 
     async def leave(self) -> None:
-        """Leave the conversation and receive no more of its events."""
+        """Leave the conversation: from now on it emits nothing, and its streams end."""
+        self._left = True
+        self.offline()
+        self.end_streams()
         await self.encer.remove_conversation(self)
+
+    def emit(self, name: str, data: Any) -> None:
+        if not self._left:  # a fetch or a join may still be running
+            super().emit(name, data)
 
     # -- joining -----------------------------------------------------------------------------------------------------
 
@@ -127,6 +139,8 @@ class Conversation(Emitter):
             if not self.started:
                 await self._start()
             for _ in range(ROUNDS):
+                if self._left:
+                    return
                 data = {"conversationId": self.id, "after": self.rev}
                 ack = await socket.ask("join_conversation", data, self._joined, JOIN_SECONDS)
                 if ack["complete"]:
@@ -167,11 +181,11 @@ class Conversation(Emitter):
             known = 0
             self._ahead.clear()
         oldest = 1 if self._holds_older else self.first_seq or 1
-        after = max(oldest - 1, last_rev - REFETCH_MESSAGES, 0)
-        if after > max(self.last_seq, known):
-            self.emit("gap", {"after": self.last_seq, "before": after + 1})
+        after = max(oldest - 1, last_rev - REFETCH_MESSAGES)
+        if after >= oldest:  # the older messages are not fetched: they may be new, edited or deleted
+            self.emit("gap", {"after": oldest - 1, "before": after + 1})
         more = True
-        while more:
+        while more and not self._left:
             params = {"peek": "true", "limit": PAGE, "after": after}
             page = await self.encer.call("GET", self._path, params=params)
             for message in page["data"]:
@@ -244,26 +258,39 @@ class Conversation(Emitter):
 
     def offline(self) -> None:
         self._typing.offline()
+        if self._reading:
+            self._reading.cancel()
+            self._reading = None
 
     def _flush_read(self) -> None:
-        if self._wanted_read > self._sent_read and self._reading is None and self.encer.socket:
+        is_due = self._wanted_read > self._sent_read and self._reading is None and not self._left
+        if is_due and self.encer.socket:
             self._reading = asyncio.create_task(self._send_read(self.encer.socket))
 
     async def _send_read(self, socket: Socket) -> None:
+        tries = 0
         try:
-            while self._wanted_read > self._sent_read:
+            while self._wanted_read > self._sent_read and tries < READ_TRIES:
                 seq = self._wanted_read
-                answer = await socket.ask("mark_read", {"conversationId": self.id, "seq": seq})
+                try:
+                    answer = await socket.ask("mark_read", {"conversationId": self.id, "seq": seq})
+                except (RateLimited, Unavailable) as error:  # a mark may be repeated
+                    pause = READ_RETRY * 2.0**tries * (0.5 + random.random() / 2)
+                    tries += 1
+                    await asyncio.sleep(min(error.retry_after or pause, LONGEST_READ_RETRY))
+                    continue
+                tries = 0
                 self._sent_read = seq
                 self.encer.unread.set(self.id, answer["unreadCount"])
                 await asyncio.sleep(READ_PAUSE)
-        except Closed:
+        except (Closed, NotSignedIn):
             pass  # sent after the next join
         except EncerError as error:
             self._sent_read = self._wanted_read  # refused: not sent again
             self.emit("error", error)
         finally:
-            self._reading = None
+            if self._reading is asyncio.current_task():
+                self._reading = None
 
 
 def deletion_of(message: Message) -> Deletion:

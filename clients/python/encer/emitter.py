@@ -16,6 +16,7 @@ STREAM_EVENTS = 1_000  # events that wait for a program that reads a stream; wit
 class Emitter:
     def __init__(self) -> None:
         self._listeners: dict[str, list[Callable[[Any], object]]] = {}
+        self._stream_ends: set[Callable[[Exception | None], None]] = set()
 
     def on(self, name: str, listener: Callable[[Any], object]) -> Callable[[], None]:
         """Call `listener(data)` at each event of this name; return a function that ends it.
@@ -35,10 +36,18 @@ class Emitter:
             except Exception:  # an error of a listener must not end the connection
                 log.exception("a listener of %r failed", name)
 
+    def end_streams(self, error: Exception | None = None) -> None:
+        """End the streams that are open, after the events that wait in them."""
+        for end in [*self._stream_ends]:
+            end(error)
+
     async def stream(self, *names: str) -> AsyncIterator[tuple[str, Any]]:
-        """Yield `(name, data)` of each event of these names, in order. Raises SlowConsumer if too many wait."""
+        """Yield `(name, data)` of each event of these names, in order, until the client or conversation ends.
+
+        Raises SlowConsumer if too many wait, or the error that ended the client."""
         queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(STREAM_EVENTS)
-        overflow = False
+        overflow = ended = False
+        failure: Exception | None = None
 
         def put(name: str, data: Any) -> None:
             nonlocal overflow
@@ -47,13 +56,24 @@ class Emitter:
             else:
                 queue.put_nowait((name, data))
 
-        ends = [self.on(name, partial(put, name)) for name in names]
+        def end(error: Exception | None) -> None:
+            nonlocal ended, failure
+            ended, failure = True, error
+            if queue.empty():
+                queue.put_nowait(("", None))  # continues the wait below
+
+        stops = [self.on(name, partial(put, name)) for name in names]
+        self._stream_ends.add(end)
         try:
-            while True:
+            while not (ended and queue.empty()):
                 event = await queue.get()
                 if overflow:
                     raise SlowConsumer(f"More than {STREAM_EVENTS} events wait. Read the stream faster.")
-                yield event
+                if event[0]:
+                    yield event
+            if failure:
+                raise failure
         finally:
-            for end in ends:
-                end()
+            self._stream_ends.discard(end)
+            for stop in stops:
+                stop()

@@ -214,5 +214,5 @@ def error_of(body: Any, status: int | None = None) -> EncerError:
         code=body["code"],
         details=body.get("details"),
         status=status,
-        retry_after=float(retry_after) if isinstance(retry_after, int | float) else None,
+        retry_after=float(retry_after) if isinstance(retry_after, int | float) and retry_after > 0 else None,
     )

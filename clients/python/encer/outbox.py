@@ -1,9 +1,11 @@
 """Messages that wait to be sent: bounded, in order per conversation, each stored once."""
 
 import asyncio
+import random
+import time
 import uuid
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from .emitter import log
 from .errors import (
@@ -16,78 +18,89 @@ from .errors import (
     TooLarge,
     Unavailable,
 )
+from .outbox_stores import OutboxStore
 from .socket import Socket
-from .types import Message, Unsent
+from .types import Message, NewMessage, Unsent
 
 ITEMS = 200  # waiting messages; with more, the network is down for long, and the program must decide
-SECONDS = 3_600.0  # how long a message waits at most
+SECONDS = 3_600.0  # how long a message waits at most, in each run of the program
 MAX_CONTENT = 5_000
 MAX_FILE_URL = 2_000
-TRIES = 10  # after answers such as NOT_READY
-LONGEST_WAIT = 60.0  # for a rate limit
+DEFECT_TRIES = 10  # after INTERNAL: a defect of the server may be permanent. Other answers are repeated until SECONDS.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # before a repetition, if the server does not say when
+
+Key = tuple[str, str]
 
 
-class OutboxStore(Protocol):
-    """The persistence hook: it receives all waiting messages at each change, and returns them at the start."""
-
-    def load(self) -> list[Unsent]: ...
-
-    def save(self, items: list[Unsent]) -> None: ...
+def key_of(message: NewMessage) -> Key:
+    return message["conversationId"], message["clientMessageId"]
 
 
 class Item:
-    def __init__(self, unsent: Unsent, seconds: float) -> None:
+    def __init__(self, unsent: Unsent) -> None:
         loop = asyncio.get_running_loop()
         self.unsent = unsent
         self.stored: asyncio.Future[Message] = loop.create_future()
         self.stored.add_done_callback(
             lambda stored: stored.cancelled() or stored.exception()
         )  # the program may ignore the result
-        self.deadline = loop.time() + seconds
+        self.waiters = 0  # calls of `send` that wait for it
         self.tries = 0
+        self.timer: asyncio.TimerHandle | None = None
 
 
 class Outbox:
-    def __init__(self, emit: Callable[[str, Any], None], store: OutboxStore | None, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        emit: Callable[[str, Any], None],
+        find_user: Callable[[], str],
+        store: OutboxStore | None,
+        seconds: float = SECONDS,
+    ) -> None:
+        """`find_user` returns the id of the signed-in user, or ""."""
         self.emit = emit
+        self.find_user = find_user
         self.store = store
         self.seconds = seconds
-        self.items: dict[str, Item] = {}  # by clientMessageId, oldest first
+        self.user = ""  # whose messages these are
+        self.items: dict[Key, Item] = {}  # oldest first
         self.socket: Socket | None = None
         self.sending: dict[str, asyncio.Task[None]] = {}  # by conversation
         self.loaded = False
+        self.newest = 0  # the last `queuedAt`
 
-    def load(self) -> None:
-        """Load the messages that an earlier run of the program did not send."""
-        if not self.loaded:
-            self.loaded = True
-            for unsent in self._stored()[:ITEMS]:
-                self.items.setdefault(unsent["clientMessageId"], Item(unsent, self.seconds))
+    async def send(self, new: NewMessage) -> Message:
+        """Queue a message; return it as it was stored.
 
-    async def send(self, unsent: Unsent) -> Message:
-        """Queue a message; return it as it was stored. Cancelling removes it from the queue."""
-        check(unsent)
-        self.load()
-        if unsent["clientMessageId"] in self.items:
-            return await asyncio.shield(self.items[unsent["clientMessageId"]].stored)
-        if len(self.items) >= ITEMS:
-            raise OutboxFull(f"{ITEMS} messages wait to be sent. Wait until some of them are sent.")
-        item = self.items[unsent["clientMessageId"]] = Item(unsent, self.seconds)
-        timer = asyncio.get_running_loop().call_later(self.seconds, self._expire, item)
-        self._save()
-        self._send_waiting(unsent["conversationId"])
+        Two calls with one client message id wait for one message. It is withdrawn when all its calls are cancelled."""
+        check(new)
+        self._load()
+        item = self.items.get(key_of(new))
+        if item is None:
+            if len(self.items) >= ITEMS:
+                raise OutboxFull(f"{ITEMS} messages wait to be sent. Wait until some of them are sent.")
+            self.newest = max(self.newest + 1, int(time.time() * 1000))
+            item = self._add({**new, "userId": self.user, "queuedAt": self.newest})
+            self._change_store("add", item.unsent)
+            self._send_waiting(new["conversationId"])
+        item.waiters += 1
         try:
-            return await item.stored
-        finally:
-            timer.cancel()
-            if item.stored.cancelled():
+            return await asyncio.shield(item.stored)
+        except asyncio.CancelledError:
+            if item.waiters == 1:
+                item.stored.cancel()
                 self._remove(item)
+            raise
+        finally:
+            item.waiters -= 1
 
-    def live(self, socket: Socket) -> None:
-        """Send the waiting messages over this socket."""
-        self.load()
-        self.socket = socket
-        for conversation_id in {item.unsent["conversationId"] for item in self.items.values()}:
+    def live(self, socket: Socket, user: str) -> None:
+        """Send the waiting messages of this user over this socket."""
+        if self.user and self.user != user:
+            self.end(Closed("Another user has signed in. The message waits for its author."))
+        self.user, self.socket = user, socket
+        self._load()
+        for conversation_id in {conversation_id for conversation_id, _ in self.items}:
             self._send_waiting(conversation_id)
 
     def offline(self) -> None:
@@ -97,18 +110,41 @@ class Outbox:
         self.sending.clear()
 
     def end(self, error: EncerError) -> None:
-        """Fail all waiting calls. The stored list stays, so that a later run sends the messages."""
+        """Fail all waiting calls. The store keeps the messages, so that a later run sends them."""
         self.offline()
         for item in self.items.values():
+            if item.timer:
+                item.timer.cancel()
             if not item.stored.done():
                 item.stored.set_exception(error)
         self.items.clear()
-        self.loaded = False
+        self.loaded, self.user = False, ""
 
-    def discard(self) -> None:
-        """Delete the stored list, so that the next user of this device does not send it."""
-        self.items.clear()
-        self._save()
+    def discard(self, user: str) -> None:
+        """Delete the stored messages of a user."""
+        for unsent in self._stored() or ():
+            if unsent.get("userId") == user:
+                self._change_store("remove", unsent)
+
+    def _load(self) -> None:
+        """Load the messages that an earlier run of the program did not send. Raises NotSignedIn."""
+        if self.loaded:
+            return
+        self.user = self.user or self.find_user()
+        if not self.user:
+            raise NotSignedIn("You are not signed in. Please sign in first.")
+        stored = self._stored()
+        for unsent in stored or ():
+            is_own = unsent.get("userId") == self.user and key_of(unsent) not in self.items
+            if is_own and len(self.items) < ITEMS:
+                self._add(unsent)
+        self.loaded = stored is not None  # a store that fails is asked again
+
+    def _add(self, unsent: Unsent) -> Item:
+        item = self.items[key_of(unsent)] = Item(unsent)
+        late = SendTimeout(f"The message was not confirmed within {self.seconds:.0f} s. Send it again.")
+        item.timer = asyncio.get_running_loop().call_later(self.seconds, self._fail, item, late)
+        return item
 
     def _send_waiting(self, conversation_id: str) -> None:
         if self.socket and conversation_id not in self.sending:
@@ -118,7 +154,7 @@ class Outbox:
     async def _send_all(self, socket: Socket, conversation_id: str) -> None:
         """Send one message at a time, so that a message that must be sent again keeps its place."""
         try:
-            while item := next((i for i in self.items.values() if i.unsent["conversationId"] == conversation_id), None):
+            while item := next((item for key, item in self.items.items() if key[0] == conversation_id), None):
                 await self._send_one(socket, item)
         except Closed:
             pass  # sent again over the next socket
@@ -127,17 +163,18 @@ class Outbox:
                 del self.sending[conversation_id]
 
     async def _send_one(self, socket: Socket, item: Item) -> None:
-        if asyncio.get_running_loop().time() > item.deadline:
-            return self._expire(item)
+        local = ("userId", "queuedAt")
+        frame = {name: value for name, value in item.unsent.items() if value is not None and name not in local}
         try:
-            answer = await socket.ask("send_message", {k: v for k, v in item.unsent.items() if v is not None})
+            answer = await socket.ask("send_message", frame)
         except (NotSignedIn, Closed):
             raise Closed("The socket is closing.") from None
         except (RateLimited, Unavailable) as error:
             item.tries += 1
-            if item.tries >= TRIES:
+            if error.code == "INTERNAL" and item.tries >= DEFECT_TRIES:
                 return self._fail(item, error)
-            await asyncio.sleep(min(error.retry_after or 0.5 * item.tries, LONGEST_WAIT))
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(item.tries - 1, 10)) * (0.5 + random.random() / 2)
+            await asyncio.sleep(min(error.retry_after or pause, self.seconds))
         except EncerError as error:
             self._fail(item, error)
         else:
@@ -147,44 +184,44 @@ class Outbox:
             self.emit("sent", answer["message"])
         return None
 
-    def _expire(self, item: Item) -> None:
-        if item.unsent["clientMessageId"] in self.items:
-            self._fail(item, SendTimeout(f"The message was not confirmed within {self.seconds:.0f} s. Send it again."))
-
     def _fail(self, item: Item, error: EncerError) -> None:
-        self._remove(item)
-        if not item.stored.done():
-            item.stored.set_exception(error)
-        self.emit("failed", {"message": item.unsent, "error": error})
+        if self.items.get(key_of(item.unsent)) is item:
+            self._remove(item)
+            if not item.stored.done():
+                item.stored.set_exception(error)
+            self.emit("failed", {"message": item.unsent, "error": error})
 
     def _remove(self, item: Item) -> None:
-        self.items.pop(item.unsent["clientMessageId"], None)
-        self._save()
+        if item.timer:
+            item.timer.cancel()
+        if self.items.get(key_of(item.unsent)) is item:
+            del self.items[key_of(item.unsent)]
+        self._change_store("remove", item.unsent)
 
-    def _save(self) -> None:
+    def _change_store(self, change: str, unsent: Unsent) -> None:
         if self.store:
             try:
-                self.store.save([item.unsent for item in self.items.values()])
+                getattr(self.store, change)(unsent)
             except Exception:  # a store that fails must not stop messages from being sent
                 log.exception("The outbox was not stored.")
 
-    def _stored(self) -> list[Unsent]:
+    def _stored(self) -> list[Unsent] | None:
         try:
             return self.store.load() if self.store else []
         except Exception:
             log.exception("The stored outbox is unreadable; its messages are not sent.")
-            return []
+            return None
 
 
-def check(unsent: Unsent) -> None:
+def check(new: NewMessage) -> None:
     """Refuse a message that the server would refuse, before it waits for a connection."""
-    if len(unsent["content"]) > MAX_CONTENT:
+    if len(new["content"]) > MAX_CONTENT:
         raise TooLarge(
             f"The message has more than {MAX_CONTENT} characters. Send a shorter one, or several.",
             code="VALIDATION_ERROR",
             details=[{"field": "content", "message": f"at most {MAX_CONTENT} characters"}],
         )
-    if len(unsent["clientMessageId"]) > 64 or len(unsent["fileUrl"] or "") > MAX_FILE_URL:
+    if len(new["clientMessageId"]) > 64 or len(new["fileUrl"] or "") > MAX_FILE_URL:
         raise TooLarge(
             "The client message id has more than 64 characters, or the file's URL more than 2,000. Shorten it."
         )

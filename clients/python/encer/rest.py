@@ -1,7 +1,9 @@
 """REST calls: sign-in, retries of calls that may be repeated, typed errors."""
 
 import asyncio
+import json
 import random
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
@@ -34,20 +36,17 @@ REPEATABLE = ("GET", "PUT", "PATCH", "DELETE")
 UPLOAD_CHUNK = 64 * 1024
 
 
+# Without a user, a query or a fragment, to which no path could be added.
+BASE = re.compile(r"https?://[^\s\x00-\x20\x7f/?#@\\]+(/[^\s\x00-\x20\x7f?#\\]*)?", re.IGNORECASE | re.ASCII)
+
+
 class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
 class Rest:
     def __init__(self, base_url: str, store: TokenStore, verify: ssl.SSLContext | bool = True) -> None:
-        try:
-            parts = urlsplit(base_url)
-            is_base = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            is_base = False
-        if not is_base:
-            raise WrongServer(f"{base_url!r} is not a base URL. Write it as https://api.example.com.")
-        self.base_url = base_url.rstrip("/")
+        self.base_url = normal_base(base_url)
         self.http = httpx.AsyncClient(timeout=ANSWER_SECONDS, verify=verify, limits=httpx.Limits(max_connections=10))
         self.session = Session(store, self._refresh)
 
@@ -130,6 +129,8 @@ class Rest:
     async def _request(self, method: str, url: str, **options: Any) -> httpx.Response:
         try:
             return await self.http.request(method, url, **options)
+        except httpx.InvalidURL:  # the path has a control character, for example
+            raise Invalid("The path is not valid in a URL. Check the ids in it.") from None
         except httpx.HTTPError as error:
             raise explain(error, self.base_url) from error
 
@@ -148,6 +149,20 @@ class Rest:
         if error.retry_after is None and response.headers.get("Retry-After", "").isdigit():
             error.retry_after = float(response.headers["Retry-After"])
         raise error
+
+
+def normal_base(text: str) -> str:
+    """Return a base URL without its last slashes. Raises WrongServer if it cannot lead to a server."""
+    try:
+        parts = urlsplit(text)
+        if BASE.fullmatch(text) and parts.hostname and parts.port != 0:
+            parts.hostname.encode("idna")  # as resolving the name does
+            url = httpx.URL(text)
+            if url.host:  # raises an error for a name that is not valid in punycode
+                return str(url).rstrip("/")
+    except (ValueError, httpx.InvalidURL):
+        pass
+    raise WrongServer(f"{json.dumps(text, ensure_ascii=False)} is not a base URL. Write it as https://api.example.com.")
 
 
 def explain(error: BaseException, base_url: str) -> EncerError:

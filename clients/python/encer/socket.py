@@ -23,7 +23,7 @@ CLOSE_SECONDS = 1.0
 MAX_FRAME_BYTES = 64 * 1024  # that the server accepts
 MAX_READ_BYTES = 1024 * 1024
 PENDING = 500  # commands that wait for their answer: 100 conversations, with several each
-# The server closes a socket that sends more than 20 frames a second after a burst of 80; this stays below.
+# The server allows 20 frames a second, and 60 at once (docs/realtime.md); this stays below.
 FRAMES_PER_SECOND, FRAMES_AT_ONCE = 16.0, 50
 
 

@@ -101,6 +101,11 @@ class Session:
                 raise
             return self.newest[0]
 
+    def user_id(self) -> str:
+        """Return the id of the user whose tokens are stored; "" without tokens."""
+        tokens = self.store.load()
+        return str(claims_of(tokens["accessToken"]).get("userId", "")) if tokens else ""
+
     def keep(self, answer: dict[str, Any]) -> None:
         """Store the tokens of a sign-in or refresh."""
         self.newest = (answer["accessToken"], time.monotonic() + answer["expiresIn"])

@@ -68,11 +68,16 @@ class Ready(TypedDict):
     unreadMessages: int
 
 
-class Unsent(TypedDict):
-    """A message that waits in the outbox, as the persistence hook stores it."""
-
+class NewMessage(TypedDict):
     conversationId: str
     clientMessageId: str
     content: str
     messageType: str
     fileUrl: str | None
+
+
+class Unsent(NewMessage):
+    """A message that waits in the outbox, as the persistence hook stores it."""
+
+    userId: str  # of its author: other users of the same store do not send it
+    queuedAt: int  # milliseconds of this machine's clock, for the order

@@ -6,6 +6,7 @@ export const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 const SLOW_PAUSE = 5_000;
 const LONGEST_SLOW_PAUSE = 60_000;
+export const LONGEST_GOODBYE = 60_000; // of what `going_away` requests: other instances serve meanwhile, so a longer pause is a fault
 export const FIRST_ATTEMPTS = 10; // before the first success: about two minutes, then the address is probably wrong
 const LATER_ATTEMPTS = 2_880; // afterwards: about a day without a network
 export const SLOW_ATTEMPTS = 20; // closes because of floods or slow reading, in a row
@@ -45,9 +46,10 @@ export class Backoff {
         throw new TooMany("The server closes this client repeatedly. Send less or read faster, then connect again.");
       return Math.min(LONGEST_SLOW_PAUSE, SLOW_PAUSE * 2 ** (this.slow - 1)) * jitter;
     }
-    if (code === 1001 && reconnectAfter !== undefined) return reconnectAfter * (0.5 + jitter);
     if (++this.failures >= (this.wasLive ? LATER_ATTEMPTS : FIRST_ATTEMPTS))
       throw error ?? new Unreachable("The server does not answer. Check the network, then connect again.");
+    if (code === 1001 && reconnectAfter !== undefined)
+      return Math.min(Math.max(reconnectAfter, this.firstPause / 2), LONGEST_GOODBYE) * (0.5 + jitter);
     const pause = Math.min(LONGEST_PAUSE, this.firstPause * 2 ** Math.min(this.failures - 1, 10)) * jitter;
     return Math.max(pause, Math.min((error?.retryAfter ?? 0) * 1000, LONGEST_SLOW_PAUSE));
   }

@@ -1,7 +1,7 @@
 // One joined conversation: resume without a gap, each change once, typing, read marks.
 
 import { Emitter, sleep } from "./emitter.js";
-import { Closed, EncerError, Unavailable } from "./errors.js";
+import { Closed, EncerError, NotSignedIn, RateLimited, Unavailable } from "./errors.js";
 import type { Encer } from "./encer.js";
 import type { Json, UploadOptions } from "./rest.js";
 import type { Socket } from "./socket.js";
@@ -10,10 +10,13 @@ import { Typing } from "./typing.js";
 
 const RECENT = 50; // messages to begin with, if the program gives no rev
 const PAGE = 100;
-const REFETCH_MESSAGES = 10_000; // fetched by REST after a long absence; `history` fetches older ones
+const REFETCH_MESSAGES = 10_000; // fetched by REST after a long absence, in 100 calls; `gap` reports the older ones
 const ROUNDS = 5; // of fetching and joining; then the connection is closed: the conversation changes too fast for this client
 const JOIN = 30_000; // a replay of 500 messages over a slow network
 const READ_PAUSE = 250; // between read marks, so that they do not flood the socket
+const READ_TRIES = 10; // while the server is not ready: about two minutes; then the next join or `read` sends the mark
+const READ_RETRY = 500;
+const LONGEST_READ_RETRY = 30_000;
 const CHANGES: Record<string, Change> = { message_sent: "message", message_edited: "edited", message_deleted: "deleted" };
 
 type Change = "message" | "edited" | "deleted";
@@ -56,7 +59,8 @@ export class Conversation extends Emitter<ConversationEvents> {
   private resuming: Promise<unknown> = Promise.resolve();
   private wantedRead = 0;
   private sentRead = 0;
-  private reading = false;
+  private reading: Socket | undefined;
+  private left = false;
   private typist: Typing;
 
   constructor(private encer: Encer, readonly id: string, after?: number) {
@@ -113,16 +117,22 @@ export class Conversation extends Emitter<ConversationEvents> {
 
   /** Call it at each key press: others see typing until `stopTyping`, or five seconds after the last call. */
   typing(): void {
-    this.typist.key();
+    if (!this.left) this.typist.key();
   }
 
   stopTyping(): void {
     this.typist.stop();
   }
 
-  /** Leave the conversation and receive no more of its events. */
+  /** Leave the conversation: from now on it emits nothing. */
   leave(): Promise<void> {
+    this.left = true;
+    this.offline();
     return this.encer.removeConversation(this);
+  }
+
+  override emit<Name extends keyof ConversationEvents>(name: Name, data: ConversationEvents[Name]): void {
+    if (!this.left) super.emit(name, data); // a fetch or a join may still be running
   }
 
   // -- joining ----------------------------------------------------------------------------------------------------------
@@ -147,6 +157,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     }
     if (!this.started) await this.start();
     for (let round = 0; round < ROUNDS; round++) {
+      if (this.left) return;
       const data = { conversationId: this.id, after: this.rev };
       const ack = await socket.ask("join_conversation", data, (ack) => this.joined(ack), JOIN);
       if (ack.complete) {
@@ -191,9 +202,10 @@ export class Conversation extends Emitter<ConversationEvents> {
       this.ahead.clear();
     }
     const oldest = this.holdsOlder ? 1 : (this.firstSeq ?? 1);
-    let after = Math.max(oldest - 1, lastRev - REFETCH_MESSAGES, 0);
-    if (after > Math.max(this.lastSeq, known)) this.emit("gap", { after: this.lastSeq, before: after + 1 });
-    for (let more = true; more; ) {
+    let after = Math.max(oldest - 1, lastRev - REFETCH_MESSAGES);
+    // The older messages are not fetched: they may be new, edited or deleted.
+    if (after >= oldest) this.emit("gap", { after: oldest - 1, before: after + 1 });
+    for (let more = true; more && !this.left; ) {
       const { data, pageInfo } = await this.fetch({ limit: PAGE, after });
       if (socket.signal.aborted) throw new Closed("The socket is closed."); // the next one may be joining already
       for (const message of data) this.emitFetched(message, known);
@@ -267,23 +279,30 @@ export class Conversation extends Emitter<ConversationEvents> {
 
   private async flushRead(): Promise<void> {
     const { socket } = this.encer;
-    if (this.reading || !socket) return;
-    this.reading = true;
+    if (!socket || this.reading === socket || this.left) return;
+    this.reading = socket;
     try {
-      while (this.wantedRead > this.sentRead) {
+      for (let tries = 0; this.wantedRead > this.sentRead && tries < READ_TRIES; ) {
         const seq = this.wantedRead;
-        const { unreadCount } = await socket.ask("mark_read", { conversationId: this.id, seq });
-        this.sentRead = seq;
-        this.encer.unread.set(this.id, unreadCount);
-        await sleep(READ_PAUSE, socket.signal);
+        try {
+          const { unreadCount } = await socket.ask("mark_read", { conversationId: this.id, seq });
+          tries = 0;
+          this.sentRead = seq;
+          this.encer.unread.set(this.id, unreadCount);
+          await sleep(READ_PAUSE, socket.signal);
+        } catch (error) {
+          if (!(error instanceof RateLimited || error instanceof Unavailable)) throw error;
+          const pause = READ_RETRY * 2 ** tries++ * (0.5 + Math.random() / 2); // a mark may be repeated
+          await sleep(Math.min((error.retryAfter ?? 0) * 1000 || pause, LONGEST_READ_RETRY), socket.signal);
+        }
+        if (this.left) return;
       }
     } catch (error) {
-      if (!(error instanceof Closed) && error instanceof EncerError) {
-        this.sentRead = this.wantedRead; // refused: not sent again
-        this.emit("error", error);
-      }
+      if (error instanceof Closed || error instanceof NotSignedIn) return; // sent after the next join
+      this.sentRead = this.wantedRead; // refused: not sent again
+      if (error instanceof EncerError) this.emit("error", error);
     } finally {
-      this.reading = false;
+      if (this.reading === socket) this.reading = undefined;
     }
   }
 }

@@ -22,6 +22,8 @@ export class Emitter<Events> {
   }
 }
 
+export const LONGEST_TIMER = 2 ** 31 - 1; // of setTimeout
+
 /** Wait, or reject with `signal.reason` at once when it is aborted. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -2,9 +2,10 @@
 
 import { Backoff } from "./backoff.js";
 import { Conversation } from "./conversation.js";
-import { Emitter, sleep } from "./emitter.js";
-import { Closed, EncerError, mayPass, TooMany, Unreachable } from "./errors.js";
-import { Outbox, type OutboxEvents, type OutboxStore } from "./outbox.js";
+import { Emitter, LONGEST_TIMER, sleep } from "./emitter.js";
+import { Closed, EncerError, mayPass, NotSignedIn, TooMany, Unreachable } from "./errors.js";
+import { Listing } from "./listing.js";
+import { anotherUser, Outbox, type OutboxEvents, type OutboxStore } from "./outbox.js";
 import { type CallOptions, type Json, Rest } from "./rest.js";
 import { Socket } from "./socket.js";
 import { MemoryTokens, type TokenStore } from "./tokens.js";
@@ -36,10 +37,7 @@ const CONVERSATIONS = 100; // that a socket may join
 const LIVE = 60_000; // that `live` waits
 const PENDING_FRAMES = 20; // frames without an answer that wait to be sent; further ones are dropped
 const RENEWAL_RETRY = 5_000;
-const LISTING = 2_000; // between two listings of the conversations
-const LISTING_PAGES = 10;
-const LISTING_TRIES = 5;
-const LONGEST_TIMER = 2 ** 31 - 1; // of setTimeout
+const HEARTBEAT = [1_000, 60_000] as const; // the least and most that the server may request
 
 export class Encer extends Emitter<EncerEvents> {
   readonly rest: Rest;
@@ -58,30 +56,37 @@ export class Encer extends Emitter<EncerEvents> {
   private woken = new AbortController(); // ends the current pause
   private refused: string | undefined; // the access token that the server did not accept
   private pendingFrames = 0;
-  private listing = false;
-  private isListed = false; // false if a change asks for another listing
+  private listing = new Listing(this);
   private unlisten: (() => void)[] = [];
 
   /** Throws WrongServer if `base` is not a URL. */
   constructor(base: string, private options: EncerOptions = {}) {
     super();
     this.rest = new Rest(base, options.tokens ?? new MemoryTokens());
-    this.outbox = new Outbox((name, data) => this.emit(name, data as never), options.outbox, options.sendWait);
+    const emit = (name: keyof OutboxEvents, data: unknown): void => this.emit(name, data as never);
+    this.outbox = new Outbox(emit, () => this.findUser(), options.outbox, options.sendWait);
   }
 
-  /** Sign in, store the tokens and return the user. */
-  signIn(email: string, password: string): Promise<SignedInUser> {
-    return this.rest.signIn(email, password);
+  /** Sign in, store the tokens and return the user. Messages of a former user wait until that user signs in. */
+  async signIn(email: string, password: string): Promise<SignedInUser> {
+    const user: SignedInUser = await this.rest.signIn(email, password);
+    if (this.userId && this.userId !== user.id) {
+      this.outbox.end(anotherUser());
+      this.socket?.drop();
+      this.dropSocket();
+    }
+    return user;
   }
 
   /** End the session on the server, delete the tokens and the unsent messages, and close. */
   async signOut(): Promise<void> {
+    const user = await this.findUser();
     try {
       await this.call("POST", "/auth/logout");
     } finally {
       await this.rest.session.store.save(null);
       this.close();
-      this.outbox.discard();
+      await this.outbox.discard(user);
     }
   }
 
@@ -97,7 +102,7 @@ export class Encer extends Emitter<EncerEvents> {
       if (this.conversations.size >= CONVERSATIONS)
         throw new TooMany(`At most ${CONVERSATIONS} conversations can be joined. Leave one first.`);
       this.conversations.set(id, (chat = new Conversation(this, id, after)));
-      if (this.socket) this.supervise(this.socket, this.join(chat, this.socket).then(() => void this.list()));
+      if (this.socket) this.supervise(this.socket, this.join(chat, this.socket).then(() => void this.listing.ask()));
     }
     this.connect();
     return chat;
@@ -150,14 +155,21 @@ export class Encer extends Emitter<EncerEvents> {
 
   // -- for its parts ----------------------------------------------------------------------------------------------------
 
+  /** Return the id of the user of the socket, else of the stored tokens, which other tabs may share. */
+  private async findUser(): Promise<string> {
+    return this.socket ? this.userId : this.rest.session.userId();
+  }
+
   checkOpen(): void {
     if (this.state === "ended") throw this.error ?? closed();
   }
 
   async removeConversation(chat: Conversation): Promise<void> {
-    if (!this.conversations.delete(chat.id)) return;
-    chat.offline();
-    await this.socket?.ask("leave_conversation", { conversationId: chat.id });
+    if (this.conversations.get(chat.id) !== chat) return;
+    this.conversations.delete(chat.id);
+    await this.socket?.ask("leave_conversation", { conversationId: chat.id }).catch((error: unknown) => {
+      if (!(error instanceof Closed || error instanceof NotSignedIn)) throw error; // the next socket does not join it
+    });
   }
 
   /** Send a frame whose loss does not matter; false if there is no connection. */
@@ -220,7 +232,7 @@ export class Encer extends Emitter<EncerEvents> {
     let goodbye: number | undefined;
     const socket = await Socket.open(this.rest.base, token, this.options, (socket, data) => {
       socket.onEvent = (name, data) => {
-        if (name === "going_away") goodbye = data.reconnectAfterMs;
+        if (name === "going_away" && data.reconnectAfterMs >= 0) goodbye = data.reconnectAfterMs;
         this.dispatch(socket, name, data);
       };
       if (!signal.aborted) this.ready(socket, token, data);
@@ -252,12 +264,12 @@ export class Encer extends Emitter<EncerEvents> {
     this.supervise(socket, this.heartbeat(socket, data.heartbeatMs));
     this.supervise(socket, this.renew(socket, token));
     this.supervise(socket, this.joinAll(socket));
-    this.supervise(socket, this.outbox.live(socket));
+    this.supervise(socket, this.outbox.live(socket, this.userId));
   }
 
   private async heartbeat(socket: Socket, pause: number): Promise<void> {
     for (;;) {
-      await sleep(pause, socket.signal);
+      await sleep(Math.min(Math.max(pause, HEARTBEAT[0]), HEARTBEAT[1]), socket.signal);
       await socket.ping();
     }
   }
@@ -283,7 +295,7 @@ export class Encer extends Emitter<EncerEvents> {
   private async joinAll(socket: Socket): Promise<void> {
     for (const chat of [...this.conversations.values()]) await this.join(chat, socket);
     this.backoff.live();
-    void this.list();
+    void this.listing.ask();
   }
 
   private async join(chat: Conversation, socket: Socket): Promise<void> {
@@ -292,60 +304,22 @@ export class Encer extends Emitter<EncerEvents> {
     } catch (error) {
       // The next socket retries temporary failures. A retry cannot solve others, such as a missing participant.
       if (error instanceof Closed || mayPass(error) || !(error instanceof EncerError)) throw error;
-      this.conversations.delete(chat.id);
+      if (this.conversations.get(chat.id) === chat) this.conversations.delete(chat.id);
       chat.emit("error", error);
     }
   }
 
   private dispatch(socket: Socket, name: string, data: Json): void {
     if (name.startsWith("notification_")) {
-      if (this.unread.notification(data)) void this.list();
+      if (this.unread.notification(data)) void this.listing.ask();
       this.emit("notification", { kind: name.slice(13), ...data });
     } else if (name === "user_online" || name === "user_offline")
       this.emit("presence", { online: name === "user_online", ...data });
-    else if (name === "resync" && !data.conversationId) void this.list();
+    else if (name === "resync" && !data.conversationId) void this.listing.ask();
     else {
       const chat = this.conversations.get(data.conversationId);
       if (name === "resync") chat?.resync(socket);
       else chat?.receive(name, data);
-    }
-  }
-
-  /** Fetch read marks and unread counts, which no join contains. The chat continues if this fails. */
-  private async list(): Promise<void> {
-    this.isListed = false;
-    if (this.listing) return;
-    this.listing = true;
-    for (let tries = LISTING_TRIES; this.socket && !this.isListed && tries > 0; ) {
-      const { signal } = this.socket;
-      this.isListed = true;
-      let pause = LISTING;
-      try {
-        await this.listPages();
-      } catch (error) {
-        if (!mayPass(error)) break;
-        this.isListed = false;
-        tries--;
-        pause = Math.max(pause, (error.retryAfter ?? 0) * 1000);
-      }
-      await sleep(pause, signal).catch(() => undefined); // after a close, the next socket lists at once
-    }
-    this.listing = false;
-  }
-
-  private async listPages(): Promise<void> {
-    const counts = new Map<string, number>();
-    for (let page = 0, cursor = ""; page < LISTING_PAGES; page++) {
-      const params = { limit: 100, ...(cursor ? { cursor } : {}) };
-      const { data, pageInfo } = await this.call("GET", "/chat/conversations", { params });
-      for (const { id, unreadCount, participants } of data) {
-        counts.set(id, unreadCount);
-        const chat = this.conversations.get(id);
-        for (const { userId, lastReadSeq, lastReadAt } of chat ? participants : [])
-          chat!.receiveRead({ conversationId: id, userId, seq: lastReadSeq, readAt: lastReadAt });
-      }
-      cursor = pageInfo.nextCursor;
-      if (!cursor) return this.unread.listed(counts);
     }
   }
 

@@ -185,7 +185,8 @@ export function errorOf(body: unknown, status?: number): EncerError {
   if (typeof answer?.code !== "string")
     return new WrongServer("The answer does not come from a Beautiful Encer server. Check the base URL.", { status });
   const sentences = [answer.error, answer.message].filter(Boolean).map((text) => String(text).replace(/\.+$/, ""));
-  const fields: ErrorFields = { code: answer.code, details: answer.details ?? [], retryAfter: answer.retryAfter, status };
+  const retryAfter = Number(answer.retryAfter) > 0 ? Number(answer.retryAfter) : undefined;
+  const fields: ErrorFields = { code: answer.code, details: answer.details ?? [], retryAfter, status };
   return new (kindOf(answer.code))(`${[...new Set(sentences)].join(". ")}.`, fields);
 }
 

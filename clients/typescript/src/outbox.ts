@@ -1,6 +1,6 @@
 // Messages that wait to be sent: bounded, in order per conversation, each stored once.
 
-import { sleep } from "./emitter.js";
+import { LONGEST_TIMER, sleep } from "./emitter.js";
 import {
   Aborted,
   Closed,
@@ -16,13 +16,13 @@ import type { Socket } from "./socket.js";
 import type { Message } from "./types.js";
 
 export const ITEMS = 200; // waiting messages; with more, the network is down for long, and the program must decide
-const WAIT = 3_600_000; // how long a message waits at most
+const WAIT = 3_600_000; // how long a message waits at most, in each run of the program
 const MAX_CONTENT = 5_000;
-const TRIES = 10; // after answers such as NOT_READY
-const LONGEST_WAIT = 60_000; // for a rate limit
+const DEFECT_TRIES = 10; // after INTERNAL: a defect of the server may be permanent. Other answers are repeated until WAIT.
+const FIRST_PAUSE = 500; // before a repetition, if the server does not say when
+const LONGEST_PAUSE = 30_000;
 
-/** A message that waits, as the persistence hook stores it. */
-export interface Unsent {
+export interface NewMessage {
   conversationId: string;
   clientMessageId: string;
   content: string;
@@ -30,20 +30,38 @@ export interface Unsent {
   fileUrl?: string | undefined;
 }
 
-/** The persistence hook: it receives all waiting messages at each change, and returns them at the start. */
-export interface OutboxStore {
-  load(): Unsent[] | Promise<Unsent[]>;
-  save(items: Unsent[]): void | Promise<void>;
+/** A message that waits, as the persistence hook stores it. */
+export interface Unsent extends NewMessage {
+  userId: string; // of its author: other users of the same store do not send it
+  queuedAt: number; // milliseconds of this machine's clock, for the order
 }
 
-/** An outbox that survives a reload of the page. Use one key per tab or user. */
+/** The persistence hook. Tabs and users may share a store, because each changes only its own messages.
+ * A store must apply changes in the order of the calls, because the client does not wait between them. */
+export interface OutboxStore {
+  /** All messages, oldest first. */
+  load(): Unsent[] | Promise<Unsent[]>;
+  add(unsent: Unsent): void | Promise<void>;
+  /** Delete a message; another tab may have deleted it before. */
+  remove(unsent: Unsent): void | Promise<void>;
+}
+
+/** An outbox that survives a reload of the page; each message has its own entry, which begins with `key`. */
 export class BrowserOutbox implements OutboxStore {
   constructor(private key = "encer.outbox", private storage: Storage = localStorage) {}
   load(): Unsent[] {
-    return JSON.parse(this.storage.getItem(this.key) ?? "[]") as Unsent[];
+    const keys = Array.from({ length: this.storage.length }, (_, index) => this.storage.key(index) ?? "");
+    const found = keys.filter((key) => key.startsWith(`${this.key}[`)).map((key) => this.storage.getItem(key) ?? "null");
+    return found.map((text) => JSON.parse(text) as Unsent).sort((one, other) => one.queuedAt - other.queuedAt);
   }
-  save(items: Unsent[]): void {
-    this.storage.setItem(this.key, JSON.stringify(items));
+  add(unsent: Unsent): void {
+    this.storage.setItem(this.keyOf(unsent), JSON.stringify(unsent));
+  }
+  remove(unsent: Unsent): void {
+    this.storage.removeItem(this.keyOf(unsent));
+  }
+  private keyOf({ userId, conversationId, clientMessageId }: Unsent): string {
+    return this.key + JSON.stringify([userId, conversationId, clientMessageId]);
   }
 }
 
@@ -57,50 +75,61 @@ interface Item {
   stored: Promise<Message>;
   resolve(message: Message): void;
   reject(error: EncerError): void;
-  deadline: number;
-  timer: ReturnType<typeof setTimeout>;
+  waiters: number; // calls of `send` that wait for it
   tries: number;
+  timer: ReturnType<typeof setTimeout>;
 }
 
 export class Outbox {
-  private items = new Map<string, Item>(); // by clientMessageId, oldest first
+  private user = ""; // whose messages these are
+  private items = new Map<string, Item>(); // oldest first
   private socket: Socket | undefined;
   private sending = new Map<string, Socket>(); // by conversation
   private loaded: Promise<void> | undefined;
+  private newest = 0; // the last `queuedAt`
 
+  /** `findUser` returns the id of the signed-in user, or "". */
   constructor(
     private emit: <Name extends keyof OutboxEvents>(name: Name, data: OutboxEvents[Name]) => void,
+    private findUser: () => Promise<string>,
     private store?: OutboxStore,
     private wait = WAIT,
-  ) {}
-
-  /** Load the messages that an earlier run of the program did not send. */
-  load(): Promise<void> {
-    return (this.loaded ??= (async () => {
-      for (const unsent of (await this.stored()).slice(0, ITEMS))
-        if (!this.items.has(unsent.clientMessageId)) this.add(unsent);
-    })());
+  ) {
+    this.wait = Math.min(wait, LONGEST_TIMER);
   }
 
-  /** Queue a message; resolves with the message as it was stored. Aborting removes it from the queue. */
-  async send(unsent: Unsent, signal?: AbortSignal): Promise<Message> {
-    check(unsent);
-    if (this.store) await this.load();
+  /** Queue a message; resolves with the message as it was stored.
+   * Two calls with one clientMessageId wait for one message. It is withdrawn when all its calls are aborted. */
+  async send(fresh: NewMessage, signal?: AbortSignal): Promise<Message> {
+    check(fresh);
+    await this.load();
+    if (!this.user) throw new Closed("The client is closed.");
     if (signal?.aborted) throw aborted();
-    const waiting = this.items.get(unsent.clientMessageId);
-    if (waiting) return waiting.stored;
-    if (this.items.size >= ITEMS)
-      throw new OutboxFull(`${ITEMS} messages wait to be sent. Wait until some of them are sent.`);
-    const item = this.add(unsent);
-    const abort = (): void => this.fail(item, aborted(), false);
-    signal?.addEventListener("abort", abort, { once: true });
-    this.save();
-    void this.sendWaiting(unsent.conversationId);
-    return item.stored.finally(() => signal?.removeEventListener("abort", abort));
+    let item = this.items.get(keyOf(fresh));
+    if (!item) {
+      if (this.items.size >= ITEMS)
+        throw new OutboxFull(`${ITEMS} messages wait to be sent. Wait until some of them are sent.`);
+      this.newest = Math.max(this.newest + 1, Date.now());
+      item = this.add({ ...fresh, userId: this.user, queuedAt: this.newest });
+      void this.changeStore("add", item.unsent);
+      void this.sendWaiting(fresh.conversationId);
+    }
+    const { stored } = item;
+    item.waiters++;
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        reject(aborted());
+        if (--item.waiters === 0) this.fail(item, aborted(), false);
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      void stored.then(resolve, reject).finally(() => signal?.removeEventListener("abort", abort));
+    });
   }
 
-  /** Send the waiting messages over this socket. */
-  async live(socket: Socket): Promise<void> {
+  /** Send the waiting messages of this user over this socket. */
+  async live(socket: Socket, user: string): Promise<void> {
+    if (this.user && this.user !== user) this.end(anotherUser());
+    this.user = user;
     this.socket = socket;
     await this.load();
     for (const id of new Set([...this.items.values()].map(({ unsent }) => unsent.conversationId))) void this.sendWaiting(id);
@@ -111,7 +140,7 @@ export class Outbox {
     this.sending.clear();
   }
 
-  /** Reject all waiting promises. The stored list stays, so that a later run sends the messages. */
+  /** Reject all waiting promises. The store keeps the messages, so that a later run sends them. */
   end(error: EncerError): void {
     this.offline();
     for (const item of this.items.values()) {
@@ -120,21 +149,39 @@ export class Outbox {
     }
     this.items.clear();
     this.loaded = undefined;
+    this.user = "";
   }
 
-  /** Delete the stored list, so that the next user of this device does not send it. */
-  discard(): void {
-    this.items.clear();
-    this.save();
+  /** Delete the stored messages of a user. */
+  async discard(user: string): Promise<void> {
+    for (const unsent of (await this.stored()) ?? []) if (unsent?.userId === user) await this.changeStore("remove", unsent);
+  }
+
+  /** Load the messages that an earlier run of the program did not send. Rejects with NotSignedIn. */
+  private load(): Promise<void> {
+    return (this.loaded ??= this.fill().catch((error: unknown) => {
+      this.loaded = undefined;
+      throw error;
+    }));
+  }
+
+  private async fill(): Promise<void> {
+    const user = this.user || (await this.findUser());
+    if (!user) throw new NotSignedIn("You are not signed in. Please sign in first.");
+    this.user ||= user;
+    const stored = await this.stored();
+    for (const unsent of stored ?? [])
+      if (unsent?.userId === this.user && !this.items.has(keyOf(unsent)) && this.items.size < ITEMS) this.add(unsent);
+    if (!stored) this.loaded = undefined; // a store that fails is asked again
   }
 
   private add(unsent: Unsent): Item {
-    const item = { unsent, tries: 0, deadline: Date.now() + this.wait } as Item;
+    const item = { unsent, waiters: 0, tries: 0 } as unknown as Item;
     item.stored = new Promise((resolve, reject) => Object.assign(item, { resolve, reject }));
     item.stored.catch(() => undefined); // the program may ignore the promise
     const late = `The message was not confirmed within ${this.wait / 1000} s. Send it again.`;
     item.timer = setTimeout(() => this.fail(item, new SendTimeout(late)), this.wait);
-    this.items.set(unsent.clientMessageId, item);
+    this.items.set(keyOf(unsent), item);
     return item;
   }
 
@@ -157,21 +204,23 @@ export class Outbox {
   }
 
   private async sendOne(socket: Socket, item: Item): Promise<void> {
+    const { userId: _, queuedAt: __, ...frame } = item.unsent;
     try {
-      const { message } = await socket.ask("send_message", item.unsent);
+      const { message } = await socket.ask("send_message", frame);
       this.remove(item);
       item.resolve(message);
       this.emit("sent", message);
     } catch (error) {
       if (error instanceof NotSignedIn || error instanceof Closed || !(error instanceof EncerError)) throw error;
-      if (!(error instanceof RateLimited || error instanceof Unavailable) || ++item.tries >= TRIES)
-        return this.fail(item, error);
-      await sleep(Math.min((error.retryAfter ?? 0.5 * item.tries) * 1000, LONGEST_WAIT), socket.signal);
+      const isOver = error.code === "INTERNAL" && item.tries + 1 >= DEFECT_TRIES;
+      if (isOver || !(error instanceof RateLimited || error instanceof Unavailable)) return this.fail(item, error);
+      const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(item.tries++, 10)) * (0.5 + Math.random() / 2);
+      await sleep(Math.min((error.retryAfter ?? 0) * 1000 || pause, this.wait), socket.signal);
     }
   }
 
   private fail(item: Item, error: EncerError, report = true): void {
-    if (this.items.get(item.unsent.clientMessageId) !== item) return;
+    if (this.items.get(keyOf(item.unsent)) !== item) return;
     this.remove(item);
     item.reject(error);
     if (report) this.emit("failed", { message: item.unsent, error });
@@ -179,30 +228,36 @@ export class Outbox {
 
   private remove(item: Item): void {
     clearTimeout(item.timer);
-    this.items.delete(item.unsent.clientMessageId);
-    this.save();
+    if (this.items.get(keyOf(item.unsent)) === item) this.items.delete(keyOf(item.unsent));
+    void this.changeStore("remove", item.unsent);
   }
 
-  private async stored(): Promise<Unsent[]> {
+  private async changeStore(change: "add" | "remove", unsent: Unsent): Promise<void> {
+    try {
+      await this.store?.[change](unsent);
+    } catch (error) {
+      console.error("The outbox was not stored.", error); // it must not stop messages from being sent
+    }
+  }
+
+  private async stored(): Promise<Unsent[] | undefined> {
     try {
       return (await this.store?.load()) ?? [];
     } catch (error) {
       console.error("The stored outbox is unreadable; its messages are not sent.", error);
-      return [];
+      return undefined;
     }
-  }
-
-  private save(): void {
-    const items = [...this.items.values()].map(({ unsent }) => unsent);
-    // A store that fails must not stop messages from being sent.
-    void (async () => this.store?.save(items))().catch((error) => console.error("The outbox was not stored.", error));
   }
 }
 
+export const anotherUser = (): Closed => new Closed("Another user has signed in. The message waits for its author.");
+
 const aborted = (): Aborted => new Aborted("The message was withdrawn. If it was being sent, it may have been stored.");
 
+const keyOf = ({ conversationId, clientMessageId }: NewMessage): string => `${conversationId} ${clientMessageId}`;
+
 /** Refuse a message that the server would refuse, before it waits for a connection. */
-function check({ content, clientMessageId, fileUrl }: Unsent): void {
+function check({ content, clientMessageId, fileUrl }: NewMessage): void {
   if ([...content].length > MAX_CONTENT)
     throw new TooLarge(`The message has more than ${MAX_CONTENT} characters. Send a shorter one, or several.`, {
       code: "VALIDATION_ERROR",

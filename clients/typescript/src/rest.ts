@@ -55,13 +55,7 @@ export class Rest {
   readonly session: Session;
 
   constructor(readonly base: string, store: TokenStore) {
-    let url: URL | undefined;
-    try {
-      url = new URL(base);
-    } catch {}
-    if (!url || !/^https?:$/.test(url.protocol))
-      throw new WrongServer(`"${base}" is not a base URL. Write it as https://api.example.com.`);
-    this.base = base.replace(/\/+$/, "");
+    this.base = normalBase(base);
     this.session = new Session(store, this.base, (refreshToken) => this.refresh(refreshToken));
   }
 
@@ -74,7 +68,9 @@ export class Rest {
       } catch (error) {
         const pause = mayPass(error) ? ((error.retryAfter ?? 0) * 1000 || FIRST_PAUSE * 2 ** (TRIES - tries)) : 0;
         if (!pause || --tries <= 0 || pause > LONGEST_WAIT) throw error;
-        await sleep(pause * (1 + Math.random() / 2), signal);
+        await sleep(pause * (1 + Math.random() / 2), signal).catch(() => {
+          throw cancelled();
+        });
       }
     }
   }
@@ -140,7 +136,7 @@ export class Rest {
 
   async send(method: string, path: string, request: Request = {}): Promise<Json> {
     const { json, form, token, signal, onProgress, timeout = ANSWER } = request;
-    if (signal?.aborted) throw new Aborted("The call was cancelled.");
+    if (signal?.aborted) throw cancelled();
     const headers: Record<string, string> = json === undefined ? {} : { "Content-Type": "application/json" };
     if (token) headers.Authorization = `Bearer ${token}`;
     const body = form ?? (json === undefined ? null : JSON.stringify(json));
@@ -154,7 +150,7 @@ export class Rest {
       const text = await response.text();
       return this.read(response, text);
     } catch (error) {
-      if (signal?.aborted) throw new Aborted("The call was cancelled.");
+      if (signal?.aborted) throw cancelled();
       throw explain(error, this.base);
     }
   }
@@ -172,6 +168,20 @@ export class Rest {
       throw new Unavailable("The server is not ready. Try again in a moment.", { status, retryAfter: after || undefined });
     throw errorOf(body?.code && after ? { retryAfter: after, ...body } : body, status);
   }
+}
+
+const cancelled = (): Aborted => new Aborted("The call was cancelled.");
+
+// Without a user, a query or a fragment, to which no path could be added.
+const BASE = /^https?:\/\/[^\s\x00-\x20\x7f/?#@\\]+(\/[^\s\x00-\x20\x7f?#\\]*)?$/i;
+
+/** Return a base URL without its last slashes. */
+function normalBase(text: string): string {
+  try {
+    const url = new URL(text);
+    if (BASE.test(text) && url.port !== "0") return url.href.replace(/\/+$/, "");
+  } catch {}
+  throw new WrongServer(`${JSON.stringify(text)} is not a base URL. Write it as https://api.example.com.`);
 }
 
 /** Return the typed error of a failed connection: the certificate, or the network. */

@@ -11,7 +11,7 @@ const PONG = 5_000;
 const MAX_FRAME = 64 * 1024; // bytes that the server accepts
 const PENDING = 500; // commands that wait for their answer: 100 conversations, with several each
 
-/** Delays frames to stay below the server's limit: 20 a second after a burst of 80. */
+/** Delays frames to stay below the server's limits: 20 a second, and 60 at once (docs/realtime.md). */
 class Pace {
   private left: number;
   private at = performance.now();

@@ -42,9 +42,15 @@ interface Pair extends Tokens {
   expiresIn: number;
 }
 
-function claimsOf(token: string): { exp?: number; iat?: number } {
+interface Claims {
+  exp?: number;
+  iat?: number;
+  userId?: string;
+}
+
+function claimsOf(token: string): Claims {
   try {
-    return JSON.parse(atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/"))) as { exp?: number };
+    return JSON.parse(atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/"))) as Claims;
   } catch {
     return {};
   }
@@ -83,6 +89,11 @@ export class Session {
       throw error;
     }
     return this.newest[0];
+  }
+
+  /** Return the id of the user whose tokens are stored; "" without tokens. */
+  async userId(): Promise<string> {
+    return claimsOf((await this.store.load())?.accessToken ?? "").userId ?? "";
   }
 
   /** Store the tokens of a sign-in or refresh. */

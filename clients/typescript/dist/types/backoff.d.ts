@@ -1,5 +1,6 @@
 import { type EncerError } from "./errors.js";
 export declare const FIRST_PAUSE = 500;
+export declare const LONGEST_GOODBYE = 60000;
 export declare const FIRST_ATTEMPTS = 10;
 export declare const SLOW_ATTEMPTS = 20;
 export declare const REFUSED_TOKENS = 3;

@@ -57,6 +57,7 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     private wantedRead;
     private sentRead;
     private reading;
+    private left;
     private typist;
     constructor(encer: Encer, id: string, after?: number);
     /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to withdraw it. */
@@ -74,8 +75,9 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     /** Call it at each key press: others see typing until `stopTyping`, or five seconds after the last call. */
     typing(): void;
     stopTyping(): void;
-    /** Leave the conversation and receive no more of its events. */
+    /** Leave the conversation: from now on it emits nothing. */
     leave(): Promise<void>;
+    emit<Name extends keyof ConversationEvents>(name: Name, data: ConversationEvents[Name]): void;
     private fetch;
     /** Join from the last known rev, and fetch changes that a replay does not contain. `again`: it is joined already. */
     resume(socket: Socket, again?: boolean): Promise<void>;

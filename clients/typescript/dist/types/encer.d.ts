@@ -47,11 +47,10 @@ export declare class Encer extends Emitter<EncerEvents> {
     private refused;
     private pendingFrames;
     private listing;
-    private isListed;
     private unlisten;
     /** Throws WrongServer if `base` is not a URL. */
     constructor(base: string, options?: EncerOptions);
-    /** Sign in, store the tokens and return the user. */
+    /** Sign in, store the tokens and return the user. Messages of a former user wait until that user signs in. */
     signIn(email: string, password: string): Promise<SignedInUser>;
     /** End the session on the server, delete the tokens and the unsent messages, and close. */
     signOut(): Promise<void>;
@@ -69,6 +68,8 @@ export declare class Encer extends Emitter<EncerEvents> {
     wake(): void;
     /** Close the connection. Waiting messages of the outbox fail with Closed; a persisted outbox keeps them. */
     close(): void;
+    /** Return the id of the user of the socket, else of the stored tokens, which other tabs may share. */
+    private findUser;
     checkOpen(): void;
     removeConversation(chat: Conversation): Promise<void>;
     /** Send a frame whose loss does not matter; false if there is no connection. */
@@ -87,9 +88,6 @@ export declare class Encer extends Emitter<EncerEvents> {
     private joinAll;
     private join;
     private dispatch;
-    /** Fetch read marks and unread counts, which no join contains. The chat continues if this fails. */
-    private list;
-    private listPages;
     private emitUnread;
     private watchBrowser;
     private dropSocket;

@@ -1,27 +1,37 @@
-import { EncerError } from "./errors.js";
+import { Closed, EncerError } from "./errors.js";
 import type { Socket } from "./socket.js";
 import type { Message } from "./types.js";
 export declare const ITEMS = 200;
-/** A message that waits, as the persistence hook stores it. */
-export interface Unsent {
+export interface NewMessage {
     conversationId: string;
     clientMessageId: string;
     content: string;
     messageType: string;
     fileUrl?: string | undefined;
 }
-/** The persistence hook: it receives all waiting messages at each change, and returns them at the start. */
-export interface OutboxStore {
-    load(): Unsent[] | Promise<Unsent[]>;
-    save(items: Unsent[]): void | Promise<void>;
+/** A message that waits, as the persistence hook stores it. */
+export interface Unsent extends NewMessage {
+    userId: string;
+    queuedAt: number;
 }
-/** An outbox that survives a reload of the page. Use one key per tab or user. */
+/** The persistence hook. Tabs and users may share a store, because each changes only its own messages.
+ * A store must apply changes in the order of the calls, because the client does not wait between them. */
+export interface OutboxStore {
+    /** All messages, oldest first. */
+    load(): Unsent[] | Promise<Unsent[]>;
+    add(unsent: Unsent): void | Promise<void>;
+    /** Delete a message; another tab may have deleted it before. */
+    remove(unsent: Unsent): void | Promise<void>;
+}
+/** An outbox that survives a reload of the page; each message has its own entry, which begins with `key`. */
 export declare class BrowserOutbox implements OutboxStore {
     private key;
     private storage;
     constructor(key?: string, storage?: Storage);
     load(): Unsent[];
-    save(items: Unsent[]): void;
+    add(unsent: Unsent): void;
+    remove(unsent: Unsent): void;
+    private keyOf;
 }
 export interface OutboxEvents {
     sent: Message;
@@ -32,30 +42,37 @@ export interface OutboxEvents {
 }
 export declare class Outbox {
     private emit;
+    private findUser;
     private store?;
     private wait;
+    private user;
     private items;
     private socket;
     private sending;
     private loaded;
-    constructor(emit: <Name extends keyof OutboxEvents>(name: Name, data: OutboxEvents[Name]) => void, store?: OutboxStore | undefined, wait?: number);
-    /** Load the messages that an earlier run of the program did not send. */
-    load(): Promise<void>;
-    /** Queue a message; resolves with the message as it was stored. Aborting removes it from the queue. */
-    send(unsent: Unsent, signal?: AbortSignal): Promise<Message>;
-    /** Send the waiting messages over this socket. */
-    live(socket: Socket): Promise<void>;
+    private newest;
+    /** `findUser` returns the id of the signed-in user, or "". */
+    constructor(emit: <Name extends keyof OutboxEvents>(name: Name, data: OutboxEvents[Name]) => void, findUser: () => Promise<string>, store?: OutboxStore | undefined, wait?: number);
+    /** Queue a message; resolves with the message as it was stored.
+     * Two calls with one clientMessageId wait for one message. It is withdrawn when all its calls are aborted. */
+    send(fresh: NewMessage, signal?: AbortSignal): Promise<Message>;
+    /** Send the waiting messages of this user over this socket. */
+    live(socket: Socket, user: string): Promise<void>;
     offline(): void;
-    /** Reject all waiting promises. The stored list stays, so that a later run sends the messages. */
+    /** Reject all waiting promises. The store keeps the messages, so that a later run sends them. */
     end(error: EncerError): void;
-    /** Delete the stored list, so that the next user of this device does not send it. */
-    discard(): void;
+    /** Delete the stored messages of a user. */
+    discard(user: string): Promise<void>;
+    /** Load the messages that an earlier run of the program did not send. Rejects with NotSignedIn. */
+    private load;
+    private fill;
     private add;
     /** Send one message at a time, so that a message that must be sent again keeps its place. */
     private sendWaiting;
     private sendOne;
     private fail;
     private remove;
+    private changeStore;
     private stored;
-    private save;
 }
+export declare const anotherUser: () => Closed;

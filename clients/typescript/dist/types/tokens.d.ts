@@ -36,6 +36,8 @@ export declare class Session {
     token(refused?: string): Promise<string>;
     private alone;
     private find;
+    /** Return the id of the user whose tokens are stored; "" without tokens. */
+    userId(): Promise<string>;
     /** Store the tokens of a sign-in or refresh. */
     keep({ accessToken, refreshToken, expiresIn }: Pair): Promise<void>;
     secondsToRenewal(token: string): number;

@@ -1,0 +1,223 @@
+"""The cases of cases.json, which describe what both clients do when sockets close, answers fail or time passes."""
+
+import asyncio
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encer import EncerError
+from tests.clients.fakes import FakeServer, message, page, run_virtually, settle
+from tools.node.packages import run_node
+
+FOLDER = Path(__file__).parent
+CASES = json.loads((FOLDER / "cases.json").read_text())
+NODE_SECONDS = 120.0
+SHOWN: dict[str, Any] = {
+    "message": lambda data: [data["seq"], data["rev"]],
+    "edited": lambda data: [data["seq"], data["rev"]],
+    "deleted": lambda data: [data["seq"], data["rev"]],
+    "gap": lambda data: [data["after"], data["before"]],
+    "typing": lambda data: [data["typing"]],
+    "read": lambda data: [data["seq"]],
+    "closed": lambda _: [],
+    "error": lambda error: [error.code],
+}
+
+
+COMMON = {"conversationId": "c", "messageType": "TEXT", "fileUrl": None}
+
+
+def test_the_typescript_client():
+    tested = run_node("--test", FOLDER / "cases.mjs", seconds=NODE_SECONDS)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert f"pass {len(CASES)}\n" in tested.stdout
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_the_python_client(case, monkeypatch):
+    async def run() -> None:
+        await Case(case, monkeypatch).run(case["steps"])
+
+    run_virtually(run)
+
+
+def pages(lists: list[Any]) -> list[Any]:
+    return [
+        page([message(**fields) for fields in messages], number < len(lists) - 1)
+        for number, messages in enumerate(lists)
+    ]
+
+
+def frame_data(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    if name in ("message_sent", "message_edited"):
+        return message(**data)
+    return {"conversationId": "c", "messageId": f"m{data.get('seq')}", **data}
+
+
+class Store:
+    def __init__(self, items: list[Any], failures: int) -> None:
+        self.items = [
+            {"userId": user, "content": content, "queuedAt": number, "clientMessageId": f"stored {number}", **COMMON}
+            for number, (user, content) in enumerate(items)
+        ]
+        self.failures = failures
+
+    def fail(self) -> None:
+        self.failures -= 1
+        if self.failures >= 0:
+            raise OSError("The store fails, as the case says.")
+
+    def load(self) -> list[Any]:
+        self.fail()
+        return [*self.items]
+
+    def add(self, unsent: Any) -> None:
+        self.fail()
+        self.items.append(unsent)
+
+    def remove(self, unsent: Any) -> None:
+        self.fail()
+        self.items = [item for item in self.items if item["clientMessageId"] != unsent["clientMessageId"]]
+
+
+class Case:
+    def __init__(self, case: dict[str, Any], monkeypatch: Any) -> None:
+        self.server = server = FakeServer(monkeypatch)
+        server.pages = pages(case.get("first", []))
+        server.held = asyncio.Event() if case.get("hold") else None
+        self.log: list[list[Any]] = []
+        self.sends: list[asyncio.Task[Any]] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+        server.heartbeat_ms = case.get("heartbeatMs", server.heartbeat_ms)
+        self.store = Store(case.get("store", []), case.get("storeFails", 0))
+        options: dict[str, Any] = {"send_seconds": case["sendMs"] / 1000} if "sendMs" in case else {}
+        if "store" in case:
+            options["outbox"] = self.store
+        self.encer = server.client(case.get("expired", False), **options)
+        self.chat = self.encer.conversation("c", after=case.get("after", 0))
+        for name, shown in SHOWN.items():
+            self.chat.on(name, partial(self.note, name, shown))
+        self.encer.on("sent", partial(self.note, "sent", lambda stored: [stored["content"]]))
+        self.encer.on("failed", partial(self.note, "failed", lambda failed: [failed["error"].code]))
+
+    def note(self, name: str, shown: Any, data: Any) -> None:
+        self.log.append([name, *shown(data)])
+
+    async def run(self, steps: list[dict[str, Any]]) -> None:
+        await self.encer.live()
+        await settle()
+        for step in steps:
+            act = next(iter(step))
+            await getattr(self, f"step_{act}")(**{"value": step[act], **{k: v for k, v in step.items() if k != act}})
+            await settle()
+        await self.encer.close()
+        await asyncio.gather(*self.sends, *self.tasks, return_exceptions=True)
+
+    async def step_frames(self, value: list[Any]) -> None:
+        for name, data in value:
+            self.server.socket.emit(name, data if name == "going_away" else frame_data(name, data))
+
+    async def step_close(self, value: int) -> None:
+        self.server.socket.end(value)
+
+    async def step_pass(self, value: int) -> None:
+        await asyncio.sleep(value / 1000)
+
+    async def step_lastRev(self, value: int) -> None:
+        self.server.last_rev = value
+
+    async def step_answers(self, value: dict[str, Any]) -> None:
+        self.server.queued.update({name: [*answers] for name, answers in value.items()})
+
+    async def step_always(self, value: dict[str, Any]) -> None:
+        self.server.always.update(value)
+
+    async def step_pages(self, value: list[Any]) -> None:
+        self.server.pages = pages(value)
+
+    async def step_release(self, value: bool) -> None:
+        assert self.server.held
+        self.server.held.set()
+
+    async def step_do(self, value: str) -> None:
+        if value == "leave":
+            self.tasks.append(asyncio.create_task(self.chat.leave()))
+        else:
+            getattr(self.chat, value)()
+
+    async def step_refuse(self, value: int) -> None:
+        self.server.refused = value
+
+    async def step_restDown(self, value: bool) -> None:
+        """The fake always answers so."""
+
+    async def step_send(self, value: str, id: str | None = None, times: int = 1) -> None:
+        self.sends.append(asyncio.create_task(self.chat.send(value * times, client_message_id=id)))
+
+    async def step_call(self, value: str) -> None:
+        self.sends.append(asyncio.create_task(self.encer.call(value, "/profile/me")))
+
+    async def step_signIn(self, value: str) -> None:
+        self.server.user = value
+        await self.encer.sign_in(value, "password")
+
+    async def step_signOut(self, value: bool) -> None:
+        self.tasks.append(asyncio.create_task(self.encer.sign_out()))
+
+    async def step_cancel(self, value: int) -> None:
+        self.sends[value].cancel()
+
+    async def step_expect(self, value: dict[str, Any]) -> None:
+        for what, expected in value.items():
+            if what == "commands":
+                for name, (least, most) in expected.items():
+                    assert least <= len(self.server.commands(name)) <= most, name
+            else:
+                assert self.found(what, expected) == expected, what
+
+    def found(self, what: str, expected: Any) -> Any:
+        match what:
+            case "log":
+                names = {name for name, *_ in expected} | SHOWN.keys()
+                return [line for line in self.log if line[0] in names]
+            case "events":
+                return len(self.log)
+            case "sends":
+                return [self.outcome(send) for send in self.sends]
+            case "outcomes":
+                return [type(error).__name__ if (error := send.exception()) else "stored" for send in self.sends]
+            case "store":
+                return [[item["userId"], item["content"]] for item in self.store.items]
+            case "calls":
+                return self.server.calls
+            case "state":
+                return self.encer.state
+            case "error":
+                return self.encer.error.code if self.encer.error else None
+            case "sockets":
+                return len(self.server.sockets)
+            case "refreshes":
+                return self.server.refreshes
+            case "conversations":
+                return len(self.encer.conversations)
+            case "rev":
+                return self.chat.rev
+            case "fetched":
+                return [query.get("after") for query in self.server.queries]
+            case _:
+                name, _, field = what.partition(".")
+                return [data.get(field) for data in self.server.commands(name)]
+
+    def outcome(self, send: asyncio.Task[Any]) -> str | None:
+        if not send.done():
+            return None
+        if send.cancelled():
+            return "!cancelled"
+        error = send.exception()
+        if error is None:
+            return str(send.result()["content"])
+        assert isinstance(error, EncerError), error
+        return f"!{error.code}"
