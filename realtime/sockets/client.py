@@ -6,8 +6,8 @@ connects a client to a WebSocket, and commands.py has the commands of clients.
 
 import asyncio
 import contextlib
+import math
 import time
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from tornado.websocket import WebSocketClosedError
@@ -33,8 +33,8 @@ class Client:
     """A socket's user, joined conversations and queue. Events and answers go to `send`."""
 
     __slots__ = (
-        "answered", "busy", "closed", "early", "expires_at", "frame_id", "joined", "opened_at", "present", "queue",
-        "realtime", "session_id", "timers", "transport", "user_id",
+        "answered", "busy", "closed", "deadline", "early", "expiry", "flush", "frame_id", "joined", "opened_at",
+        "ping_at", "present", "queue", "realtime", "session_id", "slot", "transport", "user_id",
     )  # fmt: skip
 
     def __init__(self, realtime: Realtime, transport: Transport) -> None:
@@ -43,7 +43,7 @@ class Client:
         self.queue = SendQueue(transport)
         self.user_id = ""
         self.session_id = ""
-        self.expires_at = ""
+        self.expiry = 0  # of its token, in seconds since 1970
         self.joined: set[str] = set()
         self.opened_at = time.monotonic()
         self.closed = False
@@ -52,7 +52,14 @@ class Client:
         self.frame_id: str | int | None = None  # of the frame whose command is running
         self.answered = False
         self.early: list[bytes] | None = None
-        self.timers: dict[str, asyncio.TimerHandle] = {}
+        self.deadline = math.inf  # for the sign-in, then for a newer token
+        self.ping_at = math.inf
+        self.slot = 0  # in the registry's timers
+        self.flush: asyncio.TimerHandle | None = None
+
+    @property
+    def expires_at(self) -> str:
+        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(self.expiry))}.000Z"
 
     @property
     def queued_bytes(self) -> int:
@@ -75,11 +82,9 @@ class Client:
             raise Closed
         if caller is None:
             self.close_ended_session()
-        self.clear_timer("sign_in")
         self.session_id = caller.session_id
-        self.expires_at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(claims.expires_at))}.000Z"
-        lifetime = max(0.0, claims.expires_at - time.time())
-        self.set_timer("expiry", lifetime, lambda: self.close(close_codes.INVALID_TOKEN, "expired token"))
+        self.expiry = claims.expires_at
+        self._set_deadline(self.expiry - time.time())
         if not self.user_id:
             await self._start(caller.id)
 
@@ -110,6 +115,31 @@ class Client:
         if not self.closed:
             self.present = True
             self.realtime.presence.add_socket(self)
+
+    # -- timers ------------------------------------------------------------------------------------------------------
+
+    def start_timer(self, sign_in_seconds: float) -> None:
+        """Ping from now on, and close if the client does not sign in within this time."""
+        self.ping_at = self.opened_at + self.transport.heartbeat_seconds
+        self._set_deadline(sign_in_seconds)
+
+    def _set_deadline(self, seconds: float) -> None:
+        self.deadline = time.monotonic() + seconds
+        timers = self.realtime.sockets.timers
+        timers.remove(self)
+        timers.put(self, min(self.deadline, self.ping_at))
+
+    def tick(self, now: float) -> float | None:
+        """Ping if it is due, or close. Return when to do this next."""
+        if now >= self.deadline:
+            if self.session_id:
+                self.close(close_codes.INVALID_TOKEN, "expired token")
+            else:
+                self.close(close_codes.NOT_SIGNED_IN, "no sign-in in time")
+        elif now >= self.ping_at:
+            self.transport.send_ping()
+            self.ping_at = now + self.transport.heartbeat_seconds
+        return None if self.closed else min(self.deadline, self.ping_at)
 
     # -- frames to the client ----------------------------------------------------------------------------------------
 
@@ -175,7 +205,7 @@ class Client:
             self._close_transport(code, reason)
         else:
             self.queue.writer.add_done_callback(lambda _: self._close_transport(code, reason))
-            self.set_timer("flush", FLUSH_SECONDS, lambda: self._close_transport(code, reason))
+            self.flush = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._close_transport, code, reason)
 
     def disconnected(self) -> None:
         """Clean up after either side has closed the WebSocket."""
@@ -191,9 +221,9 @@ class Client:
 
     def _release(self) -> None:
         """Unsubscribe from everything. A second call has no effect."""
-        for timer in self.timers.values():
-            timer.cancel()
-        self.timers.clear()
+        if self.flush:
+            self.flush.cancel()
+        self.realtime.sockets.timers.remove(self)
         self.realtime.sockets.clients.discard(self)
         for conversation_id in list(self.joined):
             self.realtime.typists.stop(conversation_id, self.user_id)
@@ -204,12 +234,3 @@ class Client:
         if self.present:
             self.present = False
             self.realtime.presence.remove_socket(self)
-
-    def set_timer(self, name: str, seconds: float, act: Callable[[], None]) -> None:
-        self.clear_timer(name)
-        self.timers[name] = asyncio.get_running_loop().call_later(seconds, act)
-
-    def clear_timer(self, name: str) -> None:
-        timer = self.timers.pop(name, None)
-        if timer:
-            timer.cancel()

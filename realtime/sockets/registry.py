@@ -9,6 +9,7 @@ from typing import Protocol
 from db.queries.sessions import EndedSession
 from realtime.events import GoingAway
 from realtime.sockets import close_codes
+from realtime.sockets.timers import Timers
 
 RECONNECT_MS = (500, 5_000)  # clients reconnect spread over this time after a restart
 RETURNING_A_SECOND = 700  # opening a socket costs 2 to 3 ms (docs/scale.md); two instances can do this besides requests
@@ -38,6 +39,7 @@ class SocketRegistry:
     def __init__(self) -> None:
         self.clients: set[RegisteredClient] = set()
         self.closing: set[RegisteredClient] = set()  # closed by this side, not yet by the peer
+        self.timers = Timers()
         self.draining = False
 
     def __iter__(self) -> Iterator[RegisteredClient]:

@@ -23,6 +23,12 @@ class Transport(Protocol):
 
     async def write_frame(self, frame: bytes) -> None: ...
 
+    @property
+    def heartbeat_seconds(self) -> float: ...
+
+    def send_ping(self) -> None:
+        """Send a ping, or close if the last one was not answered."""
+
     def close(self, code: int | None = None, reason: str | None = None) -> None: ...
 
 

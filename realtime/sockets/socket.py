@@ -1,15 +1,15 @@
 """The WebSocket at /ws: the upgrade, and the dispatch of frames to commands. client.py holds the client's state."""
 
+import math
 from typing import Any
 
 import orjson
 import structlog
 from pydantic import ValidationError
 from tornado.httputil import HTTPHeaders
-from tornado.web import RequestHandler, stream_request_body
-from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
+from tornado.web import RequestHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from db.error_codes import ErrorCode
 from db.errors import (
     DomainError,
     Forbidden,
@@ -27,7 +27,15 @@ from realtime.sockets.client import HEARTBEAT_SECONDS, Client
 from realtime.sockets.commands import COMMANDS, Command
 from realtime.sockets.errors import InvalidFrame, UnknownEvent
 from realtime.sockets.frames import parse
-from realtime.sockets.protocol import Protocol
+from realtime.sockets.handshake import (
+    PROTOCOL,
+    UpgradeRequired,
+    asks_for_a_websocket,
+    offered_protocols,
+    offered_token,
+    switching_protocols,
+)
+from realtime.sockets.protocol import MAX_MESSAGE_BYTES, Protocol
 from realtime.wiring import Realtime
 from services.logs import read_request_id
 from services.metrics import REFUSALS, SOCKETS, SOCKETS_CLOSED, SOCKETS_OPENED, close_code_label
@@ -35,60 +43,27 @@ from services.security.local_limits import LocalCounters
 
 log = structlog.get_logger()
 
-PROTOCOL = "encer.v1"
-TOKEN_PROTOCOL = "bearer."  # noqa: S105  a prefix
 SIGN_IN_SECONDS = 5.0
-# For Tornado's application: heartbeats, and what it buffers of one frame. Compression is off: it costs 164 KiB a
-# socket.
+# For Tornado's application: the time between two heartbeats (timers.py sends them) and for their answers, and what is
+# buffered of one message.
 TORNADO_SETTINGS: dict[str, Any] = {
     "websocket_ping_interval": HEARTBEAT_SECONDS,
     "websocket_ping_timeout": HEARTBEAT_SECONDS,
-    "websocket_max_message_size": 64 * 1024,
+    "websocket_max_message_size": MAX_MESSAGE_BYTES,
 }
+NO_HEADERS = HTTPHeaders()  # of open sockets, and never changed
 
 
-RESPONSE_HEADERS = (
-    "Server", "Content-Type", "Date", "Upgrade", "Connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol",
-    "X-Request-ID",
-)  # fmt: skip
-
-
-class UpgradeRequired(DomainError):
-    status = 426
-    code: ErrorCode = "UPGRADE_REQUIRED"
-    error = "Please connect with a WebSocket, version 13, by a GET without a body"
-
-    def __init__(self) -> None:
-        super().__init__(headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"})
-
-
-def asks_for_a_websocket(headers: HTTPHeaders) -> bool:
-    return (
-        headers.get("Upgrade", "").lower() == "websocket"
-        and "upgrade" in [part.strip() for part in headers.get("Connection", "").lower().split(",")]
-        and headers.get("Sec-WebSocket-Version") == "13"
-        and bool(headers.get("Sec-WebSocket-Key"))
-    )
-
-
-def offered_token(headers: HTTPHeaders, offered: list[str]) -> str | None:
-    scheme, _, token = headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
-        return token.strip()
-    return next((part.removeprefix(TOKEN_PROTOCOL) for part in offered if part.startswith(TOKEN_PROTOCOL)), None)
-
-
-@stream_request_body  # otherwise Tornado buffers a whole body before the sign-in is checked
 class Socket(WebSocketHandler):
     """The handler of /ws: one for each WebSocket."""
 
+    has_body = False
+    offered: list[str]  # subprotocols
+    token: str | None = None
+
     def initialize(self) -> None:
         self.realtime: Realtime = self.application.realtime  # type: ignore[attr-defined]
-        self.client = Client(self.realtime, self)
-        self.frame_rate = LocalCounters()
-        self.has_body = False
         self.request_id = read_request_id(self.request.headers.get("X-Request-ID", ""))
-        self.set_header("X-Request-ID", self.request_id)
 
     # -- the upgrade -------------------------------------------------------------------------------------------------
 
@@ -96,19 +71,10 @@ class Socket(WebSocketHandler):
         settings = self.realtime.settings
         return origin.rstrip("/") in settings.origins | settings.own_origins
 
-    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
-        return PROTOCOL if PROTOCOL in subprotocols else None
-
-    def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        protocol = super().get_websocket_protocol()
-        if isinstance(protocol, WebSocketProtocol13):
-            return Protocol(self, protocol.params, self.count_frame)
-        return protocol
-
     async def get(self, *_: str) -> None:
         """Upgrade, or refuse with the reason. A body, up to Tornado's bound, was dropped before."""
         origin = self.request.headers.get("Origin")
-        if origin is not None and not self.check_origin(origin):  # Tornado calls it only for origins of other hosts
+        if origin is not None and not self.check_origin(origin):
             await self.refuse_upgrade(
                 Forbidden(
                     "This origin is not allowed to connect",
@@ -120,7 +86,7 @@ class Socket(WebSocketHandler):
         elif self.realtime.sockets.draining:  # a proxy then tries the next instance
             await self.refuse_upgrade(NotReady())
         else:
-            await super().get()
+            self.upgrade()
 
     head = get
 
@@ -138,42 +104,48 @@ class Socket(WebSocketHandler):
         self.set_status(error.status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("X-Request-ID", self.request_id)
         self.clear_header("Server")
         for name, value in error.headers.items():
             self.set_header(name, value)
         await self.finish({**error.body(), "requestId": self.request_id})
 
-    async def open(self, *_: str) -> None:
+    def upgrade(self) -> None:
+        """Answer 101 and start the socket. Tornado's own handshake waits until the socket closes, and keeps the
+        headers of request and response until then: 3 KiB."""
+        headers = self.request.headers
+        self.offered = offered_protocols(headers)
+        self.token = offered_token(headers, self.offered)
+        stream = self.detach()
+        if stream.closed():
+            return
+        stream.write(switching_protocols(headers["Sec-WebSocket-Key"], self.offered, self.request_id))
+        self.set_status(101)
+        self.application.log_request(self)
         SOCKETS.inc()
         SOCKETS_OPENED.inc()
-        if self.realtime.sockets.draining:
-            return self.client.close(close_codes.GOING_AWAY, "going away")
-        headers = self.request.headers
-        offered = [part.strip() for part in headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        token = offered_token(headers, offered)
-        self._drop_headers()
-        if offered != [""] and self.selected_subprotocol != PROTOCOL:
-            return self.client.close(close_codes.PROTOCOL_ERROR, "protocol error")
+        self._headers = self.request.headers = self.request.connection._request_headers = NO_HEADERS  # type: ignore[union-attr]
+        self.ui = None  # type: ignore[assignment]  # of templates; it refers to this handler
+        self.client = Client(self.realtime, self)
+        self.frame_rate = LocalCounters()
         self.realtime.sockets.clients.add(self.client)
-        if token is None:
-            self.client.set_timer("sign_in", SIGN_IN_SECONDS, self._end_without_sign_in)
-            return None
+        self.ws_connection = Protocol(self, stream)
+
+    async def open(self, *_: str) -> None:
+        """Sign the user in if the request had a token."""
+        client, offered, token = self.client, self.offered, self.token
+        del self.offered, self.token
+        client.start_timer(SIGN_IN_SECONDS if token is None else math.inf)
+        if offered and PROTOCOL not in offered:
+            return client.close(close_codes.PROTOCOL_ERROR, "protocol error")
         try:
-            await self.client.sign_in(token)
+            if token is not None:
+                await client.sign_in(token)
         except DatabaseUnavailable:
-            self.client.close(close_codes.TRY_AGAIN, "not ready")
+            client.close(close_codes.TRY_AGAIN, "not ready")
         except DomainError:
             pass  # the close code is the reason
         return None
-
-    def _drop_headers(self) -> None:
-        """Empty the headers of request and response, which Tornado keeps as long as the socket: 3 KiB."""
-        self.request.headers.clear()
-        for name in RESPONSE_HEADERS:
-            self.clear_header(name)
-
-    def _end_without_sign_in(self) -> None:
-        self.client.close(close_codes.NOT_SIGNED_IN, "no sign-in in time")
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
@@ -240,7 +212,15 @@ class Socket(WebSocketHandler):
             self.client.refuse_and_close(close_codes.FLOOD, "too many frames", error)
         return False
 
-    # -- the transport of the client's queue -------------------------------------------------------------------------
+    # -- the transport of the client ---------------------------------------------------------------------------------
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        return self.ping_interval or HEARTBEAT_SECONDS
+
+    def send_ping(self) -> None:
+        if isinstance(self.ws_connection, Protocol):
+            self.ws_connection.send_ping()
 
     def write_now(self, frame: bytes) -> bool:
         protocol = self.ws_connection
