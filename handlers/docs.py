@@ -106,7 +106,7 @@ class OpenApi(DocsHandler):
 class AsyncApi(DocsHandler):
     @endpoint(PUBLIC, returns=dict[str, Any], bare=True, errors=ERRORS)
     async def get(self) -> None:
-        """Return the WebSocket as AsyncAPI 3.0."""
+        """Return the WebSocket as AsyncAPI 3.1."""
         await self.describe(asyncapi_text)
 
 

@@ -1,4 +1,4 @@
-"""The description of the socket as AsyncAPI 3.0, made from the classes of events and commands.
+"""The description of the socket as AsyncAPI 3.1, made from the classes of events and commands.
 
 Each event and command contributes its description, its data and an example; close codes, `reason` values and limits
 come from the constants that the server uses.
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from db.queries.conversations import CATCH_UP_MESSAGES
+from db.schemas.json_schema import ClientSchema
 from realtime.events import CLOSED_REASONS, EVENTS, RESYNC_REASONS, Ack, NoData, Reply
 from realtime.schema_examples import example_of
 from realtime.sockets.client import HEARTBEAT_SECONDS
@@ -65,7 +66,7 @@ class FrameSchemas:
 
     def add(self, model: type[BaseModel]) -> Json:
         """Return a reference to the model."""
-        schema = model.model_json_schema(ref_template=REF)
+        schema = model.model_json_schema(ref_template=REF, schema_generator=ClientSchema)
         for name, each in {**schema.pop("$defs", {}), model.__name__: {"title": model.__name__, **schema}}.items():
             name_types(name, each.get("properties", {}))
             self.defs[name] = without_null_defaults(each)
@@ -81,11 +82,22 @@ class FrameSchemas:
             "type": "object",
             "description": summary,
             "required": ["event", *required],
-            "properties": {"event": {"title": f"{title}Event", "type": "string", "const": name}, "data": data},
+            "properties": {
+                "event": {
+                    "title": f"{title}Event",
+                    "type": "string",
+                    "const": name,
+                    "description": "The name of the frame",
+                },
+                "data": {**data, "description": "The data of this frame"},
+            },
         }
         example = {"event": name, "data": example_of(data, self.defs)}
         if has_id:
-            payload["properties"]["id"] = {"$ref": REF.format(model="FrameId")}
+            payload["properties"]["id"] = {
+                "$ref": REF.format(model="FrameId"),
+                "description": "The same in a frame and in its answer",
+            }
             example["id"] = EXAMPLE_ID
         self.defs[payload["title"]] = payload
         return {
@@ -106,18 +118,11 @@ class FrameSchemas:
 
 
 def name_types(model: str, properties: Json) -> None:
-    """Give each enum a unique type name: generators merge two enums of one name.
-
-    Delete the other titles, which pydantic derives from field names.
-    """
+    """Give each enum a unique type name: generators merge two enums of one name."""
     for name, schema in properties.items():
-        if schema.get("title") != name.capitalize():
-            continue
         if "enum" in schema:
             is_long = name != name.lower()
-            schema["title"] = f"{'' if is_long else model}{name[0].upper()}{name[1:]}"
-        else:
-            del schema["title"]
+            schema.setdefault("title", f"{'' if is_long else model}{name[0].upper()}{name[1:]}")
 
 
 def without_null_defaults(schema: Any) -> Any:
@@ -140,7 +145,7 @@ def asyncapi(settings: Settings) -> Json:
     }
     reasons = {"resync": RESYNC_REASONS, "conversation_closed": CLOSED_REASONS}
     return {
-        "asyncapi": "3.0.0",  # not 3.1: generators such as Modelina 5 do not read it yet
+        "asyncapi": "3.1.0",
         "info": {
             "title": "Beautiful Encer realtime",
             "version": VERSION,

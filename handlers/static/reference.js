@@ -57,7 +57,10 @@ function fields(name, data, schemas) {
 }
 
 function typeOf(schema, schemas) {
-  if (schema.$ref) return resolve(schema, schemas).title;
+  if (schema.$ref) {
+    const named = resolve(schema, schemas);
+    return named.title ?? typeOf(named, schemas); // a set of words has no title
+  }
   if (schema.anyOf) return schema.anyOf.map((each) => typeOf(each, schemas)).join(" or ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.enum) return schema.enum.length > 8 ? `one of ${schema.enum.length} codes` : schema.enum.join(" | ");

@@ -83,7 +83,7 @@ def or_bare_id(schema: dict[str, Any]) -> None:
     described = dict(schema)
     schema.clear()
     bare = {"title": "ConversationId", "type": "string", "pattern": UUID_PATTERN, "description": "The id alone."}
-    schema["anyOf"] = [described, bare]
+    schema |= {"description": described["description"], "anyOf": [described, bare]}
 
 
 class JoinConversationAck(Shape):

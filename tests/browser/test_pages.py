@@ -216,6 +216,7 @@ async def test_a_phone_and_a_keyboard_are_enough(site, people, visit):
             await page.keyboard.press("Tab")
             assert await page.evaluate("document.activeElement.className") == "skip"
         assert await page.locator(".entry").count() > 25
+        assert "undefined" not in await page.locator(".reference").inner_text()
         assert await serious_findings(page) == []
 
 

@@ -1,12 +1,14 @@
-// Read an AsyncAPI document from standard input. Print the findings of the official parser, with hints, and the
-// TypeScript models that Modelina makes of it.
+// Read the file of an AsyncAPI document. Print the findings of the official parser, with hints, and the TypeScript models
+// that Modelina makes of it. Modelina 5 reads AsyncAPI 3.1 from a file only.
 import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
 import { Parser } from "@asyncapi/parser";
 import { TypeScriptGenerator } from "@asyncapi/modelina";
 
-const text = readFileSync(0, "utf8");
-const { document, diagnostics } = await new Parser().parse(text);
+const [path] = process.argv.slice(2);
+const { document, diagnostics } = await new Parser().parse(readFileSync(path, "utf8"));
 const said = diagnostics.map(({ code, message, path, severity }) => ({ code, message, path: path.join("."), severity }));
-const models = document ? await new TypeScriptGenerator({ modelType: "interface" }).generate(document) : [];
+const generator = new TypeScriptGenerator({ modelType: "interface" });
+const models = document ? await generator.generate(pathToFileURL(path).href) : [];
 const code = models.map(({ modelName, result }) => ({ name: modelName, code: `export ${result}` }));
 process.stdout.write(JSON.stringify({ valid: document !== undefined, said, models: code }));
