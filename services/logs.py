@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -112,14 +112,14 @@ def rendering() -> list[Any]:
 def render_json(logger: Any, level: str, line: MutableMapping[str, Any]) -> str:
     """Return a line as JSON. One processor, because each request logs a line, and each processor costs a call."""
     ADD_LEVEL(logger, level, add_request_id(logger, level, line))
-    line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    line["timestamp"] = datetime.now(UTC)
     if "exc_info" in line:
         structlog.processors.format_exc_info(logger, level, line)
     return render_line(logger, level, line)
 
 
-def render_line(logger: Any, name: str, line: MutableMapping[str, Any]) -> str:
-    text = str(TO_JSON(logger, name, line))
+def render_line(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
+    text = to_json(line)
     return PRIORITIES[line["level"]] + text if Format.to_journal else text
 
 
@@ -129,14 +129,16 @@ def add_request_id(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMa
     return line
 
 
-def to_json(line: Any, *, default: Callable[[Any], Any]) -> str:
+def describe(value: Any) -> str:
+    """Return a value that JSON does not have as text."""
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else repr(value)
+
+
+def to_json(line: Any) -> str:
     try:
-        return orjson.dumps(line, default=default).decode()
+        return orjson.dumps(line, default=describe, option=orjson.OPT_UTC_Z).decode()
     except TypeError:  # a number beyond 64 bits, or text that is not valid Unicode
-        return json.dumps(line, default=default)
-
-
-TO_JSON = structlog.processors.JSONRenderer(to_json)
+        return json.dumps(line, default=describe)
 
 
 def log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None = None) -> None:

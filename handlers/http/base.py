@@ -142,7 +142,7 @@ class Handler(Responder):
         if self.refusal:
             raise self.refusal
         self.body.check()
-        return read_inputs(self.declared, self.body, self.request.query, self.application.config.production)
+        return read_inputs(self.declared, self.body, self.request.query_arguments, self.application.config.production)
 
     # -- what a method does ------------------------------------------------------------------------------------------
 

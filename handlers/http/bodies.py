@@ -13,6 +13,7 @@ from db.schemas.faults import fault
 from db.schemas.fields import Body, group_by_name
 from handlers.http.endpoint import JSON_BYTES, Endpoint
 from handlers.http.errors import BodyTooLarge, InvalidJson
+from handlers.http.headers import read_header
 from services.files.multipart import Form, FormTooLarge, Malformed, MultipartReader, UploadedFile
 
 # Read and discard at most this much of a rejected body, because most clients read no response before they have sent
@@ -26,7 +27,7 @@ class RequestBody:
 
     def __init__(self, headers: HTTPHeaders) -> None:
         self.headers = headers
-        self.content_type = headers.get("Content-Type", "")
+        self.content_type = read_header(headers, "Content-Type")
         self.max_bytes = JSON_BYTES
         self.size = 0  # bytes that have arrived, kept or not
         self.content = bytearray()
@@ -53,7 +54,7 @@ class RequestBody:
 
     def announced(self) -> int:
         """Return the announced length; 0 for no body and for a chunked one."""
-        length = self.headers.get("Content-Length", "0")
+        length = read_header(self.headers, "Content-Length") or "0"
         if not (length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS):
             raise BadRequest("The request is malformed; please correct it", headers={"Connection": "close"})
         return int(length)

@@ -1,7 +1,7 @@
 """Bodies and queries of clients, validated by the models that an endpoint declares."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,7 +14,11 @@ from handlers.http.endpoint import Endpoint
 MAX_QUERY_FIELDS = 100
 
 
-def read_inputs(declared: Endpoint, body: RequestBody, query: str, production: bool) -> list[BaseModel]:
+# Names and values of a query as Tornado parses it: names in Latin-1, values in bytes, blank ones included.
+Arguments = Mapping[str, Sequence[bytes]]
+
+
+def read_inputs(declared: Endpoint, body: RequestBody, query: Arguments, production: bool) -> list[BaseModel]:
     """Return the body and the query, as far as the endpoint declares them. Raises Invalid with all faults."""
     inputs: list[BaseModel] = []
     try:
@@ -27,11 +31,12 @@ def read_inputs(declared: Endpoint, body: RequestBody, query: str, production: b
     return inputs
 
 
-def parse_query(query: str) -> dict[str, Any]:
+def parse_query(query: Arguments) -> dict[str, Any]:
+    fields = [(name, value) for name, values in query.items() for value in values if value]
     try:
-        # Tornado reads the request line as Latin-1; some clients send UTF-8 there without escaping it.
-        text = query.encode("latin-1").decode()
-        parameters = parse_qsl(text, keep_blank_values=False, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
+        decoded = [(name.encode("latin-1").decode(), value.decode()) for name, value in fields]
     except ValueError:
-        raise Invalid([fault("query", "is not valid UTF-8, or has too many fields")]) from None
-    return group_by_name(parameters)
+        raise Invalid([fault("query", "is not valid UTF-8")]) from None
+    if len(fields) > MAX_QUERY_FIELDS:
+        raise Invalid([fault("query", f"must not have more than {MAX_QUERY_FIELDS} fields")])
+    return group_by_name(decoded)

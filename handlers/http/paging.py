@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
+import orjson
 from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, ValidationError
 
 from db.errors import Invalid
@@ -76,7 +77,7 @@ class Cursor:
         self.key: TypeAdapter[Any] = TypeAdapter(tuple[within_range])  # type: ignore[valid-type]
 
     def encode(self, values: Sequence[Any]) -> str:
-        return base64.urlsafe_b64encode(self.key.dump_json(tuple(values))).decode().rstrip("=")
+        return base64.urlsafe_b64encode(orjson.dumps(tuple(values))).decode().rstrip("=")
 
     def decode(self, text: str | None) -> tuple[Any, ...]:
         """Return the key to continue after; all None at the start of the list."""

@@ -1,67 +1,36 @@
 """The half of a handler that answers: headers, JSON bodies and errors. base.py has the half that reads the request."""
 
 import time
-from collections.abc import Collection
-from functools import cached_property, lru_cache
 from types import TracebackType
 from typing import Any
 
 import orjson
 import structlog
-from tornado.httputil import HTTPHeaders, HTTPInputError, format_timestamp
+from tornado.httputil import HTTPHeaders, HTTPInputError, HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler
 
 from db.errors import BadRequest, DomainError, Internal, find_domain_error
 from handlers.http.application import App
+from handlers.http.headers import JSON, PREFLIGHT, common_headers, date_of, read_header
 from handlers.http.paging import PageOf
 from services.errors import VendorError
 from services.logs import read_request_id
 
 log = structlog.get_logger()
 
-PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Request-ID",
-    "Access-Control-Max-Age": "600",
-}
-EXPOSED = "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
-
-
-def common_headers(headers: HTTPHeaders, request_id: str, origins: Collection[str]) -> dict[str, str]:
-    """Return the headers of every response; pages of `origins` may read it. Routes whose responses may be cached set
-    another Cache-Control."""
-    common = {
-        "X-Request-ID": request_id,
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-store",
-        "Vary": "Origin",
-    }
-    origin = headers.get("Origin", "").rstrip("/")
-    if origin in origins:
-        common["Access-Control-Allow-Origin"] = origin
-        common["Access-Control-Allow-Credentials"] = "true"
-        common["Access-Control-Expose-Headers"] = EXPOSED
-    return common
-
-
-@lru_cache(1)
-def date_of(second: int) -> str:
-    return format_timestamp(second)
-
 
 class Responder(RequestHandler):
+    """`lasting_headers` are those of every response to this request. Tornado clears all others before it sends an
+    error."""
+
     application: App
 
+    def __init__(self, application: App, request: HTTPServerRequest, **about: Any) -> None:
+        self.request_id = read_request_id(read_header(request.headers, "X-Request-ID"))
+        self.lasting_headers = common_headers(request.headers, self.request_id, application.config.origins)
+        super().__init__(application, request, **about)
+
     # -- headers -----------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def request_id(self) -> str:
-        return read_request_id(self.request.headers.get("X-Request-ID", ""))
-
-    @cached_property
-    def lasting_headers(self) -> dict[str, str]:
-        """Return the headers of every response to this request. Tornado clears all others before it sends an error."""
-        return common_headers(self.request.headers, self.request_id, self.application.config.origins)
 
     def clear(self) -> None:
         """Reset the response. Tornado's own method formats the date for each request, and checks each default header:
@@ -73,8 +42,7 @@ class Responder(RequestHandler):
 
     def set_lasting_headers(self, headers: dict[str, str]) -> None:
         self.lasting_headers.update(headers)
-        for name, value in headers.items():
-            self.set_header(name, value)
+        self._headers.update(headers)  # `set_header` checks each of these constants and numbers
 
     # -- responses -----------------------------------------------------------------------------------------------------
 
@@ -88,8 +56,9 @@ class Responder(RequestHandler):
         self.reply(page.data, pageInfo=page.page_info, pagination=page.pagination)
 
     def send(self, body: dict[str, Any], status: int = 200) -> None:
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json; charset=utf-8")
+        if status != self.get_status():
+            self.set_status(status)
+        self._headers["Content-Type"] = JSON
         self.finish(orjson.dumps(body))
 
     def options(self, *_: str) -> None:

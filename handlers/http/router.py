@@ -62,18 +62,19 @@ class Node:
         self.routes[route.method] = route
         return self
 
-    def find(self, segments: list[str], values: list[str]) -> tuple[dict[str, Route], list[str]]:
-        """Return the routes of a path by method, and the values of its parameters."""
-        if not segments:
+    def find(self, segments: list[str], values: list[str], depth: int = 0) -> tuple[dict[str, Route], list[str]]:
+        """Return the routes of a path by method, and the values of its parameters. Segments above `depth` are read."""
+        if depth == len(segments):
             if not values:
                 return self.routes, values
             return {m: route for m, route in self.routes.items() if route.accepts(values)}, values
-        if segments[0] in self.fixed:
-            routes, found = self.fixed[segments[0]].find(segments[1:], values)
+        segment = segments[depth]
+        if segment in self.fixed:
+            routes, found = self.fixed[segment].find(segments, values, depth + 1)
             if routes:
                 return routes, found
-        if self.parameter and segments[0]:
-            return self.parameter.find(segments[1:], [*values, unquote(segments[0], errors="replace")])
+        if self.parameter and segment:
+            return self.parameter.find(segments, [*values, unquote(segment, errors="replace")], depth + 1)
         return {}, values
 
 
