@@ -19,6 +19,9 @@ from tests.drills.environment import Environment
 from tests.helpers.scratch import scratch_folder
 
 DEADLINE_SECONDS = 900.0
+# The drills' environment is without limits, because the scenario sends more in two minutes than a user may in ten. The
+# limit of frames stays: the clients must keep it.
+LIMITS = {"LIMIT_SOCKET_FRAMES": "20/1s+60"}
 
 
 def show(result: Result) -> None:
@@ -38,7 +41,7 @@ def show(result: Result) -> None:
 def environment_of(scenario: dict[str, Any], folder: Path) -> Iterator[Environment | LocalEnvironment]:
     token_seconds = scenario["tokenSeconds"]
     if scenario["processes"]:
-        yield Environment(folder, ACCESS_TOKEN_EXPIRES_IN=f"{token_seconds}s")
+        yield Environment(folder, ACCESS_TOKEN_EXPIRES_IN=f"{token_seconds}s", **LIMITS)
         return
     configure_logs("text", "ERROR")
     servers = EmbeddedServers(folder / "servers")

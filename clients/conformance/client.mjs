@@ -13,7 +13,7 @@ class User {
   }
 
   reconnect() {
-    this.encer = new Encer(this.base, { tokens: this.store, pace: [1000, 1000] });
+    this.encer = new Encer(this.base, { tokens: this.store });
     const chat = (this.chat = this.encer.conversation(this.conversation, { after: this.rev }));
     chat.on("message", (message) => this.record("message", message, message.content));
     chat.on("edited", (message) => this.record("edited", message, message.content));

@@ -22,7 +22,7 @@ class User:
         self.connect()
 
     def connect(self) -> None:
-        self.encer = Encer(self.base, tokens=self.store, pace=(1000, 1000))
+        self.encer = Encer(self.base, tokens=self.store)
         self.chat = self.encer.conversation(self.conversation, after=self.rev)
         self.chat.on("message", lambda message: self.record("message", message, message["content"]))
         self.chat.on("edited", lambda message: self.record("edited", message, message["content"]))

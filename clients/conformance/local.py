@@ -11,7 +11,7 @@ from db.packaged.servers import ServerUrls, free_port
 from deploy.cluster import STOP_SECONDS, start_nginx, wait_for_nginx
 from server import Instance
 from services.security.tokens import Tokens
-from settings import Settings, load_settings
+from settings import load_settings
 from tests.drills.clients import Member
 from tests.drills.environment import INSTANCES, add_members
 from tests.drills.proxy import TcpProxy
@@ -23,7 +23,6 @@ class LocalEnvironment:
     def __init__(self, folder: Path, urls: ServerUrls, token_seconds: float) -> None:
         self.folder = folder
         self.urls = urls
-        limits = {name: None for name in Settings.model_fields if name.startswith("limit_")}
         self.settings = load_settings(
             app_env="test",
             data_dir=folder / "data",
@@ -31,7 +30,6 @@ class LocalEnvironment:
             log_level="ERROR",
             jobs_enabled=False,
             redis_timeout=timedelta(seconds=10),  # a busy machine does not count as an outage
-            **limits,
         )
         self.tokens = Tokens(self.settings)
         self.instances: list[Instance] = []
