@@ -14,11 +14,11 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import asyncpg
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
 from db.packaged.servers import free_port
 from examples.chat import mailed_code
@@ -26,10 +26,14 @@ from services.logs import write_out
 from tests.helpers.scratch import scratch_folder
 from tests.vendors import apify, tiktok
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "clients" / "python"))
+
+from encer import Encer, EncerError
+
 ROOT = Path(__file__).parent.parent
 ALL_SECONDS = 180  # starting PostgreSQL and the server takes about five of them
 START_SECONDS = 60
-CALL_SECONDS = 30
+CALL_SECONDS = 30.0
 JOB_SECONDS = 30
 SCRAPE_SECONDS = 1.0  # of a stand-in's scrape, long enough to watch
 PASSWORD = "tea and biscuits"
@@ -42,11 +46,6 @@ A_WEEK_PASSES = """
         next_sync_at = next_sync_at - interval '8 days';
     update scrape_runs set finished_at = finished_at - interval '8 days'
 """
-
-
-class Answer(NamedTuple):
-    status: int
-    body: dict[str, Any]
 
 
 class Unexpected(Exception):
@@ -66,49 +65,54 @@ def count(number: int) -> str:
 
 
 class Demo:
-    """The web client's side of a server at `base`."""
+    """What users do with a server at `base`, by the Python client (clients/python)."""
 
     def __init__(self, base: str, folder: Path, scraper: apify.Apify, login_kit: tiktok.TikTok) -> None:
         self.base, self.mails = base, folder / "mail"
         self.database_url = json.loads((folder / "servers.json").read_text())["database_url"]
         self.apify, self.tiktok = scraper, login_kit
-        self.http = AsyncHTTPClient(force_instance=True)
+        self.visitor = Encer(base)
+        self.clients = [self.visitor]
 
-    async def fetch(self, url: str, method: str = "GET", body: Any = None, token: str = "") -> HTTPResponse:
-        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-        request = HTTPRequest(
-            url,
-            method,
-            headers,
-            json.dumps(body) if body is not None else None,
-            follow_redirects=False,
-            request_timeout=CALL_SECONDS,
-            allow_nonstandard_methods=True,
-        )
-        return await self.http.fetch(request, raise_error=False)
-
-    async def call(self, method: str, path: str, body: Any = None, token: str = "", expect: int = 200) -> Answer:
-        """Make a request and print it in a line; an unexpected status ends the demonstration."""
-        response = await self.fetch(f"{self.base}/api/v1{path}", method, body, token)
-        answer = Answer(response.code, json.loads(response.body or b"{}"))
-        reason_text = answer.body.get("error") or answer.body.get("message") or ""
-        reason = f" [{answer.body['reason']}]" if "reason" in answer.body else ""
-        say(f"  {method:6} {path} {json.dumps(body) if body else ''}\n         → {answer.status} {reason_text}{reason}")
-        if answer.status != expect:
-            raise Unexpected(f"{method} {path}: {expect} was expected, not {answer.status}: {answer.body}")
+    async def call(
+        self, method: str, path: str, body: Any = None, caller: Encer | None = None, refusal: int = 0
+    ) -> dict[str, Any]:
+        """Make a request and print it in a line; it must succeed, or be refused with this status."""
+        say(f"  {method:6} {path} {json.dumps(body) if body else ''}")
+        try:
+            if caller:
+                answer: dict[str, Any] = await caller.call(method, path, body, seconds=CALL_SECONDS)
+            else:
+                answer = await self.visitor.rest.send(method, path, json=body)
+        except EncerError as error:
+            say(f"         → {error.status} {error.code}: {error}")
+            if error.status != refusal:
+                raise Unexpected(f"{method} {path}: {error.status} {error}") from error
+            return {}
+        say(f"         → {answer.get('message', 'done')}")
+        self.check(not refusal, f"{method} {path} is refused with {refusal}")
         return answer
 
-    async def sign_up(self, name: str) -> str:
+    async def visit(self, url: str) -> str:
+        """Open a page as a browser does; return the address to which it leads."""
+        response = await AsyncHTTPClient().fetch(
+            HTTPRequest(url, follow_redirects=False, request_timeout=CALL_SECONDS), raise_error=False
+        )
+        return str(response.headers["Location"])
+
+    async def sign_up(self, name: str) -> Encer:
         email = f"{name.lower()}@example.com"
         about = {"name": name, "email": email, "password": PASSWORD, "termsAccepted": True}
-        await self.call("POST", "/auth/signup/influencer", about, expect=201)
+        await self.call("POST", "/auth/signup/influencer", about)
         await self.call("POST", "/auth/verify-otp", {"email": email, "otp": await mailed_code(self.mails, email)})
         return await self.sign_in(email)
 
-    async def sign_in(self, email: str) -> str:
-        login = await self.call("POST", "/auth/login", {"email": email, "password": PASSWORD})
-        value: str = login.body["accessToken"]
-        return value
+    async def sign_in(self, email: str) -> Encer:
+        encer = Encer(self.base)
+        self.clients.append(encer)
+        await encer.sign_in(email, PASSWORD)
+        say(f"  {email} signs in")
+        return encer
 
     async def run(self) -> None:
         title("Two influencers sign up; the codes come by mail")
@@ -119,12 +123,14 @@ class Demo:
         await self.look_up(yuki)
         await self.night(sakura)
         await self.leave(sakura)
+        for encer in self.clients:
+            await encer.close()
 
-    async def connect(self, sakura: str, yuki: str) -> None:
+    async def connect(self, sakura: Encer, yuki: Encer) -> None:
         title(f"Both connect @{SAKURA} at the same moment: one scrape is paid for")
         path, body = "/social-media/instagram/connect", {"username": f"@{SAKURA}"}
-        first, _ = await asyncio.gather(*(self.call("POST", path, body, token) for token in (sakura, yuki)))
-        account = first.body["account"]
+        first, _ = await asyncio.gather(*(self.call("POST", path, body, caller) for caller in (sakura, yuki)))
+        account = first["account"]
         tags = " ".join(f"#{tag}" for tag in account["metadata"]["topHashtags"][:4])
         followers, rate = count(account["followersCount"]), account["engagementRate"]
         say(f"  {account['displayName']}: {followers} followers, {rate} % engagement, {tags}")
@@ -134,58 +140,59 @@ class Demo:
         title("What vendors answer when things are not well")
         failing = {"nobody.here": 404, "himitsu.nails": 409, "broken.actor": 502, "slow.actor": 504}
         for username, expected in failing.items():
-            await self.call("POST", path, {"username": username}, yuki, expect=expected)
+            await self.call("POST", path, {"username": username}, yuki, refusal=expected)
         self.apify.fail("out_of_credit", "runs$")
-        await self.call("POST", path, {"username": "mika_skincare"}, yuki, expect=502)
+        await self.call("POST", path, {"username": "mika_skincare"}, yuki, refusal=502)
 
         title("Syncing by hand: fresh numbers are not fetched again")
         synced = await self.call("POST", "/social-media/instagram/sync", {"accountId": account["id"]}, sakura)
-        say(f"  cached: {synced.body['cached']}, {synced.body['cacheAge']} s old")
+        say(f"  cached: {synced['cached']}, {synced['cacheAge']} s old")
 
-    async def prove(self, sakura: str, yuki: str) -> None:
+    async def prove(self, sakura: Encer, yuki: Encer) -> None:
         title(f"Whose is @{SAKURA}? Sakura's code goes into the bio")
-        account = (await self.call("GET", "/social-media/accounts", token=sakura)).body["accounts"][0]
+        account = (await self.call("GET", "/social-media/accounts", caller=sakura))["accounts"][0]
         verify = f"/social-media/{account['id']}/verify"
-        missing = await self.call("POST", verify, token=sakura, expect=409)
-        self.apify.bios[SAKURA] = f"東京・表参道💅 {missing.body['verificationCode']}"
+        await self.call("POST", verify, caller=sakura, refusal=409)
+        self.apify.bios[SAKURA] = f"東京・表参道💅 {account['verificationCode']}"
         say(f"  (the bio now reads “{self.apify.bios[SAKURA]}”)")
-        proven = await self.call("POST", verify, token=sakura)
-        self.check(proven.body["isVerified"], "the code proves the account")
-        left = await self.call("GET", "/social-media/accounts", token=yuki)
-        self.check(left.body["accounts"] == [], "no other user shows a handle that is proven")
+        proven = await self.call("POST", verify, caller=sakura)
+        self.check(proven["isVerified"], "the code proves the account")
+        left = await self.call("GET", "/social-media/accounts", caller=yuki)
+        self.check(left["accounts"] == [], "no other user shows a handle that is proven")
         connect = "/social-media/instagram/connect"
-        await self.call("POST", connect, {"username": SAKURA}, yuki, expect=409)
+        await self.call("POST", connect, {"username": SAKURA}, yuki, refusal=409)
         await self.call("POST", connect, {"username": YUKI}, yuki)
 
-    async def consent(self, sakura: str) -> None:
+    async def consent(self, sakura: Encer) -> None:
         title("TikTok's consent: sent there with a signed state and a PKCE challenge, and back with a code")
-        begun = await self.call("GET", "/social-media/tiktok/auth", token=sakura)
-        say(f"  the browser goes to {begun.body['authUrl'][:96]}…")
-        decided = await self.fetch(f"{begun.body['authUrl']}&{urlencode({'decision': 'allow', 'username': SAKURA})}")
-        redirect = urlsplit(decided.headers["Location"])
+        begun = await self.call("GET", "/social-media/tiktok/auth", caller=sakura)
+        say(f"  the browser goes to {begun['authUrl'][:96]}…")
+        redirect = urlsplit(
+            await self.visit(f"{begun['authUrl']}&{urlencode({'decision': 'allow', 'username': SAKURA})}")
+        )
         back = f"{self.base}{redirect.path}?{redirect.query}"
-        landed = (await self.fetch(back)).headers["Location"]
+        landed = await self.visit(back)
         say(f"  … allows, comes back with a code, and lands on {landed}")
         self.check(parse_qs(urlsplit(landed).query) == {"tiktok": ["connected"]}, "the consent connects the account")
-        again = (await self.fetch(back)).headers["Location"]
+        again = await self.visit(back)
         say(f"  the same address once more: {again}")
         self.check(again == landed, "a reload leads to the same page")
-        other = (await self.fetch(back.replace("code=", "code=another"))).headers["Location"]
+        other = await self.visit(back.replace("code=", "code=another"))
         say(f"  the same with another code: {other}")
         self.check("reason=invalid_state" in other, "a state works for one code")
 
-    async def look_up(self, reader: str) -> None:
+    async def look_up(self, reader: Encer) -> None:
         title("Anybody signed in may look up a public profile; the week's second look costs nothing")
         started = self.apify.runs_started
         for _ in range(2):
-            found = await self.call("GET", "/social-media/tiktok/profile/mika_skincare", token=reader)
+            found = await self.call("GET", "/social-media/tiktok/profile/mika_skincare", caller=reader)
             say(
-                f"  {found.body['data']['displayName']}: {count(found.body['data']['followersCount'])} followers, "
-                f"cached: {found.body['cached']}"
+                f"  {found['data']['displayName']}: {count(found['data']['followersCount'])} followers, "
+                f"cached: {found['cached']}"
             )
         self.check(self.apify.runs_started == started + 1, "one scrape for two looks")
 
-    async def night(self, sakura: str) -> None:
+    async def night(self, sakura: Encer) -> None:
         title("A week passes (in the database); an admin runs the nightly jobs")
         conn = await asyncpg.connect(self.database_url)
         await conn.execute(A_WEEK_PASSES)
@@ -198,22 +205,22 @@ class Demo:
             ("data_sync", {"synced": 3}),
             ("instagram_reminder", {"reminded": 1}),
         ):
-            await self.call("POST", f"/admin/jobs/{name}/run", token=admin, expect=202)
+            await self.call("POST", f"/admin/jobs/{name}/run", caller=admin)
             run = await self.ended(admin, name)
             say(f"         … {run['status']} after {run['durationMs']} ms: {run['counts']}")
             self.check((run["status"], run["counts"]) == ("SUCCEEDED", expected), f"{name} does {expected}")
-        accounts = (await self.call("GET", "/social-media/accounts", token=sakura)).body["accounts"]
+        accounts = (await self.call("GET", "/social-media/accounts", caller=sakura))["accounts"]
         followers = {account["platform"]: account["followersCount"] for account in accounts}
         say(f"  Sakura's followers now: {followers}")
         self.check(followers["TIKTOK"] == 61_000, "the night brings new numbers")
         reminder = await self.mail_to("yuki@example.com", "Instagram")
         say(f"  mailed to Yuki: {reminder}")
 
-    async def ended(self, admin: str, name: str) -> dict[str, Any]:
+    async def ended(self, admin: Encer, name: str) -> dict[str, Any]:
         async with asyncio.timeout(JOB_SECONDS):
             while True:
-                response = await self.fetch(f"{self.base}/api/v1/admin/jobs", token=admin)
-                job = next(job for job in json.loads(response.body)["data"] if job["name"] == name)
+                jobs = (await admin.call("GET", "/admin/jobs"))["data"]
+                job = next(job for job in jobs if job["name"] == name)
                 if not job["running"]:
                     value: dict[str, Any] = job["lastRuns"][0]
                     return value
@@ -229,9 +236,9 @@ class Demo:
                         return subject[1]
                 await asyncio.sleep(0.1)
 
-    async def leave(self, sakura: str) -> None:
+    async def leave(self, sakura: Encer) -> None:
         title("Sakura disconnects TikTok: the account is removed, and its grant revoked")
-        await self.call("DELETE", "/social-media/tiktok", token=sakura)
+        await self.call("DELETE", "/social-media/tiktok", caller=sakura)
         say(f"  tokens that TikTok still honours: {len(self.tiktok.access_tokens) + len(self.tiktok.refresh_tokens)}")
         self.check(not self.tiktok.access_tokens and not self.tiktok.refresh_tokens, "the grant is revoked")
 

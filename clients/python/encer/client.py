@@ -15,7 +15,7 @@ from .errors import Closed, EncerError, NotSignedIn, RateLimited, TooMany, Unava
 from .listing import Listing
 from .outbox import SECONDS, Outbox
 from .outbox_stores import OutboxStore
-from .rest import Rest
+from .rest import ANSWER_SECONDS, Rest
 from .socket import FRAMES_AT_ONCE, FRAMES_PER_SECOND, OPEN_SECONDS, Pace, Socket
 from .tokens import MemoryTokens, TokenStore
 from .unread import Unread
@@ -92,9 +92,18 @@ class Encer(Emitter):
             await self.close()
             self.outbox.discard(user)
 
-    async def call(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
-        """Call the REST API: `await encer.call("GET", "/chat/contacts")` returns the answer's JSON."""
-        return await self.rest.call(method, path, body, params)
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        params: dict[str, Any] | None = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> Any:
+        """Call the REST API: `await encer.call("GET", "/chat/contacts")` returns the answer's JSON.
+
+        `seconds` is the time for an answer; connecting a social account may take 100."""
+        return await self.rest.call(method, path, body, params, seconds)
 
     def conversation(self, id: str, after: int | None = None) -> Conversation:
         """Join a conversation. It begins with the newest 50 messages, or with every change after rev `after`."""

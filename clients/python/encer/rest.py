@@ -53,13 +53,20 @@ class Rest:
     async def close(self) -> None:
         await self.http.aclose()
 
-    async def call(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        params: dict[str, Any] | None = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> Any:
         """Return the JSON of an answer of `/api/v1`. Calls that may be repeated are tried up to four times."""
         tries = TRIES if method in REPEATABLE else 1
         while True:
             tries -= 1
             try:
-                return await self._signed(method, path, json=body, params=params)
+                return await self._signed(method, path, json=body, params=params, timeout=seconds)
             except (Unreachable, Unavailable, RateLimited) as error:
                 wait = error.retry_after or FIRST_PAUSE * 2 ** (TRIES - 1 - tries) * (1 + random.random())
                 if tries <= 0 or wait > LONGEST_WAIT:

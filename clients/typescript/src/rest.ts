@@ -30,6 +30,8 @@ const LONGEST_WAIT = 30_000; // for a Retry-After; after a longer one, the calle
 export interface CallOptions {
   body?: unknown;
   params?: Record<string, string | number | boolean>;
+  /** Milliseconds for an answer, 10,000 by default; connecting a social account may take 100,000. */
+  timeout?: number;
   signal?: AbortSignal | undefined;
 }
 
@@ -60,11 +62,11 @@ export class Rest {
   }
 
   /** Return the JSON of an answer of `/api/v1`. Calls that may be repeated are tried up to four times. */
-  async call(method: string, path: string, { body, params, signal }: CallOptions = {}): Promise<Json> {
+  async call(method: string, path: string, { body, params, signal, timeout = ANSWER }: CallOptions = {}): Promise<Json> {
     const query = params ? `?${new URLSearchParams(params as Record<string, string>)}` : "";
     for (let tries = method === "POST" ? 1 : TRIES; ; ) {
       try {
-        return await this.signed(method, path + query, { json: body, signal });
+        return await this.signed(method, path + query, { json: body, signal, timeout });
       } catch (error) {
         const pause = mayPass(error) ? ((error.retryAfter ?? 0) * 1000 || FIRST_PAUSE * 2 ** (TRIES - tries)) : 0;
         if (!pause || --tries <= 0 || pause > LONGEST_WAIT) throw error;

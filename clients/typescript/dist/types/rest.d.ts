@@ -5,6 +5,8 @@ export declare const SERVER_MAJOR = 0;
 export interface CallOptions {
     body?: unknown;
     params?: Record<string, string | number | boolean>;
+    /** Milliseconds for an answer, 10,000 by default; connecting a social account may take 100,000. */
+    timeout?: number;
     signal?: AbortSignal | undefined;
 }
 export interface UploadOptions {
@@ -26,7 +28,7 @@ export declare class Rest {
     readonly session: Session;
     constructor(base: string, store: TokenStore);
     /** Return the JSON of an answer of `/api/v1`. Calls that may be repeated are tried up to four times. */
-    call(method: string, path: string, { body, params, signal }?: CallOptions): Promise<Json>;
+    call(method: string, path: string, { body, params, signal, timeout }?: CallOptions): Promise<Json>;
     upload(conversationId: string, file: Blob, options: UploadOptions): Promise<Attachment>;
     signIn(email: string, password: string): Promise<Json>;
     /** Return the server's version. Throws WrongServer, WrongVersion or OriginRefused. */
