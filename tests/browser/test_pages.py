@@ -3,17 +3,20 @@
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Browser, Locator, Page
 
 from db.packaged.servers import free_port
+from db.queries import conversations
+from realtime.sockets.client import HEARTBEAT_SECONDS
+from realtime.sockets.commands import Ping
 from server import Instance
 from tests.helpers.browser import PersonPane, open_browser, open_page, serious_findings
 from tests.helpers.clients import Api
-from tests.helpers.factories import PASSWORD, People
+from tests.helpers.factories import PASSWORD, People, Person
 from tests.helpers.processes import ROOT
 from tests.helpers.programs import needs_browser, needs_program
 from tests.helpers.servers.nginx import nginx_with_prefix
@@ -248,40 +251,98 @@ async def test_the_pages_work_under_a_prefix(people, prefixed, visit):
 EXAMPLE = re.search(r"^```js\n(.*?)^```", (ROOT / "docs" / "realtime.md").read_text(), re.DOTALL | re.MULTILINE)
 START_EXAMPLE = """async ({ session, conversationId }) => {
     const { openChat } = await import("/example.js");
-    window.seen = [];
+    Object.assign(window, { seen: [], states: [] });
     window.chat = openChat({
         session, conversationId,
         onMessages: (messages) => { window.seen = messages.map(({ content }) => content); },
-        onState: (state) => { window.state = state; },
+        onState: (state) => { window.states.push(state); },
     });
 }"""
+PING_MS = int(HEARTBEAT_SECONDS * 1000)
+SILENCE_MS = 5000  # after which the example gives up a socket
 
 
-async def test_the_example_of_the_documentation_runs_as_printed(site, people, visit):
-    assert EXAMPLE and EXAMPLE[1].count("\n") <= 62
-    code = EXAMPLE[1].replace('"http://127.0.0.1:3000"', f'"{site.settings.public_url}"')
+class Talk(NamedTuple):
+    api: Api
+    conversation_id: str
+    hanako: Person
+    salon: Person
+
+    async def write(self, text: str) -> str:
+        """Send a message as the salon; return its id."""
+        path = f"/chat/conversations/{self.conversation_id}/messages"
+        sent = await self.api.post(path, {"content": text}, self.salon)
+        assert sent.status == 201
+        return sent.data["id"]
+
+
+@asynccontextmanager
+async def open_example(
+    site: Instance, people: People, visit, *changes: tuple[str, str]
+) -> AsyncIterator[tuple[Page, Talk]]:
+    """Run the example of docs/realtime.md as Hanako on a page whose clock tests can set."""
+    assert EXAMPLE and EXAMPLE[1].count("\n") <= 60
+    code = EXAMPLE[1]
+    for old, new in (("http://127.0.0.1:3000", site.settings.public_url), *changes):
+        assert code.count(old) == 1
+        code = code.replace(old, new)
     hanako, salon = await people.influencer("Hanako"), await people.salon("Mai")
     conversation_id, api = await people.connect(hanako, salon), Api(site)
     session = (await api.post("/auth/login", {"email": hanako.email, "password": PASSWORD})).data
-
-    async def write(text: str) -> None:
-        sent = await api.post(f"/chat/conversations/{conversation_id}/messages", {"content": text}, salon)
-        assert sent.status == 201
-
     async with visit() as page:
         await page.route("**/example.js", lambda route: route.fulfill(body=code, content_type="text/javascript"))
         await page.goto(address(site, "/health/live"))  # a light page of an allowed origin
+        await page.clock.install()
         await page.evaluate(START_EXAMPLE, {"session": session, "conversationId": conversation_id})
-        await page.wait_for_function("state === 'connected'")
-        await write("one")
+        await page.wait_for_function("states.at(-1) === 'connected'")
+        yield page, Talk(api, conversation_id, hanako, salon)
+
+
+async def test_the_example_of_the_documentation_runs_as_printed(site, people, visit):
+    async with open_example(site, people, visit) as (page, talk):
+        first = await talk.write("one")
         await page.wait_for_function("seen.join() === 'one'")
         await page.evaluate("chat.send('two')")
         await page.wait_for_function("seen.join() === 'one,two'")
         for number, close_code in ((3, 1001), (4, 4401)):
-            await page.wait_for_function("state === 'connected'")
-            for client in list(site.realtime.sockets.clients):
-                client.close(close_code, "test")
-            await write(str(number))
+            await page.wait_for_function("states.at(-1) === 'connected'")
+            close_sockets(site, close_code)
+            await talk.write(str(number))
             await page.wait_for_function(f"seen.at(-1) === '{number}'")
-        await page.wait_for_function("seen.join() === 'one,two,3,4'")
-        assert await site.db.fetchval("select max(generation) from sessions where user_id = $1", hanako.id) >= 2
+        await talk.api.patch(f"/chat/messages/{first}", {"content": "first"}, talk.salon)
+        await page.wait_for_function("seen.join() === 'first,two,3,4'")
+        await talk.api.delete(f"/chat/messages/{first}", talk.salon)
+        await page.wait_for_function("seen.join() === 'two,3,4'")
+        renewed = "select max(generation) from sessions where user_id = $1"
+        assert await site.db.fetchval(renewed, talk.hanako.id) >= 2
+        close_sockets(site, 4403)
+        await page.wait_for_function("states.at(-1) === 'The server closed with 4403'")
+        assert "Not connected" in await page.evaluate("chat.send('late').catch(({ message }) => message)")
+
+
+def close_sockets(site: Instance, code: int) -> None:
+    for client in list(site.realtime.sockets.clients):
+        client.close(code, "test")
+
+
+async def test_the_example_notices_silence_and_that_it_is_far_behind(site, people, visit, monkeypatch):
+    async with open_example(site, people, visit, ("- 400", "- 1")) as (page, talk):
+        await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 1"))
+        await page.clock.fast_forward(PING_MS)
+        await page.evaluate("chat.send('one')")  # its ack comes after the pong
+        await page.clock.fast_forward(SILENCE_MS)
+        assert await page.evaluate("states") == ["connected"]
+        monkeypatch.setattr(Ping, "run", answer_nothing)
+        await page.clock.fast_forward(PING_MS)
+        await page.clock.fast_forward(SILENCE_MS)
+        assert await page.evaluate("states") == ["connected", "waiting"]
+        monkeypatch.setattr(conversations, "CATCH_UP_MESSAGES", 2)
+        for text in ("two", "three", "four"):
+            await talk.write(text)
+        await page.clock.resume()
+        await page.wait_for_function("seen.join() === 'four'")
+        assert await page.evaluate("states") == ["connected", "waiting", "connected"]
+
+
+async def answer_nothing(ping: Ping, client: Any) -> None:
+    pass
