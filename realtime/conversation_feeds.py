@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from db.queries.conversations import Change, ChangedReadMark, Changes
 from realtime import channels
@@ -35,7 +35,8 @@ class Listener(Protocol):
 
     user_id: str
 
-    def send(self, frame: bytes) -> None: ...
+    def send(self, frame: bytes, event: Event | None = None) -> None:
+        """Send a frame; with its event, if the time from the event's publication to the socket is to be measured."""
 
     def leave(self, conversation_id: str) -> None: ...
 
@@ -44,10 +45,10 @@ class Listener(Protocol):
 class LiveChange:
     """A change as it was published."""
 
-    frame: bytes
+    event: Event
 
     def frame_for(self, received: int) -> bytes:
-        return self.frame
+        return self.event.frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class StoredChange:
     conversation_id: str
     change: Change
     position: int
+    event: ClassVar[None] = None
 
     def frame_for(self, received: int) -> bytes:
         return replay(self.conversation_id, self.change, max(self.position, received))
@@ -67,6 +69,7 @@ class MissingChanges:
     """More changes than a catch-up delivers."""
 
     conversation_id: str
+    event: ClassVar[None] = None
 
     def frame_for(self, received: int) -> bytes:
         return Resync("behind", self.conversation_id).frame
@@ -175,7 +178,7 @@ class ConversationFeed:
     def deliver(self, event: Event) -> None:
         if isinstance(event, MessageSent | MessageEdited | MessageDeleted):
             if self.position is None or event.rev > self.position:
-                self.held[event.rev] = LiveChange(event.frame)
+                self.held[event.rev] = LiveChange(event)
                 self._deliver_held()
             if isinstance(event, MessageSent) and event.sender_id and self.typing.end(event.sender_id):
                 self._send(UserStoppedTyping(self.conversation_id, event.sender_id), except_user=event.sender_id)
@@ -201,7 +204,7 @@ class ConversationFeed:
     def _send(self, event: Event, except_user: str | None = None) -> None:
         for listener in list(self.listeners):
             if listener.user_id != except_user:
-                listener.send(event.frame)
+                listener.send(event.frame, event)
 
     def _end_expired_typing(self, user_id: str) -> None:
         self.deliver(UserStoppedTyping(self.conversation_id, user_id))
@@ -228,7 +231,7 @@ class ConversationFeed:
             collected.append((rev, change))
         for listener, received in list(self.listeners.items()):
             if rev > received:
-                listener.send(change.frame_for(received))
+                listener.send(change.frame_for(received), change.event)
 
     def _drop_held_up_to(self, rev: int) -> None:
         self.held = {number: change for number, change in self.held.items() if number > rev}

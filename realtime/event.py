@@ -16,6 +16,7 @@ from pydantic import create_model
 from pydantic.alias_generators import to_camel
 
 from db.schemas.shape import Shape
+from services.metrics import DELIVERED
 
 ROUTING: Any = {"use": "routing"}  # in the header, not in the client's data
 LOCAL: Any = {"use": "local"}  # in neither: used only by the publishing instance
@@ -57,6 +58,11 @@ class Event:
     def mark_published(self) -> None:
         """Store the time, to measure how long delivery takes."""
         self.__dict__["published_at"] = time.time()
+
+    def measure_delivery(self) -> None:
+        """Observe the time from the publication until now, when a socket has taken the frame."""
+        if self.published_at is not None:
+            DELIVERED[self.origin].observe(max(0.0, time.time() - self.published_at))
 
     def header(self) -> dict[str, Any]:
         """Return the fields that another instance needs beside the frame."""

@@ -4,7 +4,6 @@ channels.py names the channels. conversation_feeds.py and user_feeds.py decide w
 """
 
 import math
-import time
 
 from db.queries.conversations import Changes
 from realtime import channels
@@ -12,7 +11,6 @@ from realtime.conversation_feeds import CatchUpQueue, ConversationFeed, Listener
 from realtime.events import Event, Resync, ResyncReason
 from realtime.redis.relay import Relay
 from realtime.user_feeds import UserFeed
-from services.metrics import DELIVERED
 
 
 class Hub:
@@ -90,7 +88,7 @@ class Hub:
     # -- delivering --------------------------------------------------------------------------------------------------
 
     def deliver(self, channel: str, event: Event) -> None:
-        """Queue the event's frame for this instance's sockets; return at once."""
+        """Write the event's frame to this instance's sockets, or queue it; return at once."""
         conversation = self.conversations.get(channel)
         if conversation is not None:
             conversation.deliver(event)
@@ -99,8 +97,8 @@ class Hub:
         user = self.users.get(channel)
         if user is not None:
             user.deliver(event)
-        if event.published_at is not None and (conversation or user):
-            DELIVERED[event.origin].observe(max(0.0, time.time() - event.published_at))
+        if conversation or user:
+            event.measure_delivery()  # to the sockets that take it at once
 
     def resync(self, reason: ResyncReason) -> None:
         """Send `resync` to all clients because events may be missing, and compare all feeds with the database now."""

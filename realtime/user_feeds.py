@@ -59,7 +59,7 @@ class UserFeed:
     def deliver(self, event: Event) -> None:
         if self._is_new(event):
             for listener in list(self.listeners):
-                listener.send(event.frame)
+                listener.send(event.frame, event)
 
     def _is_new(self, event: Event) -> bool:
         now = time.monotonic()

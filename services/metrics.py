@@ -61,8 +61,9 @@ EVENTS_PUBLISHED = Counter("encer_events_published_total", "Events published by 
 events_published = cache(EVENTS_PUBLISHED.labels)
 DELIVERY_SECONDS = Histogram(
     "encer_event_delivery_seconds",
-    "Time from an event's publication after the commit to the queues of this instance's sockets, by the instance that "
-    "published it; of other instances it includes the difference between the clocks",
+    "Time from an event's publication after the commit until it is written to this instance's sockets: once for those "
+    "that take it at once, and once for each that makes its frame wait; by the instance that published it. Of other "
+    "instances it includes the difference between the clocks",
     ["origin"],
     buckets=FAST,
 )

@@ -15,7 +15,7 @@ from tornado.websocket import WebSocketClosedError
 from db.errors import DomainError, NotAuthenticated, RateLimited
 from db.pool import DatabaseUnavailable
 from db.queries.unread import count_unread
-from realtime.events import Ack, Error, Pong, Ready
+from realtime.events import Ack, Error, Event, Pong, Ready
 from realtime.sockets import close_codes
 from realtime.sockets.errors import Closed, TooMany
 from realtime.sockets.send_queue import SendQueue, Transport
@@ -143,14 +143,14 @@ class Client:
 
     # -- frames to the client ----------------------------------------------------------------------------------------
 
-    def send(self, frame: bytes) -> None:
-        """Write or queue a frame; return at once. A client that reads too slowly is closed."""
+    def send(self, frame: bytes, event: Event | None = None) -> None:
+        """Write or queue a frame, of this event; return at once. A client that reads too slowly is closed."""
         if self.early is not None:
             if len(self.early) < EARLY_FRAMES:
                 self.early.append(frame)
         else:
             FRAMES_SENT.inc()
-            if not self.queue.put(frame):
+            if not self.queue.put(frame, event):
                 self.close(close_codes.TOO_SLOW, "client reads too slowly")
 
     def acknowledge(self, data: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ from typing import Protocol
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError
 
+from realtime.event import Event
+
 # A client that is this far behind does not read. It is closed and resumes from the database. With the copy of the frame
 # that Tornado is writing, a socket holds at most 1 MiB.
 MAX_BYTES = 1024 * 1024 - 64 * 1024
@@ -39,13 +41,15 @@ class SendQueue:
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
-        self.frames: deque[bytes] | None = None
+        self.frames: deque[tuple[bytes, Event | None]] | None = None
         self.bytes = 0
         self.writer: asyncio.Task[None] | None = None
         self.closed = False
 
-    def put(self, frame: bytes) -> bool:
-        """Write the frame at once if none waits, else queue it. Return False, and drop the queue, if it is full."""
+    def put(self, frame: bytes, event: Event | None = None) -> bool:
+        """Write the frame at once if none waits, else queue it. Return False, and drop the queue, if it is full.
+
+        The hub measures how long it takes to write an event at once; if its frame waits, the queue measures it."""
         if self.closed:
             return True
         frames = self.frames
@@ -58,7 +62,7 @@ class SendQueue:
                 return True
             frames = self.frames = deque()
             self.writer = asyncio.create_task(self._write(frames))
-        frames.append(frame)
+        frames.append((frame, event))
         self.bytes += len(frame)
         if self.bytes > MAX_BYTES:
             self.close()
@@ -77,12 +81,16 @@ class SendQueue:
         if self.writer:
             await asyncio.gather(self.writer, return_exceptions=True)
 
-    async def _write(self, frames: deque[bytes]) -> None:
+    async def _write(self, frames: deque[tuple[bytes, Event | None]]) -> None:
         try:
             while frames:
-                await self.transport.write_frame(frames[0])
+                frame, event = frames[0]
+                await self.transport.write_frame(frame)
+                if event is not None:
+                    event.measure_delivery()
                 if frames:  # it may have been closed meanwhile
-                    self.bytes -= len(frames.popleft())
+                    frames.popleft()
+                    self.bytes -= len(frame)
         except (WebSocketClosedError, StreamClosedError):
             self.close()
         finally:

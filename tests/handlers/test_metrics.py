@@ -5,8 +5,11 @@ import re
 import subprocess
 from pathlib import Path
 
+from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from realtime.events import Pong, UserTyping
+from realtime.sockets.send_queue import SendQueue
 from services.metrics import close_code_label
 from settings import Limit
 from tests.helpers.clients import Api
@@ -81,6 +84,32 @@ async def test_a_message_is_counted_and_timed_on_both_instances(api, other_api, 
         assert after[key] > before.get(key, 0), name
     await reader.close()
     await writer.close()
+
+
+async def test_a_frame_that_waits_is_timed_when_it_is_written():
+    """A client that reads slowly: the frame is written when the client has taken what was written before."""
+    reads = asyncio.Event()
+
+    class SlowSocket:
+        def write_now(self, frame: bytes) -> bool:
+            return False
+
+        async def write_frame(self, frame: bytes) -> None:
+            await reads.wait()
+
+        def close(self, code: int | None = None, reason: str | None = None) -> None: ...
+
+    def count() -> float:
+        return REGISTRY.get_sample_value("encer_event_delivery_seconds_count", {"origin": "own"}) or 0.0
+
+    event = UserTyping("conversation", "user")
+    event.mark_published()
+    queue, before = SendQueue(SlowSocket()), count()
+    assert queue.put(event.frame, event) and queue.put(Pong({}, None).frame)
+    assert (count(), queue.bytes > 0) == (before, True)
+    reads.set()
+    await queue.flushed()
+    assert (count(), queue.bytes) == (before + 1, 0)
 
 
 async def test_a_socket_that_its_client_closes_is_counted(api, people):

@@ -279,7 +279,7 @@ async def test_a_resync_reaches_all_although_a_slow_reader_is_closed(instance):
             self.user_id = name
             self.frames: list[bytes] = []
 
-        def send(self, frame: bytes) -> None:
+        def send(self, frame: bytes, event: object = None) -> None:
             self.frames.append(frame)
             instance.realtime.hub.remove_user(self)
 
