@@ -12,12 +12,14 @@ import jsonschema
 import pytest
 import yaml
 
+from db.packaged.servers import free_port
 from tests.helpers.processes import ROOT
-from tests.helpers.programs import needs_namespace, needs_npm
+from tests.helpers.programs import find_program, needs_namespace, needs_npm, needs_program
 from tools.node.packages import MODULES
 
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+ORIGINS = "https://web.jp, https://admin.web.jp"
 EXACT = re.compile(r"[a-z]+:\d+\.\d+(\.\d+)?(-[a-z-]+)?")  # an image with all parts of its version
 # A root folder over this machine's files, whose changes are in memory.
 IN_A_COPY = """
@@ -86,16 +88,55 @@ def test_the_command_of_nginx_makes_a_configuration_for_the_containers(name, tmp
     script = read(name)["services"]["nginx"]["command"][2].replace("$$", "$")
     made = script.partition("exec nginx")[0].replace("/etc/nginx/encer.conf", shlex.quote(str(DEPLOY / "nginx.conf")))
     made = made.replace("/tmp/nginx.conf", shlex.quote(str(tmp_path / "conf"))).replace("/var/lib", str(tmp_path))
-    subprocess.run(["sh", "-euc", made], env={"PATH": "/usr/bin:/bin", "FRONTEND_URL": "https://web.jp"}, check=True)
+    subprocess.run(
+        ["sh", "-euc", made],
+        env={"PATH": "/usr/bin:/bin", "FRONTEND_URL": ORIGINS},
+        check=True,
+    )
     lines = [line.strip() for line in (tmp_path / "conf").read_text().splitlines()]
     servers = [f"server 10.77.0.1{number}:3000 max_fails=2 fail_timeout=5s;" for number in (1, 2, 3)]
     assert set(servers) <= set(lines)
-    assert any(line.startswith("https://web.jp ") for line in lines)
+    assert any(line.startswith("https://web.jp $http_origin; https://admin.web.jp ") for line in lines)
     tls = name == "compose.tls.yaml"
     assert ("listen 80;" in lines) != tls
     assert ("listen 443 ssl http2;" in lines) == tls
     assert any(line.startswith("include /etc/nginx/conf.d/") for line in lines) == tls
     assert any(line.startswith("ssl_certificate_key ") for line in lines) == tls
+
+
+def edit_of_the_page() -> str:
+    """Return the command of install.md that makes the configuration, without TLS, whose certificate is missing here."""
+    [edit] = re.findall(
+        r"^sed -E .*? > /etc/nginx/nginx\.conf$", (DEPLOY / "install.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    script = edit.partition('-e "/^        listen 80')[0] + f"{shlex.quote(str(DEPLOY / 'nginx.conf'))}"
+    return f"DOMAIN=api.web.jp WEB={shlex.quote(ORIGINS)}; {script}"
+
+
+@needs_program("nginx", package="nginx")
+@pytest.mark.parametrize("where", ["compose.yaml", "install.md"])
+def test_nginx_accepts_the_configuration_for_several_origins(where, tmp_path):
+    script = edit_of_the_page()
+    if where == "compose.yaml":
+        [script] = re.findall(r"sed -E .*(?= > /tmp/nginx.conf)", read(where)["services"]["nginx"]["command"][2])
+        script = script.replace("$$", "$").replace("/etc/nginx/encer.conf", shlex.quote(str(DEPLOY / "nginx.conf")))
+    made = subprocess.run(
+        ["sh", "-euc", script], env={"PATH": "/usr/bin:/bin", "FRONTEND_URL": ORIGINS}, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    # Relative to the folder, as in deploy/cluster.py.
+    text = re.sub(r'"/(run|var/log/nginx|var/lib/nginx)/', '"', made.stdout).replace(
+        "listen 80;", f"listen {free_port()};"
+    )
+    (tmp_path / "nginx.conf").write_text(text)
+    nginx = find_program("nginx")
+    assert nginx and text.count("$http_origin;") == 2
+    tested = subprocess.run(
+        [nginx, "-t", "-p", f"{tmp_path}/", "-c", str(tmp_path / "nginx.conf"), "-e", str(tmp_path / "error.log")],
+        capture_output=True,
+        text=True,
+    )
+    assert tested.returncode == 0, tested.stderr
 
 
 def test_the_image_installs_the_locked_packages_without_the_packaged_servers(tmp_path):

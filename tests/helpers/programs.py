@@ -25,6 +25,13 @@ def long_test() -> pytest.MarkDecorator:
     return pytest.mark.skipif(not whole_suite(), reason=f"`make check` runs this long test, as does {WHOLE}=1")
 
 
+def skip_unless(allowed: bool, reason: str) -> pytest.MarkDecorator:
+    """Skip where this machine lacks what tests need; where CI requires all of them, its absence is an error."""
+    if not allowed and os.environ.get(REQUIRED):
+        raise RuntimeError(f"{reason}, or unset {REQUIRED} to skip the tests that need it")
+    return pytest.mark.skipif(not allowed, reason=reason)
+
+
 def find_program(name: str) -> str | None:
     """Return the path of a program, also where the PATH of an ordinary user leaves out the folders of servers."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -32,11 +39,7 @@ def find_program(name: str) -> str | None:
 
 def needs_program(name: str, package: str) -> pytest.MarkDecorator:
     """Mark tests that run a real program: `@needs_program("nginx", package="nginx")`, or `pytestmark = …`."""
-    missing = find_program(name) is None
-    reason = f"{name} is missing: install the package {package}"
-    if missing and os.environ.get(REQUIRED):
-        raise RuntimeError(f"{reason}, or unset {REQUIRED} to skip the tests that need it")
-    return pytest.mark.skipif(missing, reason=reason)
+    return skip_unless(find_program(name) is not None, f"{name} is missing: install the package {package}")
 
 
 def needs_npm() -> pytest.MarkDecorator:
@@ -66,17 +69,17 @@ def needs_root() -> pytest.MarkDecorator:
 
 
 def needs_namespace() -> pytest.MarkDecorator:
-    """Mark tests that mount another /etc; containers often refuse that, so .ci/run does not require it."""
+    """Mark tests that mount another /etc; containers often refuse that."""
     mount = ["unshare", "-m", "mount", "--bind", "/etc", "/etc"]
     allowed = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
-    return pytest.mark.skipif(not allowed, reason="root and a mount namespace are needed: unshare -m is refused")
+    return skip_unless(allowed, "root and a mount namespace are needed: unshare -m is refused")
 
 
 def needs_small_disk() -> pytest.MarkDecorator:
     """Mark tests that fill a disk, which root mounts for them; containers often refuse that as well."""
     mount = ["unshare", "-m", "mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt"]
     allowed = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
-    return pytest.mark.skipif(not allowed, reason="root is needed that may mount a small disk")
+    return skip_unless(allowed, "root is needed that may mount a small disk")
 
 
 # What tests/deploy/boot does first.
@@ -103,14 +106,10 @@ def can_boot() -> bool:
 def needs_machine(*packages: str) -> pytest.MarkDecorator:
     """Mark tests that start a Debian machine in namespaces, with the packages of this one.
 
-    Only .ci/run runs them, because they take half a minute. Containers often refuse the namespaces, so it requires only
-    the packages."""
+    Only .ci/run runs them, because they take minutes."""
     if not os.environ.get(REQUIRED):
-        return pytest.mark.skipif(True, reason=f"takes half a minute: {REQUIRED}=1 runs it, as .ci/run does")
+        return pytest.mark.skipif(True, reason=f"takes minutes: {REQUIRED}=1 runs it, as .ci/run does")
     if os.geteuid() != 0 or not can_boot():
-        return pytest.mark.skipif(True, reason="root, namespaces, overlays and a control group of one's own are needed")
+        return skip_unless(False, "root, namespaces, overlays and a control group for the test are needed")
     missing = [name for name in packages if subprocess.run(["dpkg", "-s", name], capture_output=True).returncode != 0]
-    reason = f"install the packages {' '.join(missing)}"
-    if missing and os.environ.get(REQUIRED):
-        raise RuntimeError(f"{reason}, or unset {REQUIRED} to skip the tests that need them")
-    return pytest.mark.skipif(bool(missing), reason=reason)
+    return skip_unless(not missing, f"install the packages {' '.join(missing)}")
