@@ -23,13 +23,14 @@ COUNT_OUTBOX = """
     from email_outbox where sent_at is null and failed_at is null
 """
 
-# Housekeeping keeps the runs of 90 days: a few hundred rows.
+# Housekeeping keeps the runs of 90 days: a few hundred rows. A job that has never succeeded counts too.
 SUM_UP_JOBS = """
-    select job, extract(epoch from max(finished_at) filter (where status = 'SUCCEEDED'))::float8 as succeeded_at,
+    select job,
+        coalesce(extract(epoch from max(finished_at) filter (where status = 'SUCCEEDED')), 0)::float8 as succeeded_at,
         (array_agg(extract(epoch from finished_at - started_at)::float8 order by finished_at desc)
             filter (where finished_at is not null))[1] as seconds,
-        bool_or(status = 'RUNNING' and lease_until > now()) as running
-    from job_runs group by job
+        coalesce(bool_or(status = 'RUNNING' and lease_until > now()), false) as running
+    from unnest($1::text[]) job left join job_runs using (job) group by job
 """
 
 
@@ -59,6 +60,7 @@ class InstanceState:
         yield from self.health()
         yield from self.queues()
         yield from self.pool()
+        yield from self.backup()
         yield from self.stored
 
     def health(self) -> Iterator[Metric]:
@@ -88,6 +90,14 @@ class InstanceState:
         yield gauge("db_pool_used_connections", "Connections of the pool in use", size - idle)
         yield gauge("db_pool_waiting", "Statements and transactions that wait for a connection", db.waiting)
 
+    def backup(self) -> Iterator[Metric]:
+        """Return the time that deploy/backup leaves in DATA_DIR; nothing where another program makes the backups."""
+        try:
+            made_at = (self.app.config.data_dir / "last-backup").stat().st_mtime
+        except OSError:
+            return
+        yield gauge("backup_last_success_timestamp_seconds", "When deploy/backup last succeeded", made_at)
+
 
 class Metrics(Handler):
     stored: tuple[float, list[Metric]] = (float("-inf"), [])  # when the database was last asked, and its answer
@@ -108,7 +118,8 @@ class Metrics(Handler):
         if not self.db.is_unavailable:
             try:
                 async with asyncio.timeout(DATABASE_SECONDS):
-                    outbox, jobs = await self.db.fetchrow(COUNT_OUTBOX), await self.db.fetch(SUM_UP_JOBS)
+                    outbox = await self.db.fetchrow(COUNT_OUTBOX)
+                    jobs = await self.db.fetch(SUM_UP_JOBS, list(self.application.jobs.schedules))
             except (DatabaseUnavailable, TimeoutError):
                 pass
             else:
@@ -121,7 +132,7 @@ def describe(outbox: asyncpg.Record | None, jobs: list[asyncpg.Record]) -> Itera
     if outbox is not None:
         yield gauge("outbox_waiting_mails", "Mails that wait to be sent", outbox["waiting"])
         yield gauge("outbox_oldest_seconds", "Age of the oldest mail that waits", outbox["oldest"])
-    yield by_job("job_last_success_timestamp_seconds", "When the job last succeeded", jobs, "succeeded_at")
+    yield by_job("job_last_success_timestamp_seconds", "When the job last succeeded, 0 if never", jobs, "succeeded_at")
     yield by_job("job_last_duration_seconds", "How long the job's last ended run took", jobs, "seconds")
     yield by_job("job_running", "1 while an instance runs the job", jobs, "running")
 

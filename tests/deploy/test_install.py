@@ -1,4 +1,7 @@
-"""deploy/install.md: its blocks run on a Debian machine without a network, which then serves, monitors and backs up."""
+"""deploy/install.md: its blocks run on a Debian machine without a network, which then serves, monitors and backs up.
+
+Then the blocks of the runbook run there: it returns to the older release, loses all data and restores them.
+"""
 
 import json
 import re
@@ -17,6 +20,7 @@ from tests.helpers.programs import needs_machine, needs_program
 from tests.helpers.servers.tls import Authority
 
 PAGE = (ROOT / "deploy" / "install.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 DOMAIN, PASSWORD = "api.example.com", "correct horse battery"
 CERTIFICATE = (
     f"install -D /mnt/share/{DOMAIN}.pem /etc/letsencrypt/live/{DOMAIN}/fullchain.pem\n"
@@ -24,26 +28,30 @@ CERTIFICATE = (
 )
 # The only blocks that do not run, and what the test does instead.
 NOT_RUN = {
-    "apt-get update": ("needs Debian's package servers", ""),
+    "apt-get update": ("not run: needs Debian's package servers", ""),
     "certbot certonly": (
-        "needs a certificate authority on the internet; the test stores a certificate of its own",
+        "not run: needs a certificate authority on the internet; the test stores a certificate of its own",
         CERTIFICATE,
     ),
 }
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-ASK = f"""
+TOKEN = f"""
 api=https://{DOMAIN}/api/v1 json='Content-Type: application/json'
-curl -fsS $api/auth/signup/salon -H "$json" \\
-  -d '{{"name":"Salon","email":"salon@example.com","password":"tea and biscuits","termsAccepted":true}}'
-encer db.psql -qc "update users set email_verified_at = now() where email = 'salon@example.com'"
 token() {{
   curl -fsS $api/auth/login -H "$json" -d "$1" |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["accessToken"])'
 }}
+"""
+SIGN_UP = f"""{TOKEN}
+curl -fsS $api/auth/signup/salon -H "$json" \\
+  -d '{{"name":"Salon","email":"salon@example.com","password":"tea and biscuits","termsAccepted":true}}'
+encer db.psql -qc "update users set email_verified_at = now() where email = 'salon@example.com'"
 salon=$(token '{{"email":"salon@example.com","password":"tea and biscuits"}}')
 echo {PICTURE} | base64 -d > picture.png
-curl -fsS $api/onboarding/salon -H "Authorization: Bearer $salon" -F businessName=Salon -F description=Nice \
+curl -fsS $api/onboarding/salon -H "Authorization: Bearer $salon" -F businessName=Salon -F description=Nice \\
   -F preferredCategories=beauty -F profilePic=@picture.png > onboarded
+"""
+ASK = f"""{TOKEN}
 url=$(python3 -c 'import json; print(json.load(open("onboarded"))["salon"]["profilePic"])')
 curl -fsS "$url" --output shown.png
 head -c 4 shown.png | tail -c 3; echo
@@ -53,11 +61,18 @@ curl -fsS $api/admin/dashboard/stats -H "Authorization: Bearer $admin"
 
 
 class Block(NamedTuple):
-    reason: str  # why the test does not run it; empty if it does
+    reason: str  # why this test does not run it; empty if it does
     lines: str
 
 
-BLOCKS = [Block(*found) for found in re.findall(r"(?:<!-- not run: (.*?) -->\n)?```sh\n(.*?)```", PAGE, re.DOTALL)]
+def blocks_of(page: str) -> list[Block]:
+    return [
+        Block(*found)
+        for found in re.findall(r"(?:<!-- (not run: .*?|run: .*?) -->\n)?```sh\n(.*?)```", page, re.DOTALL)
+    ]
+
+
+BLOCKS = blocks_of(PAGE)
 
 
 def standing_in(block: Block) -> str:
@@ -92,8 +107,9 @@ def test_units_leave_little_exposed(unit):
     assert rated.returncode == 0, rated.stdout + rated.stderr
 
 
-def make_release(folder: Path, release: str) -> None:
-    """Write the file that the page expects. Its packages are installed already, as `make runtime` finds out."""
+def make_release(folder: Path, release: str, **migrations: str) -> None:
+    """Write the file that the page expects, with more migrations. Its packages are installed already, as `make runtime`
+    finds out."""
     name = f"beautiful-encer-{release}"
     environment = folder / ".venv"
     shutil.rmtree(environment, ignore_errors=True)
@@ -104,10 +120,13 @@ def make_release(folder: Path, release: str) -> None:
     (environment / "bin" / "python").symlink_to(f"/usr/local/lib/encer-python/bin/{library.name}")
     (environment / "pyvenv.cfg").write_text("home = /usr/local/lib/encer-python/bin\n")
     shutil.copy(ROOT / "requirements.lock", environment)
+    (folder / "sql").mkdir(exist_ok=True)
+    for file, text in migrations.items():
+        (folder / "sql" / f"9999.{file}.sql").write_text(text)
     sources = [path.name for path in ROOT.iterdir() if path.name in SOURCES]
     subprocess.run(
         ["tar", "-czf", str(folder / f"{name}.tar.gz"), "--exclude=__pycache__", f"--transform=s,^,{name}/,S",
-         "-C", str(ROOT), *sources, "-C", str(folder), ".venv"],
+         "-C", str(ROOT), *sources, "-C", str(folder), ".venv", "sql"],
         check=True,
     )  # fmt: skip
 
@@ -118,14 +137,27 @@ SOURCES = {
 }  # fmt: skip
 
 
+NEWER = {
+    "colours": "create table colours (name text);",
+    "colours.rollback": "-- Loses no data\ndrop table colours;",
+}
+# The number of rows and a checksum of each table; the instances change the other two at any time.
+FINGERPRINT = """
+    select format(
+        'select %L, count(*), md5(string_agg(t::text, chr(10) order by t::text)) from %I t', tablename, tablename)
+    from pg_tables where schemaname = 'public' and tablename not in ('email_outbox', 'job_runs') order by 1 \\gexec
+"""
+
+
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     """A bare machine with two releases in root's home folder, and a certificate authority that it trusts."""
     with running_machine() as machine:
         authority = Authority(machine.share)
         authority.server(DOMAIN)
-        for release in ("0.1.0", "0.2.0"):
-            make_release(machine.share, release)
+        make_release(machine.share, "0.1.0")
+        make_release(machine.share, "0.2.0", **NEWER)
+        (machine.share / "fingerprint.sql").write_text(FINGERPRINT)
         machine.run(
             f"""
             echo /usr/local/lib/encer-python/lib > /etc/ld.so.conf.d/0.conf; ldconfig
@@ -152,6 +184,7 @@ def test_a_person_who_has_only_the_page_gets_to_a_running_monitored_backed_up_se
     # The instances, and everything around them.
     failed = machine.run("systemctl --failed --no-legend --no-pager")
     assert failed == ""
+    assert machine.run(WARNINGS) == ""
     lines = machine.run("journalctl --no-pager -o cat -u 'beautiful-encer@*' | grep '^{'").splitlines()
     logged = [json.loads(line) for line in lines]
     assert {"stopping", "stopped"} <= {line["event"] for line in logged}
@@ -165,9 +198,8 @@ def test_a_person_who_has_only_the_page_gets_to_a_running_monitored_backed_up_se
     }
     assert {address.rpartition(":")[2] for address in public} == {"80", "443"}
     # The confined instance serves, sends pictures through its worker process, and knows the admin.
-    answered = machine.run(f"cd /tmp\n{ASK}")
-    assert "PNG" in answered or "JFIF" in answered or "RIFF" in answered
-    assert '"totalUsers":' in answered or '"users"' in answered
+    answered = machine.run(f"cd /tmp\n{SIGN_UP}\n{ASK}")
+    assert "PNG" in answered and '"users"' in answered
     prometheus = "http://127.0.0.1:9090/api/v1"
     has_scraped_all = f"curl -fsS '{prometheus}/query?query=sum(up)' | grep -q '\"3\"'"
     machine.run(f"end=$((SECONDS + 120)); until {has_scraped_all}; do [ $SECONDS -lt $end ]; sleep 1; done")
@@ -178,3 +210,51 @@ def test_a_person_who_has_only_the_page_gets_to_a_running_monitored_backed_up_se
     assert "InstallationTest" in machine.run("amtool alert query --alertmanager.url=http://127.0.0.1:9093")
     backups = machine.run("ls /var/backups/beautiful-encer/*").split()
     assert backups.count("encer.dump") == 2
+    use_the_runbook(machine)
+
+
+NO_CLOCK = "not run: the machine of the test has no clock of its own"  # the others: tests/server/test_backup.py
+WARNINGS = "journalctl --no-pager --quiet -u 'beautiful-encer@*' -p warning -o cat"
+DATA = """
+    encer db.psql -At -f /mnt/share/fingerprint.sql
+    cd /var/lib/beautiful-encer/media; find -type f -exec sha256sum {} + | sort
+"""
+LOSE_ALL = """
+    encer db.psql -qc 'truncate users cascade'
+    rm -r /var/lib/beautiful-encer/media/*
+"""
+
+
+def use_the_runbook(machine: Machine) -> None:
+    """Run every block of docs/operations.md, in order."""
+    # The journal has the levels of the lines: an outage is the first warning.
+    machine.run(f"systemctl stop redis-server; until {WARNINGS} | grep -q 'Redis does not answer'; do sleep 0.2; done")
+    machine.run("systemctl start redis-server")
+    # One instance is enough, and restarts faster.
+    machine.run("systemctl disable --now beautiful-encer@3002 beautiful-encer@3003")
+    release = "readlink /opt/beautiful-encer; encer db.psql -Atc \"select to_regclass('colours')\""
+    assert machine.run(release) == "/opt/beautiful-encer-0.2.0\ncolours\n"
+    blocks = [block.lines for block in blocks_of(OPERATIONS) if not block.reason]
+    assert len(blocks) > 20
+    assert {block.reason for block in blocks_of(OPERATIONS)} == {"", "run: backup", "run: restore", NO_CLOCK}
+    before = ""
+    for lines in blocks:
+        if lines.startswith("/opt/beautiful-encer/deploy/restore"):
+            before = machine.run(f"{DATA}\nsystemctl start beautiful-encer-backup.service\n{LOSE_ALL}")
+            assert "\nusers|2|" in before and ".png" in before, before
+        printed = machine.run(f"{VARIABLES}\n{lines}\n{KEEP_VARIABLES}")
+        if lines.startswith("OLD="):
+            assert machine.run(release) == "/opt/beautiful-encer-0.1.0\n\n"
+        if lines.startswith("/opt/beautiful-encer/deploy/restore"):
+            assert machine.run(DATA) == before
+            assert "encer_before_" in printed
+        if "rotate_keys" in lines:
+            assert re.search(r"^\d+ encrypted with the current key", printed, re.MULTILINE), printed
+    assert before
+    answered = machine.run(f"cd /tmp\n{ASK}")
+    assert "PNG" in answered and '"users"' in answered
+
+
+# The blocks of the page run in one shell, as its reader runs them.
+VARIABLES = "[ ! -e /run/variables ] || . /run/variables"
+KEEP_VARIABLES = "set | grep -E '^(new|old)=' > /run/variables || true"

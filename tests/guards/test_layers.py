@@ -35,6 +35,7 @@ PROGRAMS = {
     "db/rotate_keys.py",
     "db/seed/__main__.py",
     "handlers/__main__.py",
+    "db/libpq.py",
     "db/psql.py",
 }
 # Handlers of one noun do not import those of another; they share these.

@@ -107,14 +107,16 @@ def test_a_restored_backup_has_no_differences(postgresql: str, servers: ServerUr
     variables = {
         "PATH": os.environ["PATH"],
         "BACKUPS": str(tmp_path / "backups"),
-        "DATABASE_URL": old,
+        "DATABASE_URL": f"{old}?connection_limit=5&schema=public",  # as Prisma prints it
         "DATA_DIR": str(tmp_path / "data"),
-        "NEW_DATABASE_URL": new,
+        "NEW_DATABASE_URL": f"{new}?connection_limit=5",
         "NEW_DATA_DIR": str(tmp_path / "new"),
     }
     for name in ("backup", "restore"):
-        ran = subprocess.run(["sh", "-euc", commands(name)], env=variables, capture_output=True, text=True)
+        command = ["sh", "-euc", commands(name)]
+        ran = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=SECONDS)
         assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "data" / "last-backup").exists()
     before = fingerprint(old)
     assert sum(count for count, _ in before.values()) > ROWS
     assert fingerprint(new) == before

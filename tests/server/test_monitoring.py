@@ -1,4 +1,4 @@
-"""deploy/monitoring: the alerts and the dashboard, with a real Prometheus that scrapes two instances under load."""
+"""deploy/monitoring: the alerts and the dashboard, with a real Prometheus that scrapes two processes under load."""
 
 import asyncio
 import json
@@ -13,14 +13,17 @@ import pytest
 import yaml
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
-from db.packaged.servers import free_port
-from settings import Limit
+from db.packaged.servers import ServerUrls, free_port
+from tests.helpers.clients import Api
+from tests.helpers.processes import ServerProcess, server_process
 from tests.helpers.programs import find_program, needs_program
 
 MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 COMPARISON = re.compile(r" (?:>|<|==) [\d.]+$")  # an alert has data only beyond its bound
 SECONDS = 40.0
+RULE_TESTS = ("alerts_test.yml", "alerts_hours_test.yml")
+NO_LIMITS = dict.fromkeys(("LIMIT_MESSAGE", "LIMIT_SIGN_UP", "LIMIT_OTP_MAIL", "LIMIT_OTP_MAIL_EMAIL"), "off")
 
 
 def read_alerts() -> list[dict[str, Any]]:
@@ -46,24 +49,33 @@ def test_each_alert_names_a_section_of_the_runbook():
 def test_each_alert_fires_in_its_case_and_none_on_a_healthy_system():
     promtool = find_program("promtool")
     assert promtool
-    tested = subprocess.run(
-        [promtool, "test", "rules", "alerts_test.yml"], cwd=MONITORING, capture_output=True, text=True
-    )
+    tested = subprocess.run([promtool, "test", "rules", *RULE_TESTS], cwd=MONITORING, capture_output=True, text=True)
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    cases = yaml.safe_load((MONITORING / "alerts_test.yml").read_text())["tests"]
+    cases = [case for name in RULE_TESTS for case in yaml.safe_load((MONITORING / name).read_text())["tests"]]
     fired = {case["alertname"] for test in cases for case in test["alert_rule_test"] if case["exp_alerts"]}
     assert fired == {rule["alert"] for rule in read_alerts()}
 
 
 @pytest.fixture
-def prometheus(tmp_path, instance, other_instance) -> Iterator[str]:
+def processes(servers: ServerUrls, data_dir: Path, api: Api) -> Iterator[list[ServerProcess]]:
+    """Two instances in processes of their own, which accept the tokens of `people`."""
+    secret = api.instance.settings.jwt_access_secret.get_secret_value()
+    settings = {"JWT_ACCESS_SECRET": secret, "LIMIT_UPLOAD": "1/15m", "PASSWORD_COST": "4", **NO_LIMITS}
+    (data_dir / "last-backup").touch()  # as deploy/backup does
+    with server_process(servers, data_dir, **settings) as one, server_process(servers, data_dir, **settings) as other:
+        yield [one, other]
+    (data_dir / "last-backup").unlink()
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path, processes: list[ServerProcess]) -> Iterator[str]:
     """Start Prometheus with our configuration, except for its targets and interval; return its address."""
     program = find_program("prometheus")
     assert program
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(MONITORING / "alerts.yml")]
-    targets = [f"127.0.0.1:{one.port}" for one in (instance, other_instance)]
+    targets = [f"127.0.0.1:{one.port}" for one in processes]
     config["scrape_configs"][0]["static_configs"] = [{"targets": targets}]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
     port = free_port()
@@ -81,7 +93,16 @@ def prometheus(tmp_path, instance, other_instance) -> Iterator[str]:
 
 
 async def has_data(address: str, query: str) -> bool:
-    """Return whether the query has a result that is a number. A query that Prometheus refuses is an error."""
+    """Return whether the query has a result that is a number."""
+    return any(sample["value"][1] != "NaN" for sample in await ask(address, query))
+
+
+async def instances_of(address: str, query: str) -> list[str]:
+    return [sample["metric"]["instance"] for sample in await ask(address, query)]
+
+
+async def ask(address: str, query: str) -> list[dict[str, Any]]:
+    """Return the samples of a query. A query that Prometheus refuses is an error."""
     client = AsyncHTTPClient()
     body = "query=" + "".join(f"%{byte:02X}" for byte in query.encode())
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -89,35 +110,34 @@ async def has_data(address: str, query: str) -> bool:
     try:
         answer = await client.fetch(request, raise_error=False)
     except OSError:  # while it starts
-        return False
+        return []
     if answer.code == 503:
-        return False
+        return []
     assert answer.code == 200, (query, answer.body)
-    result = json.loads(answer.body)["data"]["result"]
-    return any(sample["value"][1] != "NaN" for sample in result)
+    result: list[dict[str, Any]] = json.loads(answer.body)["data"]["result"]
+    return result
 
 
 @needs_program("prometheus", package="prometheus")
-async def test_every_query_and_every_alert_has_data(prometheus, api, other_api, people, db, limit, monkeypatch):
-    monkeypatch.setattr("handlers.metrics.STORED_SECONDS", 0.0)
-    limit("limit_upload", Limit(1, 900))
+async def test_every_query_and_every_alert_has_data(prometheus, processes, api, people, db):
+    own, other = (process.api(api) for process in processes)
     hanako, salon = await people.influencer(), await people.salon()
     conversation = await people.connect(hanako, salon)
     await db.execute(
         "insert into job_runs (job, scheduled_for, runner, lease_until, status, finished_at) "
         "values ('housekeeping', now(), 'test', now(), 'SUCCEEDED', now())"
     )
-    reader = await other_api.socket(salon)
+    reader = await other.socket(salon)
     await reader.join(conversation)
     sign_up = {"name": "Yuki", "password": "tea and biscuits", "termsAccepted": True}
 
     async def load(number: int) -> None:
-        writer = await api.socket(hanako)
+        writer = await own.socket(hanako)
         await writer.join(conversation)
-        await api.post(f"/chat/conversations/{conversation}/messages", {"content": "hello"}, hanako)
-        await api.post("/profile/upload-picture", {}, hanako)
-        await api.get("/discovery/influencers", salon)
-        await api.post("/auth/signup/salon", {**sign_up, "email": f"yuki{number}@example.com"})
+        await own.post(f"/chat/conversations/{conversation}/messages", {"content": "hello"}, hanako)
+        await own.post("/profile/upload-picture", {}, hanako)
+        await own.get("/discovery/influencers", salon)
+        await other.post("/auth/signup/salon", {**sign_up, "email": f"yuki{number}@example.com"})
         await reader.expect("message_sent")
         await writer.close()
 
@@ -131,3 +151,10 @@ async def test_every_query_and_every_alert_has_data(prometheus, api, other_api, 
         missing = {query for query, has in zip(list(missing), found, strict=True) if not has}
         assert not missing or time.monotonic() < deadline, missing
     await reader.close()
+    published = await instances_of(
+        prometheus, 'sum by (instance) (encer_events_published_total{event="message_sent"}) > 0'
+    )
+    received = await instances_of(
+        prometheus, 'sum by (instance) (encer_event_delivery_seconds_count{origin="other"}) > 0'
+    )
+    assert (published, received) == ([f"127.0.0.1:{processes[0].port}"], [f"127.0.0.1:{processes[1].port}"])

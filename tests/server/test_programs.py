@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from db.psql import NO_PSQL
+from db.libpq import MISSING
 from deploy import cluster
 from settings import load_settings
 from tests.helpers.processes import ROOT
@@ -37,7 +37,9 @@ def test_psql_opens_the_database_of_the_settings(servers, tmp_path):
     asked = run(sys.executable, "-m", "db.psql", "-Atc", "select 1", **given)
     assert (asked.returncode, asked.stdout) == (0, "1\n"), asked.stderr
     missing = run(sys.executable, "-m", "db.psql", **{**given, "PATH": str(tmp_path)})
-    assert (missing.returncode, missing.stderr.strip()) == (1, NO_PSQL)
+    unknown = run(sys.executable, "-m", "db.libpq", "rm", **given)
+    assert (unknown.returncode, unknown.stderr.split(":")[0]) == (2, "Name one of these programs")
+    assert (missing.returncode, missing.stderr.strip()) == (1, MISSING.format("psql"))
 
 
 def test_the_cluster_keeps_its_data_under_data_dir(monkeypatch, tmp_path):
