@@ -91,11 +91,15 @@ async def test_a_frame_that_waits_is_timed_when_it_is_written():
     reads = asyncio.Event()
 
     class SlowSocket:
+        heartbeat_seconds = 25.0
+
         def write_now(self, frame: bytes) -> bool:
             return False
 
         async def write_frame(self, frame: bytes) -> None:
             await reads.wait()
+
+        def send_ping(self) -> None: ...
 
         def close(self, code: int | None = None, reason: str | None = None) -> None: ...
 
