@@ -10,6 +10,7 @@ from realtime.catch_up import CatchUp
 from realtime.conversation_feeds import CatchUpQueue
 from realtime.gate import DeliveryGate
 from realtime.hub import Hub
+from realtime.presence.index import PresenceIndex
 from realtime.presence.presence import Presence
 from realtime.publisher import Publisher
 from realtime.redis.receiver import Receiver
@@ -40,9 +41,8 @@ class Realtime:
         self.catch_up = CatchUp(db, sessions, self.hub, self.gate, catch_ups)
         self.typists = Typists(self.hub, self.publisher)
         self.sockets = SocketRegistry()
-        self.presence = Presence(
-            self.relay.redis, self.instance_id, db, self.publisher, self.sockets, settings.sockets_per_user
-        )
+        index = PresenceIndex(self.relay.redis, self.instance_id, settings.redis_sharded)
+        self.presence = Presence(index, db, self.publisher, self.sockets, settings.sockets_per_user)
         self.session_watch = SessionWatch(sessions, self.sockets, self.gate)
 
     def start(self) -> None:

@@ -1,11 +1,14 @@
 """A Redis client for requests: it fails fast, and uses one server or a cluster."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis import asyncio as aioredis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
 
 # Redis or one of its nodes is unavailable, frozen or changing. Requests and pub/sub use this list.
@@ -16,6 +19,27 @@ FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 CONNECTIONS = 16
 
 
+@contextmanager
+def closing_is_a_failure() -> Iterator[None]:
+    """Raise one of FAILURES where redis-py 8.1 raises another error.
+
+    It closes the connections of a failed node of a cluster while other commands are opening them. These then find no
+    writer, or one that uvloop has closed. https://github.com/redis/redis-py/pull/4288 corrects this in a later release.
+    """
+    try:
+        yield
+    except (AttributeError, RuntimeError) as error:
+        raise RedisConnectionError("The connection was closed.") from error
+
+
+class ClusterClient(RedisCluster):
+    """A client of a cluster. Commands outside a pipeline raise only FAILURES if a node fails."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        with closing_is_a_failure():
+            return await super().execute_command(*args, **options)
+
+
 RedisClient = aioredis.Redis | RedisCluster
 
 
@@ -24,7 +48,7 @@ def connect_redis(redis_url: str, sharded: bool, seconds: float) -> RedisClient:
     timeouts: dict[str, Any] = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
     if sharded:
         # The other primaries work while one is unavailable.
-        return RedisCluster.from_url(redis_url, require_full_coverage=False, retry=Retry(NoBackoff(), 0), **timeouts)
+        return ClusterClient.from_url(redis_url, require_full_coverage=False, retry=Retry(NoBackoff(), 0), **timeouts)
     pool = aioredis.BlockingConnectionPool.from_url(
         redis_url, max_connections=CONNECTIONS, timeout=seconds, retry=None, **timeouts
     )

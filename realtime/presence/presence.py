@@ -1,249 +1,46 @@
 """Presence: which users are online over all sockets and instances, published to connected users.
 
-Each instance keeps its users in Redis and sends heartbeats; live instances remove the users of dead ones. Sockets
-only record arrivals and departures here; one task reports them to Redis in batches, publishes the changes, and closes
-the newest socket of a user who has more than SOCKETS_PER_USER. Redis may
-fail or lose everything: every instance then reports all its users again, and no user is published as offline until all
-have had time for this report.
+Each instance keeps its users in Redis and sends heartbeats; live instances remove the users of dead ones. Users are
+divided into partitions (realtime/presence/index.py), which work and fail separately.
 """
 
 import asyncio
-import time
-from contextlib import suppress
-from datetime import UTC, datetime
-from itertools import islice
-from typing import Any
 
-import structlog
-
-from db import tasks
-from db.pool import Database, DatabaseUnavailable
+from db.pool import Database
 from realtime.conversation_feeds import Listener
-from realtime.events import UserOffline, UserOnline
-from realtime.presence.scripts import HEARTBEAT, INSTANCES, LEAVE, PRESENT, REPORT, SWEEP
+from realtime.presence.index import PresenceIndex
+from realtime.presence.partition import PresencePartition
 from realtime.publisher import Publisher
 from realtime.sockets.registry import SocketRegistry
-from services.redis_client import FAILURES, RedisClient
-
-log = structlog.get_logger()
-
-GRACE_SECONDS = 10.0  # a page reload or a change of instance is not a departure
-HEARTBEAT_SECONDS = 2.0
-DEAD_SECONDS = 10.0  # without a heartbeat; then the instance's users count as offline, unless another instance has them
-FRESH_SECONDS = 4.0  # sockets of an instance with a heartbeat within this time count towards SOCKETS_PER_USER
-REDIS_SECONDS = 1.0
-RETRY_SECONDS = 0.5
-BATCH_USERS = 200
-NOTIFIED_USERS = 1_000  # connected users who are informed, the latest ones
-
-# The users that $1 is connected to, latest first.
-CONNECTED = f"""
-    select other_id from (
-        select receiver_id as other_id, updated_at from connection_requests where sender_id = $1 and status = 'ACCEPTED'
-        union all
-        select sender_id, updated_at from connection_requests where receiver_id = $1 and status = 'ACCEPTED'
-    ) connections order by updated_at desc limit {NOTIFIED_USERS}
-"""
-
-UPDATE_LAST_SEEN = f"""
-    update users set last_seen_at = greatest(last_seen_at, $2) where id = $1
-    returning iso(last_seen_at) as last_seen_at, array({CONNECTED})::text[] as connected
-"""
-
-LIST_CONNECTED = f"select id, iso(last_seen_at) as last_seen_at from users where id in ({CONNECTED})"
 
 
 class Presence:
-    """Counts this instance's sockets per user, reports the counts to Redis, and publishes changes."""
+    """Assigns each socket to the partition of its user."""
 
     def __init__(
-        self,
-        redis: RedisClient,
-        instance_id: str,
-        db: Database,
-        publisher: Publisher,
-        sockets: SocketRegistry,
-        sockets_per_user: int,
+        self, index: PresenceIndex, db: Database, publisher: Publisher, sockets: SocketRegistry, sockets_per_user: int
     ) -> None:
-        self.redis = redis
-        self.instance_id = instance_id
-        self.db = db
-        self.publisher = publisher
-        self.sockets = sockets
-        self.sockets_per_user = sockets_per_user
-        self.counts: dict[str, int] = {}  # user -> open sockets here; 0 during the grace period
-        self.graces: dict[str, asyncio.TimerHandle] = {}
-        self.left_at: dict[str, float] = {}
-        self.dirty: dict[str, None] = {}  # users whose current count was not reported to Redis, in order
-        self.restored: set[str] = set()  # reported again to a Redis that lost them: announced before
-        # Changes that are not published yet: user -> time of arrival, time last seen.
-        self.pending_online: dict[str, float] = {}
-        self.pending_offline: dict[str, float] = {}
-        self.awaiting_online_users: dict[Listener, None] = {}  # new sockets that have not received the online users yet
-        self.registered = False  # whether Redis had this instance; users who connected before that are arrivals
-        self.settled_at = float("inf")  # time from which every instance has had time to report all its users
-        self.wake = asyncio.Event()
-        self.running: list[asyncio.Task[None]] = []
+        self.index = index
+        self.partitions = {
+            name: PresencePartition(index, name, db, publisher, sockets, sockets_per_user) for name in index.partitions
+        }
 
     def start(self) -> None:
-        failures = (*FAILURES, DatabaseUnavailable)
-        pause = (RETRY_SECONDS, RETRY_SECONDS)
-        self.running = [
-            asyncio.create_task(tasks.supervise("heartbeat", self._send_heartbeats, FAILURES), name="heartbeat"),
-            asyncio.create_task(tasks.supervise("presence", self._report, failures, pause), name="presence"),
-        ]
+        for partition in self.partitions.values():
+            partition.start()
 
     async def stop(self) -> None:
-        """Report an orderly stop to Redis. Other instances remove this one's users later, as for a dead instance."""
-        for grace in self.graces.values():
-            grace.cancel()
-        await tasks.end(*self.running)
-        with suppress(*FAILURES):  # without Redis, the other instances handle the stop like a crash
-            await self._run(LEAVE, self.instance_id)
-
-    # -- arrivals and departures ---------------------------------------------------------------------------------------
-
-    def add_socket(self, listener: Listener) -> None:
-        user_id = listener.user_id
-        self.counts[user_id] = self.counts.get(user_id, 0) + 1
-        grace = self.graces.pop(user_id, None)
-        if grace:
-            grace.cancel()
-        self.awaiting_online_users[listener] = None
-        self._mark_dirty(user_id)
-
-    def remove_socket(self, listener: Listener) -> None:
-        user_id = listener.user_id
-        self.awaiting_online_users.pop(listener, None)
-        if self.counts.get(user_id, 0) > 0:
-            self.counts[user_id] -= 1
-            if self.counts[user_id] == 0:
-                self.left_at[user_id] = time.time()
-                self.graces[user_id] = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._end_grace, user_id)
-            self._mark_dirty(user_id)
-
-    def _end_grace(self, user_id: str) -> None:
-        del self.graces[user_id], self.counts[user_id]
-        self._mark_dirty(user_id)
-
-    def _mark_dirty(self, user_id: str) -> None:
-        self.dirty[user_id] = None
-        self.wake.set()
+        await asyncio.gather(*(partition.stop() for partition in self.partitions.values()))
 
     @property
     def settled(self) -> bool:
-        return time.monotonic() - self.settled_at >= DEAD_SECONDS
+        return all(partition.settled for partition in self.partitions.values())
 
-    # -- reporting to Redis -------------------------------------------------------------------------------------------
+    def add_socket(self, listener: Listener) -> None:
+        self.partition_of(listener.user_id).add_socket(listener)
 
-    async def _report(self) -> None:
-        await self.wake.wait()
-        self.wake.clear()
-        try:
-            while batch := self._next_batch():
-                await self._report_counts(batch)
-            await self._publish_changes()
-            while self.awaiting_online_users:
-                await self._send_online_users(next(iter(self.awaiting_online_users)))
-        except Exception:
-            self.wake.set()
-            raise
+    def remove_socket(self, listener: Listener) -> None:
+        self.partition_of(listener.user_id).remove_socket(listener)
 
-    def _wake_in(self, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self.wake.set)
-
-    def _next_batch(self) -> list[str]:
-        """Return users to report. Departures wait until it is known whether another instance has the user."""
-        if self.settled:
-            return list(islice(self.dirty, BATCH_USERS))
-        batch = list(islice((user_id for user_id in self.dirty if user_id in self.counts), BATCH_USERS))
-        if not batch and self.dirty:
-            self._wake_in(RETRY_SECONDS)
-        return batch
-
-    async def _report_counts(self, users: list[str]) -> None:
-        counts = {user_id: self.counts.get(user_id, -1) for user_id in users}
-        pairs = [part for pair in counts.items() for part in pair]
-        answers = await self._run(REPORT, self.instance_id, FRESH_SECONDS, *pairs)
-        for (user_id, count), (before, elsewhere, total) in zip(counts.items(), answers, strict=True):
-            if self.counts.get(user_id, -1) == count:
-                self.dirty.pop(user_id, None)
-            if count >= 0 and not before and not elsewhere and user_id not in self.restored:
-                if self.pending_offline.pop(user_id, None) is None:  # otherwise the departure was not published yet
-                    self.pending_online[user_id] = time.time()
-            elif count < 0:
-                left_at = self.left_at.pop(user_id, time.time())
-                if before and not elsewhere and self.pending_online.pop(user_id, None) is None:
-                    self.pending_offline[user_id] = left_at
-            self.restored.discard(user_id)
-            if total > self.sockets_per_user and self.counts.get(user_id):
-                self.sockets.close_newest(user_id)
-
-    async def _run(self, script: str, *arguments: Any) -> Any:
-        async with asyncio.timeout(REDIS_SECONDS):
-            return await self.redis.eval(script, 1, INSTANCES, *arguments)
-
-    # -- announcing to users ------------------------------------------------------------------------------------------
-
-    async def _publish_change(self, event: type[UserOnline] | type[UserOffline], user_id: str, seen_at: float) -> None:
-        row = await self.db.fetchrow(UPDATE_LAST_SEEN, user_id, datetime.fromtimestamp(seen_at, UTC))
-        if row is not None and row["connected"]:
-            self.publisher.publish(event(user_id, row["last_seen_at"], tuple(row["connected"])))
-
-    async def _publish_changes(self) -> None:
-        """Publish arrivals, then departures. A user who returned meanwhile is published as online last."""
-        while self.pending_online:
-            user_id, seen_at = next(iter(self.pending_online.items()))
-            await self._publish_change(UserOnline, user_id, seen_at)
-            self.pending_online.pop(user_id, None)
-        while users := list(islice(self.pending_offline, BATCH_USERS)):
-            gone = await self._filter_users(users, present=False)
-            for user_id in gone:
-                await self._publish_change(UserOffline, user_id, self.pending_offline.get(user_id, time.time()))
-            for user_id in await self._filter_users(gone, present=True):
-                await self._publish_change(UserOnline, user_id, time.time())
-            for user_id in users:
-                self.pending_offline.pop(user_id, None)
-
-    async def _filter_users(self, users: list[str], present: bool) -> list[str]:
-        """Return those of `users` who are online (`present`), or those who are not."""
-        if not users:
-            return []
-        answers = await self._run(PRESENT, *users)
-        return [user_id for user_id, answer in zip(users, answers, strict=True) if bool(answer) == present]
-
-    async def _send_online_users(self, listener: Listener) -> None:
-        """Send a new socket the connected users who are online."""
-        rows = await self.db.fetch(LIST_CONNECTED, listener.user_id)
-        seen = {row["id"]: row["last_seen_at"] for row in rows}
-        online = await self._filter_users(list(seen), present=True)
-        if self.awaiting_online_users.pop(listener, 0) == 0:  # the socket closed meanwhile
-            return
-        for user_id in online:
-            listener.send(UserOnline(user_id, seen[user_id]).frame)
-
-    # -- heartbeats --------------------------------------------------------------------------------------------------
-
-    async def _send_heartbeats(self) -> None:
-        try:
-            await self.heartbeat()
-        except FAILURES:
-            self.settled_at = float("inf")
-        await asyncio.sleep(HEARTBEAT_SECONDS)
-
-    async def heartbeat(self) -> None:
-        """Renew this instance's heartbeat. Report all users again to a Redis that lost them; remove dead instances."""
-        silence, swept, dead = await self._run(HEARTBEAT, self.instance_id, DEAD_SECONDS)
-        if silence < 0:
-            self.restored = set(self.counts) if self.registered and not swept else set()
-            self.dirty = dict.fromkeys([*self.dirty, *self.counts])
-            self.wake.set()
-        self.registered = True
-        if self.settled_at == float("inf") or not 0 <= silence < DEAD_SECONDS:
-            self.settled_at = time.monotonic()
-        for instance_id in dead if self.settled else []:
-            for last_heartbeat, gone, left in await self._run(SWEEP, instance_id.decode(), DEAD_SECONDS):
-                if not left:
-                    log.warning("an instance has died", instance=instance_id.decode(), users=len(gone))
-                self.pending_offline.update({user_id.decode(): float(last_heartbeat) for user_id in gone})
-                self.wake.set()
+    def partition_of(self, user_id: str) -> PresencePartition:
+        return self.partitions[self.index.partition_of(user_id)]

@@ -10,7 +10,6 @@ from contextlib import suppress
 from itertools import count
 from urllib.parse import urlsplit
 
-from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
@@ -20,7 +19,7 @@ from db.outage import Outage
 from realtime.events import Event
 from realtime.redis.node import TIMEOUTS, RedisNode
 from realtime.redis.subscriber import CONNECT_SECONDS, RETRY_SECONDS, PacketReceiver
-from services.redis_client import FAILURES
+from services.redis_client import FAILURES, ClusterClient
 
 TOPOLOGY_SECONDS = 5.0  # for the nodes to report the topology; a frozen node delays it by a second
 CHANNELS_AT_ONCE = 1_000  # then other tasks may run
@@ -42,7 +41,7 @@ class ClusterBus:
         self.numbers = count()
         self.topology_changed = asyncio.Event()
         self.topology_changed.set()
-        self.redis = RedisCluster.from_url(
+        self.redis = ClusterClient.from_url(
             redis_url, require_full_coverage=False, protocol=2, **{**TIMEOUTS, "retry": Retry(NoBackoff(), 0)}
         )
         # Until the topology is known, the node of REDIS_URL gets all requests, and refuses channels of other nodes.

@@ -8,17 +8,22 @@ from structlog.testing import capture_logs
 
 from db import tasks
 from realtime.events import NotificationRead
-from realtime.presence.scripts import INSTANCES, LEFT, OF
+from realtime.presence.index import ONE_SERVER
+from realtime.presence.partition import PresencePartition
 from server import Instance
 from tests.helpers.clients import SocketClient
+
+(PREFIX,) = ONE_SERVER
+HEARTBEATS = PREFIX + "heartbeats"
 
 
 @pytest.fixture(autouse=True)
 def short_times(io_loop, instance, other_instance, monkeypatch) -> None:
     """Shorten all presence intervals, and register both instances in the emptied Redis."""
-    monkeypatch.setattr("realtime.presence.presence.GRACE_SECONDS", 0.3)
-    monkeypatch.setattr("realtime.presence.presence.DEAD_SECONDS", 1)
-    monkeypatch.setattr("realtime.presence.presence.HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr("realtime.presence.partition.GRACE_SECONDS", 0.3)
+    for module in ("partition", "index"):
+        monkeypatch.setattr(f"realtime.presence.{module}.DEAD_SECONDS", 1)
+    monkeypatch.setattr("realtime.presence.partition.HEARTBEAT_SECONDS", 0.1)
 
     async def settle() -> None:
         for presence in (instance.realtime.presence, other_instance.realtime.presence):
@@ -30,6 +35,12 @@ def short_times(io_loop, instance, other_instance, monkeypatch) -> None:
                     await asyncio.sleep(0.02)
 
     io_loop.run_sync(settle)
+
+
+def partition_of(instance: Instance) -> PresencePartition:
+    """Return the only partition, as on every Redis that is no cluster."""
+    (partition,) = instance.realtime.presence.partitions.values()
+    return partition
 
 
 async def names(socket: SocketClient) -> list[tuple[str, str]]:
@@ -87,8 +98,9 @@ async def test_live_instances_remove_the_users_of_a_dead_one(instance, api, peop
     await dying.realtime.presence.stop()  # as a killed process: it sends no heartbeat and withdraws nothing
     assert (await watching.expect("user_offline"))["userId"] == sakura.id
     redis, dead = instance.redis, dying.realtime.instance_id
-    assert await redis.zscore(INSTANCES, dead) is None
-    assert not await redis.exists(OF + dead)
+    assert await redis.zscore(HEARTBEATS, dead) is None
+    assert not await redis.exists(PREFIX + "of:" + dead)
+    assert not await redis.exists(PREFIX + "user:" + sakura.id)
     # It was only frozen: it detects this, and its users are online again.
     dying.realtime.presence.start()
     assert (await watching.expect("user_online"))["userId"] == sakura.id
@@ -107,19 +119,19 @@ async def test_only_a_death_is_logged_as_one(instance, other_instance, api, peop
         await ending.start()
         await type(api)(ending).socket(sakura)
         await watching.expect("user_online")
-        presence = ending.realtime.presence
+        instance_id = ending.realtime.instance_id
         with capture_logs() as logs:
             if orderly:
                 await ending.stop()
             else:
-                await tasks.end(*presence.running)  # as a killed process: its heartbeats end
+                await tasks.end(*partition_of(ending).running)  # as a killed process: its heartbeats end
             await watching.expect("user_offline")
             async with asyncio.timeout(10):
-                while await instance.redis.zscore(INSTANCES, presence.instance_id) is not None:  # its users are removed
+                while await instance.redis.zscore(HEARTBEATS, instance_id) is not None:  # its users are removed
                     await asyncio.sleep(0.02)
         if not orderly:
             await ending.stop()
-        assert not await instance.redis.exists(LEFT + presence.instance_id)  # nothing is left behind
+        assert not await instance.redis.exists(PREFIX + "left:" + instance_id)  # nothing is left behind
         return [entry["instance"] for entry in logs if entry["event"] == "an instance has died"]
 
     assert await end_one(orderly=True) == []
@@ -134,12 +146,14 @@ async def test_an_instance_that_was_restarted_can_die(instance, other_instance, 
     await returned.start()
     await type(api)(returned).socket(sakura)
     await watching.expect("user_online")
-    presence = returned.realtime.presence
-    await presence.stop()
-    await presence.heartbeat()
+    partition = partition_of(returned)
+    await partition.stop()
+    await partition.heartbeat()
     with capture_logs() as logs:
         await watching.expect("user_offline")
-    assert [entry["instance"] for entry in logs if entry["event"] == "an instance has died"] == [presence.instance_id]
+    assert [entry["instance"] for entry in logs if entry["event"] == "an instance has died"] == [
+        returned.realtime.instance_id
+    ]
     await returned.stop()
 
 
@@ -148,13 +162,9 @@ async def test_a_redis_that_loses_its_data_causes_no_announcement(instance, othe
     await people.connect(hanako, sakura)
     watching, there = await api.socket(hanako), await other_api.socket(sakura)
     await watching.expect("user_online")
-    presence = instance.realtime.presence
+    here, other = partition_of(instance), partition_of(other_instance)
     async with asyncio.timeout(5):  # the initial list and the announcement may both report one arrival
-        while (
-            presence.awaiting_online_users
-            or other_instance.realtime.presence.dirty
-            or other_instance.realtime.presence.pending_online
-        ):
+        while here.awaiting_online_users or other.dirty or other.pending_online:
             await asyncio.sleep(0.02)
     other_instance.realtime.publisher.publish(
         NotificationRead(hanako.id, None, 0)
@@ -163,9 +173,9 @@ async def test_a_redis_that_loses_its_data_causes_no_announcement(instance, othe
     announced = await names(watching)
     await instance.redis.flushdb()
     async with asyncio.timeout(5):
-        while not all(await presence._run("return {redis.call('ZCARD', KEYS[1]) > 1 and 1 or 0}")):
+        while await instance.redis.zcard(HEARTBEATS) < 2:
             await asyncio.sleep(0.02)
-        while await presence._filter_users([hanako.id, sakura.id], present=True) != [hanako.id, sakura.id]:
+        while await here.index.find_online([hanako.id, sakura.id]) != {hanako.id, sakura.id}:
             await asyncio.sleep(0.02)
     assert await names(watching) == announced
     await there.close()
@@ -177,3 +187,30 @@ async def test_thirty_sockets_a_user_over_all_instances(api, other_api, people):
     sockets = [await (api, other_api)[n % 2].socket(hanako) for n in range(31)]
     assert await sockets[30].close_code() == 4429
     assert await sockets[29].received_names() == []
+
+
+async def test_instances_of_the_previous_release_run_beside_newer_ones(instance, other_instance, api, people):
+    """They keep only `instances` and `of:INSTANCE`, and read those of all instances."""
+    hanako, sakura = await people.influencer(), await people.salon()
+    await people.connect(hanako, sakura)
+    redis, older = instance.redis, "older"
+    seconds, _ = await redis.time()
+    await redis.hset(PREFIX + "of:" + older, sakura.id, 1)
+    await redis.zadd(PREFIX + "instances", {older: seconds + 3600})  # its heartbeats
+    watching = await api.socket(hanako)
+    assert (await watching.expect("user_online"))["userId"] == sakura.id
+    # The older one finds the user of the newer one, and never a newer one to remove.
+    newer = {realtime.instance_id for realtime in (instance.realtime, other_instance.realtime)}
+    found = await redis.zrange(PREFIX + "instances", 0, -1, withscores=True)
+    assert {name.decode() for name, score in found if score == float("inf")} == newer
+    assert [await redis.hget(f"{PREFIX}of:{name.decode()}", hanako.id) for name, _ in found].count(b"1") == 1
+    # A user who changes from the older instance to a newer one has not arrived, and stays when the older one dies.
+    moved = await api.socket(sakura)
+    await moved.expect("user_online")
+    await redis.zadd(PREFIX + "instances", {older: 1})
+    async with asyncio.timeout(10):
+        while await redis.zscore(PREFIX + "instances", older) is not None:
+            await asyncio.sleep(0.02)
+    await moved.close()
+    await watching.expect("user_offline")
+    assert await names(watching) == [("user_online", sakura.id), ("user_offline", sakura.id)]

@@ -12,7 +12,7 @@ from db.packaged.servers import ServerUrls
 from realtime import channels
 from realtime.redis.cluster import url_of_node
 from server import Instance
-from services.metrics import CATCH_UPS
+from services.metrics import CATCH_UPS, events_published
 from settings import Limit, Settings
 from tests.conftest import started
 from tests.helpers.clients import Api, SocketClient
@@ -137,6 +137,29 @@ async def test_presence_is_counted_over_both_instances(setup, cluster):
     pair = await setup.pair_on(cluster.primaries[0])
     assert (await pair.writes.expect("user_online"))["userId"] == pair.reads.ready["userId"]
     assert (await pair.reads.expect("user_online"))["userId"] == pair.hanako.id
+
+
+async def test_presence_returns_to_a_node_that_lost_its_data(setup, cluster, here, there):
+    index = here.realtime.presence.index
+    partitions = [partition for side in (here, there) for partition in side.realtime.presence.partitions.values()]
+    lost = cluster.primaries[0]
+    pairs = [await setup.pair_on(lost) for _ in range(4)]
+    users = {user for pair in pairs for user in (pair.hanako.id, pair.reads.ready["userId"])}
+    stay = {user for user in users if cluster.owner(index.partition_of(user)) is not lost}
+
+    async def all_are_reported() -> float:
+        """Return how many arrivals have been published."""
+        async with asyncio.timeout(10):
+            while await index.find_online(users) != users or any(p.dirty or p.pending_online for p in partitions):
+                await asyncio.sleep(0.02)
+        return events_published("user_online")._value.get()
+
+    published = await all_are_reported()
+    lost.ask("FLUSHALL")
+    assert stay <= await index.find_online(users)
+    for partition in partitions:
+        await partition.heartbeat()
+    assert await all_are_reported() == published
 
 
 async def test_limits_are_counted_over_both_instances(setup, here, there, sharded, monkeypatch):
