@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
 
 import orjson
 from pydantic import create_model
@@ -48,8 +48,8 @@ class Event:
 
     def data(self) -> Any:
         """Return what clients read. A field whose default is None is left out while it is None."""
-        shown = {item.name: (getattr(self, item.name), item.default) for item in fields(self) if not item.metadata}
-        return {to_camel(name): value for name, (value, default) in shown.items() if not (value is default is None)}
+        found = ((shown, getattr(self, name), optional) for name, shown, optional in layout_of(type(self)).shown)
+        return {shown: value for shown, value, optional in found if not (optional and value is None)}
 
     @cached_property
     def frame(self) -> bytes:
@@ -66,19 +66,12 @@ class Event:
 
     def header(self) -> dict[str, Any]:
         """Return the fields that another instance needs beside the frame."""
-        hints = get_hints(type(self))
-        return {
-            item.name: getattr(self, item.name)
-            for item in fields(self)
-            if item.metadata.get("use") != "local" and not is_fragment(hints[item.name])
-        }
+        return {name: getattr(self, name) for name in layout_of(type(self)).header}
 
     @classmethod
     def restore(cls, header: Mapping[str, Any], frame: bytes, published_at: float | None = None) -> Self:
         """Rebuild an event of another instance. Fields that only the frame contains stay None."""
-        hints = get_hints(cls)
-        only_in_frame = {item.name: None for item in fields(cls) if is_fragment(hints[item.name])}
-        event = cls(**only_in_frame, **header)
+        event = cls(**dict.fromkeys(layout_of(cls).in_frame), **header)
         event.__dict__.update(frame=frame, published_at=published_at, origin="other")
         return event
 
@@ -87,7 +80,7 @@ class Event:
         """Return the schema of its data: `schema` if the class names one, else the fields."""
         if cls.schema is not None:
             return cls.schema
-        hints = get_hints(cls)
+        hints = layout_of(cls).hints
         shown: dict[str, Any] = {
             item.name: (schema_type(hints[item.name]), ...)
             if item.default is not None
@@ -98,13 +91,29 @@ class Event:
         return create_model(cls.__name__, __base__=Shape, __doc__=cls.__doc__, **shown)
 
 
-HINTS: dict[type, dict[str, Any]] = {}
+class Layout(NamedTuple):
+    """What an event's class says about its fields, read once, because each event needs it."""
+
+    hints: dict[str, Any]
+    shown: list[tuple[str, str, bool]]  # to clients: name, name for clients, whether it is left out while it is None
+    header: list[str]  # names of those that another instance needs beside the frame
+    in_frame: list[str]  # names of those that only the frame contains
 
 
-def get_hints(cls: type) -> dict[str, Any]:
-    if cls not in HINTS:
-        HINTS[cls] = get_type_hints(cls, include_extras=True)
-    return HINTS[cls]
+LAYOUTS: dict[type, Layout] = {}
+
+
+def layout_of(cls: type[Event]) -> Layout:
+    if cls not in LAYOUTS:
+        hints, declared = get_type_hints(cls, include_extras=True), fields(cls)
+        in_frame = [item.name for item in declared if is_fragment(hints[item.name])]
+        LAYOUTS[cls] = Layout(
+            hints,
+            [(item.name, to_camel(item.name), item.default is None) for item in declared if not item.metadata],
+            [item.name for item in declared if item.metadata.get("use") != "local" and item.name not in in_frame],
+            in_frame,
+        )
+    return LAYOUTS[cls]
 
 
 def is_fragment(hint: Any) -> bool:

@@ -128,10 +128,13 @@ class Table(Router):
         routes, values = (node.routes, []) if node else self.root.find(path.split("/"), [])
         route = routes.get("GET" if request.method == "HEAD" else request.method or "")
         request.route = route  # type: ignore[attr-defined]
+        streams = may_have_body(request.headers)
+        if streams:
+            request.connection.stream.begin_body()  # type: ignore[union-attr]
         if route is None:
             handler: type[RequestHandler] = self.not_found
             allowed = routes.keys() | ({"HEAD"} if "GET" in routes else set())
             request.allowed = sorted(allowed)  # type: ignore[attr-defined]
         else:
-            handler = route.streaming if may_have_body(request.headers) else route.handler
+            handler = route.streaming if streams else route.handler
         return self.application.get_handler_delegate(request, handler, path_args=[value.encode() for value in values])

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import copy
 import errno
+import math
 import socket
 import time
 import uuid
@@ -62,7 +63,9 @@ class ClientStream(IOStream):
     answered = False
     malformed = False
     overflow: DomainError = HeadersTooLarge()  # the error if Tornado finds no delimiter within its bound
-    headers_due = 0.0  # in the event loop's time
+    reads_body = False
+    body_seconds = math.inf
+    due = 0.0  # when the headers, or then the body, must be complete; in the event loop's time
     timer: asyncio.TimerHandle | None = None
 
     def __init__(self, *args: Any, **bounds: Any) -> None:
@@ -72,27 +75,46 @@ class ClientStream(IOStream):
     def set_nodelay(self, value: bool) -> None:
         """Leave it set. Tornado sets and clears it for each response, which are two system calls."""
 
-    def begin(self, seconds: float) -> None:
-        """Expect the headers of the next request within this time."""
+    def begin(self, header_seconds: float, body_seconds: float) -> None:
+        """Expect the headers of the next request within this time; then `begin_body` expects its body."""
         self.begun = self._read_buffer_size > 0  # no public attribute tells of bytes that a client sent ahead
-        self.answered = self.malformed = False
+        self.answered = self.malformed = self.reads_body = False
         self.overflow = HeadersTooLarge()
         self.read_chunk_size = SMALL_READ
-        loop = asyncio.get_running_loop()
-        self.headers_due = loop.time() + seconds
-        if self.timer is None:
-            self.timer = loop.call_at(self.headers_due, self.check_headers)
+        self.body_seconds = body_seconds
+        self.start_timer(header_seconds)
 
-    def check_headers(self) -> None:
-        """Close the connection if the headers are late. One timer serves many requests: to set and cancel one for each,
-        as Tornado does, costs three iterations of the event loop."""
-        self.timer = None
-        if self.closed() or not self.reads_headers:
-            return  # `begin` starts the timer again
+    def begin_body(self) -> None:
+        self.reads_body = True
+        self.start_timer(self.body_seconds)
+
+    def leave_http(self) -> None:
+        """Stop checking, because the connection is a WebSocket from now on."""
+        self.reads_body = False
+        if self.timer:
+            self.timer.cancel()
+
+    def start_timer(self, seconds: float) -> None:
+        """One timer serves many requests: to set and cancel one for each, as Tornado does, costs a task and three
+        iterations of the event loop."""
         loop = asyncio.get_running_loop()
-        if loop.time() < self.headers_due:
-            self.timer = loop.call_at(self.headers_due, self.check_headers)
-        else:
+        self.due = loop.time() + seconds
+        if self.timer and self.timer.when() > self.due:
+            self.timer.cancel()
+            self.timer = None
+        if self.timer is None:
+            self.timer = loop.call_at(self.due, self.check_due)
+
+    def check_due(self) -> None:
+        """Close the connection if headers or a body are late. While a handler runs, nothing is: `begin` starts the
+        timer again."""
+        self.timer = None
+        loop = asyncio.get_running_loop()
+        if self.closed():
+            return
+        if loop.time() < self.due:
+            self.timer = loop.call_at(self.due, self.check_due)
+        elif self.reads_headers or (self.reads_body and self.reading()):
             self.close()
 
     @property
@@ -232,8 +254,8 @@ class PausingListener(socket.socket):
 class HttpServer(HTTPServer):
     def initialize(self, *args: Any, **options: Any) -> None:
         super().initialize(*args, **options)
-        self.untimed = copy.copy(self.conn_params)  # for Tornado; ClientStream has the timer of the headers
-        self.untimed.header_timeout = None
+        self.untimed = copy.copy(self.conn_params)  # for Tornado; ClientStream has the timer
+        self.untimed.header_timeout = self.untimed.body_timeout = None
 
     def announce_closing(self) -> None:
         """Send `Connection: close` with every answer from now on."""
@@ -248,6 +270,7 @@ class HttpServer(HTTPServer):
         super().handle_stream(ClientStream(stream.socket, **bounds), address)
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        request_conn.stream.begin(self.conn_params.header_timeout)  # type: ignore[attr-defined]
+        request_conn.stream.begin(self.conn_params.header_timeout, self.conn_params.body_timeout)  # type: ignore[attr-defined]
         request_conn.params = self.untimed  # type: ignore[attr-defined]
+        request_conn.set_body_timeout(None)  # type: ignore[attr-defined]
         return super().start_request(server_conn, request_conn)

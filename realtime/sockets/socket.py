@@ -119,6 +119,7 @@ class Socket(WebSocketHandler):
         stream = self.detach()
         if stream.closed():
             return
+        stream.leave_http()  # type: ignore[attr-defined]  # handlers/http/server.py
         stream.write(switching_protocols(headers["Sec-WebSocket-Key"], self.offered, self.request_id))
         self.set_status(101)
         self.application.log_request(self)

@@ -17,6 +17,8 @@ from deploy.cluster import ROOT
 from handlers.http import server as http_server
 from handlers.http.server import MAX_HEADERS, PausingListener
 from server import MAX_HEADER_BYTES, Instance
+from tests.helpers.clients import Api, SocketClient
+from tests.helpers.factories import People
 from tests.helpers.processes import ServerProcess, server_process
 from tests.helpers.raw_http import ANSWER_SECONDS, RawAnswer, exchange, read_answer, request
 
@@ -109,6 +111,19 @@ async def test_a_request_that_arrives_too_slowly(instance: Instance, monkeypatch
     monkeypatch.setattr(instance.http.conn_params, name, 0.1)
     answer = await exchange(instance.port, sent)
     assert (answer.status, answer.json["code"]) == (408, "REQUEST_TIMEOUT")
+
+
+async def test_a_socket_outlives_the_time_of_a_body(instance: Instance, api: Api, people: People, monkeypatch):
+    """Its request announces a body, so the server expects one."""
+    monkeypatch.setattr(instance.http.conn_params, "body_timeout", 0.1)
+    user = await people.salon()
+    socket = await SocketClient.open(
+        api, {"Authorization": f"Bearer {user.token}", "Content-Type": "text/plain", "Content-Length": "0"}
+    )
+    answer = await exchange(instance.port, request("POST /api/v1/auth/login", "Content-Length: 10", body=b"{"))
+    assert answer.status == 408  # so the time has passed
+    assert (await socket.ask("ping"))["event"] == "pong"
+    await socket.close()
 
 
 async def test_an_idle_connection_is_closed_without_an_answer(instance: Instance, monkeypatch):

@@ -25,10 +25,11 @@ def list_parameters() -> list[tuple[Route, str, list[str]]]:
     """Return each route with its list parameter and two values that the parameter accepts."""
     found = []
     for route in make_table().routes:
-        query = route.endpoint.query
-        for name, schema in (query.model_json_schema().get("properties", {}) if query else {}).items():
+        whole = route.endpoint.query.model_json_schema() if route.endpoint.query else {}
+        for name, schema in whole.get("properties", {}).items():
             if (items := items_of(schema)) is not None:
-                found.append((route, name, items["enum"][:2]))
+                named = whole.get("$defs", {}).get(items.get("$ref", "").rpartition("/")[2], items)
+                found.append((route, name, named["enum"][:2]))
     return found
 
 
