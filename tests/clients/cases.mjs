@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import * as kinds from "../../clients/typescript/dist/encer.js";
-import { FakeServer, message, page, pass, settle, tokens, until } from "./fakes.mjs";
+import { FakeServer, message, page, pass, settle, tokenOf, tokens, until } from "./fakes.mjs";
 
 const { Encer, MemoryTokens } = kinds;
 const kindOf = (error) => Object.entries(kinds).find(([, kind]) => error.constructor === kind)[0];
@@ -43,7 +43,7 @@ class Case {
   sends = [];
   stops = [];
 
-  constructor({ after = 0, first = [], hold = false, sendMs, heartbeatMs, expired = false, store, storeFails }) {
+  constructor({ after = 0, first = [], hold = false, sendMs, heartbeatMs, expired = false, store, storeFails, tokens: pair }) {
     const server = (this.server = new FakeServer());
     server.heartbeatMs = heartbeatMs ?? server.heartbeatMs;
     this.store = store && new Store(store, storeFails);
@@ -57,7 +57,7 @@ class Case {
     server.pages = pages(first);
     if (hold) server.held = new Promise((resolve) => (this.release = resolve));
     this.encer = new Encer("http://api.test", {
-      tokens: new MemoryTokens(tokens(expired)), WebSocket: server.WebSocket, pace: [1e6, 1e6],
+      tokens: (this.tokens = new MemoryTokens(pair ?? tokens(expired))), WebSocket: server.WebSocket, pace: [1e6, 1e6],
       ...(sendMs ? { sendWait: sendMs } : {}), ...(store ? { outbox: this.store } : {}),
     });
     this.chat = this.encer.conversation("c", after === null ? {} : { after });
@@ -78,7 +78,8 @@ class Case {
     pages: (all) => (this.server.pages = pages(all)),
     release: () => this.release(),
     refuse: (code) => (this.server.accept = (socket) => socket.refuse(code)),
-    restDown: (isDown) => (this.server.isDown = isDown),
+    rest: (answer) => (this.server.restAnswer = answer),
+    holdRefresh: () => void (this.server.refreshHeld = new Promise((resolve) => (this.release = resolve))),
     do: (name) => void this.chat[name](),
     send: (text, { id, times = 1 }) =>
       this.start((signal) => this.chat.send(text.repeat(times), { signal, ...(id ? { clientMessageId: id } : {}) })),
@@ -121,6 +122,7 @@ class Case {
       outcomes: () => this.sends.map(({ kind }) => kind),
       store: () => this.store.items.map(({ userId, content }) => [userId, content]),
       calls: () => server.calls.filter(([, path]) => path.endsWith("/profile/me")).length,
+      access: () => [0, 1, 2].find((number) => tokenOf(number) === this.tokens.load().accessToken),
       state: () => encer.state,
       error: () => encer.error?.code,
       sockets: () => server.sockets.length,
@@ -144,7 +146,7 @@ for (const { name, steps, ...options } of JSON.parse(readFileSync(new URL("cases
   test(name, async (t) => {
     if (options.storeFails) t.mock.method(console, "error", () => undefined);
     const one = new Case(options);
-    await until(() => one.encer.state === "live");
+    await until(() => ["live", "ended"].includes(one.encer.state));
     await settle();
     try {
       for (const step of steps) {

@@ -37,6 +37,8 @@ export class FakeServer {
   version = "0.1.0";
   lastRev = 0;
   held = undefined; // GET …/messages waits for it
+  refreshHeld = undefined; // a refresh waits for it
+  restAnswer = undefined; // of /profile/me: [status, data, or null for a page]
   heartbeatMs = 25_000;
   user = "me";
   /** By event: the data of the ack, or undefined for no answer. */
@@ -78,17 +80,17 @@ export class FakeServer {
     signal?.throwIfAborted();
     this.calls.push([method, pathname, Object.fromEntries(searchParams)]);
     const [status, data] = await this.answer(method, pathname, body, signal);
-    return new Response(JSON.stringify(data), { status });
+    return new Response(data ? JSON.stringify(data) : "<html>", { status });
   }
 
   async answer(method, path, body, signal) {
     if (path === "/health") return [200, { status: "ok", version: this.version }];
     if (path === "/api/v1/auth/refresh") {
       const number = ++this.refreshes;
-      await settle(); // other callers ask meanwhile
+      await (this.refreshHeld ?? settle()); // other callers ask meanwhile
       return [200, { data: { accessToken: tokenOf(number, false, this.user), refreshToken: `refresh-${number}`, expiresIn: 900 } }];
     }
-    if (path.endsWith("/profile/me") && this.isDown) return [503, { error: "Not ready", code: "NOT_READY" }];
+    if (path.endsWith("/profile/me") && this.restAnswer) return this.restAnswer;
     if (path === "/api/v1/auth/login") {
       const pair = { accessToken: tokenOf(`of ${this.user}`.replace(" ", "-"), false, this.user), refreshToken: "refresh", expiresIn: 900 };
       return [200, { data: { ...pair, user: { id: this.user } } }];

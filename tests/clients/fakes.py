@@ -65,7 +65,9 @@ class FakeServer:
         self.heartbeat_ms = 25_000
         self.user = "me"
         self.refused: int | None = None  # the code that closes new sockets before they are ready
-        self.calls = 0  # of /profile/me, which answers 503
+        self.calls = 0  # of /profile/me
+        self.rest_answer: tuple[int, Any] = (200, {"data": {}})  # of /profile/me: status and data, or None for a page
+        self.refresh_held: asyncio.Event | None = None  # a refresh waits for it
         clock = SimpleNamespace(monotonic=lambda: asyncio.get_running_loop().time(), time=lambda: 1_000_000_000.0)
         for module in ("socket", "tokens", "outbox"):
             monkeypatch.setattr(f"encer.{module}.time", clock)
@@ -76,10 +78,11 @@ class FakeServer:
         make = partial(httpx.AsyncClient, transport=httpx.MockTransport(self.fetch))
         monkeypatch.setattr("encer.rest.httpx.AsyncClient", lambda **_: make())
 
-    def client(self, expired: bool = False, **options: Any) -> Encer:
+    def client(self, expired: bool = False, tokens: Any = None, **options: Any) -> Encer:
         access = token_of(0, expires=1) if expired else token_of(0)
-        tokens = MemoryTokens({"accessToken": access, "refreshToken": "refresh-0"})
-        return Encer("http://api.test", tokens=tokens, pace=(1e6, 1_000_000), **options)
+        pair: Any = tokens or {"accessToken": access, "refreshToken": "refresh-0"}
+        store = MemoryTokens(pair)
+        return Encer("http://api.test", tokens=store, pace=(1e6, 1_000_000), **options)
 
     @property
     def socket(self) -> "FakeSocket":
@@ -121,6 +124,8 @@ class FakeServer:
             return httpx.Response(200, content=health("0.1.0")[1])
         if path.endswith("/auth/refresh"):
             self.refreshes += 1
+            if self.refresh_held:
+                await self.refresh_held.wait()
             pair = {"accessToken": token_of(self.refreshes, self.user), "refreshToken": f"refresh-{self.refreshes}"}
             return httpx.Response(200, json={"data": {**pair, "expiresIn": 900}})
         if path.endswith("/auth/login"):
@@ -128,7 +133,8 @@ class FakeServer:
             return httpx.Response(200, json={"data": {**pair, "expiresIn": 900, "user": {"id": self.user}}})
         if path.endswith("/profile/me"):
             self.calls += 1
-            return httpx.Response(503, json={"error": "Not ready", "code": "NOT_READY"})
+            status, data = self.rest_answer
+            return httpx.Response(status, content=json.dumps(data) if data else "<html>")
         if path.endswith("/messages"):
             self.queries.append(dict(request.url.params))
             if self.held:

@@ -1,5 +1,6 @@
 """Bad input, in both clients: each is a typed error with a sentence, and nothing is retried forever."""
 
+import asyncio
 import json
 from contextlib import suppress
 from dataclasses import dataclass
@@ -159,6 +160,31 @@ async def test_a_certificate_of_an_unknown_authority(language, tmp_path):
         end = await end_of(language, base)
     assert (end.state, end.kind, asked) == ("ended", "CertificateRefused", [])
     assert end.sentence.endswith("Check the base URL.")
+
+
+async def listening(answer: bytes) -> tuple[asyncio.Server, str]:
+    """Start a server without TLS that sends this to each connection and closes it; return its https address."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    return server, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@both_clients
+async def test_a_server_without_tls_and_a_connection_that_is_cut_during_the_handshake(language):
+    plain, base = await listening(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    end = await end_of(language, base)
+    plain.close()
+    assert (end.state, end.kind) == ("ended", "WrongServer")
+    assert end.sentence.endswith("does not answer with TLS. Check the base URL.")
+    cutting, base = await listening(b"")
+    error = await error_of(language, "signIn", base, {"email": "hanako@example.com", "password": PASSWORD})
+    cutting.close()
+    assert error.kind == "Unreachable"  # so it is retried
 
 
 async def test_a_certificate_of_another_name(tmp_path):

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from encer import EncerError
-from tests.clients.fakes import FakeServer, message, page, run_virtually, settle
+from encer import EncerError, NotSignedIn
+from tests.clients.fakes import FakeServer, message, page, run_virtually, settle, token_of
+from tests.clients.helpers import loaded
 from tools.node.packages import run_node
 
 FOLDER = Path(__file__).parent
@@ -96,7 +98,7 @@ class Case:
         options: dict[str, Any] = {"send_seconds": case["sendMs"] / 1000} if "sendMs" in case else {}
         if "store" in case:
             options["outbox"] = self.store
-        self.encer = server.client(case.get("expired", False), **options)
+        self.encer = server.client(case.get("expired", False), case.get("tokens"), **options)
         self.chat = self.encer.conversation("c", after=case.get("after", 0))
         for name, shown in SHOWN.items():
             self.chat.on(name, partial(self.note, name, shown))
@@ -107,7 +109,8 @@ class Case:
         self.log.append([name, *shown(data)])
 
     async def run(self, steps: list[dict[str, Any]]) -> None:
-        await self.encer.live()
+        with suppress(NotSignedIn):
+            await self.encer.live()
         await settle()
         for step in steps:
             act = next(iter(step))
@@ -139,8 +142,9 @@ class Case:
         self.server.pages = pages(value)
 
     async def step_release(self, value: bool) -> None:
-        assert self.server.held
-        self.server.held.set()
+        held = self.server.held or self.server.refresh_held
+        assert held
+        held.set()
 
     async def step_do(self, value: str) -> None:
         if value == "leave":
@@ -151,8 +155,11 @@ class Case:
     async def step_refuse(self, value: int) -> None:
         self.server.refused = value
 
-    async def step_restDown(self, value: bool) -> None:
-        """The fake always answers so."""
+    async def step_rest(self, value: tuple[int, Any]) -> None:
+        self.server.rest_answer = value
+
+    async def step_holdRefresh(self, value: bool) -> None:
+        self.server.refresh_held = asyncio.Event()
 
     async def step_send(self, value: str, id: str | None = None, times: int = 1) -> None:
         self.sends.append(asyncio.create_task(self.chat.send(value * times, client_message_id=id)))
@@ -193,6 +200,9 @@ class Case:
                 return [[item["userId"], item["content"]] for item in self.store.items]
             case "calls":
                 return self.server.calls
+            case "access":
+                access = loaded(self.encer.rest.session.store)["accessToken"]
+                return next(number for number in range(3) if token_of(number) == access)
             case "state":
                 return self.encer.state
             case "error":

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import get_type_hints
 
 import pytest
@@ -12,6 +13,7 @@ from db.schemas import shapes
 from encer import (
     Encer,
     EncerError,
+    FileTokens,
     MemoryTokens,
     NotSignedIn,
     SessionEnded,
@@ -75,6 +77,36 @@ async def test_invalid_tokens(api, people):
         await encer.live()
         await encer.sign_out()
         assert encer.rest.session.store.load() is None
+
+
+async def test_an_answer_that_never_ends_is_bounded():
+    async def drip(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        with suppress(OSError):
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0)
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with Encer(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", tokens=SOME_TOKENS) as encer:
+        with pytest.raises(Unreachable):
+            await encer.call("POST", "/chat/conversations", seconds=0.2)
+    server.close()
+
+
+def test_unreadable_tokens_are_those_of_nobody(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text("{")
+    assert FileTokens(path).load() is None
+
+
+def test_a_listener_is_not_async():
+    async def listener(_: object) -> None: ...
+
+    with pytest.raises(TypeError):
+        Emitter().on("message", listener)
 
 
 def test_every_code_of_the_server_has_a_class():

@@ -148,6 +148,21 @@ test("a store that fails does not stop messages", async (t) => {
   assert.deepEqual([server.commands("send_message").length, logged.mock.callCount()], [2, 6]);
 });
 
+test("a listener that fails, also later, ends nothing", async (t) => {
+  const logged = t.mock.method(console, "error", () => undefined);
+  const { chat, encer } = await joined();
+  chat.on("typing", () => { throw new Error("at once"); });
+  chat.on("typing", async () => { throw new Error("later"); });
+  server.socket.emit("user_typing", { conversationId: "c", userId: "other" });
+  await settle();
+  assert.deepEqual([encer.state, logged.mock.callCount()], ["live", 2]);
+});
+
+test("unreadable tokens are those of nobody", async () => {
+  const storage = new FakeStorage([["encer.tokens", "{"]]);
+  await assert.rejects(client({ tokens: new BrowserTokens("encer.tokens", storage) }).live(), kinds.NotSignedIn);
+});
+
 // -- REST -----------------------------------------------------------------------------------------------------------------
 
 test("an upload reports its progress", async () => {

@@ -1,6 +1,7 @@
 """Events: callbacks by name, and streams with a bound."""
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -21,7 +22,10 @@ class Emitter:
     def on(self, name: str, listener: Callable[[Any], object]) -> Callable[[], None]:
         """Call `listener(data)` at each event of this name; return a function that ends it.
 
-        Listeners run while the client reads, so they must not block. Start a task for slow work."""
+        Listeners run while the client reads, so they must not block. Start a task for slow work.
+        Raises TypeError for an `async` function, which nothing would await."""
+        if inspect.iscoroutinefunction(listener):
+            raise TypeError("A listener must not be async. Use a stream, or start a task in the listener.")
         self._listeners.setdefault(name, []).append(listener)
         return lambda: self._off(name, listener)
 

@@ -28,6 +28,8 @@ from .types import Attachment
 
 SERVER_MAJOR = 0  # of the version that /health returns
 ANSWER_SECONDS = 10.0
+CONNECTIONS = 10  # at once; further calls wait for one of them
+REFRESH_SECONDS = 3.0
 UPLOAD_SECONDS = 90.0  # the server may take 75 for a large picture
 TRIES = 4  # of a call that may be repeated
 FIRST_PAUSE = 0.3
@@ -47,10 +49,11 @@ class Readable(Protocol):
 class Rest:
     def __init__(self, base_url: str, store: TokenStore, verify: ssl.SSLContext | bool = True) -> None:
         self.base_url = normal_base(base_url)
-        self.http = httpx.AsyncClient(timeout=ANSWER_SECONDS, verify=verify, limits=httpx.Limits(max_connections=10))
+        self.http = httpx.AsyncClient(verify=verify, limits=httpx.Limits(max_connections=CONNECTIONS))
         self.session = Session(store, self._refresh)
 
     async def close(self) -> None:
+        await self.session.close()
         await self.http.aclose()
 
     async def call(
@@ -66,7 +69,7 @@ class Rest:
         while True:
             tries -= 1
             try:
-                return await self._signed(method, path, json=body, params=params, timeout=seconds)
+                return await self._signed(method, path, json=body, params=params, seconds=seconds)
             except (Unreachable, Unavailable, RateLimited) as error:
                 wait = error.retry_after or FIRST_PAUSE * 2 ** (TRIES - 1 - tries) * (1 + random.random())
                 if tries <= 0 or wait > LONGEST_WAIT:
@@ -81,7 +84,7 @@ class Rest:
         answer = await self._signed(
             "POST",
             f"/chat/conversations/{conversation_id}/attachments",
-            timeout=UPLOAD_SECONDS,
+            seconds=UPLOAD_SECONDS,
             content=form.stream(progress),
             headers={"Content-Type": form.content_type},
         )
@@ -124,7 +127,9 @@ class Rest:
         """Refresh the tokens. Retry at once without an answer: the server accepts the token for ten more seconds."""
         for tries_left in reversed(range(TRIES)):
             try:
-                answer = await self.send("POST", "/auth/refresh", json={"refreshToken": refresh_token}, timeout=3.0)
+                answer = await self.send(
+                    "POST", "/auth/refresh", json={"refreshToken": refresh_token}, seconds=REFRESH_SECONDS
+                )
                 pair: dict[str, Any] = answer["data"]
                 return pair
             except (Unreachable, Unavailable):
@@ -133,9 +138,12 @@ class Rest:
                 await asyncio.sleep(FIRST_PAUSE)
         raise AssertionError("the loop returns or raises")
 
-    async def _request(self, method: str, url: str, **options: Any) -> httpx.Response:
+    async def _request(self, method: str, url: str, seconds: float = ANSWER_SECONDS, **options: Any) -> httpx.Response:
         try:
-            return await self.http.request(method, url, **options)
+            async with asyncio.timeout(seconds):  # for the whole answer; a timeout of httpx is for a piece of it
+                return await self.http.request(method, url, timeout=seconds, **options)
+        except TimeoutError:
+            raise Unreachable(f"{self.base_url} has not answered within {seconds:.0f} s. Check the network.") from None
         except httpx.InvalidURL:  # the path has a control character, for example
             raise Invalid("The path is not valid in a URL. Check the ids in it.") from None
         except httpx.HTTPError as error:
@@ -151,7 +159,8 @@ class Rest:
                 raise WrongServer(f"There is no Beautiful Encer server at {self.base_url}. Check the base URL.")
             return body
         error = error_of(body, response.status_code)
-        if isinstance(error, WrongServer) and response.status_code in (502, 503, 504):  # an error page of a proxy
+        is_page = isinstance(error, WrongServer)
+        if is_page and (response.status_code >= 500 or response.status_code in (408, 429)):  # of a proxy
             error = Unavailable("The server is not ready. Try again in a moment.", status=response.status_code)
         if error.retry_after is None and response.headers.get("Retry-After", "").isdigit():
             error.retry_after = float(response.headers["Retry-After"])
@@ -180,7 +189,7 @@ def explain(error: BaseException, base_url: str) -> EncerError:
             return CertificateRefused(
                 f"The certificate of {base_url} is not accepted: {seen.verify_message}. Check the base URL."
             )
-        if isinstance(seen, ssl.SSLError):
+        if isinstance(seen, ssl.SSLError) and seen.reason == "WRONG_VERSION_NUMBER":  # others may pass, such as a cut
             return WrongServer(f"{base_url} does not answer with TLS. Check the base URL.")
         seen = seen.__cause__ or seen.__context__
     return Unreachable(f"{base_url} does not answer. Check the network and the base URL.")
@@ -193,8 +202,8 @@ class Form:
     content_type = f"multipart/form-data; boundary={BOUNDARY}"
 
     def __init__(self, file: bytes | Readable, name: str) -> None:
-        if any(char in name for char in '"\\\r\n'):
-            raise Invalid("A file name must not contain quotes, backslashes or line breaks. Rename the file.")
+        for char, escape in (('"', "%22"), ("\r", "%0D"), ("\n", "%0A")):  # as browsers do
+            name = name.replace(char, escape)
         self.file = file
         self.head = (
             f'--{self.BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from .errors import NotSignedIn
 from .types import Tokens
 
+CLOSE_SECONDS = 3.0  # that `close` waits for a refresh, because its answer has the only token that still works
 TOKEN = re.compile(r"[\w.~+-]+", re.ASCII)
 MARGIN_SECONDS = (
     30.0  # an access token is renewed this long before it expires, or after two thirds of a shorter lifetime
@@ -47,7 +48,7 @@ class FileTokens:
     def load(self) -> Tokens | None:
         try:
             tokens: Tokens = json.loads(self.path.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # without readable tokens the user signs in again
             return None
         return tokens
 
@@ -59,6 +60,14 @@ class FileTokens:
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(tokens, file)
         beside.replace(self.path)  # readers see the old or the new tokens, never a part of them
+
+
+def is_pair(tokens: Any) -> bool:
+    """Return whether these are tokens, and the access token is valid in a header."""
+    if not isinstance(tokens, dict):
+        return False
+    access, refresh = tokens.get("accessToken"), tokens.get("refreshToken")
+    return isinstance(access, str) and TOKEN.fullmatch(access) is not None and isinstance(refresh, str)
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -78,18 +87,35 @@ class Session:
         self.store = store
         self.refresh = refresh
         self.lock = asyncio.Lock()
+        self.finding: set[asyncio.Task[str]] = set()
         # When the newest token expires, by this machine's monotonic clock, because its wall clock may be wrong.
         self.newest: tuple[str, float] = ("", 0.0)
 
     async def token(self, refused: str | None = None) -> str:
         """Return an access token that stays valid for a while; a new one if `refused` is the current one.
 
-        Raises NotSignedIn."""
+        Raises NotSignedIn. A refresh continues if the caller is cancelled, because a refresh token works once."""
+        finding = asyncio.create_task(self._find(refused))
+        self.finding.add(finding)
+        finding.add_done_callback(self._found)
+        return await asyncio.shield(finding)
+
+    async def close(self) -> None:
+        """Wait until no refresh is running."""
+        if self.finding:
+            await asyncio.wait(self.finding, timeout=CLOSE_SECONDS)
+
+    def _found(self, finding: asyncio.Task[str]) -> None:
+        self.finding.discard(finding)
+        if not finding.cancelled():
+            finding.exception()  # the caller may have been cancelled, and asyncio logs errors that nothing retrieves
+
+    async def _find(self, refused: str | None) -> str:
         async with self.lock:
             tokens = self.store.load()
             if tokens is None:
                 raise NotSignedIn("You are not signed in. Please sign in first.")
-            if not TOKEN.fullmatch(tokens["accessToken"]):  # it would not be valid in a header
+            if not is_pair(tokens):
                 raise NotSignedIn("The stored token is malformed. Please sign in again.")
             if tokens["accessToken"] != refused and self.seconds_to_renewal(tokens["accessToken"]) > 0:
                 return tokens["accessToken"]
@@ -104,7 +130,7 @@ class Session:
     def user_id(self) -> str:
         """Return the id of the user whose tokens are stored; "" without tokens."""
         tokens = self.store.load()
-        return str(claims_of(tokens["accessToken"]).get("userId", "")) if tokens else ""
+        return str(claims_of(tokens["accessToken"]).get("userId", "")) if tokens and is_pair(tokens) else ""
 
     def keep(self, answer: dict[str, Any]) -> None:
         """Store the tokens of a sign-in or refresh."""

@@ -11,12 +11,13 @@ export class Emitter<Events> {
   }
 
   emit<Name extends keyof Events>(name: Name, data: Events[Name]): void {
+    // An error of a listener must not end the connection, also if the listener is async.
+    const failed = (error: unknown): void => console.error(`A listener of "${String(name)}" failed.`, error);
     for (const listener of [...(this.listeners.get(name) ?? [])]) {
       try {
-        (listener as (data: Events[Name]) => unknown)(data);
+        Promise.resolve((listener as (data: Events[Name]) => unknown)(data)).catch(failed);
       } catch (error) {
-        // An error of a listener must not end the connection.
-        console.error(`A listener of "${String(name)}" failed.`, error);
+        failed(error);
       }
     }
   }

@@ -143,7 +143,8 @@ export class Rest {
     if (token) headers.Authorization = `Bearer ${token}`;
     const body = form ?? (json === undefined ? null : JSON.stringify(json));
     const limit = AbortSignal.timeout(timeout);
-    const options = { method, headers, body, signal: signal ? AbortSignal.any([signal, limit]) : limit };
+    // A redirect would change the method, and sockets cannot follow it: it is an answer of another server.
+    const options: FormOptions = { method, headers, body, redirect: "manual", signal: signal ? AbortSignal.any([signal, limit]) : limit };
     let response: Response;
     try {
       response = await (form
@@ -166,7 +167,7 @@ export class Rest {
     if (response.ok) throw notHere(this.base);
     const { status } = response;
     const after = Number(response.headers.get("Retry-After"));
-    if (!body?.code && status >= 502 && status <= 504)
+    if (!body?.code && (status >= 500 || status === 408 || status === 429)) // an error page of a proxy
       throw new Unavailable("The server is not ready. Try again in a moment.", { status, retryAfter: after || undefined });
     throw errorOf(body?.code && after ? { retryAfter: after, ...body } : body, status);
   }
@@ -192,14 +193,17 @@ export function explain(error: unknown, base: string): EncerError {
   const cause = (error as { cause?: { code?: string; message?: string } })?.cause;
   if (/CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/.test(cause?.code ?? ""))
     return new CertificateRefused(`The certificate of ${base} is not accepted: ${cause?.message}. Check the base URL.`);
+  if (/WRONG_VERSION/.test(cause?.code ?? "")) return new WrongServer(`${base} does not answer with TLS. Check the base URL.`);
   return new Unreachable(`${base} does not answer. Check the network and the base URL.`);
 }
+
+type FormOptions = RequestInit & { headers: Record<string, string>; signal: AbortSignal };
 
 /** Works like fetch, which in Node cannot cancel a form without an uncatchable exception. Browsers report progress of
  * XMLHttpRequest only; Node reads a body in pieces while it sends it. */
 async function sendForm(
   url: string,
-  options: RequestInit & { headers: Record<string, string>; signal: AbortSignal },
+  options: FormOptions,
   form: FormData,
   onProgress: (sent: number) => void = () => undefined,
 ): Promise<Response> {

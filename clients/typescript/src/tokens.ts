@@ -27,7 +27,11 @@ export class MemoryTokens implements TokenStore {
 export class BrowserTokens implements TokenStore {
   constructor(private key = "encer.tokens", private storage: Storage = localStorage) {}
   load(): Tokens | null {
-    return JSON.parse(this.storage.getItem(this.key) ?? "null") as Tokens | null;
+    try {
+      return JSON.parse(this.storage.getItem(this.key) ?? "null") as Tokens | null;
+    } catch {
+      return null; // without readable tokens the user signs in again
+    }
   }
   save(tokens: Tokens | null): void {
     if (tokens) this.storage.setItem(this.key, JSON.stringify(tokens));
@@ -79,7 +83,8 @@ export class Session {
   private async find(refused?: string): Promise<string> {
     const tokens = await this.store.load();
     if (!tokens) throw new NotSignedIn("You are not signed in. Please sign in first.");
-    if (!TOKEN.test(tokens.accessToken)) throw new NotSignedIn("The stored token is malformed. Please sign in again.");
+    if (!TOKEN.test(tokens.accessToken) || typeof tokens.refreshToken !== "string")
+      throw new NotSignedIn("The stored token is malformed. Please sign in again.");
     if (tokens.accessToken !== refused && this.secondsToRenewal(tokens.accessToken) > 0) return tokens.accessToken;
     try {
       await this.keep(await this.refresh(tokens.refreshToken));
