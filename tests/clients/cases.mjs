@@ -43,7 +43,7 @@ class Case {
   sends = [];
   stops = [];
 
-  constructor({ after = 0, first = [], hold = false, sendMs, heartbeatMs, expired = false, store, storeFails, tokens: pair }) {
+  constructor({ after = 0, first = [], hold = false, sendMs, heartbeatMs, expired = false, expiresAt, store, storeFails, tokens: pair }) {
     const server = (this.server = new FakeServer());
     server.heartbeatMs = heartbeatMs ?? server.heartbeatMs;
     this.store = store && new Store(store, storeFails);
@@ -57,7 +57,7 @@ class Case {
     server.pages = pages(first);
     if (hold) server.held = new Promise((resolve) => (this.release = resolve));
     this.encer = new Encer("http://api.test", {
-      tokens: (this.tokens = new MemoryTokens(pair ?? tokens(expired))), WebSocket: server.WebSocket, pace: [1e6, 1e6],
+      tokens: (this.tokens = new MemoryTokens(pair ?? { ...tokens(expired), ...(expiresAt ? { expiresAt } : {}) })), WebSocket: server.WebSocket, pace: [1e6, 1e6],
       ...(sendMs ? { sendWait: sendMs } : {}), ...(store ? { outbox: this.store } : {}),
     });
     this.chat = this.encer.conversation("c", after === null ? {} : { after });

@@ -78,11 +78,12 @@ class FakeServer:
         make = partial(httpx.AsyncClient, transport=httpx.MockTransport(self.fetch))
         monkeypatch.setattr("encer.rest.httpx.AsyncClient", lambda **_: make())
 
-    def client(self, expired: bool = False, tokens: Any = None, **options: Any) -> Encer:
+    def client(self, expired: bool = False, tokens: Any = None, expires_at: Any = None, **options: Any) -> Encer:
         access = token_of(0, expires=1) if expired else token_of(0)
         pair: Any = tokens or {"accessToken": access, "refreshToken": "refresh-0"}
-        store = MemoryTokens(pair)
-        return Encer("http://api.test", tokens=store, pace=(1e6, 1_000_000), **options)
+        if expires_at:
+            pair["expiresAt"] = expires_at
+        return Encer("http://api.test", tokens=MemoryTokens(pair), pace=(1e6, 1_000_000), **options)
 
     @property
     def socket(self) -> "FakeSocket":

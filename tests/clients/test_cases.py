@@ -98,7 +98,7 @@ class Case:
         options: dict[str, Any] = {"send_seconds": case["sendMs"] / 1000} if "sendMs" in case else {}
         if "store" in case:
             options["outbox"] = self.store
-        self.encer = server.client(case.get("expired", False), case.get("tokens"), **options)
+        self.encer = server.client(case.get("expired", False), case.get("tokens"), case.get("expiresAt"), **options)
         self.chat = self.encer.conversation("c", after=case.get("after", 0))
         for name, shown in SHOWN.items():
             self.chat.on(name, partial(self.note, name, shown))

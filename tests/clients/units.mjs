@@ -174,6 +174,9 @@ test("an upload reports its progress", async () => {
 
 test("calls, uploads and waits can be aborted", async () => {
   const { chat, encer } = await joined();
+  const before = { signal: AbortSignal.abort() };
+  for (const call of [chat.edit("m1", "text", before), chat.delete("m1", before), chat.history(9, 50, before)])
+    await assert.rejects(call, kinds.Aborted);
   const stop = new AbortController();
   const upload = chat.upload(new Blob([new Uint8Array(150_000)]), { onProgress: () => stop.abort(), signal: stop.signal });
   await assert.rejects(upload, kinds.Aborted);

@@ -117,7 +117,10 @@ class Session:
                 raise NotSignedIn("You are not signed in. Please sign in first.")
             if not is_pair(tokens):
                 raise NotSignedIn("The stored token is malformed. Please sign in again.")
-            if tokens["accessToken"] != refused and self.seconds_to_renewal(tokens["accessToken"]) > 0:
+            if (
+                tokens["accessToken"] != refused
+                and self.seconds_to_renewal(tokens["accessToken"], tokens.get("expiresAt")) > 0
+            ):
                 return tokens["accessToken"]
             try:
                 self.keep(await self.refresh(tokens["refreshToken"]))
@@ -135,10 +138,17 @@ class Session:
     def keep(self, answer: dict[str, Any]) -> None:
         """Store the tokens of a sign-in or refresh."""
         self.newest = (answer["accessToken"], time.monotonic() + answer["expiresIn"])
-        self.store.save({"accessToken": answer["accessToken"], "refreshToken": answer["refreshToken"]})
+        self.store.save(
+            {
+                "accessToken": answer["accessToken"],
+                "refreshToken": answer["refreshToken"],
+                "expiresAt": int((time.time() + answer["expiresIn"]) * 1000),
+            }
+        )
 
-    def seconds_to_renewal(self, token: str) -> float:
+    def seconds_to_renewal(self, token: str, expires_at: float | None = None) -> float:
         claims = claims_of(token)
         expires, issued = claims.get("exp", 0), claims.get("iat", 0)
-        left = self.newest[1] - time.monotonic() if token == self.newest[0] else expires - time.time()
+        until = expires if expires_at is None else expires_at / 1000
+        left = self.newest[1] - time.monotonic() if token == self.newest[0] else until - time.time()
         return float(left - min(MARGIN_SECONDS, (expires - issued) / 3))

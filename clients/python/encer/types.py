@@ -1,11 +1,13 @@
 """Types of the data that the server sends, as `/openapi.json` and `/asyncapi.json` describe them."""
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 
 class Tokens(TypedDict):
     accessToken: str
     refreshToken: str
+    # When the access token expires, in milliseconds by this machine's clock, which may differ from the server's.
+    expiresAt: NotRequired[int]
 
 
 class Picture(TypedDict):

@@ -34,10 +34,13 @@ export interface ConversationEvents {
   error: EncerError;
 }
 
-export interface SendOptions {
+export interface Cancellable {
+  signal?: AbortSignal | undefined;
+}
+
+export interface SendOptions extends Cancellable {
   attachment?: Attachment;
   clientMessageId?: string;
-  signal?: AbortSignal;
 }
 
 export class Conversation extends Emitter<ConversationEvents> {
@@ -88,13 +91,13 @@ export class Conversation extends Emitter<ConversationEvents> {
   }
 
   /** Change the text of a message of this user. */
-  async edit(messageId: string, content: string): Promise<Message> {
-    return (await this.encer.call("PATCH", `/chat/messages/${messageId}`, { body: { content } })).data;
+  async edit(messageId: string, content: string, { signal }: Cancellable = {}): Promise<Message> {
+    return (await this.encer.call("PATCH", `/chat/messages/${messageId}`, { body: { content }, signal })).data;
   }
 
   /** Delete a message of this user; a placeholder stays. */
-  async delete(messageId: string): Promise<void> {
-    await this.encer.call("DELETE", `/chat/messages/${messageId}`);
+  async delete(messageId: string, { signal }: Cancellable = {}): Promise<void> {
+    await this.encer.call("DELETE", `/chat/messages/${messageId}`, { signal });
   }
 
   /** Upload a picture or PDF for `send("", {attachment})`. */
@@ -103,8 +106,8 @@ export class Conversation extends Emitter<ConversationEvents> {
   }
 
   /** Return messages older than `before` (a seq), oldest first, without marking them as read. */
-  async history(before?: number, limit = RECENT): Promise<Message[]> {
-    const { data } = await this.fetch({ limit, ...(before === undefined ? {} : { before }) });
+  async history(before?: number, limit = RECENT, { signal }: Cancellable = {}): Promise<Message[]> {
+    const { data } = await this.fetch({ limit, ...(before === undefined ? {} : { before }) }, signal);
     if (data[0] && this.firstSeq !== undefined) this.firstSeq = Math.min(this.firstSeq, data[0].seq);
     return data;
   }
@@ -137,8 +140,8 @@ export class Conversation extends Emitter<ConversationEvents> {
 
   // -- joining ----------------------------------------------------------------------------------------------------------
 
-  private fetch(params: Record<string, number>): Promise<Json> {
-    return this.encer.call("GET", `/chat/conversations/${this.id}/messages`, { params: { peek: true, ...params } });
+  private fetch(params: Record<string, number>, signal?: AbortSignal): Promise<Json> {
+    return this.encer.call("GET", `/chat/conversations/${this.id}/messages`, { params: { peek: true, ...params }, signal });
   }
 
   /** Join from the last known rev, and fetch changes that a replay does not contain. `again`: it is joined already. */

@@ -1,6 +1,6 @@
 // Client of Beautiful Encer: a chat without gaps. README.md shows how to use it.
 
-export { Conversation, type ConversationEvents, type SendOptions } from "./conversation.js";
+export { type Cancellable, Conversation, type ConversationEvents, type SendOptions } from "./conversation.js";
 export { Encer, type EncerEvents, type EncerOptions, type State } from "./encer.js";
 export * from "./errors.js";
 export { BrowserOutbox, type OutboxStore, type Unsent } from "./outbox.js";

@@ -5,6 +5,8 @@ import { NotSignedIn } from "./errors.js";
 export interface Tokens {
   accessToken: string;
   refreshToken: string;
+  /** When the access token expires, in milliseconds by this machine's clock, which may differ from the server's. */
+  expiresAt?: number;
 }
 
 export interface TokenStore {
@@ -85,7 +87,7 @@ export class Session {
     if (!tokens) throw new NotSignedIn("You are not signed in. Please sign in first.");
     if (!TOKEN.test(tokens.accessToken) || typeof tokens.refreshToken !== "string")
       throw new NotSignedIn("The stored token is malformed. Please sign in again.");
-    if (tokens.accessToken !== refused && this.secondsToRenewal(tokens.accessToken) > 0) return tokens.accessToken;
+    if (tokens.accessToken !== refused && this.secondsToRenewal(tokens.accessToken, tokens.expiresAt) > 0) return tokens.accessToken;
     try {
       await this.keep(await this.refresh(tokens.refreshToken));
     } catch (error) {
@@ -104,12 +106,13 @@ export class Session {
   /** Store the tokens of a sign-in or refresh. */
   async keep({ accessToken, refreshToken, expiresIn }: Pair): Promise<void> {
     this.newest = [accessToken, performance.now() / 1000 + expiresIn];
-    await this.store.save({ accessToken, refreshToken });
+    await this.store.save({ accessToken, refreshToken, expiresAt: Date.now() + expiresIn * 1000 });
   }
 
-  secondsToRenewal(token: string): number {
+  secondsToRenewal(token: string, expiresAt?: number): number {
     const { exp = 0, iat = 0 } = claimsOf(token);
-    const left = token === this.newest[0] ? this.newest[1] - performance.now() / 1000 : exp - Date.now() / 1000;
+    const expires = expiresAt === undefined ? exp : expiresAt / 1000;
+    const left = token === this.newest[0] ? this.newest[1] - performance.now() / 1000 : expires - Date.now() / 1000;
     return left - Math.min(MARGIN, (exp - iat) / 3);
   }
 }

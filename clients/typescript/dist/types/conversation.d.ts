@@ -30,10 +30,12 @@ export interface ConversationEvents {
     };
     error: EncerError;
 }
-export interface SendOptions {
+export interface Cancellable {
+    signal?: AbortSignal | undefined;
+}
+export interface SendOptions extends Cancellable {
     attachment?: Attachment;
     clientMessageId?: string;
-    signal?: AbortSignal;
 }
 export declare class Conversation extends Emitter<ConversationEvents> {
     private encer;
@@ -63,13 +65,13 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to withdraw it. */
     send(content?: string, { attachment, clientMessageId, signal }?: SendOptions): Promise<Message>;
     /** Change the text of a message of this user. */
-    edit(messageId: string, content: string): Promise<Message>;
+    edit(messageId: string, content: string, { signal }?: Cancellable): Promise<Message>;
     /** Delete a message of this user; a placeholder stays. */
-    delete(messageId: string): Promise<void>;
+    delete(messageId: string, { signal }?: Cancellable): Promise<void>;
     /** Upload a picture or PDF for `send("", {attachment})`. */
     upload(file: Blob, options?: UploadOptions): Promise<Attachment>;
     /** Return messages older than `before` (a seq), oldest first, without marking them as read. */
-    history(before?: number, limit?: number): Promise<Message[]>;
+    history(before?: number, limit?: number, { signal }?: Cancellable): Promise<Message[]>;
     /** Mark messages up to `seq` (default: all that were emitted) as read, now or when connected. */
     read(seq?: number): void;
     /** Call it at each key press: others see typing until `stopTyping`, or five seconds after the last call. */

@@ -1,4 +1,4 @@
-export { Conversation, type ConversationEvents, type SendOptions } from "./conversation.js";
+export { type Cancellable, Conversation, type ConversationEvents, type SendOptions } from "./conversation.js";
 export { Encer, type EncerEvents, type EncerOptions, type State } from "./encer.js";
 export * from "./errors.js";
 export { BrowserOutbox, type OutboxStore, type Unsent } from "./outbox.js";

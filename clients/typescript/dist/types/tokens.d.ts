@@ -1,6 +1,8 @@
 export interface Tokens {
     accessToken: string;
     refreshToken: string;
+    /** When the access token expires, in milliseconds by this machine's clock, which may differ from the server's. */
+    expiresAt?: number;
 }
 export interface TokenStore {
     load(): Tokens | null | Promise<Tokens | null>;
@@ -40,6 +42,6 @@ export declare class Session {
     userId(): Promise<string>;
     /** Store the tokens of a sign-in or refresh. */
     keep({ accessToken, refreshToken, expiresIn }: Pair): Promise<void>;
-    secondsToRenewal(token: string): number;
+    secondsToRenewal(token: string, expiresAt?: number): number;
 }
 export {};
