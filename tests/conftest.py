@@ -160,6 +160,7 @@ def tiktok(io_loop: IOLoop, instance: Instance, other_instance: Instance, monkey
 
 # The longest modules, longest first. If one started last, its worker would work alone at the end of the run.
 LONG_MODULES = (
+    "deploy/test_install.py",
     "clients/test_conformance.py",
     "db/test_search_plans.py",
     "db/packaged/test_postgres_places.py",

@@ -1,24 +1,30 @@
 """deploy/Dockerfile and the compose files: linters, rules, and each step that runs without a container engine."""
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from dotenv import dotenv_values
 
 from db.packaged.servers import free_port
+from settings import load_settings
 from tests.helpers.processes import ROOT
-from tests.helpers.programs import find_program, needs_namespace, needs_npm, needs_program
+from tests.helpers.programs import find_program, long_test, needs_namespace, needs_npm, needs_program
 from tools.node.packages import MODULES
 
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+MAX_BYTES = 250 << 20
 ORIGINS = "https://web.jp, https://admin.web.jp"
 EXACT = re.compile(r"[a-z]+:\d+\.\d+(\.\d+)?(-[a-z-]+)?")  # an image with all parts of its version
 # A root folder over this machine's files, whose changes are in memory.
@@ -44,6 +50,24 @@ def test_the_linter_finds_nothing_in_the_dockerfile():
     linter = Path(sys.executable).parent / "hadolint"
     checked = subprocess.run([linter, "--no-color", DEPLOY / "Dockerfile"], capture_output=True, text=True)
     assert (checked.returncode, checked.stdout) == (0, "")
+
+
+def test_the_settings_of_the_page_start_the_containers(tmp_path, monkeypatch):
+    """The file .env of deploy/README.md has what compose.yaml names, and production accepts it."""
+    page = (DEPLOY / "README.md").read_text()
+    [written] = re.findall(r"cat >> deploy/\.env <<'END'\n(.*?)    END\n", page, re.DOTALL)
+    secrets = subprocess.run(
+        [sys.executable, "services/new_secrets.py"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    (tmp_path / ".env").write_text(secrets + textwrap.dedent(written))
+    found = dotenv_values(tmp_path / ".env")
+    named = set(re.findall(r"\$\{(\w+):\?\}", (DEPLOY / "compose.yaml").read_text()))
+    assert named == {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "FRONTEND_URL"} and named <= found.keys()
+    instance = read("compose.yaml")["services"]["encer-1"]["environment"]
+    for name, value in {**found, **instance, "APP_ENV": "production", "DATA_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, re.sub(r"\$\{(\w+):\?\}", lambda match: found[match[1]] or "", value or ""))
+    loaded = load_settings(_env_file=None)
+    assert loaded.production and loaded.email_host == "smtp.example.com"
 
 
 @needs_npm()
@@ -169,3 +193,38 @@ def test_the_image_makes_a_user_who_owns_only_the_data_folder():
     assert user.startswith("encer:x:10001:")
     assert data == "10001 755"
     assert shadow.startswith("encer:!")  # no password
+
+
+@long_test()
+def test_the_image_can_be_built_and_starts(tmp_path):
+    """The first RUN step with the real pip, then the COPY lines, then CMD without settings."""
+    (tmp_path / "requirements.lock").write_text((ROOT / "requirements.lock").read_text())
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "pip").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m pip "$@"\n')
+    (programs / "pip").chmod(0o755)
+    (programs / "python").symlink_to(sys.executable)
+    environment = {**os.environ, "PATH": f"{programs}:/usr/bin:/bin"}
+    built = subprocess.run(
+        ["sh", "-euc", run_steps()[0]], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    for sources in re.findall(r"^COPY (?!--from|requirements)(.+) \S+$", DOCKERFILE, re.MULTILINE):
+        for name in sources.split():
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, tmp_path / name)
+    [command] = re.findall(r"^CMD (\[.+\])$", DOCKERFILE, re.MULTILINE)
+    program, *arguments = json.loads(command)
+    started = subprocess.run(
+        [tmp_path / ".venv" / "bin" / program, *arguments],
+        cwd=tmp_path,
+        env={"APP_ENV": "production"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert started.returncode == 2, started.stderr
+    faults = json.loads(started.stderr.splitlines()[-1])["faults"]
+    assert any(fault.startswith("DATABASE_URL: is required") for fault in faults)
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink())
+    assert size < MAX_BYTES, f"the image adds {size >> 20} MB to its base"

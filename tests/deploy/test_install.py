@@ -208,6 +208,7 @@ def test_a_person_who_has_only_the_page_gets_to_a_running_monitored_backed_up_se
         (f"127.0.0.1:{port}", "up") for port in (3001, 3002, 3003)
     }
     assert "InstallationTest" in machine.run("amtool alert query --alertmanager.url=http://127.0.0.1:9093")
+    assert "encer_backup_last_success_timestamp_seconds 1" in machine.run("curl -fsS http://127.0.0.1:3001/metrics")
     backups = machine.run("ls /var/backups/beautiful-encer/*").split()
     assert backups.count("encer.dump") == 2
     use_the_runbook(machine)
