@@ -1,7 +1,8 @@
 """The instrument of `make bench`: every case and its floor in turns, one table, exit 1 where a target is missed.
 
 Options: `--quick` (less data and fewer rounds), `--only profile,send` (beginnings of case names), `--json FILE`,
-`--compare DIR` (another checkout of this repository, measured in the same turns). docs/performance.md explains it.
+`--compare DIR` (another checkout of this repository, measured in the same turns), `--set LIMIT_MESSAGE=off` (a setting
+of the measured server, to see what a part of it costs). docs/performance.md explains it.
 """
 
 import argparse
@@ -37,7 +38,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="turns of each case; 5, or 2 with --quick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of all rounds")
     parser.add_argument("--compare", type=Path, metavar="DIR", help="another checkout, measured in the same turns")
+    parser.add_argument("--set", action="append", default=[], type=setting, metavar="NAME=VALUE", dest="settings")
     return parser.parse_args()
+
+
+def setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError("must be NAME=VALUE, such as LIMIT_MESSAGE=off")
+    return name, value
 
 
 async def run(folder: Path, options: argparse.Namespace) -> list[Result]:
@@ -49,7 +58,7 @@ async def run(folder: Path, options: argparse.Namespace) -> list[Result]:
     starts = tuple(options.only.split(","))
     results: list[Result] = []
     old = options.compare.resolve() if options.compare else None
-    async with Environment(folder, size, old) as environment:
+    async with Environment(folder, size, old, dict(options.settings)) as environment:
         for group in GROUPS:
             wanted = {name for name in group.NAMES if name.startswith(starts)}
             if not wanted:

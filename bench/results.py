@@ -67,6 +67,7 @@ class Result:
     ours: list[float] = field(default_factory=list)
     floor: list[float] = field(default_factory=list)
     old: list[float] = field(default_factory=list)
+    floor_of_health: list[float] = field(default_factory=list)  # of HTTP cases, to check the cost of their floor
 
     @property
     def ratios(self) -> list[float]:

@@ -1,17 +1,19 @@
 """The HTTP cases: CPU of the server process per request, in turns with a floor that runs the same SQL."""
 
-import base64
 import json
 import statistics
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from operator import truediv
 from pathlib import Path
 
+from bench.clients.http import SEPARATOR
 from bench.data import TEXT, Pair, Person
 from bench.results import Result, at_least
 from bench.setup.environment import Environment
 from bench.setup.machine import Meter
 from bench.setup.processes import Measured
+from bench.setup.wrk import WRK, run_wrk
 
 CONNECTIONS = 16  # concurrent requests: a busy instance, not an overloaded one
 USERS = 500  # who send requests in turn
@@ -133,12 +135,14 @@ class RequestFiles:
 
     def write(self, name: str, requests: Sequence[bytes]) -> Path:
         file = self.folder / name
-        file.write_text("\n".join(base64.b64encode(request).decode() for request in requests))
+        file.write_bytes(SEPARATOR.join(requests))
         return file
 
+    def requests(self, case: Case) -> list[bytes]:
+        return [encode(case.path(pair), case.who(pair).token, [], case.body) for pair in self.pairs]
+
     def ours(self, case: Case) -> Path:
-        requests = [encode(case.path(pair), case.who(pair).token, [], case.body) for pair in self.pairs]
-        return self.write(f"{case.name}.txt", requests)
+        return self.write(f"{case.name}.txt", self.requests(case))
 
     def floor(self, case: Case) -> Path:
         requests = [encode(case.floor, "", case.arguments(pair), case.body) for pair in self.pairs]
@@ -147,29 +151,40 @@ class RequestFiles:
 
 class HttpBench:
     def __init__(self, environment: Environment) -> None:
-        self.environment, self.count, self.rounds = environment, environment.size.requests, environment.size.rounds
+        self.environment, self.size = environment, environment.size
         self.ours = environment.start_server()
         self.floor = environment.start_floor("http", environment.urls.database_url)
         self.old = environment.start_server(environment.old_checkout) if environment.old_checkout else None
         self.files = RequestFiles(environment)
 
-    async def cost(self, server: Measured, file: Path, count: int) -> float:
-        """Return milliseconds of CPU per request."""
+    async def cost(self, server: Measured, file: Path) -> float:
+        """Return milliseconds of CPU per request of one turn."""
         with Meter(server.pid) as meter:
-            await self.environment.load.run(server.port, file, count, CONNECTIONS)
+            count = await self.send(server.port, file)
         return meter.seconds / count * 1e3
+
+    async def send(self, port: int, file: Path) -> int:
+        """Send the requests of a turn; return their number."""
+        if WRK and self.size.turn_seconds:
+            return await run_wrk(WRK, port, file, self.size.turn_seconds, CONNECTIONS)
+        await self.environment.load.run(port, file, self.size.requests, CONNECTIONS)
+        return self.size.requests
 
     async def run(self, case: Case) -> Result:
         result = Result(case.name, "ms", at_least(case.target))
         file = self.files.ours(case)
-        turns = [(self.ours, file, result.ours), (self.floor, self.files.floor(case), result.floor)]
+        turns = [
+            (self.ours, file, result.ours),
+            (self.floor, self.files.floor(case), result.floor),
+            (self.floor, self.files.floor(CASES[0]), result.floor_of_health),
+        ]
         if self.old:
             turns.append((self.old, file, result.old))
         for server, file, _ in turns:  # warm: plans, caches, connections
-            await self.cost(server, file, max(USERS, self.count // 4))
-        for number in range(self.rounds):
+            await self.environment.load.run(server.port, file, USERS, CONNECTIONS)
+        for number in range(self.size.rounds):
             for server, file, figures in turns if number % 2 == 0 else reversed(turns):
-                figures.append(await self.cost(server, file, self.count))
+                figures.append(await self.cost(server, file))
         return result
 
 
@@ -184,16 +199,12 @@ async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[R
 
 
 def check_floors(results: Sequence[Result]) -> list[str]:
-    """Return how the floors' costs relate to the floor of /health, and print which one is out of bounds."""
-    by_name = {result.case: result for result in results}
-    if "health" not in by_name:
-        return []
-    base = statistics.median(by_name["health"].floor)
+    """Return how the floors' costs relate to the floor of /health in the same rounds, and which are out of bounds."""
     lines = []
-    for case in CASES:
+    for result, case in ((result, case) for result in results for case in CASES if case.name == result.case):
         expected = FLOOR_SHAPE.get(case.floor)
-        if case.name in by_name and expected:
-            ratio = statistics.median(by_name[case.name].floor) / base
+        if expected:
+            ratio = statistics.median(map(truediv, result.floor, result.floor_of_health))
             fits = abs(ratio / expected - 1) <= FLOOR_TOLERANCE
             lines.append(f"floor of {case.name:<20} {ratio:.2f} × health, expected {expected}{'' if fits else ' OUT'}")
     return lines

@@ -85,15 +85,12 @@ async def measure_idle(environment: Environment) -> AsyncIterator[Result]:
 async def measure_load(environment: Environment) -> AsyncIterator[Result]:
     """Measure the memory after requests of all cases, and by how much it grows over many more."""
     files, server, grown = RequestFiles(environment), environment.start_server(), Result(GROWTH, "MB", at_most(3))
-    warm = environment.folder / "warm.txt"
-    requests = [line for case in CASES for line in files.ours(case).read_text().splitlines()]
-    warm.write_text("\n".join(requests))
+    warm = files.write("warm.txt", [request for case in CASES for request in files.requests(case)])
     await environment.load.run(server.port, warm, min(WARM_REQUESTS, environment.size.many_requests), CONNECTIONS)
     loaded = resident_bytes(server.pid) / 1e6
     yield Result(LOADED, "MB", at_most(90), [loaded])
-    many = environment.folder / "many.txt"
-    lines = [files.ours(case).read_text().splitlines() for case in CASES if case.name in MANY]
-    many.write_text("\n".join(line for group in zip(*lines, strict=True) for line in group))
+    requests = [files.requests(case) for case in CASES if case.name in MANY]
+    many = files.write("many.txt", [request for group in zip(*requests, strict=True) for request in group])
     for _ in range(environment.size.rounds):
         await environment.load.run(
             server.port, many, environment.size.many_requests // environment.size.rounds, CONNECTIONS

@@ -1,12 +1,11 @@
 """The load client: a separate process that sends prepared requests over keep-alive connections.
 
 An order is `{"port": …, "file": …, "count": …, "connections": …}`, its answer `{"seconds": …, "errors": …, "p99": …}`.
-The file holds requests as base64, one a line; they are sent in turn.
+The file holds whole requests, separated by NUL; they are sent in turn.
 The measured figure is CPU of the server, so the speed of this client changes nothing but the time a measurement takes.
 """
 
 import asyncio
-import base64
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -18,11 +17,12 @@ from bench.clients.orders import run
 
 REQUESTS_SECONDS = 60.0  # for a whole order; a server that hangs ends the measurement
 HEAD_END = b"\r\n\r\n"
+SEPARATOR = b"\0"
 
 
 @lru_cache(1)  # the next case has different requests
 def read_requests(path: str) -> Iterator[bytes]:
-    return cycle([base64.b64decode(line) for line in Path(path).read_text().split()])
+    return cycle(Path(path).read_bytes().split(SEPARATOR))
 
 
 class Connection(asyncio.Protocol):

@@ -35,7 +35,8 @@ class Size(NamedTuple):
     pairs: int  # of the HTTP cases
     socket_pairs: int
     long_conversation: int
-    requests: int  # in a turn
+    requests: int  # in a turn, if it is not measured by time
+    turn_seconds: int  # of a turn of requests that wrk sends; 0: without wrk, whose shortest turn is a second
     rounds: int
     many_requests: int  # over which the memory must not grow
     seconds: float  # of a turn that is measured by time
@@ -43,8 +44,8 @@ class Size(NamedTuple):
     idle_seconds: float  # of a turn of the idle process; 10 is the longest interval of its tasks
 
 
-FULL = Size(100_000, 2_000, 2_500, 100_000, 4_000, 5, 200_000, 10.0, 25.0, 10.0)
-QUICK = Size(8_000, 600, 250, 5_000, 500, 2, 4_000, 2.0, 6.0, 5.0)
+FULL = Size(100_000, 2_000, 2_500, 100_000, 4_000, 2, 5, 200_000, 10.0, 25.0, 10.0)
+QUICK = Size(8_000, 600, 250, 5_000, 500, 0, 2, 4_000, 2.0, 6.0, 5.0)
 
 
 def print_progress(text: str) -> None:
@@ -54,10 +55,11 @@ def print_progress(text: str) -> None:
 class Environment:
     """`pairs` are the people of the HTTP cases, `socket_people` those of the socket cases, by pairs too."""
 
-    def __init__(self, folder: Path, size: Size, old: Path | None) -> None:
+    def __init__(self, folder: Path, size: Size, old: Path | None, settings: dict[str, str] | None = None) -> None:
         self.folder = folder
         self.size = size
         self.old_checkout = old
+        self.settings = settings or {}  # of the measured server, beside ENVIRONMENT
         self.packaged = EmbeddedServers(folder / "data")
         self.servers: list[Measured] = []
         self.clients: list[ClientProcess] = []
@@ -124,7 +126,8 @@ class Environment:
     def environment(self, **more: str) -> dict[str, str]:
         """Return the settings of a server."""
         urls = {"DATABASE_URL": self.urls.database_url, "REDIS_URL": self.urls.redis_url}
-        return {**os.environ, **ENVIRONMENT, **self.secrets, **urls, "DATA_DIR": str(self.folder / "data"), **more}
+        own = {**ENVIRONMENT, **self.secrets, **urls, "DATA_DIR": str(self.folder / "data")}
+        return {**os.environ, **own, **self.settings, **more}
 
     def start_server(self, checkout: Path = ROOT, **more: str) -> Measured:
         port = free_port()
