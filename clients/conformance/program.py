@@ -38,6 +38,8 @@ class Program:
 
     async def ask(self, act: str, who: str, **data: Any) -> Any:
         assert self.process.stdin
+        if self.reading.done():
+            raise Refused(f"The {self.language} program has ended.")
         number = next(self.numbers)
         future = self.waiting[number] = asyncio.get_running_loop().create_future()
         self.process.stdin.write(json.dumps({"id": number, "do": act, "who": who, **data}).encode() + b"\n")

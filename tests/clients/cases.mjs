@@ -78,6 +78,7 @@ class Case {
     pages: (all) => (this.server.pages = pages(all)),
     release: () => this.release(),
     refuse: (code) => (this.server.accept = (socket) => socket.refuse(code)),
+    version: (version) => (this.server.version = version),
     rest: (answer) => (this.server.restAnswer = answer),
     holdRefresh: () => void (this.server.refreshHeld = new Promise((resolve) => (this.release = resolve))),
     do: (name) => void this.chat[name](),

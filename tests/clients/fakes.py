@@ -64,6 +64,7 @@ class FakeServer:
         self.always: dict[str, Any] = {}
         self.heartbeat_ms = 25_000
         self.user = "me"
+        self.version = "0.1.0"
         self.refused: int | None = None  # the code that closes new sockets before they are ready
         self.calls = 0  # of /profile/me
         self.rest_answer: tuple[int, Any] = (200, {"data": {}})  # of /profile/me: status and data, or None for a page
@@ -122,7 +123,7 @@ class FakeServer:
     async def fetch(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         if path == "/health":
-            return httpx.Response(200, content=health("0.1.0")[1])
+            return httpx.Response(200, content=health(self.version)[1])
         if path.endswith("/auth/refresh"):
             self.refreshes += 1
             if self.refresh_held:

@@ -257,6 +257,7 @@ class Encer(Emitter):
 
     def _ready(self, socket: Socket, token: str, data: dict[str, Any]) -> None:
         self.socket, self.user_id, self.error = socket, data["userId"], None
+        self._checked = False  # the next connection may be to another version, after an upgrade
         self._set("live")
         self.unread.ready(data)
         self.supervise(self._heartbeat(socket, data["heartbeatMs"] / 1000))

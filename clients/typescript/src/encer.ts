@@ -259,6 +259,7 @@ export class Encer extends Emitter<EncerEvents> {
     this.socket = socket;
     this.userId = data.userId;
     this.error = undefined;
+    this.checked = false; // the next connection may be to another version, after an upgrade
     this.set("live");
     this.unread.ready(data);
     this.supervise(socket, this.heartbeat(socket, data.heartbeatMs));
