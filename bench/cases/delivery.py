@@ -44,13 +44,18 @@ def describe(sender: Person, receiver: Person, floor: bool, tokens: list[str]) -
 
 
 def write_pairs(environment: Environment, name: str, floor: bool, each: int) -> Path:
-    """Write the pairs for the client, with `each` sockets of both users, or with one socket of the receiver."""
+    """Write the pairs for the client, with `each` sockets of both users, or with one socket of the receiver.
+
+    The floor has pairs of its own. It publishes nothing to the instances, so in a shared conversation they would find a
+    gap before their next message, and hold this message back until they have read the gap from the database.
+    """
     file = environment.folder / name
     described = []
     for sender, receiver in zip(environment.socket_people[0::2], environment.socket_people[1::2], strict=True):
         tokens = [sender.token, receiver.token] * each if each else [receiver.token]
         described.append(describe(sender, receiver, floor, tokens))
-    file.write_text(json.dumps({"pairs": described[:PAIRS], "flood": described[PAIRS]}))
+    first = PAIRS + 1 if floor else 0
+    file.write_text(json.dumps({"pairs": described[first : first + PAIRS], "flood": described[PAIRS]}))
     return file
 
 
