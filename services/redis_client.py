@@ -23,8 +23,9 @@ CONNECTIONS = 16
 def closing_is_a_failure() -> Iterator[None]:
     """Raise one of FAILURES where redis-py 8.1 raises another error.
 
-    It closes the connections of a failed node of a cluster while other commands are opening them. These then find no
-    writer, or one that uvloop has closed. https://github.com/redis/redis-py/pull/4288 corrects this in a later release.
+    It writes on connections that the server has closed, and closes those of a failed node of a cluster while other
+    commands are opening them. These find no writer, or one that uvloop has closed.
+    https://github.com/redis/redis-py/pull/4288 corrects this in a later release.
     """
     try:
         yield
