@@ -20,6 +20,7 @@ from db.connect import CONNECT_SECONDS, LOCAL_LIMITS, Connector
 from db.errors import NotReady
 from db.metrics import POOL_WAIT_SECONDS
 from db.outage import Outage
+from db.shared import SharedStatements
 
 log = structlog.get_logger()
 
@@ -228,6 +229,7 @@ class Database(Queries):
         self.strict = strict
         self.connector = Connector(Address.parse(url))
         self.pool: Any = None
+        self.shared = SharedStatements(self)
         self.waiting = 0  # statements and transactions that wait for a connection of the pool
         self.outage = Outage("PostgreSQL is not available", "PostgreSQL is available again")
         self.refuses_writes = False

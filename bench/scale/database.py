@@ -143,8 +143,8 @@ class Data:
             "joining": of(FETCH_CHANGES, conversation, low, fixed(2**62), fixed(2**62)),
             "catching up ten messages": of(FETCH_CHANGES, conversation, low, fixed(MESSAGES - 10), fixed(20_000)),
             "finding a message by its id alone": of(FIND_MESSAGE, lambda row: row["message_id"], low),
-            "who has this session": of(LOAD_CALLER, lambda row: row["session_id"], low),
-            "counting what is unread": of(COUNT_UNREAD, low),
+            "who has this session": of(LOAD_CALLER, lambda row: [row["session_id"]]),
+            "counting what is unread": of(COUNT_UNREAD, lambda row: [low(row)]),
             "poll, 0.3 s: which sessions ended": of(LIST_ENDED, fixed(15.0)),
             "poll, 1.5 s: which of 2,000 conversations moved; none": of(
                 LIST_CHANGED_CONVERSATIONS, fixed(0.0), fixed(self.conversations)

@@ -34,9 +34,9 @@ class Caller(NamedTuple):
 
 
 LOAD_CALLER = """
-    select u.id, u.role, s.id as session_id
+    select s.id as key, s.user_id, u.role
     from sessions s join users u on u.id = s.user_id
-    where s.id = $1 and u.id = $2 and s.ended_at is null and s.expires_at > now() and u.status = 'ACTIVE'
+    where s.id = any($1::uuid[]) and s.ended_at is null and s.expires_at > now() and u.status = 'ACTIVE'
 """
 
 LIST_ENDED = """
@@ -147,14 +147,14 @@ class Sessions:
         caller, until = self.cached.get(session_id, (None, 0.0))
         if caller is not None and now < until and self.fresh:
             return caller if caller.id == user_id else None
-        row = await self.database.fetchrow(LOAD_CALLER, session_id, user_id)
-        if row is None:
+        row = await self.database.shared.fetchrow(LOAD_CALLER, session_id)
+        if row is None or row["user_id"] != user_id:
             self.cached.pop(session_id, None)
             return None
         if session_id in self.ended:  # it ended during the query; `find_ended` has returned it
             return None
         self._use()  # also if the checks have paused during the query
-        caller = Caller(row["id"], row["role"], row["session_id"])
+        caller = Caller(user_id, row["role"], session_id)
         self.cached[session_id] = (caller, now + CACHE_SECONDS)
         self.cached.move_to_end(session_id)
         if len(self.cached) > CACHED_CALLERS:

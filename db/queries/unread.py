@@ -7,23 +7,24 @@ numbers a message). An unread NEW_MESSAGE notification shows the newest unread m
 from typing import NamedTuple
 
 from db.fragments import is_unread, unread_notifications
-from db.pool import Database, Queries, Transaction
+from db.pool import Database, Transaction
 from db.queries.conversations import ConversationNotFound
 from db.queries.notifications import NoticeId, NotificationChange
 from db.schemas.previews import preview
 from db.schemas.shapes import DELETED_MESSAGE, Notification
 
 COUNT_UNREAD = f"""
-    select {unread_notifications("$1")} as notifications,
+    select u.id as key, {unread_notifications("u.id")} as notifications,
         (select count(*) from conversation_participants p join messages m on m.conversation_id = p.conversation_id
-            where p.user_id = $1 and {is_unread("m", "$1", "p.last_read_seq")}) as messages
+            where p.user_id = u.id and {is_unread("m", "u.id", "p.last_read_seq")}) as messages
+    from unnest($1::uuid[]) u(id)
 """
 
 
-async def count_unread(queries: Queries, user_id: str) -> tuple[int, int]:
+async def count_unread(db: Database, user_id: str) -> tuple[int, int]:
     """Return how many unread notifications and unread messages a user has."""
-    row = await queries.fetch_one(COUNT_UNREAD, user_id)
-    return row["notifications"], row["messages"]
+    row = await db.shared.fetchrow(COUNT_UNREAD, user_id)
+    return (row["notifications"], row["messages"]) if row else (0, 0)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

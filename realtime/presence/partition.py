@@ -27,10 +27,12 @@ log = structlog.get_logger()
 GRACE_SECONDS = 10.0  # a page reload or a change of instance is not a departure
 HEARTBEAT_SECONDS = 2.0
 RETRY_SECONDS = 0.5
+BATCH_SECONDS = 0.05  # announcements of this time share statements
 BATCH_USERS = 200
+BATCH_SOCKETS = 20  # each may have NOTIFIED_USERS connections
 NOTIFIED_USERS = 1_000  # connected users who are informed, the latest ones
 
-# The users that $1 is connected to, latest first.
+# The users that $1 is connected to, latest first. The statements below ask it of several users.
 CONNECTED = f"""
     select other_id from (
         select receiver_id as other_id, updated_at from connection_requests where sender_id = $1 and status = 'ACCEPTED'
@@ -39,12 +41,23 @@ CONNECTED = f"""
     ) connections order by updated_at desc limit {NOTIFIED_USERS}
 """
 
+# The rows are locked in the order of ids, because two instances may report the same users.
 UPDATE_LAST_SEEN = f"""
-    update users set last_seen_at = greatest(last_seen_at, $2) where id = $1
-    returning iso(last_seen_at) as last_seen_at, array({CONNECTED})::text[] as connected
+    with seen as materialized (
+        select u.id, s.at from unnest($1::uuid[], $2::timestamptz[]) s(id, at) join users u on u.id = s.id
+        order by u.id for no key update of u
+    )
+    update users u set last_seen_at = greatest(u.last_seen_at, seen.at) from seen where u.id = seen.id
+    returning u.id, iso(u.last_seen_at) as last_seen_at,
+        array({CONNECTED.replace("$1", "u.id")})::text[] as connected
 """
 
-LIST_CONNECTED = f"select id, iso(last_seen_at) as last_seen_at from users where id in ({CONNECTED})"
+LIST_CONNECTED = f"""
+    select listener.id as listener_id, u.id, iso(u.last_seen_at) as last_seen_at
+    from unnest($1::uuid[]) listener(id)
+    cross join lateral ({CONNECTED.replace("$1", "listener.id")}) connected
+    join users u on u.id = connected.other_id
+"""
 
 
 class PresencePartition:
@@ -74,6 +87,8 @@ class PresencePartition:
         self.pending_online: dict[str, float] = {}
         self.pending_offline: dict[str, float] = {}
         self.awaiting_online_users: dict[Listener, None] = {}  # new sockets that have not received the online users yet
+        self.announcement: asyncio.TimerHandle | None = None  # for the changes and sockets above
+        self.announcement_due = False
         self.registered = False  # whether Redis had this instance; users who connected before that are arrivals
         self.settled_at = float("inf")  # time from which every instance has had time to report all its users
         self.wake = asyncio.Event()
@@ -136,12 +151,29 @@ class PresencePartition:
         try:
             while batch := self._next_batch():
                 await self._report_counts(batch)
-            await self._publish_changes()
-            while self.awaiting_online_users:
-                await self._send_online_users(next(iter(self.awaiting_online_users)))
+            if not self._may_announce():
+                return
+            waiting = list(self.awaiting_online_users)
+            announced = await self._publish_changes()
+            for first in range(0, len(waiting), BATCH_SOCKETS):
+                await self._send_online_users(waiting[first : first + BATCH_SOCKETS], announced)
         except Exception:
             self.wake.set()
             raise
+
+    def _may_announce(self) -> bool:
+        """Return whether BATCH_SECONDS have passed since something is to announce; if not, wake up then. Reports never
+        wait, because they bound the sockets of a user."""
+        if not (self.pending_online or self.pending_offline or self.awaiting_online_users):
+            return False
+        due, self.announcement_due = self.announcement_due, False
+        if not due and self.announcement is None:
+            self.announcement = asyncio.get_running_loop().call_later(BATCH_SECONDS, self._announce)
+        return due
+
+    def _announce(self) -> None:
+        self.announcement, self.announcement_due = None, True
+        self.wake.set()
 
     def _wake_in(self, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self.wake.set)
@@ -178,37 +210,51 @@ class PresencePartition:
 
     # -- announcing to users ------------------------------------------------------------------------------------------
 
-    async def _publish_change(self, event: type[UserOnline] | type[UserOffline], user_id: str, seen_at: float) -> None:
-        row = await self.db.fetchrow(UPDATE_LAST_SEEN, user_id, datetime.fromtimestamp(seen_at, UTC))
-        if row is not None and row["connected"]:
-            self.publisher.publish(event(user_id, row["last_seen_at"], tuple(row["connected"])))
+    async def _publish(
+        self, event: type[UserOnline] | type[UserOffline], seen_at: dict[str, float]
+    ) -> dict[str, list[str]]:
+        """Publish changes. Return for each user the connected users who are informed."""
+        times = [datetime.fromtimestamp(at, UTC) for at in seen_at.values()]
+        rows = await self.db.fetch(UPDATE_LAST_SEEN, list(seen_at), times) if seen_at else []
+        for row in rows:
+            if row["connected"]:
+                self.publisher.publish(event(row["id"], row["last_seen_at"], tuple(row["connected"])))
+                await asyncio.sleep(0)  # other tasks run, because there may be many users with many connections
+        return {row["id"]: row["connected"] for row in rows}
 
-    async def _publish_changes(self) -> None:
-        """Publish arrivals, then departures. A user who returned meanwhile is published as online last."""
-        while self.pending_online:
-            user_id, seen_at = next(iter(self.pending_online.items()))
-            await self._publish_change(UserOnline, user_id, seen_at)
-            self.pending_online.pop(user_id, None)
-        while users := list(islice(self.pending_offline, BATCH_USERS)):
-            online = await self.index.find_online(users)
-            gone = [user_id for user_id in users if user_id not in online]
-            for user_id in gone:
-                await self._publish_change(UserOffline, user_id, self.pending_offline.get(user_id, time.time()))
-            for user_id in await self.index.find_online(gone):
-                await self._publish_change(UserOnline, user_id, time.time())
-            for user_id in users:
+    async def _publish_changes(self) -> dict[str, list[str]]:
+        """Publish arrivals, then departures. A user who returned meanwhile is published as online last. Return for each
+        arrival the connected users who are informed."""
+        announced: dict[str, list[str]] = {}
+        while arrived := dict(islice(self.pending_online.items(), BATCH_USERS)):
+            announced |= await self._publish(UserOnline, arrived)
+            for user_id in arrived:
+                self.pending_online.pop(user_id, None)
+        while left := dict(islice(self.pending_offline.items(), BATCH_USERS)):
+            online = await self.index.find_online(left)
+            gone = {user_id: at for user_id, at in left.items() if user_id not in online}
+            await self._publish(UserOffline, gone)
+            returned = await self.index.find_online(gone)
+            await self._publish(UserOnline, dict.fromkeys(returned, time.time()))
+            for user_id in left:
                 self.pending_offline.pop(user_id, None)
+        return announced
 
-    async def _send_online_users(self, listener: Listener) -> None:
-        """Send a new socket the connected users who are online."""
-        rows = await self.db.fetch(LIST_CONNECTED, listener.user_id)
+    async def _send_online_users(self, listeners: list[Listener], announced: dict[str, list[str]]) -> None:
+        """Send new sockets the connected users who are online, except those who were announced to them just now."""
+        rows = await self.db.fetch(LIST_CONNECTED, list({listener.user_id for listener in listeners}))
         seen = {row["id"]: row["last_seen_at"] for row in rows}
-        online = await self.index.find_online(seen)
-        if self.awaiting_online_users.pop(listener, 0) == 0:  # the socket closed meanwhile
-            return
-        for user_id, seen_at in seen.items():
-            if user_id in online:
-                listener.send(UserOnline(user_id, seen_at).frame)
+        frames = {user_id: UserOnline(user_id, seen[user_id]).frame for user_id in await self.index.find_online(seen)}
+        connected: dict[str, list[bytes]] = {}
+        for row in rows:
+            if row["id"] in frames and row["listener_id"] not in announced.get(row["id"], ()):
+                connected.setdefault(row["listener_id"], []).append(frames[row["id"]])
+        for listener in listeners:
+            if listener not in self.awaiting_online_users:  # the socket closed meanwhile
+                continue
+            del self.awaiting_online_users[listener]
+            for frame in connected.get(listener.user_id, ()):
+                listener.send(frame)
 
     # -- heartbeats --------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,11 @@ def pack(sender: str, number: int, event: Event) -> bytes:
     return orjson.dumps(header) + b"\n" + event.frame
 
 
+def start_of(instance_id: str) -> bytes:
+    """Return how each packet of an instance begins, so that it can drop its own ones without parsing them."""
+    return b'{"format":%d,"sender":"%s' % (FORMAT, instance_id.encode())
+
+
 def unpack(packed: bytes) -> Packet:
     """Return the parts of a packet. Raises UnknownFormat."""
     head, _, frame = packed.partition(b"\n")

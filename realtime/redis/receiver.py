@@ -8,7 +8,7 @@ import structlog
 from realtime import channels
 from realtime.gate import DeliveryGate
 from realtime.hub import Hub
-from realtime.redis.packet import UnknownFormat, unpack
+from realtime.redis.packet import UnknownFormat, start_of, unpack
 
 log = structlog.get_logger()
 
@@ -20,19 +20,21 @@ class Receiver:
     """Passes each received event to the gate once, and lets clients resync when events are missing."""
 
     def __init__(self, instance_id: str, gate: DeliveryGate, hub: Hub) -> None:
-        self.instance_id = instance_id
+        self.own = start_of(instance_id)
         self.gate = gate
         self.hub = hub
         self.received: OrderedDict[str, int] = OrderedDict()  # sender → number of its last packet
         self.format_resync_at = float("-inf")
 
     def receive(self, channel: str, packed: bytes) -> None:
+        if packed.startswith(self.own):
+            return
         try:
             sender, number, event = unpack(packed)
         except UnknownFormat:
             self._resync_after_unknown_format(channel)
             return
-        if sender.startswith(self.instance_id) or number <= self.received.get(sender, 0):
+        if number <= self.received.get(sender, 0):
             return
         self.received[sender] = number
         self.received.move_to_end(sender)
