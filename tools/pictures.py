@@ -81,7 +81,7 @@ async def draw_console(browser: Browser, base: str, scheme: str) -> None:
             return
         await page.set_viewport_size({"width": 390, "height": 844})
         await panes[0].root.evaluate("pane => pane.scrollIntoView()")
-        await panes[0].root.locator(".talk").evaluate("talk => { talk.scrollTop = talk.scrollHeight; }")
+        await panes[0].root.locator(".messages").evaluate("each => { each.scrollTop = each.scrollHeight; }")
         await shoot(page, "phone")
 
 

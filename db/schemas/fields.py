@@ -141,7 +141,7 @@ Email = Annotated[
     facts.EMAIL,
 ]
 # Ids are text in Python, as they are on the wire.
-Id = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
+Id = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True), Field(json_schema_extra={"format": "uuid"})]
 BlankAsNone = BeforeValidator(blank_to_none)
 CommaList = BeforeValidator(split_commas)
 

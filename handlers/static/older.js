@@ -21,7 +21,13 @@ function convert(node) {
     made.anyOf = made.type.map((type) => ({ type }));
     delete made.type;
   }
-  return withoutNull(made);
+  return made.in && made.schema && !made.required ? withoutExample(made) : withoutNull(made);
+}
+
+// Swagger UI fills in examples, and an optional parameter such as `cursor` then makes the request fail or narrows its result.
+function withoutExample({ schema: { example: own, ...schema }, example = own, ...parameter }) {
+  if (example === undefined) return { ...parameter, schema };
+  return { ...parameter, schema, description: `${parameter.description}. Example: \`${[example].flat().join(",")}\`` };
 }
 
 // `anyOf` with null becomes `nullable`. A reference may have no other keys, so it moves into `allOf`.

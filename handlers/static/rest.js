@@ -41,9 +41,11 @@ async function addToken(request) {
   return request;
 }
 
-// The session may end elsewhere before its token expires. A wrong password is a 401 too, with another code.
+// The session may end elsewhere before its token expires. A wrong password is a 401 too, with another code, and `refresh` is about
+// the token in its body.
 function noticeEnd(response) {
-  if (encer && response.status === 401 && ENDED.has(response.body?.code)) showForm("Your session has ended. Please sign in again.");
+  const isOwn = !response.url.endsWith("/auth/refresh");
+  if (encer && isOwn && response.status === 401 && ENDED.has(response.body?.code)) showForm("Your session has ended. Please sign in again.");
   return response;
 }
 

@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 from db.errors import NotFound
 from db.queries import conversations, unread
 from db.queries.conversations import Changes, NewMessage
-from db.schemas.fields import UUID_PATTERN, Body, Id
+from db.schemas.fields import Body, Id
 from db.schemas.shape import Shape, Time
 from db.schemas.shapes import Message
 from realtime.conversation_feeds import ConversationFeed, replay
@@ -82,7 +82,7 @@ class Authenticate(Command):
 def or_bare_id(schema: dict[str, Any]) -> None:
     described = dict(schema)
     schema.clear()
-    bare = {"title": "ConversationId", "type": "string", "pattern": UUID_PATTERN, "description": "The id alone."}
+    bare = {**described["properties"]["conversationId"], "title": "ConversationId", "description": "The id alone."}
     schema |= {"description": described["description"], "anyOf": [described, bare]}
 
 

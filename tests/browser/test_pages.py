@@ -186,8 +186,11 @@ async def test_every_request_can_be_tried_after_one_sign_in(site, people, visit)
         await page.get_by_label("Password").fill(PASSWORD)
         await page.get_by_label("Password").press("Enter")
         await page.get_by_text("Signed in as Hanako").wait_for()
-        await page.locator('.opblock-tag[data-tag="profile"]').click()
-        await try_out(page, "GET", "/api/v1/profile/me")
+        for tag in ("auth", "profile", "notifications"):
+            await page.locator(f'.opblock-tag[data-tag="{tag}"]').click()
+        await try_out(page, "POST", "/api/v1/auth/refresh", status=401)  # the example is not the token of this page
+        await try_out(page, "GET", "/api/v1/notifications")  # no optional parameter is filled in
+        await page.get_by_text("Signed in as Hanako").wait_for()
         picture = {"name": "me.png", "mimeType": "image/png", "buffer": await page.screenshot()}
         block = await try_out(page, "POST", "/api/v1/profile/upload-picture", picture)
         await block.locator(".live-responses-table").get_by_text("/media/influencer-profiles/").first.wait_for()
@@ -198,15 +201,15 @@ async def test_every_request_can_be_tried_after_one_sign_in(site, people, visit)
         await page.get_by_text("Your session has ended. Please sign in again.").wait_for()
 
 
-async def try_out(page: Page, method: str, path: str, file: Any = None) -> Locator:
-    """Open an operation, execute it, and wait for its response of 200."""
+async def try_out(page: Page, method: str, path: str, file: Any = None, status: int = 200) -> Locator:
+    """Open an operation, execute it as it is offered, and wait for its response."""
     block = page.locator(f".opblock-{method.lower()}", has=page.locator(f'[data-path="{path}"]'))
     await block.locator(".opblock-summary-control").click()
     await block.get_by_role("button", name="Try it out").click()
     if file:
         await block.locator("input[type=file]").set_input_files(file)
     await block.get_by_role("button", name="Execute").click()
-    await block.locator(".live-responses-table .response-col_status", has_text="200").wait_for()
+    await block.locator(".live-responses-table .response-col_status", has_text=str(status)).wait_for()
     return block
 
 

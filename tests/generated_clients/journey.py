@@ -87,7 +87,7 @@ expect(OnboardSalonResponse, onboard_salon.sync(client=salon, body=business))
 
 found = expect(ListInfluencersResponse, list_influencers.sync(client=salon, categories=["beauty"]))
 [person] = [each for each in found.data if each.user.name == "influencer"]
-ask = NewRequest(receiver_id=str(person.user.id), message="Hello")
+ask = NewRequest(receiver_id=person.user.id, message="Hello")
 asked = expect(RequestConnectionResponse, request_connection.sync(client=salon, body=ask))
 assert expect(ConflictError, request_connection.sync(client=salon, body=ask)).code == "CONFLICT"
 accepted = expect(AcceptRequestResponse, accept_request.sync(asked.data.id, client=influencer))

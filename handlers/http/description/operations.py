@@ -88,7 +88,7 @@ def describe_operation(route: Route, schemas: Schemas, aliases: list[Route]) -> 
     described: Json = {
         "operationId": identifier + ("Alias" if route.alias_of else ""),
         "tags": [tag_of(route.path)],
-        "summary": declared.summary.removesuffix("."),
+        "summary": declared.summary.removesuffix(".").replace("`", ""),  # plain text, unlike a description
         "description": "\n\n".join(note for note in notes if note),
         "parameters": [
             *path_parameters(route.path),
