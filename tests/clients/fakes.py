@@ -103,7 +103,8 @@ class FakeServer:
         socket.emit("ready", {"userId": self.user, "heartbeatMs": self.heartbeat_ms, **counts})
         return socket
 
-    def answer(self, name: str, data: Any) -> Any:
+    def reply(self, socket: "FakeSocket", name: str, data: Any) -> Any:
+        """Return the data of the answer to a command, or None for no answer."""
         if self.queued.get(name):
             return self.queued[name].pop(0)
         if self.always.get(name):
@@ -158,7 +159,7 @@ class FakeSocket:
     async def send(self, text: str) -> None:
         frame = json.loads(text)
         self.frames.append((frame["event"], frame["data"]))
-        answer = self.server.answer(frame["event"], frame["data"])
+        answer = self.server.reply(self, frame["event"], frame["data"])
         if "id" in frame and answer is not None:
             self.emit("error" if answer.get("code") else "ack", answer, frame["id"])
 
