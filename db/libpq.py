@@ -37,7 +37,7 @@ def run_on_database(name: str, arguments: list[str]) -> int:
 @program
 def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in PROGRAMS:
-        print_failure(f"Name one of these programs: {', '.join(PROGRAMS)}. Example: python -m db.libpq pg_dump --help")
+        print_failure(f"Name a program: {', '.join(PROGRAMS)}. Example: .venv/bin/python -m db.libpq pg_dump")
         return 2
     return run_on_database(arguments[0], arguments[1:])
 

@@ -38,7 +38,7 @@ def test_psql_opens_the_database_of_the_settings(servers, tmp_path):
     assert (asked.returncode, asked.stdout) == (0, "1\n"), asked.stderr
     missing = run(sys.executable, "-m", "db.psql", **{**given, "PATH": str(tmp_path)})
     unknown = run(sys.executable, "-m", "db.libpq", "rm", **given)
-    assert (unknown.returncode, unknown.stderr.split(":")[0]) == (2, "Name one of these programs")
+    assert (unknown.returncode, unknown.stderr.split(":")[0]) == (2, "Name a program")
     assert (missing.returncode, missing.stderr.strip()) == (1, MISSING.format("psql"))
 
 
