@@ -1,6 +1,6 @@
 """Messages of a conversation: list, send, edit, delete, mark as read. Others than the participants get a 404."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import asyncpg
 
@@ -18,7 +18,7 @@ from db.schemas.shapes import DELETED_MESSAGE, Message
 from handlers.files import FileHandler
 from handlers.http.base import Handler
 from handlers.http.endpoint import MEMBER, NumberedPaging, PageSize, Seq, endpoint
-from handlers.http.paging import Cursor, page_of, window
+from handlers.http.paging import Cursor, page_of, window, with_total
 from realtime.events import (
     MessageDeleted,
     MessageEdited,
@@ -46,24 +46,29 @@ class MessageQuery(NumberedPaging):
 # With “$3 is null or …” a plan that PostgreSQL keeps would read all newer messages before a deep page.
 NO_LIMIT = 2**63 - 1
 
-# A participant gets at least one row, which is empty if there is no message; other users get none.
+# A participant gets at least one row, in which only `last_read_seq` is not null if there is no message; other users get
+# none.
 LIST_MESSAGES = f"""
-    select m.body, m.direction, m.seq from conversations c left join lateral (
+    select m.body, m.direction, m.seq, p.last_read_seq
+    from conversations c join conversation_participants p on p.conversation_id = c.id and p.user_id = $2
+    left join lateral (
         select {Message.sql("m")} as body, 'before' as direction, m.seq from messages m
         where m.conversation_id = c.id and m.seq < coalesce($3::bigint, {NO_LIMIT})
         order by m.seq desc limit $4 offset $5
     ) m on true
-    where c.id = $1 and {is_participant("c", "$2")}
+    where c.id = $1
     order by m.seq desc
 """
 
 LIST_MESSAGES_AFTER = f"""
-    select m.body, m.direction, m.seq from conversations c left join lateral (
+    select m.body, m.direction, m.seq, p.last_read_seq
+    from conversations c join conversation_participants p on p.conversation_id = c.id and p.user_id = $2
+    left join lateral (
         select {Message.sql("m")} as body, 'after' as direction, m.seq from messages m
         where m.conversation_id = c.id and m.seq > $3::bigint
         order by m.seq limit $4
     ) m on true
-    where c.id = $1 and {is_participant("c", "$2")}
+    where c.id = $1
     order by m.seq
 """
 
@@ -80,19 +85,19 @@ class Messages(Handler):
         direction, seq = asked.key
         if query.after is not None or query.before is not None:
             direction, seq = ("after", query.after) if query.after is not None else ("before", query.before)
-        if direction == "after":
-            rows = await self.db.fetch(LIST_MESSAGES_AFTER, conversation_id, self.caller.id, seq, asked.fetch)
-        else:
-            rows = await self.db.fetch(LIST_MESSAGES, conversation_id, self.caller.id, seq, asked.fetch, asked.offset)
-        if not rows:
+        arguments: tuple[Any, ...] = (conversation_id, self.caller.id, seq, asked.fetch)
+        statement = LIST_MESSAGES_AFTER
+        if direction != "after":
+            statement, arguments = LIST_MESSAGES, (*arguments, asked.offset)
+        rows = await self.db.fetch(with_total(statement, COUNT_MESSAGES) if asked.page else statement, *arguments)
+        if not rows or rows[0]["last_read_seq"] is None:
             raise NotFound("Conversation")
-        rows = [row for row in rows if row["seq"] is not None]
-        total = await self.db.fetchval(COUNT_MESSAGES, conversation_id) if asked.page else None
-        page = page_of(rows, asked, BY_SEQ, total)
+        newest, last_read, *total = rows[0][2:]
+        page = page_of(rows if newest else [], asked, BY_SEQ, *total)
         if direction != "after":
             page.data.reverse()
-        if query.newest and not query.peek and rows:
-            await mark_and_publish(self, conversation_id, rows[0]["seq"])
+        if query.newest and not query.peek and (newest or 0) > last_read:
+            await mark_and_publish(self, conversation_id, newest)
         self.reply_page(page)
 
     @endpoint(MEMBER, body=NewMessage, returns=Message, limit="limit_message", statuses=(200, 201))

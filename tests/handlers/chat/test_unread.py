@@ -134,6 +134,29 @@ async def test_reading_in_part(chat: Chat, by_socket: bool):
     assert await chat.count("notification_updated") == [1, 1]
 
 
+async def test_a_page_whose_messages_are_read_moves_no_mark(chat: Chat, monkeypatch):
+    """The statement of the page says so, so that no second one is needed."""
+    await chat.say("one", "two")
+    assert [message["content"] for message in (await chat.api.get(chat.path, chat.sakura)).data] == ["one", "two"]
+
+    async def refuse(*_: object) -> None:
+        raise AssertionError("the mark is moved again")
+
+    monkeypatch.setattr("handlers.chat.messages.mark_and_publish", refuse)
+    for query in ("", "?page=1"):
+        assert len((await chat.api.get(chat.path + query, chat.sakura)).data) == 2
+
+
+async def test_numbered_pages_of_a_conversation(chat: Chat, people):
+    assert (await chat.api.get(f"{chat.path}?page=1", chat.sakura)).body["pagination"]["total"] == 0
+    await chat.say("one", "two", "three")
+    answer = await chat.api.get(f"{chat.path}?page=2&limit=2", chat.sakura)
+    assert ([message["content"] for message in answer.data], answer.body["pagination"]["total"]) == (["one"], 3)
+    beyond = await chat.api.get(f"{chat.path}?page=3&limit=2", chat.sakura)
+    assert (beyond.data, beyond.body["pagination"]["total"]) == ([], 3)
+    assert (await chat.api.get(f"{chat.path}?page=1", await people.salon())).status == 404
+
+
 async def test_a_notification_that_is_read_before_its_messages(chat: Chat):
     await chat.say("one", "two")
     [notification] = await chat.notifications()
