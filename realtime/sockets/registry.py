@@ -12,7 +12,7 @@ from realtime.sockets import close_codes
 from realtime.sockets.timers import Timers
 
 RECONNECT_MS = (500, 5_000)  # clients reconnect spread over this time after a restart
-RETURNING_A_SECOND = 700  # opening a socket costs 2 to 3 ms (docs/scale.md); two instances can do this besides requests
+RETURNING_A_SECOND = 700  # opening and joining cost 1 ms on idle cores (docs/scale.md), 3 ms on busy ones
 RECONNECT_LATEST_MS = 15_000  # with any number of sockets; later, presence would publish the users as offline
 CLOSE_BATCH = 200
 POLL_SECONDS = 0.05
