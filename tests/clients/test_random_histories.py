@@ -1,7 +1,8 @@
-"""Random histories of a conversation with cuts and refusals: the Python client's view equals the server's messages."""
+"""Random histories of a conversation with cuts and refusals: each client's view equals the server's messages."""
 
 import asyncio
 import random
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,10 +10,12 @@ import pytest
 
 from tests.clients.fakes import FakeServer, FakeSocket, message, page, run_virtually
 from tests.helpers.programs import whole_suite
+from tools.node.packages import run_node
 
 REPLAYED = 5  # changes that a join replays; more are fetched
 PAGE = 4
 STEPS = 120
+NODE_SECONDS = 120.0
 SEEDS = range(8, 28) if whole_suite() else (8, 11, 18)
 
 
@@ -154,8 +157,13 @@ async def chat(server: Model) -> None:
     await encer.close()
 
 
+def test_the_view_of_the_typescript_client_equals_the_server():
+    tested = run_node(Path(__file__).with_name("histories.mjs"), *map(str, SEEDS), seconds=NODE_SECONDS)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_view_equals_the_server(seed, monkeypatch):
+def test_the_view_of_the_python_client_equals_the_server(seed, monkeypatch):
     server = Model(monkeypatch, seed)
 
     async def run() -> None:
