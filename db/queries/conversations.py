@@ -4,7 +4,7 @@ from typing import Annotated, Any, NamedTuple
 
 import asyncpg
 import orjson
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from db.errors import Forbidden, Invalid, NotFound
 from db.fragments import is_participant, other_participant, pair
@@ -30,6 +30,9 @@ class Sent(NamedTuple):
 
 class NewMessage(Body):
     """A message to send, by REST or by socket. Name and size of its file are taken from the upload."""
+
+    # A file must have been uploaded, so an example with one cannot be sent as it is.
+    model_config = ConfigDict(json_schema_extra={"examples": [{"content": facts.CONTENT.examples[0]}]})
 
     content: Annotated[str, Text(5000, min=0), facts.CONTENT] = ""
     message_type: Annotated[MessageType, about("`IMAGE` and `FILE` need `fileUrl`", "TEXT")] = "TEXT"

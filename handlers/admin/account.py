@@ -11,7 +11,7 @@ from db.queries.profiles import Name
 from db.schemas.fields import Body, Email
 from db.schemas.shapes import User
 from handlers.admin.activity import AdminHandler
-from handlers.auth.passwords import NewPassword, PasswordHandler
+from handlers.auth.passwords import PasswordChange, PasswordHandler
 from handlers.http.endpoint import ADMIN, endpoint
 
 SHOW_ADMIN = f"select {User.sql('u')} from users u where u.id = $1"
@@ -64,8 +64,8 @@ class OwnAdminAccount(AdminAccountHandler):
 
 
 class OwnAdminPassword(PasswordHandler, AdminAccountHandler):
-    @endpoint(ADMIN, body=NewPassword, errors=("WRONG_PASSWORD", "BUSY"))
-    async def put(self, body: NewPassword) -> None:
+    @endpoint(ADMIN, body=PasswordChange, errors=("WRONG_PASSWORD", "BUSY"))
+    async def put(self, body: PasswordChange) -> None:
         """Change the admin's own password; all other sessions end."""
         await self.change_password(body)
 

@@ -19,7 +19,7 @@ Password = Annotated[str, Line(200), about("The present password", "correct-hors
 ChosenPassword = Annotated[str, Line(MAX_BYTES), facts.PASSWORD]  # `weakness` checks the rest
 
 
-class NewPassword(Body):
+class PasswordChange(Body):
     """The present and the new password."""
 
     current_password: Password
@@ -51,7 +51,7 @@ class PasswordHandler(AttemptHandler):
                 raise WrongPassword
         return account
 
-    async def change_password(self, body: NewPassword) -> None:
+    async def change_password(self, body: PasswordChange) -> None:
         """Set a new password, end every other session, and send a mail about it."""
         account = await self.check_password(body.current_password)
         fault = weakness(body.new_password, account["email"])

@@ -3,7 +3,7 @@
 from db.errors import NotAuthenticated
 from db.schemas.fields import Body
 from db.schemas.profiles import AccountSettings
-from handlers.auth.passwords import NewPassword, Password, PasswordHandler
+from handlers.auth.passwords import Password, PasswordChange, PasswordHandler
 from handlers.files import FileHandler
 from handlers.http.base import Handler
 from handlers.http.endpoint import MEMBER, USER, endpoint
@@ -19,8 +19,8 @@ class OwnSettings(Handler):
 
 
 class ChangePassword(PasswordHandler):
-    @endpoint(USER, body=NewPassword, errors=("WRONG_PASSWORD", "BUSY"))
-    async def post(self, body: NewPassword) -> None:
+    @endpoint(USER, body=PasswordChange, errors=("WRONG_PASSWORD", "BUSY"))
+    async def post(self, body: PasswordChange) -> None:
         """Change the caller's password; every other session ends."""
         await self.change_password(body)
 

@@ -62,7 +62,7 @@ class TikTokHandle(Body):
     username: handle_of("TIKTOK")  # type: ignore[valid-type]
 
 
-class AccountId(Body):
+class ChosenAccount(Body):
     """One of the caller's connected accounts."""
 
     account_id: Id = facts.ACCOUNT_ID
@@ -223,8 +223,8 @@ class SyncHandler(SocialHandler):
 class SyncInstagram(SyncHandler):
     platform = "INSTAGRAM"
 
-    @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE, errors=SYNC_ERRORS)
-    async def post(self, body: AccountId) -> None:
+    @endpoint(INFLUENCER, body=ChosenAccount, returns=OwnAccount, data_as="account", beside=AGE, errors=SYNC_ERRORS)
+    async def post(self, body: ChosenAccount) -> None:
         """Fetch the numbers of an Instagram account again if they are older than 7 days."""
         self.services.scrapes.ensure_configured()
         await self.sync(body.account_id)
@@ -233,8 +233,8 @@ class SyncInstagram(SyncHandler):
 class SyncTikTok(SyncHandler):
     platform = "TIKTOK"
 
-    @endpoint(INFLUENCER, body=AccountId, returns=OwnAccount, data_as="account", beside=AGE, errors=SYNC_ERRORS)
-    async def post(self, body: AccountId) -> None:
+    @endpoint(INFLUENCER, body=ChosenAccount, returns=OwnAccount, data_as="account", beside=AGE, errors=SYNC_ERRORS)
+    async def post(self, body: ChosenAccount) -> None:
         """Fetch the numbers of a TikTok account again if they are older than 7 days."""
         if not self.services.tiktok.oauth.configured:
             self.services.scrapes.ensure_configured()

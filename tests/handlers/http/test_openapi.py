@@ -83,6 +83,17 @@ def test_names_are_made_for_people():
     assert {"Message", "NewMessage", "Role", "PageInfo", "NotificationType", "ErrorCode"} <= used
 
 
+def test_no_schema_has_the_name_of_one_of_its_fields():
+    """The Python generator names a variable after the schema, which the field would hide."""
+    clashes = {
+        name
+        for name, schema in SCHEMAS.items()
+        for field in schema.get("properties", {})
+        if name.lower() == field.lower()
+    }
+    assert clashes == set()
+
+
 def nulls(schema: Any) -> list[Json]:
     if isinstance(schema, list):
         return [found for each in schema for found in nulls(each)]
