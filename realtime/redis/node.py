@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import math
 from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -54,6 +55,7 @@ class RedisNode:
         connect = self.redis.connection_pool.make_connection
         # Of the publisher. redis-py opens it when it is used, and declares no types here.
         self.connection = connect()  # type: ignore[no-untyped-call]
+        self.connection.socket_timeout = None  # publish_batch has a timeout for all steps; one for each costs a task
         self.subscriber = RedisSubscriber(connect, self.topology, sharded, server)
         self.publisher = RedisPublisher(name, self)
 
@@ -113,7 +115,7 @@ class RedisNode:
                     await self.connection.send_packed_command(self.connection.pack_commands(commands))
                     for index in range(len(batch)):
                         try:
-                            await self.connection.read_response()
+                            await self.connection.read_response(timeout=math.inf)
                         except ResponseError:
                             refused.append(index)
         except BaseException:  # a later batch must not read the answers to this one
