@@ -113,4 +113,5 @@ class UserFeed:
 
     def drop_older_than(self, before: float) -> None:
         """Drop states that were delivered before; changes that old are no longer read from the database."""
-        self.delivered = {id: state for id, state in self.delivered.items() if state.at >= before}
+        if self.delivered:
+            self.delivered = {id: state for id, state in self.delivered.items() if state.at >= before}

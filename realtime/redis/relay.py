@@ -49,7 +49,7 @@ class Relay:
     async def subscribe(self, channel: str) -> None:
         """Subscribe, and wait a short time for Redis' confirmation."""
         confirmed = self.bus.subscribe(channel)
-        if self.bus.can_confirm(channel):
+        if not confirmed.is_set() and self.bus.can_confirm(channel):
             with suppress(TimeoutError):
                 async with asyncio.timeout(SUBSCRIBE_SECONDS):
                     await confirmed.wait()

@@ -39,7 +39,7 @@ from realtime.sockets.protocol import MAX_MESSAGE_BYTES, Protocol
 from realtime.wiring import Realtime
 from services.logs import read_request_id
 from services.metrics import REFUSALS, SOCKETS, SOCKETS_CLOSED, SOCKETS_OPENED, close_code_label
-from services.security.local_limits import LocalCounters
+from services.security.local_limits import LocalCounter
 
 log = structlog.get_logger()
 
@@ -66,6 +66,11 @@ class Socket(WebSocketHandler):
         self.request_id = read_request_id(self.request.headers.get("X-Request-ID", ""))
 
     # -- the upgrade -------------------------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Set no header, because the response 101 has none of Tornado's, and their dates are slow to format."""
+        self._headers, self._write_buffer = HTTPHeaders(), []
+        self._status_code, self._reason = 200, "OK"
 
     def check_origin(self, origin: str) -> bool:
         settings = self.realtime.settings
@@ -101,6 +106,7 @@ class Socket(WebSocketHandler):
             super().on_connection_close()
 
     async def refuse_upgrade(self, error: DomainError) -> None:
+        RequestHandler.clear(self)
         self.set_status(error.status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("X-Content-Type-Options", "nosniff")
@@ -128,7 +134,7 @@ class Socket(WebSocketHandler):
         self._headers = self.request.headers = self.request.connection._request_headers = NO_HEADERS  # type: ignore[union-attr]
         self.ui = None  # type: ignore[assignment]  # of templates; it refers to this handler
         self.client = Client(self.realtime, self)
-        self.frame_rate = LocalCounters()
+        self.frame_rate = LocalCounter()
         self.realtime.sockets.clients.add(self.client)
         self.ws_connection = Protocol(self, stream)
 
@@ -200,7 +206,7 @@ class Socket(WebSocketHandler):
 
     def _take_frame(self) -> bool:
         limit = self.realtime.settings.limit_socket_frames
-        allowed = limit is None or self.frame_rate.count([("frames", limit)], 1)[0]
+        allowed = limit is None or self.frame_rate.take(limit)
         if not allowed:
             REFUSALS.labels("socket_frames").inc()
         return allowed

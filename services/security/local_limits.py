@@ -20,6 +20,39 @@ class Measured(NamedTuple):
     answer: tuple[int, int, int]
 
 
+def measure(value: float, end: float, limit: Limit, hits: int, now: float) -> Measured:
+    """Return a counter after more hits. `value` and `end` are those of the last counter that was kept, or 0."""
+    if limit.burst:
+        cost = limit.period / limit.hits
+        value = max(value, now) + hits * cost
+        reset = max(value - now, 0.0)
+        remaining = math.floor((limit.burst * cost - reset) / cost + 1e-6)
+        wait, end = reset - limit.burst * cost, value
+    else:
+        value, end = (value, end) if end > now else (0.0, now + limit.period)
+        value = max(value + hits, 0)
+        remaining, reset, wait = int(limit.hits - value), end - now, end - now
+    wait = 0 if remaining >= 0 else wait
+    return Measured(remaining, value, end, (max(remaining, 0), math.ceil(reset * 1000), math.ceil(wait * 1000)))
+
+
+class LocalCounter:
+    """The counter of one limit, without a key: each socket has one for its frames."""
+
+    __slots__ = ("end", "value")
+
+    def __init__(self) -> None:
+        self.value = self.end = 0.0
+
+    def take(self, limit: Limit) -> bool:
+        """Count a hit, unless the limit is exhausted. Return whether it was counted."""
+        counter = measure(self.value, self.end, limit, 1, time.time())
+        if counter.remaining < 0:
+            return False
+        self.value, self.end = counter.value, counter.end
+        return True
+
+
 class LocalCounters:
     def __init__(self) -> None:
         self.counters: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key -> (value, end)
@@ -39,19 +72,7 @@ class LocalCounters:
         self._keep({key: self.measure(key, limit, 1, now) for key, limit in counted})
 
     def measure(self, key: str, limit: Limit, hits: int, now: float) -> Measured:
-        value, end = self.counters.get(key, (0.0, 0.0))
-        if limit.burst:
-            cost = limit.period / limit.hits
-            value = max(value, now) + hits * cost
-            reset = max(value - now, 0.0)
-            remaining = math.floor((limit.burst * cost - reset) / cost + 1e-6)
-            wait, end = reset - limit.burst * cost, value
-        else:
-            value, end = (value, end) if end > now else (0.0, now + limit.period)
-            value = max(value + hits, 0)
-            remaining, reset, wait = int(limit.hits - value), end - now, end - now
-        wait = 0 if remaining >= 0 else wait
-        return Measured(remaining, value, end, (max(remaining, 0), math.ceil(reset * 1000), math.ceil(wait * 1000)))
+        return measure(*self.counters.get(key, (0.0, 0.0)), limit, hits, now)
 
     def _keep(self, measured: dict[str, Measured]) -> None:
         for key, counter in measured.items():
