@@ -102,7 +102,7 @@ export class Pane {
     const { state } = this;
     this.status.dataset.state = state;
     this.status.textContent = STATES[state];
-    this.note.textContent = sentence;
+    if (this.note.textContent !== sentence) this.note.textContent = sentence; // screen readers read each change aloud
     this.out.hidden = state === "out";
     if (state === "out") return;
     const enabled = {
@@ -229,6 +229,7 @@ export class Pane {
     if (state === "ended" && encer.error instanceof NotSignedIn) return this.showSignIn(encer.error.message);
     if (state === "cut") return;
     if (state === "offline") this.showState(`${this.explain(encer.error)} The client tries again.`);
+    else if (state === "connecting") this.showState(this.note.textContent); // the reason of the last failure stays
     else this.showState(state === "ended" ? this.explain(encer.error) : "");
     if (state === "offline" && this.isResuming) {
       this.isResuming = false; // an attempt from before Resume has failed: try again immediately

@@ -152,6 +152,17 @@ async def cut_and_resume(site: Instance, one: PersonPane, two: PersonPane) -> No
 LATER = "() => { const now = performance.now.bind(performance); performance.now = () => now() + 3_600_000; }"
 
 
+STAYS_DURING_THE_NEXT_ATTEMPT = """pane => new Promise((resolve) => {
+    const [note, state] = [pane.querySelector(".note"), pane.querySelector(".state")];
+    let tried = false;
+    new MutationObserver(() => {
+        tried ||= state.dataset.state === "connecting";
+        if (!note.textContent) resolve(false);
+        if (tried && state.dataset.state === "offline") resolve(true);
+    }).observe(pane, { subtree: true, childList: true, attributes: true });
+})"""
+
+
 async def test_errors_are_sentences_that_say_what_to_do(site, people, visit, monkeypatch):
     async with visit() as page:
         one, two = await two_people(page, site, people)
@@ -172,6 +183,7 @@ async def test_errors_are_sentences_that_say_what_to_do(site, people, visit, mon
         await one.sign_in(hanako.email, PASSWORD)
         await one.press("Connect")
         await one.sees("Open https://api.example.com/docs/realtime instead, or add the origin to FRONTEND_URL.")
+        assert await one.root.evaluate(STAYS_DURING_THE_NEXT_ATTEMPT)
 
 
 async def test_every_request_can_be_tried_after_one_sign_in(site, people, visit):
