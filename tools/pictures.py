@@ -15,7 +15,7 @@ from tests.helpers.browser import PersonPane, open_browser, open_page
 from tools.browser import find_browser
 
 ROOT = Path(__file__).parents[1]
-PICTURES = ROOT / "docs" / "pictures"
+PICTURES = Path("docs/pictures")
 TALK = (
     (0, "Thank you for the photos! Would Friday at three suit you?"),
     (1, "金曜日の15時、大丈夫です。"),
@@ -40,25 +40,25 @@ def start_server(data_dir: str, port: int) -> subprocess.Popen[str]:
     raise RuntimeError("The server did not start. Run `make run` to see why.")
 
 
-async def draw(base: str) -> None:
+async def draw(base: str, folder: Path) -> None:
     async with open_browser() as browser:
         for scheme in ("light", "dark"):
-            await draw_console(browser, base, scheme)
+            await draw_console(browser, base, folder, scheme)
         async with open_page(browser, color_scheme="light", reduced_motion="reduce") as page:
             await page.goto(f"{base}/docs/realtime#client.join_conversation")
             await page.locator("#close-codes").wait_for()
             await page.locator("[id='client.join_conversation']").evaluate("each => each.scrollIntoView()")
-            await shoot(page, "reference")
+            await shoot(page, folder / "reference.png")
         async with open_page(browser, color_scheme="light") as page:
             await page.goto(f"{base}/docs")
             await page.locator("#ui .opblock-tag").first.wait_for()
             await page.locator(".demo button").first.click()
             await page.get_by_text("Signed in as").wait_for()
             await page.locator('.opblock-tag[data-tag="profile"]').click()
-            await shoot(page, "rest")
+            await shoot(page, folder / "rest.png")
 
 
-async def draw_console(browser: Browser, base: str, scheme: str) -> None:
+async def draw_console(browser: Browser, base: str, folder: Path, scheme: str) -> None:
     size = {"width": 1280, "height": 1180}
     async with open_page(browser, color_scheme=scheme, viewport=size, reduced_motion="reduce") as page:
         await page.goto(f"{base}/docs/realtime")
@@ -76,32 +76,32 @@ async def draw_console(browser: Browser, base: str, scheme: str) -> None:
         await panes[0].sees("is typing…")
         await page.mouse.move(0, 0)  # no row is highlighted
         await page.locator("#panes").evaluate("panes => panes.scrollIntoView()")
-        await shoot(page, f"console-{scheme}")
+        await shoot(page, folder / f"console-{scheme}.png")
         if scheme == "light":
             return
         await page.set_viewport_size({"width": 390, "height": 844})
         await panes[0].root.evaluate("pane => pane.scrollIntoView()")
         await panes[0].root.locator(".messages").evaluate("each => { each.scrollTop = each.scrollHeight; }")
-        await shoot(page, "phone")
+        await shoot(page, folder / "phone.png")
 
 
-async def shoot(page: Page, name: str) -> None:
-    await page.screenshot(path=PICTURES / f"{name}.png", animations="disabled")
-    print(f"  docs/pictures/{name}.png")
+async def shoot(page: Page, file: Path) -> None:
+    await page.screenshot(path=file, animations="disabled")
+    print(f"  {file}")
 
 
-def main() -> int:
+def main(folder: Path = PICTURES) -> int:
     try:
         find_browser()
     except RuntimeError as error:
         print(f"The pictures cannot be drawn: {error}.", file=sys.stderr)
         return 1
-    PICTURES.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     port = free_port()
     with tempfile.TemporaryDirectory() as data_dir:
         server = start_server(data_dir, port)
         try:
-            asyncio.run(draw(f"http://127.0.0.1:{port}"))
+            asyncio.run(draw(f"http://127.0.0.1:{port}", folder))
         finally:
             server.terminate()
             server.wait(timeout=60)
@@ -109,4 +109,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*map(Path, sys.argv[1:])))
