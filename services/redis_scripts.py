@@ -1,18 +1,19 @@
-"""Scripts that Redis runs by their hash. Those of one iteration of the event loop travel in one pipeline.
+"""Scripts that Redis runs by their hash. Those that wait while a batch is on its way travel together in the next one.
 
-A request that sends its script alone costs three times as much: redis-py takes a connection, starts timers and waits
-for each of them.
+A request that sends its script alone costs four times as much: redis-py takes a connection, starts timers and waits
+for each of them. A pipeline of redis-py costs twice as much.
 """
 
 import asyncio
+import math
 from functools import cache
 from hashlib import sha1
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
-from services.redis_client import RedisClient
+from services.redis_client import RedisClient, closing_is_a_failure
 
 
 @cache
@@ -31,25 +32,30 @@ class Scripts:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self.waiting: list[Call] = []  # for the next pipeline; at most one per running request
-        self.sending: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references to tasks
+        self.connection: Any = None  # taken from the pool once, because that costs as much as a script
+        self.seconds: float | None = None  # of a batch
+        self.waiting: list[Call] = []  # for the next batch; at most one per running request
+        self.sending: asyncio.Task[None] | None = None
 
     async def eval(self, script: str, *arguments: Any) -> Any:
         call = Call(script, arguments, asyncio.get_running_loop().create_future())
-        if not self.waiting:
-            task = asyncio.create_task(self._send())  # it starts in the next iteration
-            self.sending.add(task)
-            task.add_done_callback(self.sending.discard)
         self.waiting.append(call)
+        if self.sending is None:
+            self.sending = asyncio.create_task(self._send_all())  # it starts in the next iteration
         return await call.answer
 
-    async def _send(self) -> None:
-        calls, self.waiting = self.waiting, []
-        pipeline = self.redis.pipeline(transaction=False)
-        for script, arguments, _ in calls:
-            pipeline.evalsha(hash_of(script), *arguments)
+    async def _send_all(self) -> None:
         try:
-            answers = await pipeline.execute(raise_on_error=False)
+            while self.waiting:
+                calls, self.waiting = self.waiting, []
+                await self._send([call for call in calls if not call.answer.done()])  # done: the caller is cancelled
+        finally:
+            self.sending = None
+
+    async def _send(self, calls: list[Call]) -> None:
+        commands = [("EVALSHA", hash_of(script), *arguments) for script, arguments, _ in calls]
+        try:
+            answers = await self._run(commands)
         except Exception as error:  # of the connection: all calls fail
             answers = [error] * len(calls)
         for call, answer in zip(calls, answers, strict=True):
@@ -61,6 +67,27 @@ class Scripts:
                 call.answer.set_exception(answer)
             else:
                 call.answer.set_result(answer)
+
+    async def _run(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """Run commands in one round trip; each answer may be a ResponseError."""
+        if self.connection is None:
+            self.connection = await self.redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+            # One timer for all steps of a batch: one for each step costs a task.
+            self.seconds, self.connection.socket_timeout = self.connection.socket_timeout, None
+        try:
+            with closing_is_a_failure():
+                async with asyncio.timeout(self.seconds):
+                    await self.connection.send_packed_command(self.connection.pack_commands(commands))
+                    return [await self._read() for _ in commands]
+        except BaseException:  # the next batch must not read the answers to this one
+            await self.connection.disconnect(nowait=True)
+            raise
+
+    async def _read(self) -> Any:
+        try:
+            return await self.connection.read_response(timeout=math.inf)
+        except ResponseError as refusal:
+            return refusal
 
     async def _send_whole(self, call: Call) -> Any:
         try:
