@@ -43,7 +43,7 @@ from db.setting_types import (
 )
 
 UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-VERSION = "0.1.0"  # shown by /health and the API descriptions
+VERSION = "0.2.0"  # shown by /health and the API descriptions
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names by which a browser may address this machine
 GENERATED_SECRETS = ("jwt_access_secret", "jwt_refresh_secret", "encryption_key")

@@ -30,7 +30,7 @@ class HealthReport(Alive):
     """The server answers."""
 
     message: str = about("A sentence for people", "Beautiful Encer is running")
-    version: str = about("Version of the server", "0.1.0")
+    version: str = about("Version of the server", VERSION)
     timestamp: Time = about("Time of the server", "2026-01-31T09:30:00.000Z")
     uptime: float = about("Seconds since the start", 86400.5)
 

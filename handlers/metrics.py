@@ -18,8 +18,9 @@ from settings import VERSION
 DATABASE_SECONDS = 1.0  # a scrape waits no longer for the database; without it these metrics are absent
 STORED_SECONDS = 5.0  # scrapes within this time share one read of the database
 
+# A mail that waits for its next attempt is not due: one recipient that refuses mails must not look like an outage.
 COUNT_OUTBOX = """
-    select count(*) as waiting, coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as oldest
+    select count(*) as waiting, greatest(extract(epoch from now() - min(next_attempt_at)), 0)::float8 as oldest
     from email_outbox where sent_at is null and failed_at is null
 """
 
@@ -131,7 +132,7 @@ class Metrics(Handler):
 def describe(outbox: asyncpg.Record | None, jobs: list[asyncpg.Record]) -> Iterator[Metric]:
     if outbox is not None:
         yield gauge("outbox_waiting_mails", "Mails that wait to be sent", outbox["waiting"])
-        yield gauge("outbox_oldest_seconds", "Age of the oldest mail that waits", outbox["oldest"])
+        yield gauge("outbox_oldest_seconds", "How long the oldest mail that is due waits", outbox["oldest"])
     yield by_job("job_last_success_timestamp_seconds", "When the job last succeeded, 0 if never", jobs, "succeeded_at")
     yield by_job("job_last_duration_seconds", "How long the job's last ended run took", jobs, "seconds")
     yield by_job("job_running", "1 while an instance runs the job", jobs, "running")

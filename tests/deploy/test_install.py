@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from settings import VERSION
 from tests.helpers.machine import Machine, running_machine
 from tests.helpers.processes import ROOT
 from tests.helpers.programs import needs_machine, needs_program
@@ -21,6 +22,7 @@ from tests.helpers.servers.tls import Authority
 
 PAGE = (ROOT / "deploy" / "install.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+NEXT = "0.3.0"  # the newer release of the page
 DOMAIN, PASSWORD = "api.example.com", "correct horse battery"
 CERTIFICATE = (
     f"install -D /mnt/share/{DOMAIN}.pem /etc/letsencrypt/live/{DOMAIN}/fullchain.pem\n"
@@ -58,6 +60,10 @@ head -c 4 shown.png | tail -c 3; echo
 admin=$(token '{{"email":"operator@example.com","password":"{PASSWORD}"}}')
 curl -fsS $api/admin/dashboard/stats -H "Authorization: Bearer $admin"
 """
+
+
+# Values of a person, for those of the page.
+ODD_VALUES = {"SMTP_USER='encer'": "SMTP_USER='the mailer'", "'change-me'": "'change; me & #1'"}
 
 
 class Block(NamedTuple):
@@ -155,8 +161,8 @@ def machine() -> Iterator[Machine]:
     with running_machine() as machine:
         authority = Authority(machine.share)
         authority.server(DOMAIN)
-        make_release(machine.share, "0.1.0")
-        make_release(machine.share, "0.2.0", **NEWER)
+        make_release(machine.share, VERSION)
+        make_release(machine.share, NEXT, **NEWER)
         (machine.share / "fingerprint.sql").write_text(FINGERPRINT)
         machine.run(
             f"""
@@ -175,12 +181,17 @@ def machine() -> Iterator[Machine]:
 )
 def test_a_person_who_has_only_the_page_gets_to_a_running_monitored_backed_up_server(machine):
     session = "\n".join(standing_in(block) if block.reason else block.lines for block in BLOCKS)
+    for printed, typed in ODD_VALUES.items():
+        assert session.count(printed) == 1
+        session = session.replace(printed, typed)
     answers = {"Password: ": PASSWORD, "Password again: ": PASSWORD}
     status, printed = machine.type_at_terminal(session, answers)
     assert status == 0, printed + machine.run("journalctl --no-pager -p warning -n 50")
     assert '"status":"ok"' in printed
     assert f"308 https://{DOMAIN}/health" in printed
     assert "640 root:beautiful-encer /etc/beautiful-encer.env" in printed
+    loaded = machine.run('. /etc/beautiful-encer.env; echo "$EMAIL_USER|$EMAIL_PASS"')
+    assert loaded == "the mailer|change; me & #1\n"
     # The instances, and everything around them.
     failed = machine.run("systemctl --failed --no-legend --no-pager")
     assert failed == ""
@@ -190,7 +201,7 @@ def test_a_person_who_has_only_the_page_gets_to_a_running_monitored_backed_up_se
     assert {"stopping", "stopped"} <= {line["event"] for line in logged}
     assert [line for line in logged if line["level"] not in ("info", "debug")] == []
     assert machine.run("readlink -f /proc/$(systemctl show -p MainPID --value beautiful-encer@3001)/cwd").endswith(
-        "0.2.0\n"
+        f"{NEXT}\n"
     )
     # Only nginx is reachable from outside.
     public = {
@@ -220,6 +231,18 @@ DATA = """
     encer db.psql -At -f /mnt/share/fingerprint.sql
     cd /var/lib/beautiful-encer/media; find -type f -exec sha256sum {} + | sort
 """
+# As a copy comes from another machine: only root may enter it.
+COPY = """
+    newest=$(find /var/backups/beautiful-encer -name '*Z' | sort | tail -n 1)
+    cp -r --no-preserve=ownership "$newest" /root/copied
+    chmod 700 /root/copied
+"""
+IN_ANOTHER_SHELL = """
+    cp /etc/beautiful-encer.env /root/before
+    ! bash /mnt/share/step 2> /root/refused
+    grep -q 'Run this step in the shell of step 1' /root/refused
+    cmp /root/before /etc/beautiful-encer.env
+"""
 LOSE_ALL = """
     encer db.psql -qc 'truncate users cascade'
     rm -r /var/lib/beautiful-encer/media/*
@@ -234,18 +257,22 @@ def use_the_runbook(machine: Machine) -> None:
     # One instance is enough, and restarts faster.
     machine.run("systemctl disable --now beautiful-encer@3002 beautiful-encer@3003")
     release = "readlink /opt/beautiful-encer; encer db.psql -Atc \"select to_regclass('colours')\""
-    assert machine.run(release) == "/opt/beautiful-encer-0.2.0\ncolours\n"
+    assert machine.run(release) == f"/opt/beautiful-encer-{NEXT}\ncolours\n"
     blocks = [block.lines for block in blocks_of(OPERATIONS) if not block.reason]
     assert len(blocks) > 20
     assert {block.reason for block in blocks_of(OPERATIONS)} == {"", "run: backup", "run: restore", NO_CLOCK}
     before = ""
     for lines in blocks:
         if lines.startswith("/opt/beautiful-encer/deploy/restore"):
-            before = machine.run(f"{DATA}\nsystemctl start beautiful-encer-backup.service\n{LOSE_ALL}")
+            before = machine.run(f"{DATA}\nsystemctl start beautiful-encer-backup.service\n{COPY}\n{LOSE_ALL}")
             assert "\nusers|2|" in before and ".png" in before, before
+            lines = f"{lines.rstrip()} /root/copied"
+        if lines.startswith(': "${new:?'):
+            (machine.share / "step").write_text(lines)
+            machine.run(IN_ANOTHER_SHELL)
         printed = machine.run(f"{VARIABLES}\n{lines}\n{KEEP_VARIABLES}")
         if lines.startswith("OLD="):
-            assert machine.run(release) == "/opt/beautiful-encer-0.1.0\n\n"
+            assert machine.run(release) == f"/opt/beautiful-encer-{VERSION}\n\n"
         if lines.startswith("/opt/beautiful-encer/deploy/restore"):
             assert machine.run(DATA) == before
             assert "encer_before_" in printed

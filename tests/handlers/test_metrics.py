@@ -156,6 +156,20 @@ async def test_the_database_is_read_within_bounds_and_not_during_an_outage(api, 
     assert b"encer_outbox_waiting_mails 0" in shown
 
 
+async def test_a_mail_that_waits_for_its_next_attempt_does_not_count_as_due(api, db, monkeypatch):
+    await db.execute("delete from email_outbox")
+    await db.execute(
+        "insert into email_outbox (recipient, template, attempts, next_attempt_at, locked_until, created_at) values "
+        "('x@example.com', 'reset', 9, now() + '1 hour', now() + '1 hour', now() - interval '5 hours')"
+    )
+    monkeypatch.setattr("handlers.metrics.Metrics.stored", (float("-inf"), []))
+    assert (await value(api, "outbox_waiting_mails"), await value(api, "outbox_oldest_seconds")) == (1, 0)
+    await db.execute("update email_outbox set next_attempt_at = now() - interval '700 seconds'")
+    monkeypatch.setattr("handlers.metrics.Metrics.stored", (float("-inf"), []))
+    assert 700 <= await value(api, "outbox_oldest_seconds") < 3600
+    await db.execute("delete from email_outbox")
+
+
 async def test_the_series_of_a_full_disk_exist_before_it_is_full(api):
     """`increase()` shows nothing for a series that appears with its first error."""
     series = await scrape(api)

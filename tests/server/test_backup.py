@@ -112,10 +112,24 @@ def test_a_restored_backup_has_no_differences(postgresql: str, servers: ServerUr
         "NEW_DATABASE_URL": f"{new}?connection_limit=5",
         "NEW_DATA_DIR": str(tmp_path / "new"),
     }
-    for name in ("backup", "restore"):
+    old_folders = ("photos", "2001-01-01T013000.000Z", "2001-01-02T013000.000Z.unfinished")
+    for name in old_folders:
+        (tmp_path / "backups" / name).mkdir()
+        os.utime(tmp_path / "backups" / name, (0, 0))
+
+    def run(name: str, **changed: str) -> subprocess.CompletedProcess[str]:
         command = ["sh", "-euc", commands(name)]
-        ran = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=SECONDS)
+        return subprocess.run(
+            command, cwd=ROOT, env={**variables, **changed}, capture_output=True, text=True, timeout=SECONDS
+        )
+
+    assert run("backup", DATABASE_URL=f"{postgresql}/missing").returncode != 0
+    assert {path.name for path in (tmp_path / "backups").iterdir()} == set(old_folders)  # what it began is deleted
+    for name in ("backup", "restore"):
+        ran = run(name)
         assert ran.returncode == 0, ran.stderr
+    photos, made = sorted((path.name for path in (tmp_path / "backups").iterdir()), reverse=True)
+    assert (photos, made[:2], made[-1]) == ("photos", "20", "Z")  # old backups are deleted, other folders are not
     assert (tmp_path / "data" / "last-backup").exists()
     before = fingerprint(old)
     assert sum(count for count, _ in before.values()) > ROWS
