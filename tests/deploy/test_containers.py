@@ -100,6 +100,11 @@ def test_a_container_may_do_little_and_is_watched(name):
     assert ("ports" in service) == (name == "nginx")
 
 
+def test_nginx_with_tls_is_asked_through_tls():
+    test = read("compose.tls.yaml")["services"]["nginx"]["healthcheck"]["test"]
+    assert test[-1] == "https://127.0.0.1/health" and "-fsk" in test
+
+
 def test_redis_refuses_new_data_when_its_memory_is_full():
     command = read("compose.yaml")["services"]["redis"]["command"]
     options = dict(zip(command[1::2], command[2::2], strict=True))
