@@ -22,7 +22,9 @@ sys.path.insert(0, str(ROOT))
 from db.migrate import migrate  # noqa: E402
 from db.packaged.programs import ServersError  # noqa: E402
 from db.packaged.servers import EmbeddedServers, ServerUrls, free_port  # noqa: E402
+from services.commands import program  # noqa: E402
 from services.logs import print_failure, write_out  # noqa: E402
+from settings import SettingsError, load_settings  # noqa: E402
 
 SERVER_OPTIONS = "max_fails=2 fail_timeout=5s"
 PRODUCTION_SERVERS = "".join(f"        server 127.0.0.1:{port} {SERVER_OPTIONS};\n" for port in (3001, 3002, 3003))
@@ -235,17 +237,23 @@ def run(cluster: Cluster, asked: list[int]) -> None:
 
 
 def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    config = load_settings(app_env="development")  # the runner has the servers that production requires
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "3000")), help="nginx' port")
-    parser.add_argument("--folder", type=Path, default=Path(os.environ.get("DATA_DIR") or ROOT / ".data") / "cluster")
+    parser.add_argument("--port", type=int, default=config.port, help="nginx' port")
+    parser.add_argument("--folder", type=Path, default=ROOT / config.data_dir / "cluster")
     return parser.parse_args(arguments)
 
 
+@program
 def main() -> int:
     options = read_options()
     if find_nginx() is None:
         print_failure(NO_NGINX)
         return 1
+    try:
+        options.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"DATA_DIR: {options.folder} cannot be made ({error.strerror})") from None
     ports = [options.port + n for n in (1, 2, 3)] if options.port else [free_port() for _ in range(3)]
     asked: list[int] = []  # signals; handled from the beginning, so that everything that was started is stopped
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

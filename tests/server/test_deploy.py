@@ -85,7 +85,8 @@ def test_nginx_accepts_its_configuration_in_a_folder_of_any_name(tmp_path):
     assert {"access.log", "error.log"} <= {path.name for path in folder.iterdir()}
 
 
-def test_a_cluster_without_nginx_says_what_to_do(monkeypatch, capsys):
+def test_a_cluster_without_nginx_says_what_to_do(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
     monkeypatch.setattr(cluster, "find_nginx", lambda: None)
     monkeypatch.setattr(sys, "argv", ["cluster.py"])
     assert cluster.main() == 1

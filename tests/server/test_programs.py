@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from db.libpq import MISSING
 from deploy import cluster
 from settings import load_settings
@@ -47,4 +49,31 @@ def test_the_cluster_keeps_its_data_under_data_dir(monkeypatch, tmp_path):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     assert cluster.read_options([]).folder == tmp_path / "cluster"
     monkeypatch.delenv("DATA_DIR")
+    monkeypatch.chdir(tmp_path)
     assert cluster.read_options([]).folder == ROOT / ".data" / "cluster"
+    (tmp_path / ".env").write_text(f"DATA_DIR={tmp_path}/other\nPORT=4000\n")
+    read = cluster.read_options([])
+    assert (read.folder, read.port) == (tmp_path / "other" / "cluster", 4000)
+
+
+@pytest.mark.parametrize("secrets", [{}, {"JWT_ACCESS_SECRET": "x" * 32, "JWT_REFRESH_SECRET": "y" * 32}])
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"PORT": "abc"}, "PORT"),
+        ({"PORT": "70000"}, "PORT"),
+        ({"DATA_DIR": "/dev/null/encer"}, "DATA_DIR"),
+    ],
+)
+def test_a_cluster_with_settings_that_cannot_work_ends_with_a_sentence(
+    monkeypatch, capsys, tmp_path, given, name, secrets
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cluster.py"])
+    monkeypatch.setattr(cluster, "find_nginx", lambda: "nginx")
+    monkeypatch.setenv("ENCRYPTION_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+    for setting, value in {"DATA_DIR": str(tmp_path), **secrets, **given}.items():
+        monkeypatch.setenv(setting, value)
+    assert cluster.main() == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "Invalid settings:" and second.startswith(name)
