@@ -49,14 +49,14 @@ def setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-async def run(folder: Path, options: argparse.Namespace) -> list[Result]:
+async def run(folder: Path, options: argparse.Namespace, results: list[Result]) -> None:
+    """Measure, and append each result."""
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that a signal stops all processes
     size = QUICK if options.quick else FULL
     size = size._replace(rounds=options.rounds or size.rounds)
     starts = tuple(options.only.split(","))
-    results: list[Result] = []
     old = options.compare.resolve() if options.compare else None
     async with Environment(folder, size, old, dict(options.settings)) as environment:
         for group in GROUPS:
@@ -69,7 +69,6 @@ async def run(folder: Path, options: argparse.Namespace) -> list[Result]:
                     results.append(result)
                     print_progress(result.line())
             await environment.end_case()
-    return results
 
 
 def about() -> dict[str, Any]:
@@ -93,15 +92,21 @@ def processor() -> str:
 def main() -> int:
     options = parse()
     began = time.monotonic()
-    told = about()
-    with scratch_folder("encer-bench-") as folder:
-        results = uvloop.run(run(Path(folder), options))
-    print_table(results)
-    told |= {"seconds": time.monotonic() - began, "floors": http.check_floors(results)}
-    print("", *told["floors"], f"commit {told['commit']}, load {told['load']}, {told['seconds']:.0f} s", sep="\n")
-    if options.json:
-        options.json.write_text(json.dumps({**told, "results": [result.as_json() for result in results]}, indent=1))
+    told, results = about(), list[Result]()
+    try:
+        with scratch_folder("encer-bench-") as folder:
+            uvloop.run(run(Path(folder), options, results))
+    finally:  # a case that fails does not take the figures of the others with it
+        report(results, {**told, "seconds": time.monotonic() - began}, options.json)
     return int(any(result.missed for result in results))
+
+
+def report(results: list[Result], told: dict[str, Any], file: Path | None) -> None:
+    print_table(results)
+    told["floors"] = http.check_floors(results)
+    print("", *told["floors"], f"commit {told['commit']}, load {told['load']}, {told['seconds']:.0f} s", sep="\n")
+    if file:
+        file.write_text(json.dumps({**told, "results": [result.as_json() for result in results]}, indent=1))
 
 
 if __name__ == "__main__":

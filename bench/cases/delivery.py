@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.data import Person
 from bench.results import Result, at_least, at_most_times, rate_at_least
-from bench.setup.environment import Environment
+from bench.setup.environment import NO_LIMIT, Environment
 from bench.setup.processes import ClientProcess
 
 DELAY, RATE, STALLED = NAMES = ("delivery, p99 at 75/s", "delivery, highest rate", "a stalled reader, others' p99")
@@ -120,7 +120,7 @@ async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[R
 async def measure_stalled(environment: Environment) -> Result:
     """Compare the delays of the others while a client does not read with those while it reads."""
     bench = DeliveryBench(environment, await environment.start_client("delivery"))
-    server = environment.start_server()
+    server = environment.start_server(LIMIT_GENERAL=NO_LIMIT)
     file = write_pairs(environment, "many.json", False, MANY_SOCKETS)
     await bench.client.order(do="prepare", group="ours", file=str(file), posts=server.port, sockets=server.port)
     await bench.delays("ours", MANY_RATE, 2.0)

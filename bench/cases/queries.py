@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.cases.http import CASES, INFLUENCERS, Case, RequestFiles, discover, encode, fixed, messages_path, salon
 from bench.results import Result, at_most, at_most_times
-from bench.setup.environment import Environment
+from bench.setup.environment import NO_LIMIT, Environment
 from bench.setup.machine import Meter
 from bench.setup.processes import Measured
 
@@ -22,7 +22,6 @@ NAMES = (DEEP, *SEARCHES, READS, WRITE, TOTAL)
 CONNECTIONS = 4  # PostgreSQL shares its core with the client
 PAGE = 50
 ASKED = 40  # requests of each kind whose statements are counted
-NO_LIMIT = "100000000/1d"  # that a few users reach
 # An entry of PostgreSQL's log; a prepared statement has a name that differs between connections.
 STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement): (.*?)(?=^\d{4}-|\Z)", re.MULTILINE | re.DOTALL)
 

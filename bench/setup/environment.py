@@ -28,6 +28,9 @@ ENVIRONMENT = {
 }
 
 
+NO_LIMIT = "100000000/1d"  # of LIMIT_GENERAL, where few users send many requests
+
+
 class Size(NamedTuple):
     """The amount of data and of measurements."""
 
