@@ -157,4 +157,5 @@ async def test_every_query_and_every_alert_has_data(prometheus, processes, api, 
     received = await instances_of(
         prometheus, 'sum by (instance) (encer_event_delivery_seconds_count{origin="other"}) > 0'
     )
-    assert (published, received) == ([f"127.0.0.1:{processes[0].port}"], [f"127.0.0.1:{processes[1].port}"])
+    assert published == [f"127.0.0.1:{processes[0].port}"]
+    assert f"127.0.0.1:{processes[1].port}" in received  # the other one may receive presence, if Redis is slow
