@@ -43,7 +43,7 @@ class Case {
   sends = [];
   stops = [];
 
-  constructor({ after = 0, first = [], hold = false, sendMs, heartbeatMs, expired = false, expiresAt, store, storeFails, tokens: pair }) {
+  constructor({ after = 0, first = [], hold = false, offline = false, sendMs, heartbeatMs, expired = false, expiresAt, store, storeFails, tokens: pair }) {
     const server = (this.server = new FakeServer());
     server.heartbeatMs = heartbeatMs ?? server.heartbeatMs;
     this.store = store && new Store(store, storeFails);
@@ -60,13 +60,41 @@ class Case {
       tokens: (this.tokens = new MemoryTokens(pair ?? { ...tokens(expired), ...(expiresAt ? { expiresAt } : {}) })), WebSocket: server.WebSocket, pace: [1e6, 1e6],
       ...(sendMs ? { sendWait: sendMs } : {}), ...(store ? { outbox: this.store } : {}),
     });
-    this.chat = this.encer.conversation("c", after === null ? {} : { after });
-    for (const [name, shown] of Object.entries(EVENTS)) this.chat.on(name, (data) => this.log.push([name, ...shown(data)]));
+    if (offline) server.accept = (socket) => socket.refuse(1006);
+    this.join(after);
     this.encer.on("sent", ({ content }) => this.log.push(["sent", content]));
     this.encer.on("failed", ({ error }) => this.log.push(["failed", error.code]));
   }
 
+  join(after) {
+    this.chat = this.encer.conversation("c", after === null ? {} : { after });
+    for (const [name, shown] of Object.entries(EVENTS)) this.chat.on(name, (data) => this.log.push([name, ...shown(data)]));
+  }
+
   steps = {
+    rejoin: (after) => {
+      void this.chat.leave();
+      this.join(after);
+    },
+    text: (text) => this.server.socket.onmessage({ data: text }),
+    firstFrame: (text) => {
+      this.server.accept = (socket) => {
+        if (text === null) return socket.ready();
+        socket.onopen();
+        if (text) socket.onmessage({ data: text });
+      };
+    },
+    ready: (user) => this.server.socket.ready(user),
+    drop: (code) => {
+      this.server.accept = (socket) => {
+        socket.ready();
+        setTimeout(() => socket.end(code), 20);
+      };
+    },
+    wake: () => this.encer.wake(),
+    answerAll: (answer) => (this.server.answerAll = answer),
+    try: (name) =>
+      this.start(() => ({ signIn: () => this.encer.signIn("one", "other"), history: () => this.chat.history(), edit: () => this.chat.edit("one", "other") })[name]()),
     frames: (frames) => frames.forEach(([name, data]) => this.server.socket.emit(name, frameData(name, data))),
     close: (code) => this.server.socket.end(code),
     pass: (ms) => pass(ms, ms > 100_000 ? 5_000 : 250),
@@ -123,6 +151,8 @@ class Case {
       outcomes: () => this.sends.map(({ kind }) => kind),
       store: () => this.store.items.map(({ userId, content }) => [userId, content]),
       calls: () => server.calls.filter(([, path]) => path.endsWith("/profile/me")).length,
+      refreshToken: () => this.tokens.load().refreshToken,
+      closed: () => server.socket.closed,
       access: () => [0, 1, 2].find((number) => tokenOf(number) === this.tokens.load().accessToken),
       state: () => encer.state,
       error: () => encer.error?.code,
@@ -147,7 +177,7 @@ for (const { name, steps, ...options } of JSON.parse(readFileSync(new URL("cases
   test(name, async (t) => {
     if (options.storeFails) t.mock.method(console, "error", () => undefined);
     const one = new Case(options);
-    await until(() => ["live", "ended"].includes(one.encer.state));
+    if (!options.offline) await until(() => ["live", "ended"].includes(one.encer.state));
     await settle();
     try {
       for (const step of steps) {

@@ -38,6 +38,7 @@ export class FakeServer {
   lastRev = 0;
   held = undefined; // GET …/messages waits for it
   refreshHeld = undefined; // a refresh waits for it
+  answerAll = undefined; // of the API
   restAnswer = undefined; // of /profile/me: [status, data, or null for a page]
   heartbeatMs = 25_000;
   user = "me";
@@ -85,6 +86,7 @@ export class FakeServer {
 
   async answer(method, path, body, signal) {
     if (path === "/health") return [200, { status: "ok", version: this.version }];
+    if (this.answerAll) return [200, this.answerAll];
     if (path === "/api/v1/auth/refresh") {
       const number = ++this.refreshes;
       await (this.refreshHeld ?? settle()); // other callers ask meanwhile
@@ -130,9 +132,9 @@ class FakeSocket {
     this.onmessage?.({ data: JSON.stringify({ event, data, id }) });
   }
 
-  ready() {
+  ready(user = this.server.user) {
     this.onopen();
-    this.emit("ready", { userId: this.server.user, heartbeatMs: this.server.heartbeatMs, unreadNotifications: 0, unreadMessages: 0 });
+    this.emit("ready", { userId: user, heartbeatMs: this.server.heartbeatMs, unreadNotifications: 0, unreadMessages: 0 });
   }
 
   /** The server closes it; with 1006, the network does. */

@@ -17,6 +17,7 @@ from encer.backoff import Backoff
 from tests.clients.helpers import health
 
 TURNS = 60  # of the loop, so that promises and callbacks that are due have run
+LIVED_SECONDS = 0.02  # by a socket that is dropped soon
 FRAMES = 10_000  # that wait in a fake socket
 
 
@@ -69,6 +70,9 @@ class FakeServer:
         self.calls = 0  # of /profile/me
         self.rest_answer: tuple[int, Any] = (200, {"data": {}})  # of /profile/me: status and data, or None for a page
         self.refresh_held: asyncio.Event | None = None  # a refresh waits for it
+        self.first_frame: str | None = None  # of new sockets, instead of `ready`; "" is no frame
+        self.drop: int | None = None  # the code that closes new sockets soon after they are ready
+        self.answer_all: Any = None  # of the API
         clock = SimpleNamespace(monotonic=lambda: asyncio.get_running_loop().time(), time=lambda: 1_000_000_000.0)
         for module in ("socket", "tokens", "outbox"):
             monkeypatch.setattr(f"encer.{module}.time", clock)
@@ -99,9 +103,17 @@ class FakeServer:
         self.sockets.append(socket)
         if self.refused:
             socket.end(self.refused)
-        counts = {"unreadNotifications": 0, "unreadMessages": 0}
-        socket.emit("ready", {"userId": self.user, "heartbeatMs": self.heartbeat_ms, **counts})
+        if self.first_frame:
+            socket.incoming.put_nowait(self.first_frame)
+        elif self.first_frame is None:
+            self.ready(socket, self.user)
+        if self.drop:
+            asyncio.get_running_loop().call_later(LIVED_SECONDS, socket.end, self.drop)
         return socket
+
+    def ready(self, socket: "FakeSocket", user: str) -> None:
+        counts = {"unreadNotifications": 0, "unreadMessages": 0}
+        socket.emit("ready", {"userId": user, "heartbeatMs": self.heartbeat_ms, **counts})
 
     def reply(self, socket: "FakeSocket", name: str, data: Any) -> Any:
         """Return the data of the answer to a command, or None for no answer."""
@@ -125,6 +137,8 @@ class FakeServer:
         path = request.url.path
         if path == "/health":
             return httpx.Response(200, content=health(self.version)[1])
+        if self.answer_all:
+            return httpx.Response(200, json=self.answer_all)
         if path.endswith("/auth/refresh"):
             self.refreshes += 1
             if self.refresh_held:

@@ -100,18 +100,25 @@ class Case:
         if "store" in case:
             options["outbox"] = self.store
         self.encer = server.client(case.get("expired", False), case.get("tokens"), case.get("expiresAt"), **options)
-        self.chat = self.encer.conversation("c", after=case.get("after", 0))
-        for name, shown in SHOWN.items():
-            self.chat.on(name, partial(self.note, name, shown))
+        self.starts = not case.get("offline")
+        if case.get("offline"):
+            server.refused = 1006
+        self.join(case.get("after", 0))
         self.encer.on("sent", partial(self.note, "sent", lambda stored: [stored["content"]]))
         self.encer.on("failed", partial(self.note, "failed", lambda failed: [failed["error"].code]))
 
     def note(self, name: str, shown: Any, data: Any) -> None:
         self.log.append([name, *shown(data)])
 
+    def join(self, after: int | None) -> None:
+        self.chat = self.encer.conversation("c", after=after)
+        for name, shown in SHOWN.items():
+            self.chat.on(name, partial(self.note, name, shown))
+
     async def run(self, steps: list[dict[str, Any]]) -> None:
-        with suppress(NotSignedIn):
-            await self.encer.live()
+        if self.starts:
+            with suppress(NotSignedIn):
+                await self.encer.live()
         await settle()
         for step in steps:
             act = next(iter(step))
@@ -152,6 +159,34 @@ class Case:
             self.tasks.append(asyncio.create_task(self.chat.leave()))
         else:
             getattr(self.chat, value)()
+
+    async def step_rejoin(self, value: int | None) -> None:
+        self.tasks.append(asyncio.create_task(self.chat.leave()))
+        await asyncio.sleep(0)
+        self.join(value)
+
+    async def step_text(self, value: str) -> None:
+        self.server.socket.incoming.put_nowait(value)
+
+    async def step_firstFrame(self, value: str | None) -> None:
+        self.server.first_frame = value
+
+    async def step_ready(self, value: str) -> None:
+        self.server.ready(self.server.socket, value)
+
+    async def step_drop(self, value: int) -> None:
+        self.server.drop = value
+
+    async def step_wake(self, value: bool) -> None:
+        self.encer.wake()
+
+    async def step_answerAll(self, value: Any) -> None:
+        self.server.answer_all = value
+
+    async def step_try(self, value: str) -> None:
+        calls: dict[str, Any] = {"signIn": self.encer.sign_in, "history": self.chat.history, "edit": self.chat.edit}
+        arguments: Any = () if value == "history" else ("one", "other")
+        self.sends.append(asyncio.create_task(calls[value](*arguments)))
 
     async def step_refuse(self, value: int) -> None:
         self.server.refused = value
@@ -207,6 +242,10 @@ class Case:
             case "access":
                 access = loaded(self.encer.rest.session.store)["accessToken"]
                 return next(number for number in range(3) if token_of(number) == access)
+            case "refreshToken":
+                return loaded(self.encer.rest.session.store)["refreshToken"]
+            case "closed":
+                return self.server.socket.close_code is not None
             case "state":
                 return self.encer.state
             case "error":

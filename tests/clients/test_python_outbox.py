@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from encer import Closed, Encer, FileOutbox, OutboxFull, TooLarge
+from encer import Closed, Encer, FileOutbox, OutboxFull, TooLarge, Unsent
 from tests.clients.helpers import SECONDS, client, pair, tokens_of
 
 
@@ -46,6 +46,24 @@ async def test_programs_that_share_a_folder_keep_each_others_messages(api, db, p
         ("of the other", hanako.id),
         ("of another user", sakura.id),
     }
+
+
+def test_an_unreadable_file_does_not_block_the_others(tmp_path):
+    outbox = FileOutbox(tmp_path)
+    unsent: Unsent = {
+        "userId": "me",
+        "conversationId": "c",
+        "clientMessageId": "k",
+        "content": "Hello",
+        "messageType": "TEXT",
+        "fileUrl": None,
+        "queuedAt": 1,
+    }
+    outbox.add(unsent)
+    for number, text in enumerate((b"{", b"\xff", b"[]", b'{"userId": "me"}')):
+        (tmp_path / f"{number}.json").write_bytes(text)
+    (tmp_path / "folder.json").mkdir()
+    assert outbox.load() == [unsent]
 
 
 async def sent_all(encer: Encer, count: int) -> None:

@@ -6,19 +6,38 @@ from clients.conformance.readme_programs import CLIENTS, ReadmeProgram, chat, ex
 from tests.helpers.factories import PASSWORD
 from tests.helpers.programs import long_test, needs_npm
 
+NO_CONTACTS = "You have no contacts yet. Connect with a person first."
+
 
 async def check_chat(api, people, programs):
     hanako, sakura = await people.influencer(), await people.salon()
     await people.connect(hanako, sakura)
     for program, person in zip(programs, (hanako, sakura), strict=True):
         await program.start(api.base, person.email, PASSWORD)
+    for program in programs:
+        program.type("")
+        program.type("x" * 5_001)
     assert await chat(programs, lines=5) == []
     assert [await program.stop() for program in programs] == [0, 0]
+    for program in programs:
+        assert b"The message has more than 5000 characters." in await program.draining
 
 
 async def test_the_programs_of_both_readmes_chat(api, people, tmp_path):
     programs = ReadmeProgram("python", tmp_path / "one"), ReadmeProgram("typescript", tmp_path / "two")
     await check_chat(api, people, programs)
+
+
+async def test_the_programs_of_a_person_without_contacts_end_with_a_sentence(api, people, tmp_path):
+    hanako = await people.influencer()
+    programs = ReadmeProgram("python", tmp_path / "one"), ReadmeProgram("typescript", tmp_path / "two")
+    for program in programs:
+        command = (*program.command, api.base, hanako.email, PASSWORD)
+        process = await asyncio.create_subprocess_exec(
+            *command, env=program.environment, stderr=asyncio.subprocess.PIPE
+        )
+        _, shown = await process.communicate()
+        assert (process.returncode, shown.decode().strip()) == (1, NO_CONTACTS)
 
 
 @long_test()

@@ -163,6 +163,16 @@ test("unreadable tokens are those of nobody", async () => {
   await assert.rejects(client({ tokens: new BrowserTokens("encer.tokens", storage) }).live(), kinds.NotSignedIn);
 });
 
+test("an unreadable entry of the browser's outbox does not block the others", (t) => {
+  const logged = t.mock.method(console, "error", () => undefined);
+  const storage = new FakeStorage();
+  const outbox = new BrowserOutbox("key", storage);
+  const unsent = { userId: "me", conversationId: "c", clientMessageId: "k", content: "Hello", messageType: "TEXT", queuedAt: 1 };
+  outbox.add(unsent);
+  ["{", "null", "[]", JSON.stringify({ userId: "me" })].forEach((text, number) => storage.setItem(`key["${number}"]`, text));
+  assert.deepEqual([outbox.load(), logged.mock.callCount()], [[unsent], 4]);
+});
+
 // -- REST -----------------------------------------------------------------------------------------------------------------
 
 test("an upload reports its progress", async () => {
@@ -191,3 +201,28 @@ test("calls, uploads and waits can be aborted", async () => {
   server.answer = answer;
 });
 
+test("the time and the signal of a call cover the wait for a token", async () => {
+  const encer = client({ tokens: new MemoryTokens(tokens(true)) });
+  let release;
+  server.refreshHeld = new Promise((resolve) => (release = resolve));
+  const stop = new AbortController();
+  const stopped = assert.rejects(encer.call("POST", "/profile/me", { signal: stop.signal }), kinds.Aborted);
+  const late = assert.rejects(encer.call("POST", "/profile/me", { timeout: 1_000 }), kinds.Unreachable);
+  await settle();
+  stop.abort();
+  await stopped;
+  await pass(1_000);
+  await late;
+  release();
+  await until(() => server.refreshes === 1);
+});
+
+test("a tab does not wait forever for a tab that renews the tokens", async (t) => {
+  t.mock.method(AbortSignal, "timeout", () => AbortSignal.abort());
+  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  const locks = { request: async (_, { signal }) => signal.throwIfAborted() };
+  Object.defineProperty(globalThis, "navigator", { value: { locks }, configurable: true });
+  const call = client().call("POST", "/profile/me");
+  await assert.rejects(call, kinds.Unavailable);
+  Object.defineProperty(globalThis, "navigator", before);
+});

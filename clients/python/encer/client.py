@@ -5,6 +5,7 @@ import random
 import ssl
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -16,7 +17,7 @@ from .listing import Listing
 from .outbox import SECONDS, Outbox
 from .outbox_stores import OutboxStore
 from .rest import ANSWER_SECONDS, Rest
-from .socket import FRAMES_AT_ONCE, FRAMES_PER_SECOND, OPEN_SECONDS, Pace, Socket
+from .socket import FRAMES_AT_ONCE, FRAMES_PER_SECOND, MALFORMED, OPEN_SECONDS, OTHER_PROTOCOL, Pace, Socket
 from .tokens import MemoryTokens, TokenStore
 from .unread import Unread
 
@@ -64,6 +65,9 @@ class Encer(Emitter):
         self.conversations: dict[str, Conversation] = {}
         self._backoff = Backoff()
         self._checked = self._closed = False
+        self._switches = 0  # of the user, by `sign_in`
+        self._ready_at: float | None = None  # when the current connection became live
+        self._leaving: dict[str, asyncio.Task[Any]] = {}  # by conversation: it waits for the server's answer
         self._refused: str | None = None  # the access token that the server did not accept
         self._running: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()  # of the current socket
@@ -74,8 +78,11 @@ class Encer(Emitter):
 
     async def sign_in(self, email: str, password: str) -> dict[str, Any]:
         """Sign in, store the tokens and return the user. Messages of a former user wait until that user signs in."""
+        before = self.rest.session.user_id()
         user = await self.rest.sign_in(email, password)
-        if self.user_id not in ("", user["id"]):
+        if {before, self.user_id, self.outbox.user} - {"", user["id"]}:
+            self._switches += 1  # an attempt to connect that still uses the former user's token is given up
+            self.user_id = user["id"]
             self.outbox.end(Closed("Another user has signed in. The message waits for its author."))
             if self.socket:
                 self.socket.drop()
@@ -111,6 +118,8 @@ class Encer(Emitter):
             if len(self.conversations) >= CONVERSATIONS:
                 raise TooMany(f"At most {CONVERSATIONS} conversations can be joined. Leave one first.")
             chat = self.conversations[id] = Conversation(self, id, after)
+            if self.state == "ended":
+                chat.end_streams(self.error)
             if self.socket:
                 self.supervise(self._join_and_list(chat, self.socket))
         self.connect()
@@ -118,8 +127,10 @@ class Encer(Emitter):
 
     def connect(self) -> None:
         """Connect, and reconnect until `close` or an error that a retry cannot solve."""
-        if self._running is None or (self._running.done() and not self._closed):
+        if not self._closed and (self._running is None or self._running.done()):
             self._backoff, self.error = Backoff(), None
+            for emitter in (self, *self.conversations.values()):
+                emitter.open_streams()
             self._set("connecting")
             self._running = asyncio.create_task(self._run())
 
@@ -173,8 +184,17 @@ class Encer(Emitter):
             return
         del self.conversations[chat.id]
         if self.socket:
+            leaving = asyncio.create_task(self.socket.ask("leave_conversation", {"conversationId": chat.id}))
+            self._leaving[chat.id] = leaving
+            leaving.add_done_callback(partial(self._has_left, chat.id))
             with suppress(Closed, NotSignedIn):  # the next socket does not join it
-                await self.socket.ask("leave_conversation", {"conversationId": chat.id})
+                await asyncio.shield(leaving)
+
+    def _has_left(self, conversation_id: str, leaving: asyncio.Task[Any]) -> None:
+        if self._leaving.get(conversation_id) is leaving:
+            del self._leaving[conversation_id]
+        if not leaving.cancelled():
+            leaving.exception()  # the caller may have been cancelled, and asyncio logs errors that nothing retrieves
 
     def send_frame(self, event: str, conversation_id: str) -> bool:
         """Send a frame whose loss does not matter; False if there is no connection."""
@@ -204,19 +224,19 @@ class Encer(Emitter):
     # -- the connection ----------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 self._set("connecting")
                 code: int | None = None
-                goodbye, began = None, loop.time()
+                goodbye: float | None = None
                 error: EncerError | None = None
+                self._ready_at = None
                 try:
                     code, goodbye = await self._connect_once()
                 except (Unreachable, Unavailable, RateLimited) as failure:
                     error = self.error = failure
                 self._drop_socket()
-                pause = self._backoff.after(code, error or self.error, goodbye, loop.time() - began)
+                pause = self._backoff.after(code, error or self.error, goodbye, self._lived())
                 self._wake.clear()  # first, so that a listener of `offline` may call `wake`
                 self._set("offline")
                 await self._pause(pause)
@@ -226,11 +246,15 @@ class Encer(Emitter):
             log.exception("the client failed")
             self._end(EncerError(f"The client failed: {type(error).__name__}. Please report it."))
 
+    def _lived(self) -> float:
+        return 0.0 if self._ready_at is None else asyncio.get_running_loop().time() - self._ready_at
+
     async def _connect_once(self) -> tuple[int | None, float | None]:
         """Connect and stay until the socket closes; return its code and the pause that the server requested."""
         if not self._checked:
             await self.rest.check_server()
             self._checked = True
+        switches = self._switches
         token = await self.rest.session.token(self._refused)
         socket = await Socket.open(self.rest.base_url, token, self.tls, Pace(*self.pace))
         goodbye: float | None = None
@@ -240,9 +264,11 @@ class Encer(Emitter):
                     first = await socket.read()
             except TimeoutError:
                 raise Unreachable("The server opened a socket but sent nothing. Check the network.") from None
+            if self._switches != switches:
+                return None, None
             if first is not None:
                 if first[0] != "ready":
-                    raise WrongServer("The server sends frames of another protocol. Check the base URL.")
+                    raise WrongServer(OTHER_PROTOCOL)
                 self._ready(socket, token, first[1])
                 while (event := await socket.read()) is not None:
                     if event[0] == "going_away" and isinstance(event[1].get("reconnectAfterMs"), int | float):
@@ -251,12 +277,15 @@ class Encer(Emitter):
             code = None if socket.closed else socket.ws.close_code
             self._refused = token if code == 4401 else None
             return code, goodbye
+        except MALFORMED as error:
+            raise WrongServer(OTHER_PROTOCOL) from error
         finally:
             self._drop_socket()
             await socket.close()
 
     def _ready(self, socket: Socket, token: str, data: dict[str, Any]) -> None:
         self.socket, self.user_id, self.error = socket, data["userId"], None
+        self._ready_at = asyncio.get_running_loop().time()
         self._checked = False  # the next connection may be to another version, after an upgrade
         self._set("live")
         self.unread.ready(data)
@@ -299,8 +328,11 @@ class Encer(Emitter):
             if self.conversations.get(chat.id) is chat:
                 del self.conversations[chat.id]
             chat.emit("error", error)
+            chat.end_streams(error)
 
     async def _join_and_list(self, chat: Conversation, socket: Socket) -> None:
+        if leaving := self._leaving.get(chat.id):  # until then, events are those of the object that leaves
+            await asyncio.wait({leaving})
         await self._join(chat, socket)
         self.listing.ask()
 
@@ -326,11 +358,12 @@ class Encer(Emitter):
         self.emit("unread", {"notifications": self.unread.notifications, "messages": self.unread.messages})
 
     async def _pause(self, seconds: float) -> None:
-        try:
+        if self._backoff.is_due:
+            await asyncio.sleep(seconds)
+            return
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
 
     def _drop_socket(self) -> None:
         if self.socket is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .emitter import Emitter
 from .errors import Closed, EncerError, NotSignedIn, RateLimited, Unavailable
 from .outbox import new_id
-from .rest import Readable
+from .rest import Readable, data_of
 from .socket import Socket
 from .types import Attachment, Deletion, Message
 from .typing import Typing
@@ -43,7 +43,7 @@ class Conversation(Emitter):
         self.read_by: dict[str, int] = {}  # user -> the seq up to which they have read
         self.closed = False  # the participants are no longer connected
         self._ahead: dict[int, int] = {}  # seq -> rev of what a refetch emitted, until the next join
-        self._holding = False  # whether events are ignored, because a refetch or a new join will deliver them
+        self._holding = True  # whether events are ignored, because a refetch or a new join will deliver them
         self._resuming = asyncio.Lock()
         self._resync_waits = False
         self._wanted_read = self._sent_read = 0
@@ -72,7 +72,7 @@ class Conversation(Emitter):
     async def edit(self, message_id: str, content: str) -> Message:
         """Change the text of a message of this user."""
         answer = await self.encer.call("PATCH", f"/chat/messages/{message_id}", {"content": content})
-        return cast(Message, answer["data"])
+        return cast(Message, self._data_of(answer, dict))
 
     async def delete(self, message_id: str) -> None:
         """Delete a message of this user; a placeholder stays."""
@@ -89,7 +89,7 @@ class Conversation(Emitter):
         params: dict[str, Any] = {"peek": "true", "limit": limit}
         if before is not None:
             params["before"] = before
-        messages: list[Message] = (await self.encer.call("GET", self._path, params=params))["data"]
+        messages: list[Message] = self._data_of(await self.encer.call("GET", self._path, params=params), list)
         if messages and self.first_seq is not None:
             self.first_seq = min(self.first_seq, messages[0]["seq"])
         return messages
@@ -129,9 +129,14 @@ class Conversation(Emitter):
     def _path(self) -> str:
         return f"/chat/conversations/{self.id}/messages"
 
+    def _data_of(self, answer: Any, kind: type) -> Any:
+        return data_of(answer, kind, self.encer.rest.base_url)
+
     async def resume(self, socket: Socket, again: bool = False) -> None:
         """Join from the last known rev, and fetch changes that no replay contains. `again`: it is joined already."""
         async with self._resuming:
+            if self._left:  # a newer object may have joined the conversation, so that this one must not leave it
+                return
             self._holding = self._resync_waits = again
             if again:
                 await socket.ask("leave_conversation", {"conversationId": self.id})
@@ -148,16 +153,19 @@ class Conversation(Emitter):
                     self._flush_read()
                     return
                 await self._refetch(ack["lastRev"])
+                if self._left:
+                    return
                 await socket.ask("leave_conversation", {"conversationId": self.id})
                 self._holding = False
             raise Unavailable("The conversation changes faster than it can be fetched. Connect again later.")
 
     def _joined(self, ack: dict[str, Any]) -> None:
         """Handle the answer to a join, before any live event. Without a replay, live events wait for the refetch."""
+        last_rev = int(ack["lastRev"])
         self._holding = not ack["complete"]
         if ack["complete"]:
             self.closed = False
-            self._advance(ack["lastRev"])
+            self._advance(last_rev)
             self._ahead.clear()  # the replay has ended, so every later `message_sent` is new
 
     def resync(self, socket: Socket) -> None:
@@ -168,7 +176,7 @@ class Conversation(Emitter):
     async def _start(self) -> None:
         """Begin with the newest messages; all later changes have a higher rev than they have."""
         params = {"peek": "true", "limit": RECENT}
-        for message in (await self.encer.call("GET", self._path, params=params))["data"]:
+        for message in self._data_of(await self.encer.call("GET", self._path, params=params), list):
             self._emit_fetched(message, 0)
         self.rev = max(self._ahead.values(), default=0)
         self._ahead.clear()
@@ -188,10 +196,11 @@ class Conversation(Emitter):
         while more and not self._left:
             params = {"peek": "true", "limit": PAGE, "after": after}
             page = await self.encer.call("GET", self._path, params=params)
-            for message in page["data"]:
+            messages = self._data_of(page, list)
+            for message in messages:
                 self._emit_fetched(message, known)
                 after = message["seq"]
-            more = page["pageInfo"]["hasMore"] and bool(page["data"])
+            more = bool(messages) and page["pageInfo"]["hasMore"]
         self.rev = known
         self._advance(last_rev)
 

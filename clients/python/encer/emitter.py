@@ -18,6 +18,8 @@ class Emitter:
     def __init__(self) -> None:
         self._listeners: dict[str, list[Callable[[Any], object]]] = {}
         self._stream_ends: set[Callable[[Exception | None], None]] = set()
+        self._ended = False  # a stream that is opened later ends at once
+        self._end_error: Exception | None = None
 
     def on(self, name: str, listener: Callable[[Any], object]) -> Callable[[], None]:
         """Call `listener(data)` at each event of this name; return a function that ends it.
@@ -42,16 +44,20 @@ class Emitter:
 
     def end_streams(self, error: Exception | None = None) -> None:
         """End the streams that are open, after the events that wait in them."""
+        self._ended, self._end_error = True, error
         for end in [*self._stream_ends]:
             end(error)
+
+    def open_streams(self) -> None:
+        """Let later streams wait for events again, because the client connects again."""
+        self._ended, self._end_error = False, None
 
     async def stream(self, *names: str) -> AsyncIterator[tuple[str, Any]]:
         """Yield `(name, data)` of each event of these names, in order, until the client or conversation ends.
 
         Raises SlowConsumer if too many wait, or the error that ended the client."""
         queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(STREAM_EVENTS)
-        overflow = ended = False
-        failure: Exception | None = None
+        overflow, ended, failure = False, self._ended, self._end_error
 
         def put(name: str, data: Any) -> None:
             nonlocal overflow

@@ -3,7 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from .errors import RateLimited, Unavailable, Unreachable
+from .errors import RateLimited, Unavailable, Unreachable, WrongServer
+from .rest import data_of
 
 if TYPE_CHECKING:
     from .client import Encer
@@ -39,6 +40,8 @@ class Listing:
                 self.is_current = False
                 tries -= 1
                 pause = min(max(pause, error.retry_after or 0), LONGEST_PAUSE)
+            except WrongServer:
+                break
             await asyncio.sleep(pause)
 
     async def _list_pages(self) -> None:
@@ -48,7 +51,7 @@ class Listing:
         for _ in range(PAGES):
             params = {"limit": 100, **({"cursor": cursor} if cursor else {})}
             page = await encer.call("GET", "/chat/conversations", params=params)
-            for listed in page["data"]:
+            for listed in data_of(page, list, encer.rest.base_url):
                 counts[listed["id"]] = listed["unreadCount"]
                 for person in listed["participants"] if listed["id"] in encer.conversations else ():
                     mark = {"seq": person["lastReadSeq"], "readAt": person["lastReadAt"]}

@@ -166,7 +166,7 @@ class Outbox:
         local = ("userId", "queuedAt")
         frame = {name: value for name, value in item.unsent.items() if value is not None and name not in local}
         try:
-            answer = await socket.ask("send_message", frame)
+            answer = await socket.ask("send_message", frame, lambda answer: answer["message"]["id"])
         except (NotSignedIn, Closed):
             raise Closed("The socket is closing.") from None
         except (RateLimited, Unavailable) as error:

@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast, get_type_hints
 
+from .emitter import log
 from .types import Unsent
 
 
@@ -49,8 +50,15 @@ class FileOutbox:
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 
     def _read(self, path: Path) -> Unsent | None:
+        """Return a message; None if another program has sent it, or if the file is unreadable."""
         try:
-            unsent: Unsent = json.loads(path.read_text())
-        except FileNotFoundError:  # another program has sent it
+            unsent: Any = json.loads(path.read_text())
+        except FileNotFoundError:
             return None
-        return unsent
+        except (OSError, ValueError):
+            unsent = None
+        has_fields = isinstance(unsent, dict) and unsent.keys() >= get_type_hints(Unsent).keys()
+        if has_fields and isinstance(unsent["queuedAt"], int):
+            return cast(Unsent, unsent)
+        log.error("%s is not an unsent message, so it is not sent.", path)
+        return None

@@ -13,6 +13,7 @@ import httpx
 
 from .errors import (
     CertificateRefused,
+    Closed,
     EncerError,
     Invalid,
     NotSignedIn,
@@ -65,6 +66,7 @@ class Rest:
         seconds: float = ANSWER_SECONDS,
     ) -> Any:
         """Return the JSON of an answer of `/api/v1`. Calls that may be repeated are tried up to four times."""
+        method = method.upper()
         tries = TRIES if method in REPEATABLE else 1
         while True:
             tries -= 1
@@ -88,13 +90,17 @@ class Rest:
             content=form.stream(progress),
             headers={"Content-Type": form.content_type},
         )
-        attachment: Attachment = answer["data"]
+        attachment: Attachment = data_of(answer, dict, self.base_url)
         return attachment
 
     async def sign_in(self, email: str, password: str) -> dict[str, Any]:
-        answer: dict[str, Any] = await self.send("POST", "/auth/login", json={"email": email, "password": password})
-        self.session.keep(answer["data"])
-        user: dict[str, Any] = answer["data"]["user"]
+        """Store the tokens and return the user. Raises WrongServer if the answer has no tokens or no user."""
+        answer = await self.send("POST", "/auth/login", json={"email": email, "password": password})
+        data = data_of(answer, dict, self.base_url)
+        user: Any = data.get("user")
+        if not isinstance(user, dict) or not isinstance(user.get("id"), str):
+            raise not_here(self.base_url)
+        self.session.keep(data)
         return user
 
     async def check_server(self) -> str:
@@ -102,7 +108,7 @@ class Rest:
         health = await self._json(await self._request("GET", f"{self.base_url}/health"))
         version = health.get("version") if isinstance(health, dict) else None
         if not isinstance(version, str) or health.get("status") != "ok":
-            raise WrongServer(f"There is no Beautiful Encer server at {self.base_url}. Check the base URL.")
+            raise not_here(self.base_url)
         if version.partition(".")[0] != str(SERVER_MAJOR):
             raise WrongVersion(
                 f"The server has version {version}; this client works with {SERVER_MAJOR}.x. Update the client."
@@ -130,7 +136,7 @@ class Rest:
                 answer = await self.send(
                     "POST", "/auth/refresh", json={"refreshToken": refresh_token}, seconds=REFRESH_SECONDS
                 )
-                pair: dict[str, Any] = answer["data"]
+                pair: dict[str, Any] = data_of(answer, dict, self.base_url)
                 return pair
             except (Unreachable, Unavailable):
                 if not tries_left:
@@ -139,6 +145,8 @@ class Rest:
         raise AssertionError("the loop returns or raises")
 
     async def _request(self, method: str, url: str, seconds: float = ANSWER_SECONDS, **options: Any) -> httpx.Response:
+        if self.http.is_closed:
+            raise Closed("The client is closed.")
         try:
             async with asyncio.timeout(seconds):  # for the whole answer; a timeout of httpx is for a piece of it
                 return await self.http.request(method, url, timeout=seconds, **options)
@@ -156,7 +164,7 @@ class Rest:
             body = None
         if response.is_success:
             if body is None:
-                raise WrongServer(f"There is no Beautiful Encer server at {self.base_url}. Check the base URL.")
+                raise not_here(self.base_url)
             return body
         error = error_of(body, response.status_code)
         is_page = isinstance(error, WrongServer)
@@ -165,6 +173,18 @@ class Rest:
         if error.retry_after is None and response.headers.get("Retry-After", "").isdigit():
             error.retry_after = float(response.headers["Retry-After"])
         raise error
+
+
+def not_here(base_url: str) -> WrongServer:
+    return WrongServer(f"There is no Beautiful Encer server at {base_url}. Check the base URL.")
+
+
+def data_of(answer: Any, kind: type, base_url: str) -> Any:
+    """Return the `data` of an answer. Raises WrongServer if it is of another type."""
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, kind):
+        raise not_here(base_url)
+    return data
 
 
 def normal_base(text: str) -> str:

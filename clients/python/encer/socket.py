@@ -22,6 +22,8 @@ PONG_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
 MAX_FRAME_BYTES = 64 * 1024  # that the server accepts
 MAX_READ_BYTES = 1024 * 1024
+OTHER_PROTOCOL = "The server sends frames of another protocol. Check the base URL."
+MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # of reading a frame without its fields
 PENDING = 500  # commands that wait for their answer: 100 conversations, with several each
 # The server allows 20 frames a second, and 60 at once (docs/realtime.md); this stays below.
 FRAMES_PER_SECOND, FRAMES_AT_ONCE = 16.0, 50
@@ -80,19 +82,20 @@ class Socket:
         return cls(ws, pace)
 
     async def read(self) -> tuple[str, Any] | None:
-        """Return the next event that is not an answer; None when the socket is closed."""
+        """Return the next event that is not an answer; None when the socket is closed.
+
+        Raises WrongServer or one of MALFORMED for a frame of another protocol."""
         while True:
             try:
                 text = await self.ws.recv()
             except (websockets.ConnectionClosed, OSError):
                 return None
-            try:
-                frame = json.loads(text)
-                event = frame["event"], frame["data"]
-            except (ValueError, TypeError, KeyError):
-                raise WrongServer("The server sends frames of another protocol. Check the base URL.") from None
+            frame = json.loads(text)
+            event, data = frame["event"], frame["data"]
+            if not isinstance(event, str) or not isinstance(data, dict):
+                raise WrongServer(OTHER_PROTOCOL)
             if "id" not in frame:
-                return event
+                return event, data
             self._answer(frame)
 
     def _answer(self, frame: dict[str, Any]) -> None:

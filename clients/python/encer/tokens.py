@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import NotSignedIn
+from .errors import NotSignedIn, Unavailable, WrongServer
 from .types import Tokens
 
 CLOSE_SECONDS = 3.0  # that `close` waits for a refresh, because its answer has the only token that still works
+SIGN_INS = 5  # during the refreshes of one call; with more, the program is at fault
 TOKEN = re.compile(r"[\w.~+-]+", re.ASCII)
 MARGIN_SECONDS = (
     30.0  # an access token is renewed this long before it expires, or after two thirds of a shorter lifetime
@@ -112,23 +113,31 @@ class Session:
 
     async def _find(self, refused: str | None) -> str:
         async with self.lock:
-            tokens = self.store.load()
-            if tokens is None:
-                raise NotSignedIn("You are not signed in. Please sign in first.")
-            if not is_pair(tokens):
-                raise NotSignedIn("The stored token is malformed. Please sign in again.")
-            if (
-                tokens["accessToken"] != refused
-                and self.seconds_to_renewal(tokens["accessToken"], tokens.get("expiresAt")) > 0
-            ):
-                return tokens["accessToken"]
-            try:
-                self.keep(await self.refresh(tokens["refreshToken"]))
-            except NotSignedIn:
-                if self.store.load() == tokens:
-                    self.store.save(None)
-                raise
-            return self.newest[0]
+            for _ in range(SIGN_INS):
+                tokens = self.store.load()
+                if tokens is None:
+                    raise NotSignedIn("You are not signed in. Please sign in first.")
+                if not is_pair(tokens):
+                    raise NotSignedIn("The stored token is malformed. Please sign in again.")
+                access, sent = tokens["accessToken"], tokens["refreshToken"]
+                if access != refused and self.seconds_to_renewal(access, tokens.get("expiresAt")) > 0:
+                    return access
+                try:
+                    renewed = await self.refresh(sent)
+                except NotSignedIn:
+                    if self._holds(sent):
+                        self.store.save(None)
+                        raise
+                else:
+                    if self._holds(sent):
+                        self.keep(renewed)
+                        return self.newest[0]
+                # A sign-in or sign-out has replaced the tokens meanwhile, so the answer is of the former session.
+            raise Unavailable("The stored tokens change too often. Try again in a moment.")
+
+    def _holds(self, refresh_token: str) -> bool:
+        tokens = self.store.load()
+        return is_pair(tokens) and tokens is not None and tokens["refreshToken"] == refresh_token
 
     def user_id(self) -> str:
         """Return the id of the user whose tokens are stored; "" without tokens."""
@@ -136,7 +145,9 @@ class Session:
         return str(claims_of(tokens["accessToken"]).get("userId", "")) if tokens and is_pair(tokens) else ""
 
     def keep(self, answer: dict[str, Any]) -> None:
-        """Store the tokens of a sign-in or refresh."""
+        """Store the tokens of a sign-in or refresh. Raises WrongServer if these are not tokens."""
+        if not is_pair(answer) or not isinstance(answer.get("expiresIn"), int | float):
+            raise WrongServer("The answer has no tokens: it is not of a Beautiful Encer server. Check the base URL.")
         self.newest = (answer["accessToken"], time.monotonic() + answer["expiresIn"])
         self.store.save(
             {

@@ -3,7 +3,7 @@
 import { Emitter, sleep } from "./emitter.js";
 import { Closed, EncerError, NotSignedIn, RateLimited, Unavailable } from "./errors.js";
 import type { Encer } from "./encer.js";
-import type { Json, UploadOptions } from "./rest.js";
+import { dataOf, type Json, type UploadOptions } from "./rest.js";
 import type { Socket } from "./socket.js";
 import type { Attachment, Deletion, Message, Read } from "./types.js";
 import { Typing } from "./typing.js";
@@ -57,7 +57,7 @@ export class Conversation extends Emitter<ConversationEvents> {
   private started: boolean;
   private holdsOlder: boolean; // whether the program may have messages that this object did not emit
   private ahead = new Map<number, number>(); // seq -> rev of what a refetch emitted, until the next join
-  private holding = false; // whether events are ignored, because a refetch or a new join will deliver them
+  private holding = true; // whether events are ignored, because a refetch or a new join will deliver them
   private resyncWaits = false;
   private resuming: Promise<unknown> = Promise.resolve();
   private wantedRead = 0;
@@ -92,7 +92,8 @@ export class Conversation extends Emitter<ConversationEvents> {
 
   /** Change the text of a message of this user. */
   async edit(messageId: string, content: string, { signal }: Cancellable = {}): Promise<Message> {
-    return (await this.encer.call("PATCH", `/chat/messages/${messageId}`, { body: { content }, signal })).data;
+    const answer = await this.encer.call("PATCH", `/chat/messages/${messageId}`, { body: { content }, signal });
+    return dataOf(answer, this.encer.rest.base);
   }
 
   /** Delete a message of this user; a placeholder stays. */
@@ -140,8 +141,11 @@ export class Conversation extends Emitter<ConversationEvents> {
 
   // -- joining ----------------------------------------------------------------------------------------------------------
 
-  private fetch(params: Record<string, number>, signal?: AbortSignal): Promise<Json> {
-    return this.encer.call("GET", `/chat/conversations/${this.id}/messages`, { params: { peek: true, ...params }, signal });
+  private async fetch(params: Record<string, number>, signal?: AbortSignal): Promise<Json> {
+    const path = `/chat/conversations/${this.id}/messages`;
+    const page = await this.encer.call("GET", path, { params: { peek: true, ...params }, signal });
+    dataOf(page, this.encer.rest.base, true);
+    return page;
   }
 
   /** Join from the last known rev, and fetch changes that a replay does not contain. `again`: it is joined already. */
@@ -153,6 +157,7 @@ export class Conversation extends Emitter<ConversationEvents> {
 
   private async join(socket: Socket, again: boolean): Promise<void> {
     if (socket.signal.aborted) throw new Closed("The socket is closed.");
+    if (this.left) return; // a newer object may have joined the conversation, so that this one must not leave it
     this.holding = this.resyncWaits = again;
     if (again) {
       await socket.ask("leave_conversation", { conversationId: this.id });
@@ -168,6 +173,7 @@ export class Conversation extends Emitter<ConversationEvents> {
         return void this.flushRead();
       }
       await this.refetch(socket, ack.lastRev);
+      if (this.left) return;
       await socket.ask("leave_conversation", { conversationId: this.id });
       this.holding = false;
     }
@@ -177,7 +183,7 @@ export class Conversation extends Emitter<ConversationEvents> {
   /** Handle the answer to a join, before any live event. Without a replay, live events wait for the refetch. */
   private joined({ complete, lastRev }: Json): void {
     this.holding = !complete;
-    if (!complete) return;
+    if (!complete) return checkNumber(lastRev);
     this.closed = false;
     this.advance(lastRev);
     this.ahead.clear(); // the replay has ended, so every later `message_sent` is new
@@ -245,6 +251,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     const { seq, rev } = data;
     if (rev <= this.rev) return;
     const fetched = this.ahead.get(seq) ?? 0;
+    checkNumber(seq);
     this.advance(rev);
     if (rev <= fetched) return;
     // A replay sends a message as new if it was deleted before this client received it.
@@ -253,6 +260,7 @@ export class Conversation extends Emitter<ConversationEvents> {
   }
 
   private advance(rev: number): void {
+    checkNumber(rev);
     this.rev = Math.max(this.rev, rev);
   }
 
@@ -308,6 +316,10 @@ export class Conversation extends Emitter<ConversationEvents> {
       if (this.reading === socket) this.reading = undefined;
     }
   }
+}
+
+function checkNumber(value: unknown): void {
+  if (!Number.isInteger(value)) throw new TypeError("The server sent no number.");
 }
 
 const deletionOf = ({ id, conversationId, seq, rev }: Message): Deletion => ({ messageId: id, conversationId, seq, rev });

@@ -3,7 +3,7 @@
 import { Backoff } from "./backoff.js";
 import { Conversation } from "./conversation.js";
 import { Emitter, LONGEST_TIMER, sleep } from "./emitter.js";
-import { Closed, EncerError, mayPass, NotSignedIn, TooMany, Unreachable } from "./errors.js";
+import { Closed, EncerError, mayPass, NotSignedIn, TooMany, Unreachable, WrongServer } from "./errors.js";
 import { Listing } from "./listing.js";
 import { anotherUser, Outbox, type OutboxEvents, type OutboxStore } from "./outbox.js";
 import { type CallOptions, type Json, Rest } from "./rest.js";
@@ -56,6 +56,9 @@ export class Encer extends Emitter<EncerEvents> {
   private woken = new AbortController(); // ends the current pause
   private refused: string | undefined; // the access token that the server did not accept
   private pendingFrames = 0;
+  private switches = 0; // of the user, by `signIn`
+  private readyAt: number | undefined; // when the current connection became live
+  private leaving: Promise<unknown> = Promise.resolve(); // until the server has answered each `leave_conversation`
   private listing = new Listing(this);
   private unlisten: (() => void)[] = [];
 
@@ -69,8 +72,11 @@ export class Encer extends Emitter<EncerEvents> {
 
   /** Sign in, store the tokens and return the user. Messages of a former user wait until that user signs in. */
   async signIn(email: string, password: string): Promise<SignedInUser> {
+    const before = await this.rest.session.userId();
     const user: SignedInUser = await this.rest.signIn(email, password);
-    if (this.userId && this.userId !== user.id) {
+    if ([before, this.userId, this.outbox.user].some((id) => id && id !== user.id)) {
+      this.switches++; // an attempt to connect that still uses the former user's token is given up
+      this.userId = user.id;
       this.outbox.end(anotherUser());
       this.socket?.drop();
       this.dropSocket();
@@ -101,8 +107,11 @@ export class Encer extends Emitter<EncerEvents> {
     if (!chat) {
       if (this.conversations.size >= CONVERSATIONS)
         throw new TooMany(`At most ${CONVERSATIONS} conversations can be joined. Leave one first.`);
-      this.conversations.set(id, (chat = new Conversation(this, id, after)));
-      if (this.socket) this.supervise(this.socket, this.join(chat, this.socket).then(() => void this.listing.ask()));
+      const joining = (chat = new Conversation(this, id, after));
+      this.conversations.set(id, joining);
+      const { socket } = this;
+      // Until the server has answered, events may be those of an object that leaves the conversation.
+      if (socket) this.supervise(socket, this.leaving.then(() => this.join(joining, socket)).then(() => void this.listing.ask()));
     }
     this.connect();
     return chat;
@@ -167,9 +176,11 @@ export class Encer extends Emitter<EncerEvents> {
   async removeConversation(chat: Conversation): Promise<void> {
     if (this.conversations.get(chat.id) !== chat) return;
     this.conversations.delete(chat.id);
-    await this.socket?.ask("leave_conversation", { conversationId: chat.id }).catch((error: unknown) => {
+    const left = this.socket?.ask("leave_conversation", { conversationId: chat.id }).catch((error: unknown) => {
       if (!(error instanceof Closed || error instanceof NotSignedIn)) throw error; // the next socket does not join it
     });
+    this.leaving = Promise.allSettled([this.leaving, left]).then(() => undefined);
+    await left;
   }
 
   /** Send a frame whose loss does not matter; false if there is no connection. */
@@ -196,7 +207,7 @@ export class Encer extends Emitter<EncerEvents> {
     try {
       for (;;) {
         this.set("connecting");
-        const began = performance.now();
+        this.readyAt = undefined;
         let code: number | undefined;
         let goodbye: number | undefined;
         let failure: EncerError | undefined;
@@ -208,10 +219,11 @@ export class Encer extends Emitter<EncerEvents> {
         }
         this.dropSocket();
         signal.throwIfAborted();
-        const pause = this.backoff.after(code, failure ?? this.error, goodbye, performance.now() - began);
+        const lived = performance.now() - (this.readyAt ?? performance.now());
+        const pause = this.backoff.after(code, failure ?? this.error, goodbye, lived);
         this.woken = new AbortController(); // first, so that a listener of `offline` may call `wake`
         this.set("offline");
-        await sleep(pause, AbortSignal.any([signal, this.woken.signal])).catch(() => undefined);
+        await sleep(pause, this.backoff.isDue ? signal : AbortSignal.any([signal, this.woken.signal])).catch(() => undefined);
         signal.throwIfAborted();
       }
     } catch (error) {
@@ -227,6 +239,7 @@ export class Encer extends Emitter<EncerEvents> {
       await this.rest.checkServer();
       this.checked = true;
     }
+    const { switches } = this;
     const token = await this.rest.session.token(this.refused);
     signal.throwIfAborted();
     let goodbye: number | undefined;
@@ -235,19 +248,23 @@ export class Encer extends Emitter<EncerEvents> {
         if (name === "going_away" && data.reconnectAfterMs >= 0) goodbye = data.reconnectAfterMs;
         this.dispatch(socket, name, data);
       };
-      if (!signal.aborted) this.ready(socket, token, data);
+      if (switches !== this.switches) socket.drop();
+      else if (!signal.aborted) this.ready(socket, token, data);
     }).catch((error: unknown) => this.diagnose(error, token));
     const drop = (): void => socket.drop();
     signal.addEventListener("abort", drop, { once: true });
     if (signal.aborted) drop();
     const code = await socket.closed;
     signal.removeEventListener("abort", drop);
+    if (socket.failure) throw socket.failure;
+    if (switches !== this.switches) return [];
     this.refused = code === 4401 ? token : undefined;
     return [code, goodbye];
   }
 
   /** Find out by REST why no socket opened, because a WebSocket does not give the reason. */
   private async diagnose(error: unknown, token: string): Promise<never> {
+    if (error instanceof WrongServer) throw error;
     await this.rest.checkServer();
     const upgrade = await this.rest.send("GET", "/ws", { token }).catch((refusal: EncerError) => refusal);
     if (upgrade instanceof EncerError && upgrade.code === "FORBIDDEN") throw this.rest.refusedOrigin();
@@ -257,6 +274,7 @@ export class Encer extends Emitter<EncerEvents> {
 
   private ready(socket: Socket, token: string, data: Json): void {
     this.socket = socket;
+    this.readyAt = performance.now();
     this.userId = data.userId;
     this.error = undefined;
     this.checked = false; // the next connection may be to another version, after an upgrade

@@ -51,8 +51,18 @@ export class BrowserOutbox implements OutboxStore {
   constructor(private key = "encer.outbox", private storage: Storage = localStorage) {}
   load(): Unsent[] {
     const keys = Array.from({ length: this.storage.length }, (_, index) => this.storage.key(index) ?? "");
-    const found = keys.filter((key) => key.startsWith(`${this.key}[`)).map((key) => this.storage.getItem(key) ?? "null");
-    return found.map((text) => JSON.parse(text) as Unsent).sort((one, other) => one.queuedAt - other.queuedAt);
+    const found = keys.filter((key) => key.startsWith(`${this.key}[`)).flatMap((key) => this.read(key));
+    return found.sort((one, other) => one.queuedAt - other.queuedAt);
+  }
+  /** Return the message of a key, or nothing if it is unreadable or another tab has sent it. */
+  private read(key: string): Unsent[] {
+    const text = this.storage.getItem(key);
+    try {
+      const unsent = JSON.parse(text ?? "") as Unsent;
+      if (this.keyOf(unsent) === key && unsent.queuedAt > 0) return [unsent];
+    } catch {}
+    if (text) console.error(`${key} is not an unsent message, so it is not sent.`);
+    return [];
   }
   add(unsent: Unsent): void {
     this.storage.setItem(this.keyOf(unsent), JSON.stringify(unsent));
@@ -81,7 +91,7 @@ interface Item {
 }
 
 export class Outbox {
-  private user = ""; // whose messages these are
+  user = ""; // whose messages these are
   private items = new Map<string, Item>(); // oldest first
   private socket: Socket | undefined;
   private sending = new Map<string, Socket>(); // by conversation
@@ -206,7 +216,7 @@ export class Outbox {
   private async sendOne(socket: Socket, item: Item): Promise<void> {
     const { userId: _, queuedAt: __, ...frame } = item.unsent;
     try {
-      const { message } = await socket.ask("send_message", frame);
+      const { message } = await socket.ask("send_message", frame, (answer) => answer.message.id);
       this.remove(item);
       item.resolve(message);
       this.emit("sent", message);

@@ -63,6 +63,7 @@ export class Rest {
 
   /** Return the JSON of an answer of `/api/v1`. Calls that may be repeated are tried up to four times. */
   async call(method: string, path: string, { body, params, signal, timeout = ANSWER }: CallOptions = {}): Promise<Json> {
+    method = method.toUpperCase();
     const query = params ? `?${new URLSearchParams(params as Record<string, string>)}` : "";
     for (let tries = method === "POST" ? 1 : TRIES; ; ) {
       try {
@@ -81,11 +82,12 @@ export class Rest {
     const form = new FormData();
     form.append("file", file, options.name ?? (file as File).name ?? "file");
     const more = { form, timeout: UPLOAD, signal: options.signal, onProgress: options.onProgress };
-    return (await this.signed("POST", `/chat/conversations/${conversationId}/attachments`, more)).data as Attachment;
+    return dataOf(await this.signed("POST", `/chat/conversations/${conversationId}/attachments`, more), this.base);
   }
 
   async signIn(email: string, password: string): Promise<Json> {
-    const { data } = await this.send("POST", "/api/v1/auth/login", { json: { email, password } });
+    const data = dataOf(await this.send("POST", "/api/v1/auth/login", { json: { email, password } }), this.base);
+    if (typeof data.user?.id !== "string") throw notHere(this.base);
     await this.session.keep(data);
     return data.user;
   }
@@ -115,20 +117,35 @@ export class Rest {
   }
 
   private async signed(method: string, path: string, request: Request): Promise<Json> {
-    const token = await this.session.token();
+    const token = await this.token(request);
     try {
       return await this.send(method, `/api/v1${path}`, { ...request, token });
     } catch (error) {
       if (!(error instanceof NotSignedIn)) throw error; // otherwise nothing was done
-      return this.send(method, `/api/v1${path}`, { ...request, token: await this.session.token(token) });
+      return this.send(method, `/api/v1${path}`, { ...request, token: await this.token(request, token) });
     }
+  }
+
+  /** Return an access token, within the time and the signal of a request. A refresh continues without it. */
+  private token({ signal, timeout = ANSWER }: Request, refused?: string): Promise<string> {
+    const found = new AbortController();
+    const limit = sleep(timeout, signal ? AbortSignal.any([signal, found.signal]) : found.signal).then(
+      () => {
+        throw new Unreachable(`${this.base} has not renewed the tokens within ${timeout / 1000} s. Check the network.`);
+      },
+      () => {
+        throw cancelled();
+      },
+    );
+    return Promise.race([this.session.token(refused), limit]).finally(() => found.abort());
   }
 
   /** Refresh the tokens. Retry at once without an answer: the server accepts the same token for ten more seconds. */
   private async refresh(refreshToken: string): Promise<Json> {
     for (let tries = TRIES; ; ) {
       try {
-        return (await this.send("POST", "/api/v1/auth/refresh", { json: { refreshToken }, timeout: REFRESH })).data;
+        const options = { json: { refreshToken }, timeout: REFRESH };
+        return dataOf(await this.send("POST", "/api/v1/auth/refresh", options), this.base);
       } catch (error) {
         if (!(error instanceof Unreachable || error instanceof Unavailable) || --tries <= 0) throw error;
         await sleep(FIRST_PAUSE);
@@ -171,6 +188,13 @@ export class Rest {
       throw new Unavailable("The server is not ready. Try again in a moment.", { status, retryAfter: after || undefined });
     throw errorOf(body?.code && after ? { retryAfter: after, ...body } : body, status);
   }
+}
+
+/** Return the `data` of an answer. Throws WrongServer if it is no object, or no list. */
+export function dataOf(answer: Json, base: string, isList = false): Json {
+  const data = answer?.data;
+  if (!data || typeof data !== "object" || (isList && !Array.isArray(data))) throw notHere(base);
+  return data;
 }
 
 const cancelled = (): Aborted => new Aborted("The call was cancelled.");

@@ -2,7 +2,7 @@
 
 import { sleep } from "./emitter.js";
 import type { EncerOptions } from "./encer.js";
-import { Closed, errorOf, TooLarge, Unreachable, WrongServer } from "./errors.js";
+import { Closed, type EncerError, errorOf, TooLarge, Unreachable, WrongServer } from "./errors.js";
 import type { Json } from "./rest.js";
 
 export const OPEN = 5_000; // for the handshake and `ready`
@@ -43,6 +43,8 @@ export class Socket {
   readonly signal = this.ended.signal;
   /** Resolves with the close code; undefined if the client dropped it or no server closed it. */
   readonly closed: Promise<number | undefined>;
+  /** Why the client dropped it: the server sends frames of another protocol. */
+  failure: EncerError | undefined;
   onEvent: (name: string, data: Json) => void = () => undefined;
 
   private constructor(private ws: WebSocket, private pace: Pace) {
@@ -70,7 +72,7 @@ export class Socket {
       }, OPEN);
       socket.onEvent = (name, data) => {
         clearTimeout(timer);
-        if (name !== "ready") return reject(new WrongServer("The server sends frames of another protocol. Check the base URL."));
+        if (name !== "ready") throw new TypeError(name);
         on(socket, data);
         resolve(socket);
       };
@@ -78,27 +80,28 @@ export class Socket {
       ws.onopen = () => (opened = true);
       void socket.closed.then((code) => {
         clearTimeout(timer);
-        if (opened && code !== undefined) resolve(socket);
+        if (socket.failure) reject(socket.failure);
+        else if (opened && code !== undefined) resolve(socket);
         else unreachable();
       });
     });
   }
 
+  /** Handle a frame. One that is not as described ends the client. */
   private receive(text: string): void {
-    let frame: { event: string; data: Json; id?: number };
     try {
-      frame = JSON.parse(text);
+      const { event, data, id }: { event: string; data: Json; id?: number } = JSON.parse(text);
+      if (!data || typeof data !== "object") throw new TypeError("data");
+      if (id === undefined) return this.onEvent(event, data);
+      const answer = this.answers.get(id);
+      if (event !== "error") answer?.then?.(data); // before the next frame is read
+      this.answers.delete(id);
+      clearTimeout(answer?.timer);
+      if (event === "error") answer?.reject(errorOf(data));
+      else answer?.resolve(data);
     } catch {
-      return this.drop();
-    }
-    if (frame.id === undefined) return this.onEvent(frame.event, frame.data);
-    const answer = this.answers.get(frame.id);
-    this.answers.delete(frame.id);
-    clearTimeout(answer?.timer);
-    if (frame.event === "error") answer?.reject(errorOf(frame.data));
-    else {
-      answer?.then?.(frame.data); // before the next frame is read
-      answer?.resolve(frame.data);
+      this.failure = new WrongServer("The server sends frames of another protocol. Check the base URL.");
+      this.drop();
     }
   }
 

@@ -1,6 +1,6 @@
 // Access and refresh tokens: where they are stored, and when they are renewed.
 
-import { NotSignedIn } from "./errors.js";
+import { NotSignedIn, notHere, Unavailable } from "./errors.js";
 
 export interface Tokens {
   accessToken: string;
@@ -41,6 +41,8 @@ export class BrowserTokens implements TokenStore {
   }
 }
 
+const SIGN_INS = 5; // during the refreshes of one call; with more, the program is at fault
+const LOCK = 20_000; // that a tab waits for another one, which renews the tokens: longer than all tries take
 const MARGIN = 30; // seconds; a token is renewed this long before it expires, or after two thirds of a shorter lifetime
 const TOKEN = /^[\w.~+-]+$/;
 
@@ -53,6 +55,10 @@ interface Claims {
   iat?: number;
   userId?: string;
 }
+
+/** Return whether these are tokens, and the access token is valid in a header. */
+const isPair = ({ accessToken, refreshToken }: Tokens): boolean =>
+  typeof accessToken === "string" && TOKEN.test(accessToken) && typeof refreshToken === "string";
 
 function claimsOf(token: string): Claims {
   try {
@@ -79,23 +85,39 @@ export class Session {
 
   private alone<T>(work: () => Promise<T>): Promise<T> {
     const locks = globalThis.navigator?.locks;
-    return locks ? (locks.request(`encer ${this.base}`, work) as Promise<T>) : work();
+    if (!locks) return work();
+    let has = false;
+    const waiting = locks.request(`encer ${this.base}`, { signal: AbortSignal.timeout(LOCK) }, () => {
+      has = true;
+      return work();
+    }) as Promise<T>;
+    return waiting.catch((error: unknown) => {
+      throw has ? error : new Unavailable("Another tab renews the tokens and does not end. Close it, or try again later.");
+    });
   }
 
   private async find(refused?: string): Promise<string> {
-    const tokens = await this.store.load();
-    if (!tokens) throw new NotSignedIn("You are not signed in. Please sign in first.");
-    if (!TOKEN.test(tokens.accessToken) || typeof tokens.refreshToken !== "string")
-      throw new NotSignedIn("The stored token is malformed. Please sign in again.");
-    if (tokens.accessToken !== refused && this.secondsToRenewal(tokens.accessToken, tokens.expiresAt) > 0) return tokens.accessToken;
-    try {
-      await this.keep(await this.refresh(tokens.refreshToken));
-    } catch (error) {
-      if (error instanceof NotSignedIn && (await this.store.load())?.refreshToken === tokens.refreshToken)
-        await this.store.save(null);
-      throw error;
+    for (let tries = SIGN_INS; tries--; ) {
+      const tokens = await this.store.load();
+      if (!tokens) throw new NotSignedIn("You are not signed in. Please sign in first.");
+      if (!isPair(tokens)) throw new NotSignedIn("The stored token is malformed. Please sign in again.");
+      if (tokens.accessToken !== refused && this.secondsToRenewal(tokens.accessToken, tokens.expiresAt) > 0) return tokens.accessToken;
+      const holds = async () => (await this.store.load())?.refreshToken === tokens.refreshToken;
+      try {
+        const renewed = await this.refresh(tokens.refreshToken);
+        if (await holds()) {
+          await this.keep(renewed);
+          return renewed.accessToken;
+        }
+      } catch (error) {
+        if (!(error instanceof NotSignedIn)) throw error;
+        if (await holds()) {
+          await this.store.save(null);
+          throw error;
+        }
+      } // A sign-in or sign-out has replaced the tokens meanwhile, so the answer is of the former session.
     }
-    return this.newest[0];
+    throw new Unavailable("The stored tokens change too often. Try again in a moment.");
   }
 
   /** Return the id of the user whose tokens are stored; "" without tokens. */
@@ -103,8 +125,10 @@ export class Session {
     return claimsOf((await this.store.load())?.accessToken ?? "").userId ?? "";
   }
 
-  /** Store the tokens of a sign-in or refresh. */
-  async keep({ accessToken, refreshToken, expiresIn }: Pair): Promise<void> {
+  /** Store the tokens of a sign-in or refresh. Rejects with WrongServer if these are not tokens. */
+  async keep(pair: Pair): Promise<void> {
+    const { accessToken, refreshToken, expiresIn } = pair;
+    if (!isPair(pair) || !Number.isFinite(expiresIn)) throw notHere(this.base);
     this.newest = [accessToken, performance.now() / 1000 + expiresIn];
     await this.store.save({ accessToken, refreshToken, expiresAt: Date.now() + expiresIn * 1000 });
   }

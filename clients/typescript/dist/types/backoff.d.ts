@@ -11,11 +11,15 @@ export declare class Backoff {
     private failures;
     private slow;
     private refusals;
+    private growth;
     private wasLive;
+    /** Whether the pause must pass in full, also if the program wakes the client. */
+    isDue: boolean;
     /** `chance` is the jitter, so that clients do not reconnect at the same moment. */
     constructor(chance?: () => number, firstPause?: number);
-    /** Reset the counts: a connection is live, and all conversations are joined. */
+    /** A connection is live, and all conversations are joined: the address is correct. */
     live(): void;
-    /** `code` is undefined if the connection could not be opened; then `error` is the cause. */
+    /** `code` is undefined if the connection could not be opened; then `error` is the cause. `lived`: for how long it was live.
+     * A server that closes each connection soon is not tried forever: only a steady connection resets the counts. */
     after(code?: number, error?: EncerError, reconnectAfter?: number, lived?: number): number;
 }

@@ -1,7 +1,7 @@
 import { Emitter } from "./emitter.js";
 import { EncerError } from "./errors.js";
 import type { Encer } from "./encer.js";
-import type { Json, UploadOptions } from "./rest.js";
+import { type Json, type UploadOptions } from "./rest.js";
 import type { Socket } from "./socket.js";
 import type { Attachment, Deletion, Message, Read } from "./types.js";
 export interface ConversationEvents {

@@ -46,6 +46,9 @@ export declare class Encer extends Emitter<EncerEvents> {
     private woken;
     private refused;
     private pendingFrames;
+    private switches;
+    private readyAt;
+    private leaving;
     private listing;
     private unlisten;
     /** Throws WrongServer if `base` is not a URL. */

@@ -29,6 +29,8 @@ export declare class BrowserOutbox implements OutboxStore {
     private storage;
     constructor(key?: string, storage?: Storage);
     load(): Unsent[];
+    /** Return the message of a key, or nothing if it is unreadable or another tab has sent it. */
+    private read;
     add(unsent: Unsent): void;
     remove(unsent: Unsent): void;
     private keyOf;
@@ -45,7 +47,7 @@ export declare class Outbox {
     private findUser;
     private store?;
     private wait;
-    private user;
+    user: string;
     private items;
     private socket;
     private sending;

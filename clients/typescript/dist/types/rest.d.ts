@@ -37,11 +37,15 @@ export declare class Rest {
     /** Return whether a server answers. A browser reports a hidden answer of another origin like a missing one. */
     private answersOthers;
     private signed;
+    /** Return an access token, within the time and the signal of a request. A refresh continues without it. */
+    private token;
     /** Refresh the tokens. Retry at once without an answer: the server accepts the same token for ten more seconds. */
     private refresh;
     send(method: string, path: string, request?: Request): Promise<Json>;
     private read;
 }
+/** Return the `data` of an answer. Throws WrongServer if it is no object, or no list. */
+export declare function dataOf(answer: Json, base: string, isList?: boolean): Json;
 /** Return the typed error of a failed connection: the certificate, or the network. */
 export declare function explain(error: unknown, base: string): EncerError;
 export {};

@@ -1,4 +1,5 @@
 import type { EncerOptions } from "./encer.js";
+import { type EncerError } from "./errors.js";
 import type { Json } from "./rest.js";
 export declare const OPEN = 5000;
 export declare class Socket {
@@ -10,10 +11,13 @@ export declare class Socket {
     readonly signal: AbortSignal;
     /** Resolves with the close code; undefined if the client dropped it or no server closed it. */
     readonly closed: Promise<number | undefined>;
+    /** Why the client dropped it: the server sends frames of another protocol. */
+    failure: EncerError | undefined;
     onEvent: (name: string, data: Json) => void;
     private constructor();
     /** Resolves with the socket and the data of `ready`, or with the close code of a refusal. */
     static open(base: string, token: string, options: EncerOptions, on: (socket: Socket, ready: Json) => void): Promise<Socket>;
+    /** Handle a frame. One that is not as described ends the client. */
     private receive;
     /** Send a command and return the data of its answer; `then` gets it before later events are handled.
      * Rejects with the server's error, or Closed. A socket that does not answer in time is dead, so it is dropped. */

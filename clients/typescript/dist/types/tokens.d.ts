@@ -40,8 +40,8 @@ export declare class Session {
     private find;
     /** Return the id of the user whose tokens are stored; "" without tokens. */
     userId(): Promise<string>;
-    /** Store the tokens of a sign-in or refresh. */
-    keep({ accessToken, refreshToken, expiresIn }: Pair): Promise<void>;
+    /** Store the tokens of a sign-in or refresh. Rejects with WrongServer if these are not tokens. */
+    keep(pair: Pair): Promise<void>;
     secondsToRenewal(token: string, expiresAt?: number): number;
 }
 export {};
