@@ -10,7 +10,7 @@ from PIL import Image
 from bench.cases.delivery import p99
 from bench.clients.posts import post
 from bench.results import Result, at_most, at_most_times
-from bench.setup.environment import Environment
+from bench.setup.environment import NO_LIMIT, Environment
 from bench.setup.processes import ClientProcess, Measured
 
 LOGINS, LAG = NAMES = ("/health p99 while 8 log in", "event loop, 20 logins and 5 uploads")
@@ -65,7 +65,7 @@ class LoginBench:
 
 
 async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
-    server = environment.start_server(LIMIT_UPLOAD="100000/1h")
+    server = environment.start_server(LIMIT_UPLOAD="100000/1h", LIMIT_GENERAL=NO_LIMIT)
     bench = LoginBench(environment, await environment.start_client("logins"), server)
     await bench.prepare()
     await bench.delay(logins=1, uploads=1)  # warm
