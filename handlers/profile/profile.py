@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, model_validator
 
 from db.errors import NotFound
 from db.queries.notifications import NotificationChange
@@ -41,7 +41,7 @@ EMPTY_LIST = re.compile(r"\s*\[\s*\]\s*")  # as a form writes it
 class ProfileChanges(InfluencerFields, SalonFields):
     """Fields of both roles; those of the other role are ignored. Absent, '' and [] mean unchanged; null clears."""
 
-    name: Name | None = None
+    name: Name = Field(default_factory=str)  # optional, but without null
     profile_pic: Annotated[None, about("null removes the picture; send a new one as a file", None)] = None
 
     @model_validator(mode="before")
@@ -56,13 +56,6 @@ class ProfileChanges(InfluencerFields, SalonFields):
         if kept.get("profilePic") is not None:  # sent back as it was read
             del kept["profilePic"]
         return kept
-
-    @field_validator("name")
-    @classmethod
-    def keep_name(cls, name: str | None) -> str:
-        if name is None:
-            raise ValueError("cannot be cleared")
-        return name
 
 
 class UpdateProfile(FileHandler):

@@ -99,6 +99,9 @@ message = NewMessage(content="Would Friday suit you?", message_type="IMAGE", fil
 sent = expect(SendMessageResponse, send_message.sync(conversation, client=salon, body=message))
 news = expect(ListNotificationsResponse, list_notifications.sync(client=influencer))
 assert any(each.type_ == "NEW_MESSAGE" and each.message_id == sent.data.id for each in news.data)
+text = NewMessage(content="Friday is fine")
+plain = expect(SendMessageResponse, send_message.sync(conversation, client=influencer, body=text)).data
+assert (plain.content, plain.message_type) == ("Friday is fine", "TEXT")
 read = expect(ListMessagesResponse, list_messages.sync(conversation, client=influencer))
-assert read.data[-1].file_url == attachment.file_url
+assert (read.data[-2].file_url, read.data[-1].id) == (attachment.file_url, plain.id)
 print("done")

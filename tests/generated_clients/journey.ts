@@ -93,7 +93,14 @@ const sent = must(
 );
 const news = must(await influencer.GET("/api/v1/notifications"));
 check(news.data.some((each) => each.type === "NEW_MESSAGE" && each.messageId === sent.data.id), "not notified");
+const plain = must(
+  await influencer.POST("/api/v1/chat/conversations/{conversationId}/messages", {
+    params: { path },
+    body: { content: "Friday is fine" },
+  }),
+).data;
+check(plain.content === "Friday is fine" && plain.messageType === "TEXT", "no plain text");
 const read = must(await influencer.GET("/api/v1/chat/conversations/{conversationId}/messages", { params: { path } }));
-check(read.data.at(-1)?.fileUrl === attachment.fileUrl, "not read");
+check(read.data.at(-2)?.fileUrl === attachment.fileUrl && read.data.at(-1)?.id === plain.id, "not read");
 lines.close();
 console.log("done");

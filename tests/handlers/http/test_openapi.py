@@ -40,6 +40,10 @@ def answer_of(name: str, status: int = 200) -> Json:
     return follow(content["schema"])
 
 
+def follow_body(name: str) -> Json:
+    return follow(find(name)["requestBody"]["content"]["application/json"]["schema"])
+
+
 def codes_of(response: Json) -> set[str]:
     schema = response["content"]["application/json"]["schema"]
     return {follow(each)["properties"]["code"]["const"] for each in schema.get("oneOf", [schema])}
@@ -107,6 +111,26 @@ def test_nothing_has_null_as_default():
     assert nulls(DESCRIBED) == []
 
 
+def references(part: Any) -> set[str]:
+    """Return the names of the schemas that a part refers to, directly or not."""
+    if isinstance(part, list):
+        return set().union(*map(references, part))
+    if not isinstance(part, dict):
+        return set()
+    own = {part["$ref"].rpartition("/")[2]} if isinstance(part.get("$ref"), str) else set()
+    return own.union(*map(references, part.values()), *(references(SCHEMAS[name]) for name in own))
+
+
+def test_no_field_of_a_body_has_a_default():
+    """openapi-typescript makes a field with a default mandatory. The description names the default instead."""
+    sent = {name for operation in OPERATIONS for name in references(operation.get("requestBody", {}))}
+    assert len(sent) > 25
+    for name in sent:
+        for field, schema in SCHEMAS[name].get("properties", {}).items():
+            assert "default" not in schema, f"{name}.{field}"
+    assert SCHEMAS["NewMessage"]["properties"]["messageType"]["description"].endswith('by default `"TEXT"`')
+
+
 def test_bodies_are_required_unless_all_fields_may_be_omitted():
     needed = {
         operation["operationId"]: operation["requestBody"]["required"]
@@ -126,14 +150,45 @@ def test_bodies_are_required_unless_all_fields_may_be_omitted():
 
 
 def test_null_is_offered_where_it_clears_a_field():
-    changes = follow(find("updateProfile")["requestBody"]["content"]["application/json"]["schema"])
+    changes = follow_body("updateProfile")
     assert {"type": "null"} in changes["properties"]["bio"]["anyOf"]
     form = follow(find("updateProfile")["requestBody"]["content"]["multipart/form-data"]["schema"])
     assert form["properties"]["bio"]["type"] == "string"
     assert form["properties"]["profilePic"]["format"] == "binary"
-    sign_up = follow(find("signUpSalon")["requestBody"]["content"]["application/json"]["schema"])
+    sign_up = follow_body("signUpSalon")
     assert sign_up["properties"]["phoneNo"]["type"] == "string"
     assert "phoneNo" not in sign_up["required"]
+
+
+def nullable_fields() -> dict[str, list[str]]:
+    """Return the fields of JSON bodies that may be null, by operation."""
+    found = {}
+    for route in TABLE.routes:
+        content = operation_of(route).get("requestBody", {}).get("content", {})
+        fields = follow(content.get("application/json", {}).get("schema", {})).get("properties", {})
+        names = [name for name, each in fields.items() if {"type": "null"} in [each, *each.get("anyOf", [])]]
+        if names:
+            found[operation_of(route)["operationId"]] = names
+    return found
+
+
+async def test_every_field_that_may_be_null_accepts_null(api, people):
+    influencer, salon, admin = await people.influencer(), await people.salon(), await people.admin()
+    calls = {
+        "updateProfile": [("PUT", "/profile/update", person) for person in (influencer, salon)],
+        "updateProfileAlias": [("PATCH", "/profile/update", person) for person in (influencer, salon)],
+        "updateUser": [("PUT", f"/admin/users/{person.id}", admin) for person in (influencer, salon)],
+        "suspendUser": [("PATCH", f"/admin/users/{salon.id}/suspend", admin)],
+    }
+    nullable = nullable_fields()
+    assert nullable.keys() == calls.keys()
+    assert len(nullable["updateProfile"]) == 16
+    for operation, names in nullable.items():
+        for call in calls[operation]:
+            method, path, caller = call
+            answer = await api.call(method, path, dict.fromkeys(names), caller)
+            assert answer.status == 200, (operation, answer)
+    assert "null" not in json.dumps(follow_body("updateProfile")["properties"]["name"])
 
 
 @pytest.mark.parametrize("name", FILE_FORMS)
