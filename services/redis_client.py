@@ -1,6 +1,8 @@
 """A Redis client for requests: it fails fast, and uses one server or a cluster."""
 
-from collections.abc import Iterator
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +11,7 @@ from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 # Redis or one of its nodes is unavailable, frozen or changing. Requests and pub/sub use this list.
 FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
@@ -54,3 +56,25 @@ def connect_redis(redis_url: str, sharded: bool, seconds: float) -> RedisClient:
         redis_url, max_connections=CONNECTIONS, timeout=seconds, retry=None, **timeouts
     )
     return aioredis.Redis.from_pool(pool)
+
+
+async def run_batch(connection: Any, commands: Sequence[tuple[Any, ...]], seconds: float) -> list[Any]:
+    """Run commands in one round trip; return their answers, of which each may be a ResponseError.
+
+    The caller keeps the connection for itself, with a `socket_timeout` of None: one timer bounds all steps, and one for
+    each step would cost a task. A failure closes the connection; the next batch opens it again."""
+    try:
+        with closing_is_a_failure():
+            async with asyncio.timeout(seconds):
+                await connection.send_packed_command(connection.pack_commands(commands))
+                return [await read_answer(connection) for _ in commands]
+    except BaseException:  # the next batch must not read the answers to this one
+        await connection.disconnect(nowait=True)
+        raise
+
+
+async def read_answer(connection: Any) -> Any:
+    try:
+        return await connection.read_response(timeout=math.inf)
+    except ResponseError as refusal:
+        return refusal

@@ -1,19 +1,17 @@
 """Scripts that Redis runs by their hash. Those that wait while a batch is on its way travel together in the next one.
 
-A request that sends its script alone costs four times as much: redis-py takes a connection, starts timers and waits
-for each of them. A pipeline of redis-py costs twice as much.
+To send a script alone, redis-py takes a connection from the pool, starts timers and waits for each of them.
 """
 
 import asyncio
-import math
 from functools import cache
 from hashlib import sha1
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
-from services.redis_client import RedisClient, closing_is_a_failure
+from services.redis_client import RedisClient, run_batch
 
 
 @cache
@@ -33,7 +31,7 @@ class Scripts:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.connection: Any = None  # taken from the pool once, because that costs as much as a script
-        self.seconds: float | None = None  # of a batch
+        self.seconds = 0.0  # of a batch: the timeout of one command of the pool
         self.waiting: list[Call] = []  # for the next batch; at most one per running request
         self.sending: asyncio.Task[None] | None = None
 
@@ -69,25 +67,10 @@ class Scripts:
                 call.answer.set_result(answer)
 
     async def _run(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        """Run commands in one round trip; each answer may be a ResponseError."""
         if self.connection is None:
             self.connection = await self.redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
-            # One timer for all steps of a batch: one for each step costs a task.
             self.seconds, self.connection.socket_timeout = self.connection.socket_timeout, None
-        try:
-            with closing_is_a_failure():
-                async with asyncio.timeout(self.seconds):
-                    await self.connection.send_packed_command(self.connection.pack_commands(commands))
-                    return [await self._read() for _ in commands]
-        except BaseException:  # the next batch must not read the answers to this one
-            await self.connection.disconnect(nowait=True)
-            raise
-
-    async def _read(self) -> Any:
-        try:
-            return await self.connection.read_response(timeout=math.inf)
-        except ResponseError as refusal:
-            return refusal
+        return await run_batch(self.connection, commands, self.seconds)
 
     async def _send_whole(self, call: Call) -> Any:
         try:

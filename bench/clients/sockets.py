@@ -52,8 +52,8 @@ class Sockets:
                 await for_each(numbers, lambda n: self.open(group, n, order["port"], people[n]["token"]), AT_ONCE)
             case "ask":
                 frames = order["frames"]
-                act = lambda n: self.ask(group, n, people[n]["frames"][frames])  # noqa: E731
-                await for_each(numbers, act, order.get("atOnce", AT_ONCE))
+                at_once = order.get("atOnce", AT_ONCE)
+                await for_each(numbers, lambda n: self.ask(group, n, people[n]["frames"][frames]), at_once)
             case "frames":
                 await self.receive(group, order["count"])
             case "abort":

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from redis import Redis
-from redis import asyncio as aioredis
 
 from bench.scale.helpers import read_rounds, report
 from bench.setup.machine import Meter
@@ -30,10 +29,11 @@ def new_users(digit: int) -> list[str]:
     return [f"{str(uuid.uuid4())[:-1]}{digit % 16:x}" for _ in range(BATCH_USERS)]
 
 
-async def measure(redis: RedisClient, pids: list[int], instances: int, rounds: int) -> None:
-    """Measure with all users on one instance each; the number of the other instances must not matter."""
-    sharded = not isinstance(redis, aioredis.Redis)
-    indexes = [PresenceIndex(redis, f"{number:012x}", sharded) for number in range(instances)]
+async def measure(clients: list[RedisClient], pids: list[int], sharded: bool, rounds: int) -> None:
+    """Measure with one client for each instance, and all users on one instance each; the number of the other instances
+    must not matter."""
+    instances = len(clients)
+    indexes = [PresenceIndex(redis, f"{number:012x}", sharded) for number, redis in enumerate(clients)]
     partitions = indexes[0].partitions
     for index in indexes:
         for partition in partitions:
@@ -97,10 +97,13 @@ def cluster_of_three(folder: Path) -> Iterator[tuple[str, list[int]]]:
 
 
 async def measure_all(url: str, pids: list[int], rounds: int, sharded: bool) -> None:
-    redis = connect_redis(url, sharded, ANSWER_SECONDS)
-    for instances in INSTANCES:
-        await measure(redis, pids, instances, rounds)
-    await redis.aclose()
+    async with contextlib.AsyncExitStack() as stack:
+        clients: list[RedisClient] = []
+        for instances in INSTANCES:
+            while len(clients) < instances:
+                clients.append(connect_redis(url, sharded, ANSWER_SECONDS))
+                stack.push_async_callback(clients[-1].aclose)
+            await measure(clients, pids, sharded, rounds)
 
 
 def main() -> None:

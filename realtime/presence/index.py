@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from realtime.presence.scripts import HEARTBEAT, LEAVE, PRESENT, REPORT, SWEEP
-from services.redis_client import RedisClient, closing_is_a_failure
+from services.redis_client import RedisClient
 from services.redis_scripts import scripts_of
 
 DEAD_SECONDS = 10.0  # without a heartbeat; then the instance's users count as offline, unless another instance has them
@@ -26,7 +26,6 @@ class PresenceIndex:
     """Reads and writes the index for one instance. A partition is named by the prefix of its keys."""
 
     def __init__(self, redis: RedisClient, instance_id: str, sharded: bool) -> None:
-        self.redis = redis
         self.scripts = scripts_of(redis)
         self.instance_id = instance_id
         self.partitions = CLUSTER if sharded else ONE_SERVER
@@ -59,16 +58,11 @@ class PresenceIndex:
         return None
 
     async def find_online(self, users: Iterable[str]) -> set[str]:
-        """Return those of `users` who are online, with one round trip to each node."""
+        """Return those of `users` who are online. The partitions are asked at the same time."""
         partitions: dict[str, list[str]] = {}
         for user_id in users:
             partitions.setdefault(self.partition_of(user_id), []).append(user_id)
-        pipeline = self.redis.pipeline(transaction=False)
-        for partition, ids in partitions.items():
-            pipeline.execute_command("EVAL", PRESENT, 1, partition, *ids)
-        async with asyncio.timeout(REDIS_SECONDS):
-            with closing_is_a_failure():
-                answers = await pipeline.execute() if partitions else []
+        answers = await asyncio.gather(*(self._run(PRESENT, partition, *ids) for partition, ids in partitions.items()))
         asked = [user_id for ids in partitions.values() for user_id in ids]
         found = [present for answer in answers for present in answer]
         return {user_id for user_id, present in zip(asked, found, strict=True) if present}

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import math
 from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -15,7 +14,7 @@ from redis.exceptions import ResponseError
 from realtime.events import Event
 from realtime.redis.publisher import SEND_SECONDS, Batch, RedisPublisher
 from realtime.redis.subscriber import CONNECT_SECONDS, PacketReceiver, RedisSubscriber
-from services.redis_client import FAILURES, closing_is_a_failure
+from services.redis_client import FAILURES, run_batch
 
 TIMEOUTS: dict[str, Any] = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": SEND_SECONDS, "retry": None}
 
@@ -55,7 +54,7 @@ class RedisNode:
         connect = self.redis.connection_pool.make_connection
         # Of the publisher. redis-py opens it when it is used, and declares no types here.
         self.connection = connect()  # type: ignore[no-untyped-call]
-        self.connection.socket_timeout = None  # publish_batch has a timeout for all steps; one for each costs a task
+        self.connection.socket_timeout = None  # run_batch has one timer for all steps
         self.subscriber = RedisSubscriber(connect, self.topology, sharded, server)
         self.publisher = RedisPublisher(name, self)
 
@@ -105,20 +104,7 @@ class RedisNode:
     async def publish_batch(self, batch: Batch) -> list[int]:
         """Publish packets. Return the indexes of those that Redis refused.
 
-        Only one batch is on its way, so it needs no pool; a pipeline of redis-py costs twice as much for each event.
-        """
+        Only one batch is on its way, so it needs no pool."""
         commands = [(self.command, channel, packed) for channel, packed in batch]
-        refused = []
-        try:
-            with closing_is_a_failure():
-                async with asyncio.timeout(SEND_SECONDS):
-                    await self.connection.send_packed_command(self.connection.pack_commands(commands))
-                    for index in range(len(batch)):
-                        try:
-                            await self.connection.read_response(timeout=math.inf)
-                        except ResponseError:
-                            refused.append(index)
-        except BaseException:  # a later batch must not read the answers to this one
-            await self.connection.disconnect(nowait=True)
-            raise
-        return refused
+        answers = await run_batch(self.connection, commands, SEND_SECONDS)
+        return [index for index, answer in enumerate(answers) if isinstance(answer, ResponseError)]

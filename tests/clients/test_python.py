@@ -4,12 +4,14 @@ import asyncio
 import gc
 import io
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from encer import Closed, NotFound, SessionEnded
+from encer import Closed, Conversation, Encer, NotFound, SessionEnded
 from encer.tokens import MARGIN_SECONDS
 from encer.types import Message
 from tests.clients.helpers import SECONDS, EventLog, client, loaded, pair, tokens_of
@@ -24,6 +26,17 @@ FILL = """
     update conversations set last_rev = last_rev + $3, last_seq = last_rev + $3, updated_at = clock_timestamp()
     where id = $1 and (select count(*) from added) > 0
 """
+
+
+@asynccontextmanager
+async def two_chats(api, people, proxy) -> AsyncIterator[tuple[Encer, Conversation, Conversation]]:
+    """Yield a client behind the proxy, its conversation, and the same conversation of the other participant."""
+    hanako, sakura, conversation_id = await pair(people)
+    async with (
+        client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one,
+        client(api.base, tokens_of(api.instance, sakura)) as other,
+    ):
+        yield one, one.conversation(conversation_id, after=0), other.conversation(conversation_id)
 
 
 async def test_two_clients_chat(api, other_api, people):
@@ -112,18 +125,13 @@ async def test_a_stored_message_without_an_answer_is_stored_once(api, db, people
 
 
 async def test_a_client_that_was_away_for_long_misses_nothing(api, db, people, proxy):
-    hanako, sakura, conversation_id = await pair(people)
-    async with (
-        client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one,
-        client(api.base, tokens_of(api.instance, sakura)) as other,
-    ):
-        here, there = one.conversation(conversation_id, after=0), other.conversation(conversation_id)
+    async with two_chats(api, people, proxy) as (one, here, there):
         sent_events = EventLog(here)
         first, second = [await there.send(text) for text in ("first", "second")]
         await sent_events.wait("message", 2)
         proxy.refusing = True
         proxy.cut()
-        await db.execute(FILL, conversation_id, sakura.id, 600)
+        await db.execute(FILL, here.id, first["senderId"], 600)
         await there.edit(first["id"], "first, edited")
         await there.delete(second["id"])
         proxy.restore()
@@ -141,18 +149,13 @@ async def test_a_client_that_was_away_for_long_misses_nothing(api, db, people, p
 
 async def test_what_a_fetch_leaves_out_is_a_gap_that_history_fills(api, db, people, proxy, monkeypatch):
     monkeypatch.setattr("encer.conversation.REFETCH_MESSAGES", 550)
-    hanako, sakura, conversation_id = await pair(people)
-    async with (
-        client(f"http://127.0.0.1:{proxy.port}", tokens_of(api.instance, hanako)) as one,
-        client(api.base, tokens_of(api.instance, sakura)) as other,
-    ):
-        here, there = one.conversation(conversation_id, after=0), other.conversation(conversation_id)
+    async with two_chats(api, people, proxy) as (one, here, there):
         received = EventLog(here)
         first = await there.send("first")
         await received.wait("message")
         proxy.refusing = True
         proxy.cut()
-        await db.execute(FILL, conversation_id, sakura.id, 600)
+        await db.execute(FILL, here.id, first["senderId"], 600)
         await there.edit(first["id"], "first, edited")  # rev 602
         proxy.restore()
         one.wake()
