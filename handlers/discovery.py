@@ -14,7 +14,7 @@ from db.schemas.fields import BlankAsNone, Category, CommaList, Digits, Id, Line
 from db.schemas.shapes import ConnectionState, UserRef
 from db.schemas.vocabularies import CATEGORY_NAMES, REGION_NAMES
 from handlers.http.base import Handler
-from handlers.http.endpoint import ADMIN, INFLUENCER, PUBLIC, SALON, USER, NumberedPaging, endpoint
+from handlers.http.endpoint import ADMIN, INFLUENCER, PAGE_SIZE, PUBLIC, SALON, USER, NumberedPaging, PageSize, endpoint
 from handlers.http.paging import Cursor, fetch_page, window
 
 GRID = 12  # page size of the web client, which sends `page` without `limit`
@@ -24,6 +24,11 @@ SHOWN_TO = {"SALON": ["INFLUENCER"], "INFLUENCER": ["SALON"], "ADMIN": ["INFLUEN
 
 
 class Search(NumberedPaging):
+    # Without a default in the description, because it depends on `page`.
+    limit: PageSize = Field(
+        default_factory=lambda: PAGE_SIZE,
+        description=f"Entries on a page; by default {PAGE_SIZE}, and {GRID} for a request with `page`",
+    )
     search: Annotated[Annotated[str, Line(100), SEARCH] | None, BlankAsNone] = None
     categories: (
         Annotated[

@@ -29,8 +29,10 @@ class Sent(NamedTuple):
 
 
 class NewMessage(Body):
-    """A message to send, by REST or by socket. Name and size of its file are taken from the upload."""
+    """A message to send, by REST or by socket. It needs `content`, `fileUrl` or both. Name, size and type of a file are
+    those of the upload."""
 
+    # A schema of the rule needs `anyOf` beside `properties`, which openapi-python-client does not support.
     # A file must have been uploaded, so an example with one cannot be sent as it is.
     model_config = ConfigDict(json_schema_extra={"examples": [{"content": facts.CONTENT.examples[0]}]})
 

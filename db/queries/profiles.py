@@ -1,5 +1,6 @@
 """Fields of influencers' and salons' profiles with their checks, and the statements that change them."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -11,12 +12,14 @@ from db.errors import NotFound
 from db.pool import Queries, Transaction
 from db.schemas import facts
 from db.schemas.decode import decode_json
+from db.schemas.facts import about
 from db.schemas.fields import Body, Category, Digits, Gender, Line, PhoneNo, Region, Text
 
 FIRST_YEAR = 1900
 MAX_TEAM = 100_000
 MAX_CATEGORIES = 12
 MAX_WEBSITE_CHARS = 500
+WEB_PATTERN = "^[Hh][Tt][Tt][Pp][Ss]?://"
 
 HTTP_URL = TypeAdapter(HttpUrl)
 
@@ -38,7 +41,9 @@ def check_website(url: str) -> str:
     try:
         parsed = HTTP_URL.validate_python(url)
     except ValidationError:
-        raise ValueError("must be a web address that begins with http:// or https://") from None
+        parsed = None
+    if parsed is None or not re.match(WEB_PATTERN, url):
+        raise ValueError("must be a web address that begins with http:// or https://")
     if parsed.username or parsed.password or " " in url:
         raise ValueError("must be a plain web address")
     return url
@@ -69,8 +74,20 @@ Categories = Annotated[
 Age = Annotated[int, Field(ge=13, le=120), Digits, facts.AGE]
 BusinessName = Annotated[str, Line(120), facts.BUSINESS_NAME]
 Description = Annotated[str, Text(5000), facts.DESCRIPTION]
-Website = Annotated[str, Line(MAX_WEBSITE_CHARS), AfterValidator(check_website), facts.WEBSITE]
-Year = Annotated[int, AfterValidator(check_year), Digits, facts.ESTABLISHED_YEAR]
+Website = Annotated[
+    str,
+    Line(MAX_WEBSITE_CHARS),
+    AfterValidator(check_website),
+    about("Web address of the salon, with `http://` or `https://`", *facts.WEBSITE.examples),
+    Field(json_schema_extra={"format": "iri", "pattern": WEB_PATTERN}),
+]
+Year = Annotated[
+    int,
+    AfterValidator(check_year),
+    Digits,
+    about("Year in which the salon opened, at most the present one", *facts.ESTABLISHED_YEAR.examples),
+    Field(json_schema_extra={"minimum": FIRST_YEAR}),
+]
 TeamSize = Annotated[int, Field(ge=1, le=MAX_TEAM), Digits, facts.TEAM_SIZE]
 Hours = Annotated[str, Text(500), facts.OPERATING_HOURS]
 Handle = Annotated[str, Line(100)]

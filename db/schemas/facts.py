@@ -26,7 +26,10 @@ ROLE = about("Role of the user", "INFLUENCER")
 USER_STATUS = about("Whether the account may sign in", "ACTIVE")
 SHOWN_EMAIL = about("Empty unless the reader is that user, connected to them, or an admin", "hanako@example.com")
 PHONE_NO = about("Phone number", "+81 90 1234 5678")
-PASSWORD = about("8 to 72 bytes, neither the e-mail nor a common password", "correct-horse-battery")
+PASSWORD = about(
+    "8 to 72 bytes in UTF-8 (an ASCII character has one), neither the e-mail nor a common password",
+    "correct-horse-battery",
+)
 EMAIL_VERIFIED = about("Whether the e-mail is verified", True)
 TERMS_ACCEPTED = about("Whether the terms of service are accepted", True)
 TERMS_ACCEPTED_AT = about("When the terms of service were accepted", "2026-01-31T09:30:00.000Z")

@@ -14,12 +14,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     StringConstraints,
     ValidationInfo,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticKnownError
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from db.schemas import facts, words
 from db.schemas.facts import about
@@ -142,7 +144,23 @@ Email = Annotated[
 ]
 # Ids are text in Python, as they are on the wire.
 Id = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True), Field(json_schema_extra={"format": "uuid"})]
-BlankAsNone = BeforeValidator(blank_to_none)
+
+
+class BlankAsNone:
+    """Read a blank text as None, so the schema of the field accepts `''`."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(blank_to_none, handler(source))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        described = handler(schema)
+        for kind in described.get("anyOf", []):
+            kind.pop("minLength", None)
+        return described
+
+
 CommaList = BeforeValidator(split_commas)
 
 # Every number of a form or query has it, besides its bounds: `Annotated[int, Field(ge=1), Digits]`.

@@ -87,7 +87,7 @@ class NewUser(Details):
 
 
 class UserChanges(Details):
-    """Changes of an account, made by an admin."""
+    """Changes of an account, made by an admin. An absent field is unchanged; `''` and null clear a profile field."""
 
     name: Name = Field(default_factory=str)
     email: Email = Field(default_factory=str)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import asyncpg
+from pydantic import Field, JsonValue
 
 from db.errors import Forbidden, Invalid, NotAuthenticated
 from db.pool import Transaction
@@ -12,11 +13,13 @@ from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.fields import Body, Line
 from handlers.auth.attempts import AttemptHandler
-from services.security.passwords import MAX_BYTES, weakness
+from services.security.passwords import MAX_BYTES, MIN_BYTES, weakness
 
 # Only compared, so a password that is too long is simply wrong.
 Password = Annotated[str, Line(200), about("The present password", "correct-horse-battery")]
-ChosenPassword = Annotated[str, Line(MAX_BYTES), facts.PASSWORD]  # `weakness` checks the rest
+# `weakness` checks the rest. A schema counts characters, of which UTF-8 needs up to 4 bytes each.
+SHORTEST: dict[str, JsonValue] = {"minLength": MIN_BYTES // 4}
+ChosenPassword = Annotated[str, Line(MAX_BYTES), facts.PASSWORD, Field(json_schema_extra=SHORTEST)]
 
 
 class PasswordChange(Body):

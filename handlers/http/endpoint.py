@@ -40,6 +40,8 @@ class Query(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=False, extra="ignore", defer_build=True)
 
 
+PAGE_SIZE = 20
+MAX_NUMBERED_ROWS = 10_000  # numbered pages read all rows from the start, so their depth is bounded
 PageSize = Annotated[int, Field(ge=1, le=100), Digits, about("Entries on a page", 20)]
 Seq = Annotated[int, Field(ge=0, lt=2**53), Digits]
 
@@ -47,7 +49,7 @@ Seq = Annotated[int, Field(ge=0, lt=2**53), Digits]
 class Paging(Query):
     """`limit` and `cursor` of every list (contract §1)."""
 
-    limit: PageSize = 20
+    limit: PageSize = PAGE_SIZE
     cursor: (
         Annotated[str, Field(max_length=400), about("`nextCursor` of the page before", "WyIyMDI2LTAxLTMxIl0")] | None
     ) = None
@@ -59,7 +61,7 @@ class NumberedPaging(Paging):
     page: (
         Annotated[
             int,
-            Field(ge=1),
+            Field(ge=1, le=MAX_NUMBERED_ROWS),
             Digits,
             about("Number of the page, instead of `cursor`; page times limit is at most 10,000", 1),
         ]

@@ -17,9 +17,7 @@ from db.errors import Invalid
 from db.pool import Queries
 from db.schemas.faults import fault
 from db.schemas.shape import Shape
-from handlers.http.endpoint import NumberedPaging, Paging
-
-MAX_NUMBERED_ROWS = 10_000  # numbered pages read all rows from the start, so their depth is bounded
+from handlers.http.endpoint import MAX_NUMBERED_ROWS, NumberedPaging, Paging
 
 
 def key_or_latest(time: str, id: str) -> str:

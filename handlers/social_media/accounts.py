@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 import orjson
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from db.errors import Conflict, HandleTaken, NotFound
 from db.queries.social.accounts import (
@@ -34,7 +34,7 @@ from handlers.http.endpoint import INFLUENCER, SCRAPE_ERRORS, Paging, endpoint
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, VendorTimeout
 from services.social.ownership import new_code, shows_code
-from services.social.profiles import Platform, SocialProfile, read_username
+from services.social.profiles import USERNAMES, Platform, SocialProfile, read_username
 from services.social.scrapes import Fetched
 from services.tiktok.revocations import revoke_now
 
@@ -47,7 +47,14 @@ SYNC_LIMIT = "You can refresh your accounts by hand three times an hour; they ar
 
 
 def handle_of(platform: Platform) -> Any:
-    return Annotated[str, Line(100), AfterValidator(partial(read_username, platform)), facts.USERNAME]
+    """Return the type of a username as people type it; its schema has the form that programs should send."""
+    schema = {
+        "type": "string",
+        "pattern": f"^@?{USERNAMES[platform]}$",
+        "description": "Username on the platform; a leading `@` is ignored",
+        "examples": facts.USERNAME.examples,
+    }
+    return Annotated[str, Line(100), AfterValidator(partial(read_username, platform)), WithJsonSchema(schema)]
 
 
 class InstagramHandle(Body):

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from db.schemas.json_schema import ClientSchema
+from handlers.discovery import InfluencerSearch
 from handlers.http.description.errors import MEANINGS
 from handlers.http.description.parameters import describe_path
 from handlers.http.endpoint import PUBLIC
 from handlers.http.openapi import TAGS, openapi
 from handlers.http.router import Route
 from handlers.routes import make_table
+from services.security.passwords import weakness
 
 Json = dict[str, Any]
 TABLE = make_table()
@@ -323,6 +325,63 @@ def test_examples_are_accepted_by_the_models():
             body = {name: each["examples"][0] for name, each in fields.items() if "examples" in each}
             assert set(schema.get("required", [])) <= body.keys(), route
             route.endpoint.body.model_validate_json(json.dumps(body), strict=True)
+
+
+# Values of fields: some that the server accepts, and some that it refuses.
+BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
+    "connectInstagram.username": (["a", "@hanako.beauty", "a" * 30], ["", "@", "a" * 31, "two words", "花子"]),
+    "connectTikTok.username": (["@ab", "a" * 24], ["a", "a" * 25, "a-b"]),
+    "onboardSalon.establishedYear": ([1900, 2015], [1899, "long ago"]),
+    "onboardSalon.website": (["https://x.jp", "HTTP://サロン.jp/"], ["ftp://x.jp", "http:x.jp", "x.jp"]),
+    "updateUser.bio": (["", "Hello", None], ["a" * 2001]),
+    "updateUser.region": (["", "tokyo", None], [7]),
+    "updateUser.phoneNumber": (["", "090", None], ["0" * 31]),
+    "createUser.businessName": (["", "Sakura"], ["a" * 121]),
+    "suspendUser.reason": (["", "Spam"], ["a" * 1001]),
+    "listSalons.page": ([1, 10_000], [0, 10_001]),
+    "listSalons.limit": ([1, 100], [0, 101]),
+}
+
+
+@pytest.mark.parametrize("field", BOUNDS)
+def test_schemas_have_the_bounds_of_the_server(field: str):
+    operation, name = field.split(".")
+    route = next(each for each in TABLE.routes if operation_of(each)["operationId"] == operation)
+    model = route.endpoint.body or route.endpoint.query
+    assert model is not None
+    parameters = {each["name"]: each["schema"] for each in find(operation)["parameters"]}
+    schema = parameters.get(name) or follow_body(operation)["properties"][name]
+    validator = Draft202012Validator({**schema, "components": DESCRIBED["components"]})
+
+    def is_accepted(value: Any) -> bool:
+        try:
+            model.model_validate({name: value})
+        except ValidationError as error:
+            return all(each["loc"][0] != name for each in error.errors())
+        return True
+
+    accepted, refused = BOUNDS[field]
+    for value in [*accepted, *refused]:
+        assert is_accepted(value) == validator.is_valid(value) == (value in accepted), value
+
+
+def test_the_length_of_a_new_password_is_described_in_characters():
+    """The server counts bytes, so the schema accepts every password that is long enough, and some others."""
+    password = follow_body("signUpSalon")["properties"]["password"]
+    validator = Draft202012Validator(password)
+    for text in ("a", "é", "1" * 73):
+        assert weakness(text, "") and not validator.is_valid(text)
+    assert weakness("𠮷𠮷", "") is None and validator.is_valid("𠮷𠮷")
+    assert "8 to 72 bytes" in password["description"]
+
+
+async def test_the_default_of_limit_in_discovery_depends_on_page(api, people):
+    limit = next(each for each in find("listSalons")["parameters"] if each["name"] == "limit")
+    assert "default" not in limit["schema"]
+    assert limit["description"] == "Entries on a page; by default 20, and 12 for a request with `page`"
+    one = await people.influencer()
+    assert (await api.get("/discovery/salons?page=1", one)).body["pagination"]["limit"] == 12
+    assert InfluencerSearch().limit == 20
 
 
 def test_the_metadata_of_a_notification_is_described_by_type():
