@@ -13,6 +13,7 @@ from tornado.web import RequestHandler
 
 from db.error_codes import ErrorCode
 from db.errors import DomainError, NotFound
+from db.pool import DatabaseUnavailable
 from db.seed.people import PASSWORD, influencer_email, salon_email
 from handlers.http.application import App
 from handlers.http.base import Handler
@@ -58,14 +59,14 @@ def read_page(name: str) -> Template:
 class DocsHandler(Handler):
     """A route that exists only where the documentation is shown (DOCS_ENABLED)."""
 
-    media_type = "application/json"
+    media_type: str | None = "application/json"  # None: every Accept header is good
     advice = "This description is JSON; please send the header Accept: application/json"
 
     async def admit(self) -> None:
         await super().admit()
         if not self.application.config.shows_docs:
             raise NotFound()
-        if not accepts(self.request.headers.get("Accept", ""), self.media_type):
+        if self.media_type and not accepts(self.request.headers.get("Accept", ""), self.media_type):
             raise NotAcceptable(self.advice)
 
     async def describe(self, make_text: Callable[[App], bytes]) -> None:
@@ -135,10 +136,15 @@ class Page(DocsHandler):
         )
 
     async def demo_people(self) -> list[dict[str, str]]:
-        """Return the people of `make seed` for signing in on the page, on development machines only."""
+        """Return the people of `make seed` for signing in on the page, on development machines only.
+
+        Without the database there are none, because the page can be read without it."""
         if self.application.config.production:
             return []
-        rows = await self.db.fetch(FIND_DEMO_PEOPLE, [influencer_email(0), salon_email(0)])
+        try:
+            rows = await self.db.fetch(FIND_DEMO_PEOPLE, [influencer_email(0), salon_email(0)])
+        except DatabaseUnavailable:
+            return []
         return [{**row, "password": PASSWORD} for row in rows]
 
 
@@ -152,9 +158,9 @@ class RealtimePage(Page):
 
 
 class Asset(DocsHandler):
-    media_type = "*/*"
+    media_type = None
 
-    @endpoint(PUBLIC, produces="*/*")
+    @endpoint(PUBLIC, produces="*/*", statuses=(200, 304))
     async def get(self, name: str) -> None:
         """Return a file of these pages."""
         content = read_files().get(name)

@@ -53,6 +53,7 @@ SOCKET = Endpoint(
     counted=False,
     statuses=(101,),
     errors=("FORBIDDEN", "UPGRADE_REQUIRED", "NOT_READY"),
+    reads_token=True,
     summary="Open the WebSocket",
 )
 ROOT_MODULES = (

@@ -142,6 +142,9 @@ class Handler(Responder):
         if self.refusal:
             raise self.refusal
         self.body.check()
+        return self.parse_inputs()
+
+    def parse_inputs(self) -> list[BaseModel]:
         return read_inputs(self.declared, self.body, self.request.query_arguments, self.application.config.production)
 
     # -- what a method does ------------------------------------------------------------------------------------------

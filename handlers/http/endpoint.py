@@ -89,6 +89,7 @@ class Endpoint:
     errors: tuple[ErrorCode, ...] = ()  # beside those that follow from the rest (handlers/http/description/errors.py)
     fails: bool = True  # whether a failure is an error response; otherwise a success reports it
     reads_cookie: bool = False  # whether the refresh cookie signs in
+    reads_token: bool = False  # whether a public route signs in by an access token, if there is one
     deprecated: bool = False  # kept for the web client
     summary: str = ""
 

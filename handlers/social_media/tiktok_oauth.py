@@ -4,11 +4,12 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs, urlencode
 from uuid import uuid4
 
 import structlog
+from pydantic import BaseModel
 
 from db.errors import DomainError, HandleTaken
 from db.pool import DatabaseUnavailable
@@ -21,9 +22,10 @@ from db.queries.social.accounts import (
     lock_owner,
 )
 from db.queries.social.tiktok_tokens import queue_revocations
+from db.schemas.facts import about
 from db.schemas.social import TikTokSignIn
 from handlers.http.base import Handler
-from handlers.http.endpoint import INFLUENCER, PUBLIC, endpoint
+from handlers.http.endpoint import INFLUENCER, PUBLIC, Query, endpoint
 from realtime.events import NotificationReceived
 from services.errors import NeedsReconnect, NotConfigured, VendorError, VendorRefused
 from services.social.ownership import new_code
@@ -98,15 +100,22 @@ class SignInRefused(Exception):
     """The sign-in has failed. The argument is the reason, one word for the web client."""
 
 
+class CallbackQuery(Query):
+    """What TikTok adds to the address of the redirect."""
+
+    state: Annotated[str, about("The `state` of the sign-in's address", "eyJhbGciOi.c3RhdGU")] | None = None
+    code: Annotated[str, about("The code to exchange for tokens, if the user gave consent", "Qm9vfjsB")] | None = None
+    error: Annotated[str, about("Why the sign-in failed at TikTok", "access_denied")] | None = None
+
+
 class OAuthCallback(Handler):
     """Every outcome, errors included, redirects to a page of the web client."""
 
-    @endpoint(PUBLIC, statuses=(302,), acts=True, fails=False)
-    async def get(self) -> None:
+    @endpoint(PUBLIC, query=CallbackQuery, statuses=(302,), acts=True, fails=False)
+    async def get(self, given: CallbackQuery) -> None:
         """Finish a sign-in at TikTok and redirect to the web client; a reload is redirected like the first request."""
-        given = self.read_parameters()
         try:
-            state = self.read_state(given.get("state", ""))
+            state = self.read_state(given.state or "")
             outcome = await self.answer(state, given)
         except (SignInRefused, DatabaseUnavailable) as error:
             outcome = reason_of(error)
@@ -120,9 +129,9 @@ class OAuthCallback(Handler):
         except StateError:
             raise SignInRefused("invalid_state") from None
 
-    async def answer(self, state: OAuthState, given: dict[str, str]) -> str:
+    async def answer(self, state: OAuthState, given: CallbackQuery) -> str:
         """Sign in once per state and return the outcome; repeated requests with the same code receive it too."""
-        answer_hash = sha256((given.get("code") or given.get("error", "")).encode()).digest()
+        answer_hash = sha256((given.code or given.error or "").encode()).digest()
         verifier = await self.db.fetchval(TAKE_STATE, *state, answer_hash)
         if verifier is None:
             return await self.first_outcome(state, answer_hash)
@@ -154,16 +163,16 @@ class OAuthCallback(Handler):
             await asyncio.sleep(POLL_SECONDS)
 
     async def sign_in(
-        self, state: OAuthState, verifier: bytes, given: dict[str, str], deadline: asyncio.Timeout
+        self, state: OAuthState, verifier: bytes, given: CallbackQuery, deadline: asyncio.Timeout
     ) -> None:
         caller = await self.application.sessions.caller(state.session_id, state.user_id)
         if caller is None or caller.role != "INFLUENCER":
             raise SignInRefused("session_ended")
-        if "error" in given or "code" not in given:
-            raise SignInRefused("denied" if given.get("error") == "access_denied" else "refused")
+        if given.error is not None or given.code is None:
+            raise SignInRefused("denied" if given.error == "access_denied" else "refused")
         tiktok = self.services.tiktok
         pkce_verifier = self.services.encryption.decrypt(verifier, verifier_identity(state.id))
-        tokens = await tiktok.oauth.exchange(given["code"], pkce_verifier)
+        tokens = await tiktok.oauth.exchange(given.code, pkce_verifier)
         try:
             if tokens.missing_scopes:
                 raise SignInRefused("missing_permissions")
@@ -194,13 +203,14 @@ class OAuthCallback(Handler):
             for notice in await end_claims(tx, "TIKTOK", handle, owner.influencer_id, claimants):
                 tx.after_commit(self.publish, NotificationReceived(*notice))
 
-    def read_parameters(self) -> dict[str, str]:
-        """Return the query parameters; malformed and overlong ones are left out."""
+    def parse_inputs(self) -> list[BaseModel]:
+        """Return the query. Malformed and overlong parameters are left out, because an error must redirect too."""
         try:
             given = parse_qs(self.request.query, errors="replace", max_num_fields=50)
         except ValueError:
-            return {}
-        return {name: values[0] for name, values in given.items() if len(values[0]) <= MAX_PARAMETER}
+            given = {}
+        kept = {name: values[0] for name, values in given.items() if len(values[0]) <= MAX_PARAMETER}
+        return [CallbackQuery.model_validate(kept)]
 
     def send_back(self, outcome: str) -> None:
         query = {"tiktok": CONNECTED} if outcome == CONNECTED else {"tiktok": "error", "reason": outcome}

@@ -77,7 +77,9 @@ class Socket(WebSocketHandler):
         return origin.rstrip("/") in settings.origins | settings.own_origins
 
     async def get(self, *_: str) -> None:
-        """Upgrade, or refuse with the reason. A body, up to Tornado's bound, was dropped before."""
+        """Open the WebSocket. `/asyncapi.json` describes the ways to sign in, the frames and the close codes.
+
+        A refused upgrade is answered with the reason; a request with a body is not an upgrade."""
         origin = self.request.headers.get("Origin")
         if origin is not None and not self.check_origin(origin):
             await self.refuse_upgrade(

@@ -9,6 +9,7 @@ import pytest
 import websockets
 from tornado.httpclient import HTTPRequest
 
+from db.pool import DatabaseUnavailable
 from handlers.docs import STATIC
 from tests.helpers.clients import SocketClient
 
@@ -94,6 +95,7 @@ async def test_production_shows_nothing_unless_it_is_asked_to(api, instance, mon
         ("/openapi.json", "text/html, */*;q=0.1", 200),
         ("/asyncapi.json", "application/vnd.aai.asyncapi+json", 200),
         ("/docs/realtime", "text/*", 200),
+        ("/docs/assets/dom.js", "image/png", 200),
     ],
 )
 async def test_a_format_that_does_not_exist_is_refused_with_a_sentence(api, path, accept, status):
@@ -111,6 +113,14 @@ async def test_the_pages_offer_the_people_of_the_seed(api, instance, db, people,
     assert [person["name"] for person in await offered(api)] == ["Mai <Aoki>"]
     monkeypatch.setattr(instance.settings, "app_env", "production")
     monkeypatch.setattr(instance.settings, "docs_enabled", True)
+    assert await offered(api) == []
+
+
+async def test_a_page_is_shown_without_the_database(api, monkeypatch):
+    async def fail(*_):
+        raise DatabaseUnavailable("ConnectionRefusedError")
+
+    monkeypatch.setattr("db.pool.Database.fetch", fail)
     assert await offered(api) == []
 
 

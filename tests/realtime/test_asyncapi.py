@@ -118,7 +118,11 @@ def test_the_official_parser_accepts_it_and_its_models_compile(described, tmp_pa
     assert models.keys() >= {"MessageSentFrame", "JoinConversationAck", "ResyncReason", "NotificationType"}
     assert not [name for name in models if re.search(r"anonymous|schema_?\d|root", name, re.IGNORECASE)]
     assert len(models) == len(found["models"])
-    assert "unreadCount: number;" in models["NotificationRead"]
+    assert re.search(r"\bunreadCount['\"]?: number;", models["NotificationRead"])
+    frames = {name: code for name, code in models.items() if name.endswith("Frame")}
+    assert len(frames) > 30
+    assert [name for name, code in frames.items() if not re.search(r"^ *['\"]?event['\"]?: ", code, re.M)] == []
+    assert "reserved" not in "".join(models.values())
     source = tmp_path / "models.ts"
     source.write_text("\n".join(models.values()))
     options = ("--noEmit", "--strict", "--skipLibCheck", "--lib", "es2022", "--typeRoots", tmp_path / "none")

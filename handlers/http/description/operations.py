@@ -113,6 +113,8 @@ def security(declared: Endpoint) -> list[Json]:
     """Return the ways to sign in, of which one is enough; an empty one means that none is needed."""
     if declared.access.roles is not None:
         return [{"bearer": []}]
+    if declared.reads_token:
+        return [{"bearer": []}, {}]
     return [{"refreshCookie": []}, {}] if declared.reads_cookie else []
 
 
