@@ -5,7 +5,8 @@ come from the constants that the server uses.
 """
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,7 +74,15 @@ class FrameSchemas:
         return {"$ref": REF.format(model=model.__name__)}
 
     def message(
-        self, name: str, title: str, data: Json, description: str, *, required: tuple[str, ...], has_id: bool = True
+        self,
+        name: str,
+        title: str,
+        data: Json,
+        description: str,
+        *,
+        required: tuple[str, ...],
+        has_id: bool = True,
+        example: Mapping[str, Any] = MappingProxyType({}),
     ) -> Json:
         """Return the message of a frame. Its payload is described under `components` as `{title}Frame`."""
         summary = description.split("\n")[0]
@@ -92,13 +101,13 @@ class FrameSchemas:
                 "data": {**data, "description": "The data of this frame"},
             },
         }
-        example = {"event": name, "data": example_of(data, self.defs)}
+        frame: Json = {"event": name, "data": {**example_of(data, self.defs), **example}}
         if has_id:
             payload["properties"]["id"] = {
                 "$ref": REF.format(model="FrameId"),
                 "description": "The same in a frame and in its answer",
             }
-            example["id"] = EXAMPLE_ID
+            frame["id"] = EXAMPLE_ID
         self.defs[payload["title"]] = payload
         return {
             "name": name,
@@ -107,7 +116,7 @@ class FrameSchemas:
             "description": description,
             "contentType": "application/json",
             "payload": {"$ref": REF.format(model=payload["title"])},
-            "examples": [{"name": title, "payload": example}],
+            "examples": [{"name": title, "payload": frame}],
         }
 
     def message_to_client(self, *about: Any, recipients: str, **more: Any) -> Json:
@@ -199,6 +208,7 @@ def event_message(name: str, schemas: FrameSchemas) -> Json:
         inspect.getdoc(event) or "",
         required=("data",),
         has_id=issubclass(event, Reply),
+        example=event.example,
         recipients=event.recipients,
     )
 

@@ -39,6 +39,7 @@ class Event:
     name: ClassVar[str]
     recipients: ClassVar[str] = THE_SOCKET
     schema: ClassVar[type[Shape] | None] = None
+    example: ClassVar[Mapping[str, Any]] = {}  # fields of its example that differ from those of its schema
     published_at: ClassVar[float | None] = None  # when it was published, on the clock of the publishing server
     origin: ClassVar[str] = "own"  # "other" if it came through Redis from another server
 

@@ -93,6 +93,12 @@ class MessageEdited(MessageChange):
     """The sender edited a message."""
 
     name = "message_edited"
+    example = {
+        "content": "Would Saturday at 11 suit you?",
+        "rev": 45,
+        "isEdited": True,
+        "updatedAt": "2026-01-31T09:31:20.000Z",
+    }
 
 
 @dataclass(frozen=True)
@@ -273,7 +279,7 @@ class Resync(Event):
 
     name = "resync"
     recipients = "sockets that may have missed events"
-    reason: Annotated[ResyncReason, described("Why events may be missing.", "redis")]
+    reason: Annotated[ResyncReason, described("Why events may be missing.", "behind")]
     conversation_id: ConversationId | None = None
 
 

@@ -45,7 +45,7 @@ class AdminConnection(ConnectionRequest):
     """A connection request or connection, for admins."""
 
     sender: Annotated[CardUser, card_of("sender_id")] = facts.SENDER
-    receiver: Annotated[CardUser, card_of("receiver_id")] = facts.RECEIVER
+    receiver: Annotated[CardUser, card_of("receiver_id")] = about("The user who received the request", facts.SALON_CARD)
 
 
 class ActivityLog(Shape):
@@ -53,7 +53,7 @@ class ActivityLog(Shape):
 
     id: UUID = about("Id of the entry", "3c2b1a0f-9e8d-4c7b-8a6f-5e4d3c2b1a0f")
     action: str = about("The action", "USER_SUSPENDED")
-    description: str = about("The action as a sentence for people", "Suspended Hanako Yamada")
+    description: str = about("The action as a sentence for people", "Suspended Hanako Yamada (hanako@example.com)")
     admin_id: UUID | None = about("Id of the admin who did it", "a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d")
     admin_name: str | None = about("Name of the admin", "Ken Admin")
     admin_email: str | None = about("E-mail of the admin", "admin@example.com")

@@ -41,10 +41,10 @@ class DiscoveredInfluencer(Shape):
 class DiscoveredSalon(Shape):
     """The profile of a salon, as influencers discover it."""
 
-    id: UUID = about("Id of the profile, not of the user", "2b7f1d3c-5a69-4e8b-9c0d-3f1e2d4c5b6a")
+    id: UUID = about("Id of the profile, not of the user", "d41c8e2f-7b60-4a95-8e3d-5c6f7a8b9d0e")
     business_name: str | None = facts.BUSINESS_NAME
     description: str | None = facts.DESCRIPTION
-    profile_pic: str | None = facts.PROFILE_PIC
+    profile_pic: str | None = facts.SALON_PIC
     preferred_categories: list[Category] = facts.PREFERRED_CATEGORIES
     region: str | None = facts.REGION
     website: str | None = facts.WEBSITE
@@ -54,7 +54,7 @@ class DiscoveredSalon(Shape):
     tiktok_handle: str | None = facts.TIKTOK_HANDLE
     facebook_page: str | None = facts.FACEBOOK_PAGE
     created_at: Time = facts.CREATED_AT
-    user: UserRef = about("The user of this profile")
+    user: UserRef = about("The user of this profile", facts.SALON_USER)
     connection: ConnectionState = facts.CONNECTION_STATE
 
 
@@ -83,7 +83,7 @@ class Vocabularies(Shape):
     """Words that the API uses."""
 
     regions: list[Word] = Field(description="Japanese prefectures from north to south, then countries by name")
-    categories: list[Word] = Field(description="Categories of influencers")
+    categories: list[Word] = about("Categories of influencers", [{"slug": "beauty", "name": "Beauty"}])
     error_codes: list[ErrorCode] = about(
         "Every `code` of an error, of requests and of socket frames", ["NOT_FOUND", "VALIDATION_ERROR"]
     )

@@ -95,9 +95,9 @@ class ExportedMessage(Shape):
     seq: int = facts.SEQ
     content: str = facts.CONTENT
     message_type: MessageType = facts.MESSAGE_TYPE
-    file_url: str | None = facts.FILE_URL
-    file_name: str | None = facts.FILE_NAME
-    file_size: int | None = facts.FILE_SIZE
+    file_url: str | None = facts.NO_FILE_URL
+    file_name: str | None = facts.NO_FILE_NAME
+    file_size: int | None = facts.NO_FILE_SIZE
     is_edited: bool = facts.IS_EDITED
     deleted_at: Time | None = facts.DELETED_AT
     created_at: Time = facts.CREATED_AT

@@ -1,4 +1,8 @@
-"""Descriptions and examples of fields that several models share; others stand next to their field."""
+"""Descriptions and examples of fields that several models share; others stand next to their field.
+
+The first examples of a model's fields fit together: a page that shows them as one object shows what the server sends.
+They are those of Hanako, an influencer, who writes a text to Salon Sakura.
+"""
 
 from typing import Any
 
@@ -35,6 +39,7 @@ TERMS_ACCEPTED = about("Whether the terms of service are accepted", True)
 TERMS_ACCEPTED_AT = about("When the terms of service were accepted", "2026-01-31T09:30:00.000Z")
 HAS_COMPLETED_ONBOARDING = about("Whether the first profile is complete", True)
 PROFILE_PIC = about("Address of the picture", "https://api.encer.dev/media/influencer-profiles/5f3a9c.webp")
+SALON_PIC = about("Address of the picture", "https://api.encer.dev/media/salon-profiles/8c21d7.webp")
 REGION = about("A Japanese prefecture in lower case, or a country code in upper case", "tokyo")
 BIO = about("What influencers write about themselves", "Beauty and travel from Tokyo. 美容と旅行が好きです。")
 CATEGORIES = about("What the influencer posts about", ["beauty", "travel"])
@@ -53,11 +58,25 @@ FACEBOOK_PAGE = about("Name or address of the salon's Facebook page", "https://f
 
 # Profiles inside other shapes
 INFLUENCER = about("The influencer's profile; null for other roles")
-SALON = about("The salon's profile; null for other roles")
+SALON = about("The salon's profile; null for other roles", None)
 INFLUENCER_PICTURE = about("Picture of the influencer; null for other roles")
-SALON_PICTURE = about("Picture of the salon; null for other roles")
+SALON_PICTURE = about("Picture of the salon; null for other roles", None)
 SENDER = about("The user who sent the request")
-RECEIVER = about("The user who received the request")
+
+# Whole users in examples
+INFLUENCER_CARD = {
+    "id": USER_ID.examples[0],
+    "name": "Hanako Yamada",
+    "email": "hanako@example.com",
+    "role": "INFLUENCER",
+    "influencer": {"profilePic": PROFILE_PIC.examples[0]},
+    "salon": None,
+}
+SALON_ID = "c3a1b2d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
+SALON_USER = {"id": SALON_ID, "name": "Salon Sakura", "email": "info@salon-sakura.example.com", "role": "SALON"}
+PICTURE_OF_SALON = {"profilePic": SALON_PIC.examples[0], "businessName": "Salon Sakura"}
+SALON_CARD = {**SALON_USER, "influencer": None, "salon": PICTURE_OF_SALON}
+REQUESTED_SALON = {**SALON_CARD, "salon": {**PICTURE_OF_SALON, "description": DESCRIPTION.examples[0]}}
 
 # Connections and chat
 REQUEST_STATUS = about("State of the request; a connection is an accepted request", "ACCEPTED")
@@ -70,8 +89,11 @@ CLIENT_MESSAGE_ID = about("Id chosen by the sending client; sending it again ret
 FILE_URL = about("Address of the attached file", "https://api.encer.dev/media/chat/5f3a9c.webp")
 FILE_NAME = about("Name of the attached file", "nails.webp")
 FILE_SIZE = about("Size of the attached file in bytes", 183402)
+NO_FILE_URL = about("Address of the attached file; null without one", None, *FILE_URL.examples)
+NO_FILE_NAME = about("Name of the attached file; null without one", None, *FILE_NAME.examples)
+NO_FILE_SIZE = about("Size of the attached file in bytes; null without one", None, *FILE_SIZE.examples)
 IS_EDITED = about("Whether the text was changed", False)
-DELETED_AT = about("When the message was deleted", "2026-02-01T18:05:12.480Z")
+DELETED_AT = about("When the message was deleted; null if it was not", None, "2026-02-01T18:05:12.480Z")
 LAST_MESSAGE = about("Beginning of the last message", "Would Friday at 11 suit you?")
 LAST_MESSAGE_AT = about("When the last message was sent", "2026-02-01T18:05:12.480Z")
 UNREAD_COUNT = about("How many messages the caller has not read", 3)
@@ -101,4 +123,4 @@ POSTED_AT = about("When it was posted on the platform", "2026-01-28T12:00:00.000
 # Logs
 IP_ADDRESS = about("Address that the request came from", "203.0.113.7")
 USER_AGENT = about("`User-Agent` header of the client", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_2 like Mac OS X)")
-JSON_TEXT = about("JSON text", '{"count": 3}')
+JSON_TEXT = about("JSON text", '{"reason": "Spam in connection requests"}')

@@ -27,7 +27,7 @@ class JobRun(Shape):
     counts: Annotated[dict[str, int], Sql("coalesce({t}.counts, '{}')")] = about(
         "Number of items by result", {"synced": 41, "failed": 1}
     )
-    error: str | None = about("Why it failed", "DatabaseUnavailable")
+    error: str | None = about("Why it failed; null if it did not", None, "DatabaseUnavailable")
     started_by: UUID | None = about(
         "Id of the admin who started it; null if the schedule did", "a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d"
     )

@@ -62,18 +62,19 @@ class Profile(Shape):
 
 # Only the user sees their own phone number.
 OWN_PHONE = Sql("case when {t}.user_id = {viewer} then {t}.phone_no end")
+SHOWN_PHONE = about("Phone number; null for other users", None, *facts.PHONE_NO.examples)
 
 
 class SeenInfluencer(OwnInfluencer):
     """The profile of an influencer, as others see it."""
 
-    phone_no: Annotated[str | None, OWN_PHONE] = facts.PHONE_NO
+    phone_no: Annotated[str | None, OWN_PHONE] = SHOWN_PHONE
 
 
 class SeenSalon(Salon):
     """The profile of a salon, as others see it."""
 
-    phone_no: Annotated[str | None, OWN_PHONE] = facts.PHONE_NO
+    phone_no: Annotated[str | None, OWN_PHONE] = SHOWN_PHONE
 
 
 class ConnectionWith(Shape):

@@ -34,7 +34,7 @@ class Picture(Shape):
 class SalonPicture(Shape):
     """Picture and name of a salon."""
 
-    profile_pic: str | None = facts.PROFILE_PIC
+    profile_pic: str | None = facts.SALON_PIC
     business_name: str | None = facts.BUSINESS_NAME
 
 
@@ -56,7 +56,7 @@ class CardUser(UserRef):
 
     influencer: Annotated[Picture | None, INFLUENCER_PICTURE] = facts.INFLUENCER_PICTURE
     salon: Annotated[SalonPicture | None, Sql(SalonPicture.row("salons {s} where {s}.user_id = {t}.id"))] = about(
-        "Picture and name of the salon; null for other roles"
+        "Picture and name of the salon; null for other roles", None
     )
 
 
@@ -72,7 +72,7 @@ class RequestSalon(Shape):
     """What a connection request shows of a salon."""
 
     business_name: str | None = facts.BUSINESS_NAME
-    profile_pic: str | None = facts.PROFILE_PIC
+    profile_pic: str | None = facts.SALON_PIC
     description: str | None = facts.DESCRIPTION
 
 
@@ -108,12 +108,12 @@ class Influencer(Shape):
 class Salon(Shape):
     """The profile of a salon."""
 
-    id: UUID = about("Id of the profile, not of the user", "2b7f1d3c-5a69-4e8b-9c0d-3f1e2d4c5b6a")
+    id: UUID = about("Id of the profile, not of the user", "d41c8e2f-7b60-4a95-8e3d-5c6f7a8b9d0e")
     phone_no: str | None = facts.PHONE_NO
     email_verified: Annotated[bool, EMAIL_VERIFIED] = facts.EMAIL_VERIFIED
     business_name: str | None = facts.BUSINESS_NAME
     description: str | None = facts.DESCRIPTION
-    profile_pic: str | None = facts.PROFILE_PIC
+    profile_pic: str | None = facts.SALON_PIC
     preferred_categories: list[Category] = facts.PREFERRED_CATEGORIES
     region: str | None = facts.REGION
     website: str | None = facts.WEBSITE
@@ -125,7 +125,7 @@ class Salon(Shape):
     facebook_page: str | None = facts.FACEBOOK_PAGE
     created_at: Time = facts.CREATED_AT
     updated_at: Time = facts.UPDATED_AT
-    user_id: UUID = facts.USER_ID
+    user_id: UUID = about("Id of the user", facts.SALON_ID)
 
 
 class User(Shape):
@@ -169,14 +169,14 @@ class AskedRequest(ConnectionRequest):
     """A connection request with both users."""
 
     sender: UserRef = facts.SENDER
-    receiver: UserRef = facts.RECEIVER
+    receiver: UserRef = about("The user who received the request", facts.SALON_USER)
 
 
 class ListedRequest(ConnectionRequest):
     """A connection request with both users and their profiles."""
 
     sender: RequestUser = facts.SENDER
-    receiver: RequestUser = facts.RECEIVER
+    receiver: RequestUser = about("The user who received the request", facts.REQUESTED_SALON)
 
 
 # The connection status between the caller and a user, from a row (id, status, sent) or none.
@@ -211,20 +211,20 @@ class Message(Shape):
     conversation_id: UUID = facts.CONVERSATION_ID
     sender_id: UUID = about("Id of the user who sent it", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
     seq: int = facts.SEQ
-    rev: int = about("Number of the last change of the message in its conversation", 45)
+    rev: int = about("Number of the last change of the message in its conversation", 42)
     client_message_id: str | None = facts.CLIENT_MESSAGE_ID
     content: str = facts.CONTENT
     message_type: MessageType = facts.MESSAGE_TYPE
-    file_url: str | None = facts.FILE_URL
-    file_name: str | None = facts.FILE_NAME
-    file_size: int | None = facts.FILE_SIZE
+    file_url: str | None = facts.NO_FILE_URL
+    file_name: str | None = facts.NO_FILE_NAME
+    file_size: int | None = facts.NO_FILE_SIZE
     is_edited: bool = facts.IS_EDITED
     is_deleted: Annotated[bool, Sql("{t}.deleted_at is not null")] = about(
         "Whether the message was deleted; `content` is then a placeholder", False
     )
     deleted_at: Time | None = facts.DELETED_AT
     created_at: Time = facts.CREATED_AT
-    updated_at: Time = facts.UPDATED_AT
+    updated_at: Time = about("When it last changed", "2026-01-31T09:30:00.000Z")
     sender: Annotated[SenderUser, Sql(SenderUser.row("users {u} where {u}.id = {t}.sender_id"))] = about(
         "The user who sent it"
     )
@@ -236,7 +236,7 @@ class Attachment(Shape):
     file_url: Annotated[str, Sql("{t}.url")] = facts.FILE_URL
     file_name: str = facts.FILE_NAME
     file_size: int = facts.FILE_SIZE
-    message_type: MessageType = facts.MESSAGE_TYPE
+    message_type: MessageType = about("Whether it is a picture or another file", "IMAGE")
 
 
 # Connected users see each other's e-mail, and users see their own.
@@ -265,6 +265,23 @@ class Participant(Shape):
     user: Annotated[CardUser, Sql(PARTNER)] = about("The user")
 
 
+PARTICIPANTS = [
+    {
+        "id": id,
+        "conversationId": facts.CONVERSATION_ID.examples[0],
+        "userId": user["id"],
+        "joinedAt": facts.CREATED_AT.examples[0],
+        "lastReadAt": facts.LAST_MESSAGE_AT.examples[0],
+        "lastReadSeq": seq,
+        "user": user,
+    }
+    for id, seq, user in (
+        ("8a7b6c5d-4e3f-4a2b-9c1d-0e9f8a7b6c5d", 39, facts.INFLUENCER_CARD),
+        ("6f5e4d3c-2b1a-4c0d-8e9f-7a6b5c4d3e2f", 42, facts.SALON_CARD),
+    )
+]
+
+
 class Conversation(Shape):
     """A conversation of two users."""
 
@@ -280,7 +297,7 @@ class Conversation(Shape):
             f"(select json_agg({Participant.sql('{p}', viewer='{viewer}')} order by {{p}}.user_id)"
             " from conversation_participants {p} where {p}.conversation_id = {t}.id)"
         ),
-    ] = Field(description="Both users")
+    ] = about("Both users", PARTICIPANTS)
     other_user: Annotated[
         CardUser,
         Sql(
@@ -289,7 +306,7 @@ class Conversation(Shape):
                 email="case when {t}.closed_at is null then coalesce({u}.email, '') else '' end",
             )
         ),
-    ] = about("The participant who is not the caller")
+    ] = about("The participant who is not the caller", facts.SALON_CARD)
     unread_count: Annotated[int, UNREAD_COUNT] = facts.UNREAD_COUNT
 
 
@@ -320,14 +337,14 @@ class ContactConversation(Shape):
 class Contact(Shape):
     """A user who is connected to the caller."""
 
-    user: CardUser = about("The user who is connected to the caller")
+    user: CardUser = about("The user who is connected to the caller", facts.SALON_CARD)
     conversation: ContactConversation | None = about("The conversation with this user; null before it is opened")
 
 
 class NewMessageMetadata(Shape):
     """Metadata of `NEW_MESSAGE`."""
 
-    sender_id: UUID = about("Id of the last sender", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
+    sender_id: UUID = about("Id of the last sender", facts.SALON_ID)
     sender_name: str = about("Name of the last sender", "Salon Sakura")
     count: int = about("Number of unread messages in the conversation", 3)
 
@@ -343,7 +360,7 @@ class AccountMetadata(Shape):
 class ProfileViewMetadata(Shape):
     """Metadata of `PROFILE_VIEW`."""
 
-    viewer_id: UUID = about("Id of the user who viewed the profile", "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21")
+    viewer_id: UUID = about("Id of the user who viewed the profile", facts.SALON_ID)
 
 
 class Notification(Shape):
@@ -351,19 +368,19 @@ class Notification(Shape):
 
     id: UUID = about("Id of the notification", "5d4c3b2a-1f0e-4d9c-8b7a-6f5e4d3c2b1a")
     type: NotificationType = about("What the notification is about; it decides about `metadata`", "NEW_MESSAGE")
-    title: str = about("A few words for people", "New message")
-    message: str = about("A sentence for people", "Salon Sakura: Would Friday at 11 suit you?")
+    title: str = about("A few words for people", "New message from Salon Sakura")
+    message: str = about("A sentence for people", "Friday at 11 suits us.")
     is_read: bool = about("Whether the user has read it", False)
     connection_request_id: UUID | None = about(
-        "The connection request that it is about", "4f6e2a10-8b3c-4d5e-9f70-a1b2c3d4e5f6"
+        "The connection request that it is about; null for other types", None, "4f6e2a10-8b3c-4d5e-9f70-a1b2c3d4e5f6"
     )
-    message_id: UUID | None = about("The message that it is about", "0b9f4c61-2d3e-4a5b-8c7d-9e0f1a2b3c4d")
+    message_id: UUID | None = about("The message that it is about", "5b1d7f90-64c2-4b0e-8d1f-0c9e8a7b6d55")
     conversation_id: UUID | None = about("The conversation that it is about", "9e107d9d-372b-4c65-a1d3-5f0c8b7e6a42")
     metadata: Annotated[
         Json[NewMessageMetadata | AccountMetadata | ProfileViewMetadata] | None, Sql("{t}.metadata::text")
     ] = about(
         "JSON text of the metadata of this `type`; null for other types",
-        '{"senderId": "7d2c1f64-9a0b-4e3f-8c55-1b6a0d9e4f21", "senderName": "Salon Sakura", "count": 3}',
+        f'{{"senderId": "{facts.SALON_ID}", "senderName": "Salon Sakura", "count": 3}}',
     )
     created_at: Time = facts.CREATED_AT
     updated_at: Annotated[Time, Sql("iso(greatest({t}.updated_at, {t}.changed_at))")] = facts.UPDATED_AT
