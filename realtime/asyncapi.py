@@ -275,8 +275,8 @@ def send_operations(events: Json) -> Json:
 
 def tables(settings: Settings) -> list[str]:
     codes = [(str(code), about.meaning, about.advice) for code, about in CLOSE_CODES.items()]
-    reasons = [("resync", f"`{reason}`", meaning) for reason, meaning in RESYNC_REASONS.items()]
-    reasons += [("conversation_closed", f"`{reason}`", meaning) for reason, meaning in CLOSED_REASONS.items()]
+    reasons = [("`resync`", f"`{reason}`", meaning) for reason, meaning in RESYNC_REASONS.items()]
+    reasons += [("`conversation_closed`", f"`{reason}`", meaning) for reason, meaning in CLOSED_REASONS.items()]
     return [
         "## Close codes\n\n" + table(("code", "meaning", "what to do"), codes),
         "## Reasons\n\n" + table(("event", "reason", "meaning"), reasons),

@@ -44,7 +44,7 @@ RESYNC_REASONS: dict[ResyncReason, str] = {
     "cluster moved them.",
     "overflow": "A queue of events was full and was dropped: the database or Redis was unavailable for too long.",
     "version": "An instance of another version published an event, during an upgrade.",
-    "behind": "This conversation has changed too often since the socket's last event: fetch its messages.",
+    "behind": "The conversation of `conversationId` has changed too often since the socket's last event.",
     "notifications": "A notification was read on another instance, or an unread count was wrong.",
 }
 ClosedReason = Literal["disconnected", "deleted"]
@@ -275,7 +275,12 @@ class Ready(Event):
 
 @dataclass(frozen=True)
 class Resync(Event):
-    """Events may be missing: fetch this conversation, or everything if there is no `conversationId`."""
+    """Events may be missing.
+
+    With `conversationId`: join that conversation again with `after`; if the `ack` has `complete: false`, fetch its
+    messages. Without it: fetch the notifications, and the conversations with their read positions; the server sends
+    missed messages without a request.
+    """
 
     name = "resync"
     recipients = "sockets that may have missed events"
@@ -285,7 +290,7 @@ class Resync(Event):
 
 @dataclass(frozen=True)
 class GoingAway(Event):
-    """The instance stops. Reconnect after `reconnectAfterMs`."""
+    """The instance stops. It soon closes the socket with 1001; reconnect `reconnectAfterMs` after that."""
 
     name = "going_away"
     recipients = "all sockets of the instance"

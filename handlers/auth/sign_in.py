@@ -185,10 +185,14 @@ class RefreshTokens(SignInHandler):
         returns=TokenPair,
         top=("accessToken", "refreshToken", "expiresIn"),
         reads_cookie=True,
-        errors=("NOT_AUTHENTICATED", "TOKEN_EXPIRED", "INVALID_TOKEN"),
+        errors=("INVALID_TOKEN",),
     )
     async def post(self, body: RefreshRequest) -> None:
-        """Exchange a refresh token, from the body or the cookie, for a new pair of tokens; each works once."""
+        """Exchange a refresh token, from the body or the cookie, for a new pair of tokens; each works once.
+
+        A refresh token that is missing, malformed or expired, was used before, or belongs to an ended session gets 401
+        `INVALID_TOKEN`: the user signs in again.
+        """
         claims = await self.read_token(body)
         seconds = self.services.tokens.refresh_seconds
         session = await self.db.fetchrow(ROTATE, *claims, seconds, self.session_max_seconds)

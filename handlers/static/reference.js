@@ -70,9 +70,9 @@ function typeOf(schema, schemas) {
 
 function lists(channel) {
   const reasons = Object.entries(channel["x-reasons"]).flatMap(([event, all]) =>
-    Object.entries(all).map(([reason, meaning]) => [h("code", {}, event), h("code", {}, reason), meaning]));
+    Object.entries(all).map(([reason, meaning]) => [h("code", {}, event), h("code", {}, reason), inline(meaning)]));
   const sections = [
-    ["close-codes", "Close codes", ["code", "meaning", "what to do"], channel["x-close-codes"].map(({ code, meaning, advice }) => [h("code", {}, String(code)), meaning, inline(advice)])],
+    ["close-codes", "Close codes", ["code", "meaning", "what to do"], channel["x-close-codes"].map(({ code, meaning, advice }) => [h("code", {}, String(code)), inline(meaning), inline(advice)])],
     ["reasons", "Reasons", ["event", "reason", "meaning"], reasons],
     ["limits", "Limits", ["what", "limit"], channel["x-limits"].map(({ what, limit }) => [inline(what), inline(limit)])],
   ];

@@ -20,13 +20,17 @@ class CloseCode(NamedTuple):
     advice: str
 
 
+# The tables of docs/realtime.md and docs/api.md have the same sentences.
 CLOSE_CODES: dict[int, CloseCode] = {
-    GOING_AWAY: CloseCode("The instance stops.", "Reconnect after the `reconnectAfterMs` of `going_away`."),
+    GOING_AWAY: CloseCode(
+        "The instance stops.", "Reconnect after the `reconnectAfterMs` of the `going_away` that came before."
+    ),
     TOO_LARGE: CloseCode("The frame was too large.", "Send a smaller frame; reconnect and resume."),
     TRY_AGAIN: CloseCode("The database is unavailable.", "Reconnect later, with increasing pauses."),
     PROTOCOL_ERROR: CloseCode(
-        "The client offered other subprotocols, or sent a frame that no WebSocket client may send.",
-        "Correct the client: it offers `encer.v1`, masks its frames and uses valid close codes.",
+        "The client offered subprotocols without `encer.v1`, or sent data that the WebSocket protocol forbids, such as "
+        "an unmasked frame or a reserved close code.",
+        "Do not reconnect; correct the client.",
     ),
     INVALID_TOKEN: CloseCode("The access token is invalid or has expired.", "Renew the token, then reconnect."),
     SESSION_ENDED: CloseCode(
@@ -36,7 +40,7 @@ CLOSE_CODES: dict[int, CloseCode] = {
         "The socket was open for 5 seconds without a sign-in.", "Reconnect and send the token at once."
     ),
     FLOOD: CloseCode(
-        "The client sent too many frames, or the user has too many sockets.",
+        "The client sent too many frames (pings, pongs and fragments count too), or the user has too many sockets.",
         "Send fewer frames, or close another socket first; then reconnect.",
     ),
     TOO_SLOW: CloseCode("The client reads too slowly.", "Reconnect and resume."),

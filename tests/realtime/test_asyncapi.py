@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from realtime.asyncapi import asyncapi
+from realtime.asyncapi import asyncapi, tables
 from realtime.events import CLOSED_REASONS, EVENTS, RESYNC_REASONS, Event
 from realtime.sockets import close_codes
 from realtime.sockets.commands import COMMANDS
@@ -84,14 +84,16 @@ def test_every_type_and_every_field_is_described(described):
     assert [field for field, about in fields.items() if not about.get("description")] == []
 
 
-def test_close_codes_and_reasons_are_complete(described):
+def test_close_codes_and_reasons_are_complete_and_have_one_wording(described, settings):
     channel = described["channels"]["socket"]
     constants = {value for name, value in vars(close_codes).items() if name.isupper() and isinstance(value, int)}
     assert {about["code"] for about in channel["x-close-codes"]} == constants
     assert channel["x-reasons"]["resync"].keys() == RESYNC_REASONS.keys()
-    page = (ROOT / "docs" / "realtime.md").read_text()
-    for word in [*map(str, constants), *(f"`{reason}`" for reason in (*RESYNC_REASONS, *CLOSED_REASONS))]:
-        assert word in page, word
+    realtime, api = ((ROOT / "docs" / name).read_text().splitlines() for name in ("realtime.md", "api.md"))
+    codes, reasons = (table.split("\n")[4:] for table in tables(settings)[:2])  # without heading and head
+    assert (len(codes), len(reasons)) == (len(constants), len(RESYNC_REASONS) + len(CLOSED_REASONS))
+    assert [row for row in [*codes, *reasons] if row not in realtime] == []
+    assert [row for row in codes if row not in api] == []
     sent = set()
     for path in [*(ROOT / "realtime").rglob("*.py"), *(ROOT / "handlers").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):

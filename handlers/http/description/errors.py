@@ -79,7 +79,7 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     "URL_REFUSED": Meaning(400, "The server does not fetch this address"),
     "NOT_AUTHENTICATED": Meaning(401, "The access token is missing"),
     "TOKEN_EXPIRED": Meaning(401, "The access token has expired: refresh it"),
-    "INVALID_TOKEN": Meaning(401, "The token is malformed, or its session has ended: sign in again"),
+    "INVALID_TOKEN": Meaning(401, "The token is not valid, or its session has ended: sign in again"),
     "INVALID_CREDENTIALS": Meaning(401, "The e-mail or the password is wrong"),
     "FORBIDDEN": Meaning(403, "The caller is not allowed to do this"),
     "WRONG_PASSWORD": Meaning(403, "The current password is wrong"),

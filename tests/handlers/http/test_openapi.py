@@ -239,6 +239,7 @@ def test_errors_are_listed_by_status_and_code():
     assert codes_of(login["401"]) == {"INVALID_CREDENTIALS"}
     assert codes_of(login["403"]) == {"ACCOUNT_SUSPENDED", "EMAIL_NOT_VERIFIED", "TERMS_NOT_ACCEPTED"}
     assert codes_of(login["503"]) == {"NOT_READY", "BUSY"}
+    assert codes_of(find("refreshTokens")["responses"]["401"]) == {"INVALID_TOKEN"}
     assert "Retry-After" in login["429"]["headers"]
     sent = find("sendMessage")["responses"]
     assert codes_of(sent["401"]) == {"NOT_AUTHENTICATED", "TOKEN_EXPIRED", "INVALID_TOKEN"}
