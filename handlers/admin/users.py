@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import asyncpg
 import orjson
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from db.errors import Conflict, Invalid, NotFound
@@ -15,6 +15,7 @@ from db.queries.profiles import Bio, BusinessName, Description, Name
 from db.queries.search import WALK, WALK_NUMBERED
 from db.queries.sessions import end_sessions
 from db.queries.sign_ups import delete_sign_ups
+from db.schemas import facts
 from db.schemas.admin import AdminUser
 from db.schemas.facts import about
 from db.schemas.fields import BlankAsNone, Body, Email, Id, Line, PhoneNo, Region, Text
@@ -77,8 +78,21 @@ class Details(Body):
         return self.model_dump(include=self.model_fields_set, by_alias=False)
 
 
+# A salon has fields of a salon only.
+EXAMPLE: dict[str, JsonValue] = {
+    "name": facts.SALON_USER["name"],
+    "email": facts.SALON_USER["email"],
+    "password": facts.PASSWORD.examples[0],
+    "role": "SALON",
+    "businessName": facts.BUSINESS_NAME.examples[0],
+    "region": "tokyo",
+}
+
+
 class NewUser(Details):
     """A new account, created by an admin: verified, with the terms accepted."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     name: Name
     email: Email

@@ -3,11 +3,12 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from db.errors import NotFound
 from db.queries.notifications import NotificationChange
 from db.queries.profiles import InfluencerFields, Name, SalonFields, change_profile, rename
+from db.schemas import facts
 from db.schemas.facts import about
 from db.schemas.profiles import Profile, SeenProfile
 from db.schemas.shapes import Notification, Picture
@@ -40,6 +41,11 @@ EMPTY_LIST = re.compile(r"\s*\[\s*\]\s*")  # as a form writes it
 
 class ProfileChanges(InfluencerFields, SalonFields):
     """Fields of both roles; those of the other role are ignored. Absent, '' and [] mean unchanged; null clears."""
+
+    # Fields of one role only, and no `profilePic`: null removes the picture.
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "Hanako Yamada", "bio": facts.BIO.examples[0], "region": "tokyo"}]}
+    )
 
     name: Name = Field(default_factory=str)  # optional, but without null
     profile_pic: Annotated[None, about("null removes the picture; send a new one as a file", None)] = None
