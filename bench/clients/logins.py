@@ -1,8 +1,8 @@
 """Measures how long a request without work takes while other people log in and upload pictures.
 
 An order is `{"port": …, "seconds": …, "logins": [body, …], "uploads": [file with a whole request, …]}`. Each login and
-each upload is repeated until the time is over. The answer has the delays of GET /health in milliseconds, and the
-statuses of the other requests.
+each upload is repeated until the time is over; a refused login is repeated after the server's Retry-After. The answer
+has the delays of GET /health in milliseconds, and the statuses of the other requests.
 """
 
 import asyncio
@@ -15,12 +15,16 @@ from bench.clients.orders import run
 from bench.clients.posts import Connection, get, post
 
 PAUSE_SECONDS = 0.005  # between two probes
+RETRY_AFTER_SECONDS = 2  # what the server asks of a client whose login it refuses because too many wait
 
 
 async def repeat(port: int, request: bytes, until: float, statuses: Counter[str], kind: str) -> None:
     connection = await Connection.open(port)
     while time.monotonic() < until:
-        statuses[f"{kind} {await connection.request(request)}"] += 1
+        status = await connection.request(request)
+        statuses[f"{kind} {status}"] += 1
+        if status == 503:
+            await asyncio.sleep(RETRY_AFTER_SECONDS)
     connection.transport.close()
 
 

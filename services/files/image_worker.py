@@ -7,7 +7,6 @@ The answer is a line of JSON, {"width", "height"} or {"fault"}, and then the new
 """
 
 import json
-import os
 import re
 import resource
 import sys
@@ -23,7 +22,6 @@ MAX_PIXELS = 50_000_000
 MAX_FRAMES = 500
 # Twice 50 million pixels of 4 bytes, and the memory that Python and the libraries map.
 MAX_MEMORY_BYTES = 1024**3
-NICENESS = 5  # lower priority than requests
 
 JPEG_QUALITY = 85
 WEBP_QUALITY = 85
@@ -216,7 +214,6 @@ def encode(frames: list[Image.Image], kind: str) -> bytes:
 
 
 def limit_this_process(cpu_seconds: int) -> None:
-    os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it needs no files

@@ -1,6 +1,8 @@
 """Threads for expensive work, with a bound on its waiting time; urgent work runs first."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -14,6 +16,7 @@ from db.errors import DomainError
 
 Result = TypeVar("Result")
 
+NICENESS = 5  # lower priority than the event loop's, so that work does not delay requests if it shares their core
 SMOOTHING = 8  # the estimate is an average of about this many latest pieces of work
 
 
@@ -114,6 +117,9 @@ class PriorityThreads:
             return None if self.closed or not queue else queue.popleft()
 
     def _work(self) -> None:
+        if sys.platform == "linux":  # elsewhere a thread has no priority of its own
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
         while item := self._next():
             if item.future.set_running_or_notify_cancel():
                 began = time.monotonic()

@@ -1,6 +1,8 @@
 """Passwords are hashed and checked in threads: bounded by waiting time, checks before new hashes."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.security.passwords import Passwords
-from services.security.priority_threads import PriorityThreads, TooBusy
+from services.security.priority_threads import NICENESS, PriorityThreads, TooBusy
 from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD
 
@@ -30,6 +32,16 @@ async def wait_until(condition) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def test_a_thread_has_a_lower_priority_than_the_event_loop():
+    if sys.platform != "linux":  # elsewhere a thread has no priority of its own
+        return
+    threads = PriorityThreads("test", 1, wait_seconds=20, work_seconds=0.1)
+    priority = await threads.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), urgent=True)
+    threads.close()
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert priority == min(own + NICENESS, 19)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The process that redraws a picture: bounded in time, memory and files."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from io import BytesIO
@@ -54,13 +55,13 @@ async def test_the_loop_is_not_blocked_while_a_picture_is_processed(monkeypatch)
 def started(monkeypatch):
     """Return the list of workers that the test starts."""
     workers = []
-    start = asyncio.create_subprocess_exec
+    start = subprocess.Popen
 
-    async def remember(*command, **options):
-        workers.append(await start(*command, **options))
+    def remember(*command, **options):
+        workers.append(start(*command, **options))
         return workers[-1]
 
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
+    monkeypatch.setattr(subprocess, "Popen", remember)
     return workers
 
 
@@ -87,6 +88,14 @@ async def test_an_error_of_the_worker_is_not_reported_as_a_bad_picture(monkeypat
     broken.write_text("raise ImportError('no Pillow')")
     monkeypatch.setattr(images, "WORKER", broken)
     with pytest.raises(RuntimeError, match="no Pillow"):
+        await accept_picture(encode(noise(), "PNG"))
+
+
+async def test_the_worker_has_a_lower_priority_than_the_server(monkeypatch, tmp_path):
+    polite = tmp_path / "worker.py"
+    polite.write_text("import os, sys; sys.exit(f'priority {os.nice(0)}')")
+    monkeypatch.setattr(images, "WORKER", polite)
+    with pytest.raises(RuntimeError, match=f"priority {min(os.nice(0) + 10, 19)}"):
         await accept_picture(encode(noise(), "PNG"))
 
 
