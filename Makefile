@@ -1,6 +1,8 @@
 # Every target works on a fresh machine with make and Python 3.11 or newer (on Debian with python3-venv).
 PYTHON ?= python3
 export PYTHON
+# Set in a shell, it would make each of hundreds of processes, and each worker of the tests, compile all modules again.
+export PYTHONDONTWRITEBYTECODE :=
 VENV   := .venv
 BIN    := $(VENV)/bin
 

@@ -18,7 +18,7 @@ from tests.helpers.browser import PersonPane, open_browser, open_page, serious_f
 from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD, People, Person
 from tests.helpers.processes import ROOT
-from tests.helpers.programs import needs_browser, needs_program
+from tests.helpers.programs import long_test, needs_browser, needs_program
 from tests.helpers.servers.nginx import nginx_with_prefix
 
 pytestmark = needs_browser()
@@ -163,6 +163,7 @@ STAYS_DURING_THE_NEXT_ATTEMPT = """pane => new Promise((resolve) => {
 })"""
 
 
+@long_test()
 async def test_errors_are_sentences_that_say_what_to_do(site, people, visit, monkeypatch):
     async with visit() as page:
         one, two = await two_people(page, site, people)
@@ -186,6 +187,7 @@ async def test_errors_are_sentences_that_say_what_to_do(site, people, visit, mon
         assert await one.root.evaluate(STAYS_DURING_THE_NEXT_ATTEMPT)
 
 
+@long_test()
 async def test_every_request_can_be_tried_after_one_sign_in(site, people, visit):
     hanako = await people.influencer("Hanako")
     async with visit() as page:
@@ -225,6 +227,7 @@ async def try_out(page: Page, method: str, path: str, file: Any = None, status: 
     return block
 
 
+@long_test()
 async def test_a_phone_and_a_keyboard_are_enough(site, people, visit):
     async with visit(viewport={"width": 360, "height": 740}, color_scheme="dark") as page:
         for path, ready in (("/docs", "#ui .opblock-tag"), ("/docs/realtime", "#close-codes")):
@@ -249,6 +252,7 @@ def prefixed(site, tmp_path, monkeypatch) -> Iterator[str]:
         yield site.settings.public_url
 
 
+@long_test()
 @needs_program("nginx", package="nginx")
 async def test_the_pages_work_under_a_prefix(people, prefixed, visit):
     hanako = await people.influencer("Hanako")
@@ -340,6 +344,7 @@ def close_sockets(site: Instance, code: int) -> None:
         client.close(code, "test")
 
 
+@long_test()
 async def test_the_example_notices_silence_and_that_it_is_far_behind(site, people, visit, monkeypatch):
     async with open_example(site, people, visit, ("- 400", "- 1")) as (page, talk):
         await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 1"))

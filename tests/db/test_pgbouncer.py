@@ -146,13 +146,14 @@ async def test_without_a_pooler_sessions_keep_statements_and_settings(db: Databa
         assert await conn.fetchval("show jit") == "off"
 
 
-async def test_a_start_waits_for_postgresql_behind_a_pooler(servers: ServerUrls):
+async def test_a_start_waits_for_postgresql_behind_a_pooler(servers: ServerUrls, monkeypatch):
     """The pooler still accepts connections when PostgreSQL is down, so the start must run a statement."""
     with running_pgbouncer(servers) as pgbouncer:
         await wait_for_database(pgbouncer.url(), asyncio.Event(), seconds=0)
         pgbouncer.cut_off()
         conn = await Connector(Address.parse(pgbouncer.url()))()
         await conn.close()
+        monkeypatch.setattr("db.connect.CONNECT_SECONDS", 0.5)
         with pytest.raises(CannotConnect, match=r"^The database does not answer: "):
             await wait_for_database(pgbouncer.url(), asyncio.Event(), seconds=0)
 

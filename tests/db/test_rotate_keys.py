@@ -15,6 +15,7 @@ from services.mail.queue import queue_mail
 from services.security.encryption import DecryptionFailed, Encryption
 from services.tiktok.account_tokens import TikTokAccounts, identity
 from tests.helpers.jobs import run_job
+from tests.helpers.programs import long_test
 from tests.helpers.social import age, begin_oauth, come_back, connect_oauth, state_of
 
 ROOT = Path(__file__).parents[2]
@@ -158,6 +159,7 @@ async def test_unreadable_values_are_printed_and_not_changed(api, people, tiktok
         Encryption(NEW, [OLD]).decrypt(before[0], "x")
 
 
+@long_test()
 async def test_the_program(api, people, tiktok, db, use_keys, servers, data_dir):
     await fill(api, people, tiktok, db, use_keys(OLD))
 

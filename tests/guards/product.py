@@ -15,8 +15,12 @@ def files_of(package: str) -> list[Path]:
 FILES = [Path("settings.py"), *(file for package in PACKAGES for file in files_of(package))]
 
 
+def read(file: Path) -> str:
+    return (ROOT / file).read_text()
+
+
 def parse(file: Path) -> ast.Module:
-    return ast.parse((ROOT / file).read_text())
+    return ast.parse(read(file))
 
 
 def module_name(file: Path) -> str:

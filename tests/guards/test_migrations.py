@@ -31,6 +31,7 @@ from db.migrate import (
 from db.migrations import FOLDER, migration_ids
 from db.packaged.servers import ServerUrls
 from tests.helpers.processes import ROOT
+from tests.helpers.programs import long_test, whole_suite
 
 KILLS = 30
 LONGEST_LIFE = 60  # the largest number of statements before a kill: several migrations
@@ -117,7 +118,7 @@ def test_a_database_of_another_release_is_not_changed(servers: ServerUrls, fresh
     for change in (migrate, partial(rollback, last=5, lose_data=True)):
         with pytest.raises(MigrationRefused, match=r"fresh was not changed, .* 0071\.other and 1 others\)"):
             change(fresh_database)
-    for program in (["-m", "db.migrate"], ["server.py"]):
+    for program in (["-m", "db.migrate"], ["server.py"]) if whole_suite() else (["server.py"],):
         line = end_of_program(fresh_database, *program)
         assert "The database fresh was not changed" in line
         assert "pg_dump --format=custom --file=fresh.dump fresh" in line
@@ -177,9 +178,8 @@ def test_several_instances_at_once(fresh_database: str):
     assert sorted(applied) == [0, 0, 0, len(migration_ids())]
 
 
-def test_every_constraint_is_named_by_its_kind(fresh_database: str):
-    migrate(fresh_database)
-    with psycopg.connect(fresh_database) as conn:
+def test_every_constraint_is_named_by_its_kind(servers: ServerUrls):
+    with psycopg.connect(servers.database_url) as conn:
         assert [row[0] for row in conn.execute(LIST_UNNAMED)] == []
 
 
@@ -191,10 +191,9 @@ def test_every_migration_can_be_one_transaction_with_its_mark():
     assert migrations.post_apply == []  # which migrate() would not run
 
 
-def test_yoyo_reads_what_is_applied(fresh_database: str):
-    migrate(fresh_database)
-    host = conninfo_to_dict(fresh_database)["host"]
-    backend = get_backend(f"postgresql+psycopg://encer@/fresh?host={host}")
+def test_yoyo_reads_what_is_applied(servers: ServerUrls):
+    host = conninfo_to_dict(servers.database_url)["host"]
+    backend = get_backend(f"postgresql+psycopg://encer@/encer?host={host}")
     assert list(backend.to_apply(read_migrations(str(FOLDER)))) == []
     backend.connection.close()
 
@@ -229,6 +228,7 @@ def kill_while_it_migrates(context, url: str, statements: int) -> bool:
     return process.exitcode != 0
 
 
+@long_test()
 def test_after_each_kill_the_next_start_goes_on(servers: ServerUrls, fresh_database: str):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])

@@ -109,6 +109,7 @@ async def test_a_plan_with_fewer_runs_than_workers_takes_longer_without_failures
 
 async def test_a_vendor_that_stays_busy_ends_the_job_without_failed_accounts(instance, apify, db, monkeypatch):
     monkeypatch.setattr(data_sync, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(data_sync, "BUSY_TRIES", 3)
     await add_many(db, 2 * OUTAGE)
     apify.max_running = 0
     assert await run_job(instance, data_sync, "FAILED") == {"leftDue": 2 * OUTAGE}

@@ -20,6 +20,7 @@ from services.mail.smtp import SmtpSender
 from services.security.encryption import Encryption
 from tests.helpers.mail.mails import FROM
 from tests.helpers.processes import server_process
+from tests.helpers.programs import long_test
 from tests.vendors.smtp import Inbox, smtp_server
 
 PARAMS = {"name": "花子", "code": "012345", "minutes": "10"}
@@ -43,7 +44,7 @@ class FakeSender:
         self.taken.append((mail.to, message_id))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_urls(servers: ServerUrls):
     """Create a database in which no other instance sends."""
     with psycopg.connect(servers.database_url, autocommit=True) as conn:
@@ -59,6 +60,7 @@ def own_urls(servers: ServerUrls):
 def own_db(io_loop, own_urls: ServerUrls):
     database = io_loop.run_sync(lambda: Database.connect(own_urls.database_url, 10))
     yield database
+    io_loop.run_sync(lambda: database.execute("delete from email_outbox"))
     io_loop.run_sync(database.close)
 
 
@@ -267,7 +269,7 @@ class Holding(Inbox):
         return await super().handle_DATA(server, session, envelope)
 
 
-@pytest.mark.parametrize("keep_first", [False, True])
+@pytest.mark.parametrize("keep_first", [pytest.param(False, marks=long_test()), True])
 async def test_a_sender_is_killed_in_the_middle(own_urls, own_db, encryption, data_dir, keep_first):
     """A process is killed (-9) while it waits for the mail server. Three others take over: the mail arrives once.
 

@@ -9,6 +9,7 @@ import pytest
 from jobs import data_sync
 from tests.helpers.jobs import add_many, finished, make_loop
 from tests.helpers.processes import ServerProcess, server_process
+from tests.helpers.programs import long_test
 from tests.helpers.social import START
 from tests.vendors import apify as vendor
 
@@ -120,6 +121,7 @@ async def test_a_frozen_runner_is_replaced_and_changes_nothing_afterwards(api, i
     assert len(done) == COUNT
 
 
+@long_test()
 async def test_after_sigterm_another_instance_continues(api, instance, people, apify, db, runner, monkeypatch):
     await begin(api, people, db, apify, runner)
     runner.process.send_signal(signal.SIGTERM)

@@ -12,6 +12,7 @@ from realtime.asyncapi import asyncapi, tables
 from realtime.events import CLOSED_REASONS, EVENTS, RESYNC_REASONS, Event
 from realtime.sockets import close_codes
 from realtime.sockets.commands import COMMANDS
+from tests.helpers.programs import long_test
 from tools.node.packages import install_packages, run_node
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +109,7 @@ def test_the_server_is_the_public_address_with_its_path(settings):
     assert (server["host"], server["pathname"], server["protocol"]) == ("example.com", "/encer", "wss")
 
 
+@long_test()
 def test_the_official_parser_accepts_it_and_its_models_compile(described, tmp_path):
     install_packages()
     document = tmp_path / "asyncapi.json"

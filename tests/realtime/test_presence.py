@@ -12,6 +12,7 @@ from realtime.presence.index import ONE_SERVER
 from realtime.presence.partition import PresencePartition
 from server import Instance
 from tests.helpers.clients import SocketClient
+from tests.helpers.programs import long_test
 
 (PREFIX,) = ONE_SERVER
 HEARTBEATS = PREFIX + "heartbeats"
@@ -108,6 +109,7 @@ async def test_live_instances_remove_the_users_of_a_dead_one(instance, api, peop
     await dying.stop()
 
 
+@long_test()
 async def test_only_a_death_is_logged_as_one(instance, other_instance, api, people, settings, servers):
     hanako, sakura = await people.influencer(), await people.salon()
     await people.connect(hanako, sakura)

@@ -12,6 +12,7 @@ from server import Instance
 from settings import Limit, Settings
 from tests.drills.proxy import TcpProxy
 from tests.helpers.clients import Api
+from tests.helpers.programs import long_test
 
 SEND_SECONDS = 0.5  # no send may take longer because of Redis
 CONVERGE_SECONDS = 2.0
@@ -113,7 +114,9 @@ async def test_an_overflow_of_the_queue_to_redis_makes_the_others_catch_up(
     assert (await there.received_names()).count("message_sent") == 12
 
 
-@pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
+@pytest.mark.parametrize(
+    "fail", [pytest.param(TcpProxy.freeze, marks=long_test()), TcpProxy.refuse], ids=["frozen", "away"]
+)
 async def test_an_outage_is_two_log_lines_however_long_it_is(proxied, proxy, people, fail, monkeypatch):
     monkeypatch.setattr("services.security.rate_limit.REST_SECONDS", 0.1)
     api, hanako = Api(proxied), await people.influencer()

@@ -231,8 +231,11 @@ async def test_a_sign_in_after_the_close_has_no_effect(instance, api, hanako, mo
     monkeypatch.setattr(instance.realtime.hub, "add_user", add)
     socket = await SocketClient.open(api)
     await socket.send("authenticate", {"token": hanako.token})
+    async with asyncio.timeout(5):
+        while socket.ws.protocol.close_rcvd is None:
+            await asyncio.sleep(0.01)
+    answered.set()  # before the server reads our part of the closing handshake
     assert await socket.close_code() == 4408
-    answered.set()
     await api.get("/health")
     await api.get("/connections", hanako)  # after the same query
     assert added == []

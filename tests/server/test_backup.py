@@ -15,10 +15,10 @@ import pytest
 from db.migrate import migrate
 from db.packaged.servers import ServerUrls, free_port
 from tests.helpers.processes import ROOT, server_process
-from tests.helpers.programs import needs_program
+from tests.helpers.programs import long_test, needs_program
 from tests.helpers.scratch import scratch_folder
 
-pytestmark = needs_program("pg_dump", package="postgresql")
+pytestmark = [long_test(), needs_program("pg_dump", package="postgresql")]
 
 ROWS = 20_000
 FILES = 20

@@ -17,6 +17,7 @@ from deploy import cluster
 from services.commands import program
 from settings import SettingsError
 from tests.helpers.processes import ROOT
+from tests.helpers.programs import long_test
 
 SECONDS = 120.0
 ADMIN = {"ADMIN_EMAIL": "boss@example.com", "ADMIN_PASSWORD": "correct horse battery"}
@@ -58,7 +59,10 @@ def run(servers, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("module", ["handlers", "db.migrate", "db.rotate_keys", "db.create_admin", "db.seed"])
+LONGER = [pytest.param(module, marks=long_test()) for module in ("handlers", "db.migrate", "db.rotate_keys", "db.seed")]
+
+
+@pytest.mark.parametrize("module", ["db.create_admin", *LONGER])
 async def test_a_program_does_its_work_if_its_output_is_closed(run, db, module):
     reader, writer = os.pipe()
     os.close(reader)  # as `| head` closes it after ten lines
@@ -69,6 +73,7 @@ async def test_a_program_does_its_work_if_its_output_is_closed(run, db, module):
     assert (await db.fetchval(COUNT_USERS) > 2 * SHOWN) == (module == "db.seed")
 
 
+@long_test()
 async def test_the_command_that_seed_prints_makes_an_admin(run, db):
     seeded = await run(f"{shlex.quote(sys.executable)} -m db.seed")
     [command] = re.findall(r"To create an admin: (.+)", seeded.stdout)
@@ -77,7 +82,7 @@ async def test_the_command_that_seed_prints_makes_an_admin(run, db):
     assert await db.fetchval(COUNT_ADMINS) == 1
 
 
-@pytest.mark.parametrize("module", ["db.seed", "db.create_admin"])
+@pytest.mark.parametrize("module", [pytest.param("db.seed", marks=long_test()), "db.create_admin"])
 async def test_the_usage_that_a_program_prints_runs(run, module):
     shown = await run(f"{shlex.quote(sys.executable)} -m {module} --help")
     command = shown.stdout.removeprefix("usage: ").partition(" [")[0]

@@ -16,6 +16,7 @@ import pytest
 from db.packaged.places import packaged_folder, parts_of
 from db.packaged.servers import free_port
 from tests.helpers.processes import ROOT
+from tests.helpers.programs import long_test
 from tests.helpers.scratch import ODD, scratch_folder
 
 LISTS = ("requirements.lock", "requirements-dev.lock")
@@ -62,6 +63,7 @@ def make(project: Path, target: str, **more: str) -> subprocess.CompletedProcess
     )
 
 
+@long_test()
 def test_after_the_hint_to_install_venv_the_environment_is_made_again(project):
     for name in LISTS:
         (project / name).write_text("")
@@ -151,7 +153,7 @@ def test_ctrl_c_needs_no_advice(project):
 
 def test_make_run_serves_from_a_folder_with_an_odd_name(project):
     for folder in ("db", "handlers", "jobs", "realtime", "services", "sql"):
-        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("*.pyc.*"))  # being written
     for file in ("server.py", "settings.py"):
         shutil.copy(ROOT / file, project)
     for part in parts_of(packaged_folder()):

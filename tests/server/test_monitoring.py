@@ -16,7 +16,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from db.packaged.servers import ServerUrls, free_port
 from tests.helpers.clients import Api
 from tests.helpers.processes import ServerProcess, server_process
-from tests.helpers.programs import find_program, needs_program
+from tests.helpers.programs import find_program, long_test, needs_program
 
 MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -45,6 +45,7 @@ def test_each_alert_names_a_section_of_the_runbook():
     assert {name for name in named if name.removeprefix("docs/operations.md#") not in anchors} == set()
 
 
+@long_test()
 @needs_program("promtool", package="prometheus")
 def test_each_alert_fires_in_its_case_and_none_on_a_healthy_system():
     promtool = find_program("promtool")
@@ -118,6 +119,7 @@ async def ask(address: str, query: str) -> list[dict[str, Any]]:
     return result
 
 
+@long_test()
 @needs_program("prometheus", package="prometheus")
 async def test_every_query_and_every_alert_has_data(prometheus, processes, api, people, db):
     own, other = (process.api(api) for process in processes)

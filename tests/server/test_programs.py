@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from db import libpq, psql
 from db.libpq import MISSING
 from deploy import cluster
 from settings import load_settings
@@ -33,15 +34,15 @@ def test_new_secrets_are_settings_that_production_accepts(monkeypatch, tmp_path)
 @needs_program("psql", package="postgresql-client")
 def test_psql_opens_the_database_of_the_settings(servers, tmp_path):
     given = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DATABASE_URL": servers.database_url, "DATA_DIR": str(tmp_path)}
+    given["DATABASE_URL"] += "&schema=public&connection_limit=5"  # as Prisma prints it; libpq knows neither parameter
     asked = run(sys.executable, "-m", "db.psql", "-Atc", "select count(*) > 10 from _yoyo_migration", **given)
     assert (asked.returncode, asked.stdout) == (0, "t\n"), asked.stderr
-    given["DATABASE_URL"] += "&schema=public&connection_limit=5"  # as Prisma prints it; libpq knows neither parameter
-    asked = run(sys.executable, "-m", "db.psql", "-Atc", "select 1", **given)
-    assert (asked.returncode, asked.stdout) == (0, "1\n"), asked.stderr
-    missing = run(sys.executable, "-m", "db.psql", **{**given, "PATH": str(tmp_path)})
-    unknown = run(sys.executable, "-m", "db.libpq", "rm", **given)
-    assert (unknown.returncode, unknown.stderr.split(":")[0]) == (2, "Name a program")
-    assert (missing.returncode, missing.stderr.strip()) == (1, MISSING.format("psql"))
+
+
+def test_a_program_that_is_missing_or_unknown(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert (psql.main([]), capsys.readouterr().err.strip()) == (1, MISSING.format("psql"))
+    assert (libpq.main(["rm"]), capsys.readouterr().err.split(":")[0]) == (2, "Name a program")
 
 
 def test_the_cluster_keeps_its_data_under_data_dir(monkeypatch, tmp_path):

@@ -24,7 +24,7 @@ from tests.helpers.clients import Api, ask_readiness
 from tests.helpers.factories import People, Person
 from tests.helpers.jobs import DAILY, NEVER, NOW, NUMBERS, finished
 from tests.helpers.processes import ROOT
-from tests.helpers.programs import needs_small_disk
+from tests.helpers.programs import long_test, needs_small_disk
 
 HEAL_SECONDS = 15
 END_SESSIONS = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
@@ -56,13 +56,21 @@ def admin(servers: ServerUrls) -> Iterator[psycopg.Connection]:
         yield conn
 
 
+@pytest.fixture(scope="module", autouse=True)
+def migrated(servers: ServerUrls) -> Iterator[None]:
+    """Create a database that the others are copies of."""
+    with psycopg.connect(servers.database_url, autocommit=True) as conn:
+        conn.execute("create database migrated")
+        migrate(servers.database_url.replace("/encer?", "/migrated?"))
+        yield
+        conn.execute("drop database migrated")
+
+
 @contextmanager
 def own_database(admin: psycopg.Connection, servers: ServerUrls, name: str, tablespace: str) -> Iterator[ServerUrls]:
     admin.execute(f"drop database if exists {name} with (force)")
-    admin.execute(f"create database {name} tablespace {tablespace}")
-    urls = ServerUrls(servers.database_url.replace("/encer?", f"/{name}?"), servers.redis_url)
-    migrate(urls.database_url)
-    yield urls
+    admin.execute(f"create database {name} template migrated tablespace {tablespace}")
+    yield ServerUrls(servers.database_url.replace("/encer?", f"/{name}?"), servers.redis_url)
     admin.execute(f"drop database {name} with (force)")
 
 
@@ -140,6 +148,7 @@ def full(io_loop, settings, servers, instance, admin, small_disk: Path, monkeypa
     admin.execute("drop tablespace small")
 
 
+@long_test()
 def test_a_program_says_that_the_server_is_read_only(servers, admin):
     with own_database(admin, servers, "over", "pg_default") as urls:
         with psycopg.connect(urls.database_url, autocommit=True) as conn:

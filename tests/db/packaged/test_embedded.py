@@ -17,6 +17,7 @@ from db.packaged.programs import ServersError, run_program
 from db.packaged.servers import EmbeddedServers, ServerUrls, redis_answers
 from db.pool import Database
 from tests.helpers.processes import ROOT
+from tests.helpers.programs import long_test
 from tests.helpers.scratch import ODD, scratch_folder
 
 SECONDS = 40.0
@@ -74,7 +75,14 @@ def test_the_servers_are_found_by_others_and_outlive_a_killed_owner(folder):
     assert not redis_answers(urls.redis_url)
 
 
-@pytest.mark.parametrize("moment", ["postgres.draft", "postgres/postmaster.pid", "redis.conf"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("postgres.draft", marks=long_test()),
+        "postgres/postmaster.pid",
+        pytest.param("redis.conf", marks=long_test()),
+    ],
+)
 def test_an_interrupted_start_does_not_prevent_a_later_one(folder, moment):
     owner = own(folder)
     deadline = time.monotonic() + SECONDS
@@ -90,7 +98,7 @@ def test_an_interrupted_start_does_not_prevent_a_later_one(folder, moment):
     again.stop()
 
 
-@pytest.mark.parametrize("name", [ODD, "$HOME`id`\\ \t!*?{x}"])
+@pytest.mark.parametrize("name", [pytest.param(ODD, marks=long_test()), "$HOME`id`\\ \t!*?{x}"])
 async def test_data_may_be_in_a_folder_of_any_name(folder, name):
     servers = EmbeddedServers(folder / name, "-c fsync=off")
     try:

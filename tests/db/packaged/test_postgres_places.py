@@ -15,7 +15,7 @@ from db.packaged import system_user
 from db.packaged.places import data_place, packaged_folder, parts_of, programs, show_kept_data
 from db.packaged.programs import ServersError, run_program
 from db.packaged.servers import EmbeddedServers
-from tests.helpers.programs import needs_root
+from tests.helpers.programs import long_test, needs_root
 from tests.helpers.scratch import scratch_folder
 
 
@@ -101,7 +101,7 @@ def test_programs_are_copied_if_other_users_may_not_read_them(machine, monkeypat
     assert before.items() <= modes(machine / "venv").items()
 
 
-@pytest.mark.parametrize("active", list('"$`\\\n'))
+@pytest.mark.parametrize("active", ["$", *(pytest.param(one, marks=long_test()) for one in '"`\\\n')])
 def test_programs_are_copied_if_their_path_has_shell_characters(machine, monkeypatch, active):
     install_package(machine / f"a{active}b", monkeypatch)
     home = machine / ("shared" if os.geteuid() == 0 else "home")

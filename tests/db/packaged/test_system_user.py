@@ -12,7 +12,7 @@ import pytest
 from db.packaged import system_user
 from db.packaged.programs import ServersError
 from tests.helpers.processes import ROOT
-from tests.helpers.programs import find_program, needs_namespace
+from tests.helpers.programs import find_program, long_test, needs_namespace
 
 SECONDS = 120.0
 FIRST_STARTS = """
@@ -47,6 +47,7 @@ def write_program(path: Path, *lines: str) -> Path:
     return path
 
 
+@long_test()
 @needs_namespace()
 def test_concurrent_first_starts_create_the_user_once(tmp_path):
     calls = tmp_path / "calls"

@@ -289,12 +289,14 @@ def without_publisher(instance, monkeypatch):
     return lambda: monkeypatch.setattr(instance.realtime.relay, "send", lambda channel, event: None)
 
 
-async def test_the_comparison_with_the_database_delivers_every_change(chat: Chat, without_publisher):
+async def test_the_comparison_with_the_database_delivers_every_change(chat: Chat, without_publisher, monkeypatch):
     far = chat.sockets[1]
     messages = await chat.say("one", "two", "three", "four")
     for _ in range(4):
         await far.expect("notification_received")
     without_publisher()
+    monkeypatch.setattr("realtime.catch_up.COMPARE_SECONDS", 0.1)
+    monkeypatch.setattr("realtime.user_feeds.IN_TRANSIT_SECONDS", 0.1)
 
     async def expect(text: str, count: int) -> None:
         notified = await far.expect("notification_updated")

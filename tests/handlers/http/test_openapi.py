@@ -17,6 +17,7 @@ from handlers.http.openapi import TAGS, openapi
 from handlers.http.router import Route
 from handlers.routes import make_table
 from services.security.passwords import weakness
+from tests.helpers.programs import long_test
 
 Json = dict[str, Any]
 TABLE = make_table()
@@ -51,6 +52,7 @@ def codes_of(response: Json) -> set[str]:
     return {follow(each)["properties"]["code"]["const"] for each in schema.get("oneOf", [schema])}
 
 
+@long_test()
 def test_it_is_valid():
     validate(DESCRIBED)
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from services.files import image_worker, images
 from tests.helpers.files.pictures import encode, halves, noise, pillow_name
+from tests.helpers.programs import long_test
 
 
 def with_comment(progressive_jpeg: bytes) -> bytes:
@@ -59,7 +60,9 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=long_test()) if name == "moving gif" else name for name in WHOLE]
+)
 def test_no_beginning_of_a_picture_is_whole(name):
     data = WHOLE[name]
     kind = pillow_name(data)
