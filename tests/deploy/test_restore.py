@@ -65,7 +65,7 @@ class Machine:
         """Run a script that must fail, and return the last line that it prints."""
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         variables = {"PATH": path, "PGHOST": self.sockets, "PGUSER": "encer"}
-        command = [self.folder / script, *arguments]
+        command = [str(self.folder / script), *arguments]
         ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=SECONDS)
         assert (ran.returncode, ran.stdout) == (1, ""), ran.stderr
         assert not self.calls.exists(), "instances were stopped"

@@ -21,7 +21,7 @@ def whole_suite() -> bool:
 
 
 def long_test() -> pytest.MarkDecorator:
-    """Mark tests, or one of several params, that take seconds and whose rule a quicker test checks as well: `make check`
+    """Mark tests, or one of several params, that take seconds and whose rule a quicker test checks too: `make check`
     runs them, `make test` does not."""
     return pytest.mark.skipif(not whole_suite(), reason=f"`make check` runs this long test, as does {WHOLE}=1")
 
