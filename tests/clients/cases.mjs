@@ -16,9 +16,9 @@ const pages = (all) => all.map((messages, index) => page(messages.map((fields) =
 
 class Store {
   constructor(items, failures = 0) {
-    this.items = items.map(([userId, content], queuedAt) => ({
-      userId, content, queuedAt, conversationId: "c", clientMessageId: `stored ${queuedAt}`, messageType: "TEXT",
-    }));
+    this.items = items.map((item, queuedAt) => !Array.isArray(item) ? item : {
+      userId: item[0], content: item[1], queuedAt, conversationId: "c", clientMessageId: `stored ${queuedAt}`, messageType: "TEXT",
+    });
     this.failures = failures;
   }
   fail() {
@@ -43,7 +43,7 @@ class Case {
   sends = [];
   stops = [];
 
-  constructor({ after = 0, first = [], hold = false, offline = false, sendMs, heartbeatMs, expired = false, expiresAt, store, storeFails, tokens: pair }) {
+  constructor({ after = 0, first = [], hold = false, offline = false, sendMs, heartbeatMs, expired = false, expiresAt, store, storeFails, tokens: pair, joinOn, connectOn }) {
     const server = (this.server = new FakeServer());
     server.heartbeatMs = heartbeatMs ?? server.heartbeatMs;
     this.store = store && new Store(store, storeFails);
@@ -61,7 +61,10 @@ class Case {
       ...(sendMs ? { sendWait: sendMs } : {}), ...(store ? { outbox: this.store } : {}),
     });
     if (offline) server.accept = (socket) => socket.refuse(1006);
-    this.join(after);
+    if (joinOn) this.encer.on("state", (state) => state === joinOn && this.join(after));
+    else this.join(after);
+    if (joinOn) this.encer.connect();
+    this.encer.on("state", (state) => state === connectOn && this.encer.connect());
     this.encer.on("sent", ({ content }) => this.log.push(["sent", content]));
     this.encer.on("failed", ({ error }) => this.log.push(["failed", error.code]));
   }
@@ -112,7 +115,12 @@ class Case {
     do: (name) => void this.chat[name](),
     send: (text, { id, times = 1 }) =>
       this.start((signal) => this.chat.send(text.repeat(times), { signal, ...(id ? { clientMessageId: id } : {}) })),
-    call: (method) => this.start((signal) => this.encer.call(method, "/profile/me", { signal })),
+    call: (method, { ms }) => this.start((signal) => this.encer.call(method, "/profile/me", { signal, ...(ms ? { timeout: ms } : {}) })),
+    listing: (answer) => (this.server.listing = answer),
+    rows: (rows) => (this.server.pages = [page(rows)]),
+    user: (user) => (this.server.user = user),
+    connect: () => this.encer.connect(),
+    end: () => this.encer.close(),
     signIn: async (user) => {
       this.server.user = user;
       await this.encer.signIn(user, "password");
@@ -155,7 +163,7 @@ class Case {
       closed: () => server.socket.closed,
       access: () => [0, 1, 2].find((number) => tokenOf(number) === this.tokens.load().accessToken),
       state: () => encer.state,
-      error: () => encer.error?.code,
+      error: () => encer.error?.code ?? null,
       sockets: () => server.sockets.length,
       refreshes: () => server.refreshes,
       conversations: () => encer.conversations.size,
@@ -175,7 +183,7 @@ const frameData = (name, { seq, rev, ...more }) => {
 
 for (const { name, steps, ...options } of JSON.parse(readFileSync(new URL("cases.json", import.meta.url))))
   test(name, async (t) => {
-    if (options.storeFails) t.mock.method(console, "error", () => undefined);
+    if (options.storeFails || options.logs) t.mock.method(console, "error", () => undefined);
     const one = new Case(options);
     if (!options.offline) await until(() => ["live", "ended"].includes(one.encer.state));
     await settle();

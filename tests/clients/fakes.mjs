@@ -40,6 +40,7 @@ export class FakeServer {
   refreshHeld = undefined; // a refresh waits for it
   answerAll = undefined; // of the API
   restAnswer = undefined; // of /profile/me: [status, data, or null for a page]
+  listing = [200, { data: [], pageInfo: { nextCursor: null } }];
   heartbeatMs = 25_000;
   user = "me";
   /** By event: the data of the ack, or undefined for no answer. */
@@ -100,7 +101,7 @@ export class FakeServer {
     if (path.endsWith("/attachments")) return this.receiveFile(body, signal);
     if (path.endsWith("/messages")) await this.held;
     if (path.endsWith("/messages")) return [200, this.pages.shift() ?? page([])];
-    if (path === "/api/v1/chat/conversations") return [200, { data: [], pageInfo: { nextCursor: null } }];
+    if (path === "/api/v1/chat/conversations") return this.listing;
     if (path === "/ws") return [426, { error: "Upgrade", code: "UPGRADE_REQUIRED" }];
     return [200, { data: {} }];
   }

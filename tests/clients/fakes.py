@@ -73,6 +73,7 @@ class FakeServer:
         self.first_frame: str | None = None  # of new sockets, instead of `ready`; "" is no frame
         self.drop: int | None = None  # the code that closes new sockets soon after they are ready
         self.answer_all: Any = None  # of the API
+        self.listing: tuple[int, Any] = (200, {"data": [], "pageInfo": {"nextCursor": None}})
         clock = SimpleNamespace(monotonic=lambda: asyncio.get_running_loop().time(), time=lambda: 1_000_000_000.0)
         for module in ("socket", "tokens", "outbox"):
             monkeypatch.setattr(f"encer.{module}.time", clock)
@@ -157,7 +158,7 @@ class FakeServer:
             if self.held:
                 await self.held.wait()
             return httpx.Response(200, json=self.pages.pop(0) if self.pages else page([]))
-        return httpx.Response(200, json={"data": [], "pageInfo": {"nextCursor": None}})
+        return httpx.Response(self.listing[0], json=self.listing[1])
 
 
 class FakeSocket:

@@ -63,8 +63,10 @@ def frame_data(name: str, data: dict[str, Any]) -> dict[str, Any]:
 class Store:
     def __init__(self, items: list[Any], failures: int) -> None:
         self.items = [
-            {"userId": user, "content": content, "queuedAt": number, "clientMessageId": f"stored {number}", **COMMON}
-            for number, (user, content) in enumerate(items)
+            {"userId": item[0], "content": item[1], "queuedAt": number, "clientMessageId": f"stored {number}", **COMMON}
+            if isinstance(item, list)
+            else item
+            for number, item in enumerate(items)
         ]
         self.failures = failures
 
@@ -83,7 +85,11 @@ class Store:
 
     def remove(self, unsent: Any) -> None:
         self.fail()
-        self.items = [item for item in self.items if item["clientMessageId"] != unsent["clientMessageId"]]
+        self.items = [
+            item
+            for item in self.items
+            if not isinstance(item, dict) or item.get("clientMessageId") != unsent["clientMessageId"]
+        ]
 
 
 class Case:
@@ -103,12 +109,21 @@ class Case:
         self.starts = not case.get("offline")
         if case.get("offline"):
             server.refused = 1006
-        self.join(case.get("after", 0))
+        self.join_on, self.connect_on, self.after = case.get("joinOn"), case.get("connectOn"), case.get("after", 0)
+        if self.join_on is None:
+            self.join(self.after)
+        self.encer.on("state", self.follow)
         self.encer.on("sent", partial(self.note, "sent", lambda stored: [stored["content"]]))
         self.encer.on("failed", partial(self.note, "failed", lambda failed: [failed["error"].code]))
 
     def note(self, name: str, shown: Any, data: Any) -> None:
         self.log.append([name, *shown(data)])
+
+    def follow(self, state: str) -> None:
+        if state == self.join_on:
+            self.join(self.after)
+        if state == self.connect_on:
+            self.encer.connect()
 
     def join(self, after: int | None) -> None:
         self.chat = self.encer.conversation("c", after=after)
@@ -203,8 +218,23 @@ class Case:
     async def step_send(self, value: str, id: str | None = None, times: int = 1) -> None:
         self.sends.append(asyncio.create_task(self.chat.send(value * times, client_message_id=id)))
 
-    async def step_call(self, value: str) -> None:
-        self.sends.append(asyncio.create_task(self.encer.call(value, "/profile/me")))
+    async def step_call(self, value: str, ms: int = 10_000) -> None:
+        self.sends.append(asyncio.create_task(self.encer.call(value, "/profile/me", seconds=ms / 1000)))
+
+    async def step_listing(self, value: tuple[int, Any]) -> None:
+        self.server.listing = value
+
+    async def step_rows(self, value: list[Any]) -> None:
+        self.server.pages = [page(value)]
+
+    async def step_user(self, value: str) -> None:
+        self.server.user = value
+
+    async def step_connect(self, value: bool) -> None:
+        self.encer.connect()
+
+    async def step_end(self, value: bool) -> None:
+        await self.encer.close()
 
     async def step_signIn(self, value: str) -> None:
         self.server.user = value

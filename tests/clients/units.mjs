@@ -13,7 +13,13 @@ beforeEach(() => {
   server = new FakeServer();
   clients = [];
 });
-afterEach(() => clients.forEach((encer) => encer.close()));
+afterEach(async () => {
+  for (const encer of clients) {
+    encer.close();
+    await encer.rest.session.userId().catch(() => undefined); // a timer that is cleared later breaks those of the next test
+  }
+  await settle();
+});
 
 function client(options = {}) {
   const encer = new Encer(BASE, { tokens: new MemoryTokens(tokens()), WebSocket: server.WebSocket, pace: [1e6, 1e6], ...options });
@@ -171,6 +177,78 @@ test("an unreadable entry of the browser's outbox does not block the others", (t
   outbox.add(unsent);
   ["{", "null", "[]", JSON.stringify({ userId: "me" })].forEach((text, number) => storage.setItem(`key["${number}"]`, text));
   assert.deepEqual([outbox.load(), logged.mock.callCount()], [[unsent], 4]);
+});
+
+/** A store that takes a moment to read and to write. */
+class SlowTokens {
+  held = tokens(true);
+  load = async () => {
+    const { held } = this;
+    await settle();
+    return held;
+  };
+  save = async (pair) => {
+    await settle();
+    this.held = pair;
+  };
+}
+
+test("a read of the token store that overlaps a sign-in does not mix the messages of two users", async () => {
+  server.accept = (socket) => socket.refuse(1006);
+  const store = new SlowTokens();
+  const outbox = new StoredOutbox();
+  const encer = client({ tokens: store, outbox });
+  const former = encer.conversation("c", { after: 0 });
+  const early = [];
+  for (const name of ["load", "save"]) {
+    const work = store[name];
+    store[name] = (pair) => {
+      early.push(former.send(`during ${name}`).catch((error) => error));
+      store[name] = work;
+      return work(pair);
+    };
+  }
+  server.user = "other";
+  await encer.signIn("other", "password");
+  for (const error of await Promise.all(early)) assert.ok(error instanceof kinds.Closed);
+  encer.conversation("c", { after: 0 }).send("of the other").catch(() => undefined);
+  await until(() => outbox.items.some(({ content }) => content === "of the other"));
+  assert.deepEqual(outbox.items.filter(({ content }) => content === "of the other").map(({ userId }) => userId), ["other"]);
+  assert.ok(outbox.items.every(({ userId, content }) => userId === "me" || content === "of the other"));
+});
+
+test("a refresh that ends during a sign-in does not replace its tokens", async () => {
+  const store = new SlowTokens();
+  const encer = client({ tokens: store });
+  let release;
+  server.refreshHeld = new Promise((resolve) => (release = resolve));
+  const call = encer.call("GET", "/profile/me").catch(() => undefined);
+  await until(() => server.refreshes === 1);
+  server.user = "other";
+  const { answer } = server;
+  server.answer = async (method, path, ...more) => {
+    if (path.endsWith("/login")) release();
+    return answer.call(server, method, path, ...more);
+  };
+  await encer.signIn("other", "password");
+  await call;
+  await settle();
+  assert.equal(store.held.refreshToken, "refresh");
+});
+
+test("a token store that does not answer is a typed error, and the client tries again", async () => {
+  let release;
+  const silence = new Promise((resolve) => (release = resolve));
+  const encer = client({ tokens: { load: () => silence, save: () => undefined } });
+  encer.connect();
+  const call = assert.rejects(encer.call("POST", "/profile/me", { timeout: 60_000 }), kinds.Unavailable);
+  await pass(60_000, 10_000);
+  await call;
+  assert.ok(["connecting", "offline"].includes(encer.state));
+  assert.equal(encer.error.code, "NOT_READY");
+  encer.close();
+  release(null);
+  await assert.rejects(encer.rest.session.token(), kinds.NotSignedIn); // the lock of the tabs is free again
 });
 
 // -- REST -----------------------------------------------------------------------------------------------------------------

@@ -66,7 +66,9 @@ class Backoff:
     def _refused(self) -> float:
         self.refusals += 1
         if self.refusals >= REFUSED_TOKENS:
-            raise NotSignedIn("The server does not accept new tokens. Please sign in again.", code="INVALID_TOKEN")
+            raise NotSignedIn(
+                "The server has refused three tokens in a row. Please sign in again.", code="INVALID_TOKEN"
+            )
         return 0.0 if self.refusals == 1 else FIRST_PAUSE
 
     def _slow(self) -> float:

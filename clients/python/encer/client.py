@@ -12,12 +12,12 @@ from typing import Any, Literal, Self
 from .backoff import Backoff
 from .conversation import Conversation
 from .emitter import Emitter, log
-from .errors import Closed, EncerError, NotSignedIn, RateLimited, TooMany, Unavailable, Unreachable, WrongServer
+from .errors import MAY_PASS, Closed, EncerError, NotSignedIn, SessionEnded, TooMany, Unreachable, WrongServer
 from .listing import Listing
 from .outbox import SECONDS, Outbox
 from .outbox_stores import OutboxStore
-from .rest import ANSWER_SECONDS, Rest
-from .socket import FRAMES_AT_ONCE, FRAMES_PER_SECOND, MALFORMED, OPEN_SECONDS, OTHER_PROTOCOL, Pace, Socket
+from .rest import Rest, not_here
+from .socket import FRAMES_AT_ONCE, FRAMES_PER_SECOND, MALFORMED, OTHER_PROTOCOL, Pace, Socket, check_numbers
 from .tokens import MemoryTokens, TokenStore
 from .unread import Unread
 
@@ -26,7 +26,6 @@ CONVERSATIONS = 100  # that a socket may join
 LIVE_SECONDS = 60.0  # that `live` waits
 PENDING_FRAMES = 20  # frames without an answer that wait to be sent; further ones are dropped
 RENEWAL_RETRY = 5.0
-HEARTBEAT_SECONDS = (1.0, 60.0)  # the least and most that the server may request
 NOTIFICATIONS = {
     "notification_received": "received",
     "notification_updated": "updated",
@@ -53,6 +52,7 @@ class Encer(Emitter):
         Raises WrongServer if `base_url` is not a URL."""
         super().__init__()
         self.rest = Rest(base_url, tokens or MemoryTokens(), tls or True)
+        self.call = self.rest.call
         self.tls = tls
         self.pace = pace
         self.state: State = "offline"
@@ -68,6 +68,7 @@ class Encer(Emitter):
         self._switches = 0  # of the user, by `sign_in`
         self._ready_at: float | None = None  # when the current connection became live
         self._leaving: dict[str, asyncio.Task[Any]] = {}  # by conversation: it waits for the server's answer
+        self._failure: EncerError | None = None  # of the current attempt to connect, or of its connection
         self._refused: str | None = None  # the access token that the server did not accept
         self._running: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()  # of the current socket
@@ -77,16 +78,16 @@ class Encer(Emitter):
     # -- what a program does -----------------------------------------------------------------------------------------
 
     async def sign_in(self, email: str, password: str) -> dict[str, Any]:
-        """Sign in, store the tokens and return the user. Messages of a former user wait until that user signs in."""
+        """Sign in, store the tokens and return the user. The conversations of a former user end; messages of a former
+        user wait until that user signs in."""
         before = self.rest.session.user_id()
         user = await self.rest.sign_in(email, password)
         if {before, self.user_id, self.outbox.user} - {"", user["id"]}:
             self._switches += 1  # an attempt to connect that still uses the former user's token is given up
-            self.user_id = user["id"]
-            self.outbox.end(Closed("Another user has signed in. The message waits for its author."))
             if self.socket:
                 self.socket.drop()
             self._drop_socket()
+            self._replace_user(user["id"])
         return user
 
     async def sign_out(self) -> None:
@@ -98,19 +99,6 @@ class Encer(Emitter):
             self.rest.session.store.save(None)
             await self.close()
             self.outbox.discard(user)
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        params: dict[str, Any] | None = None,
-        seconds: float = ANSWER_SECONDS,
-    ) -> Any:
-        """Call the REST API: `await encer.call("GET", "/chat/contacts")` returns the answer's JSON.
-
-        `seconds` is the time for an answer; connecting a social account may take 100."""
-        return await self.rest.call(method, path, body, params, seconds)
 
     def conversation(self, id: str, after: int | None = None) -> Conversation:
         """Join a conversation. It begins with the newest 50 messages, or with every change after rev `after`."""
@@ -215,7 +203,7 @@ class Encer(Emitter):
             return
         error = task.exception()
         if isinstance(error, EncerError):
-            self.error = error
+            self._failure = error
         elif not isinstance(error, OSError):
             log.error("the connection failed", exc_info=error)
         if self.socket:
@@ -229,14 +217,14 @@ class Encer(Emitter):
                 self._set("connecting")
                 code: int | None = None
                 goodbye: float | None = None
-                error: EncerError | None = None
-                self._ready_at = None
+                self._ready_at = self._failure = None
                 try:
                     code, goodbye = await self._connect_once()
-                except (Unreachable, Unavailable, RateLimited) as failure:
-                    error = self.error = failure
+                except MAY_PASS as failure:
+                    self._failure = failure
                 self._drop_socket()
-                pause = self._backoff.after(code, error or self.error, goodbye, self._lived())
+                self.error = self._failure
+                pause = self._backoff.after(code, self.error, goodbye, self._lived())
                 self._wake.clear()  # first, so that a listener of `offline` may call `wake`
                 self._set("offline")
                 await self._pause(pause)
@@ -259,22 +247,21 @@ class Encer(Emitter):
         socket = await Socket.open(self.rest.base_url, token, self.tls, Pace(*self.pace))
         goodbye: float | None = None
         try:
-            try:
-                async with asyncio.timeout(OPEN_SECONDS):
-                    first = await socket.read()
-            except TimeoutError:
-                raise Unreachable("The server opened a socket but sent nothing. Check the network.") from None
+            data = await socket.ready()
             if self._switches != switches:
                 return None, None
-            if first is not None:
-                if first[0] != "ready":
-                    raise WrongServer(OTHER_PROTOCOL)
-                self._ready(socket, token, first[1])
-                while (event := await socket.read()) is not None:
-                    if event[0] == "going_away" and isinstance(event[1].get("reconnectAfterMs"), int | float):
-                        goodbye = event[1]["reconnectAfterMs"] / 1000
+            if data is not None:
+                self._ready(socket, token, data)
+                while (event := await socket.read()) is not None and self.socket is socket:
+                    pause = event[1].get("reconnectAfterMs") if event[0] == "going_away" else None
+                    if isinstance(pause, int | float) and pause >= 0:
+                        goodbye = pause / 1000
                     self._dispatch(socket, *event)
             code = None if socket.closed else socket.ws.close_code
+            if isinstance(
+                self._failure, NotSignedIn
+            ):  # a close follows this answer, and the client has not waited for it
+                code = 4403 if isinstance(self._failure, SessionEnded) else 4401
             self._refused = token if code == 4401 else None
             return code, goodbye
         except MALFORMED as error:
@@ -284,21 +271,22 @@ class Encer(Emitter):
             await socket.close()
 
     def _ready(self, socket: Socket, token: str, data: dict[str, Any]) -> None:
-        self.socket, self.user_id, self.error = socket, data["userId"], None
+        user = data["userId"]
+        if not isinstance(user, str):
+            raise WrongServer(OTHER_PROTOCOL)
+        check_numbers(data["heartbeatMs"], data["unreadNotifications"], data["unreadMessages"])
+        if self.user_id not in ("", user):  # another program has signed in with the same store
+            self._replace_user(user)
+        self.socket, self.user_id, self.error = socket, user, None
         self._ready_at = asyncio.get_running_loop().time()
         self._checked = False  # the next connection may be to another version, after an upgrade
+        # First: a listener of `live` may join further conversations.
+        self.supervise(self._join_all(socket, [*self.conversations.values()]))
         self._set("live")
         self.unread.ready(data)
-        self.supervise(self._heartbeat(socket, data["heartbeatMs"] / 1000))
+        self.supervise(socket.heartbeat(data["heartbeatMs"]))
         self.supervise(self._renew(socket, token))
-        self.supervise(self._join_all(socket))
         self.outbox.live(socket, self.user_id)
-
-    async def _heartbeat(self, socket: Socket, seconds: float) -> None:
-        least, most = HEARTBEAT_SECONDS
-        while True:
-            await asyncio.sleep(min(max(seconds, least), most))
-            await socket.ping()
 
     async def _renew(self, socket: Socket, token: str) -> None:
         """Sign in again over the same socket before the token expires."""
@@ -310,11 +298,11 @@ class Encer(Emitter):
                 token = await session.token()
                 await socket.ask("authenticate", {"token": token})
                 pause = session.seconds_to_renewal(token)
-            except (Unreachable, Unavailable, RateLimited):
+            except MAY_PASS:
                 pause = RENEWAL_RETRY * (1 + random.random())
 
-    async def _join_all(self, socket: Socket) -> None:
-        for chat in [*self.conversations.values()]:
+    async def _join_all(self, socket: Socket, chats: list[Conversation]) -> None:
+        for chat in chats:
             await self._join(chat, socket)
         self._backoff.live()
         self.listing.ask()
@@ -322,9 +310,10 @@ class Encer(Emitter):
     async def _join(self, chat: Conversation, socket: Socket) -> None:
         try:
             await chat.resume(socket)
-        except (Closed, Unreachable, Unavailable, RateLimited):
+        except (Closed, NotSignedIn, *MAY_PASS):
             raise  # the socket is dropped, and the next one retries
-        except EncerError as error:  # not a participant, for example: a retry cannot solve it
+        except (EncerError, *MALFORMED) as failure:  # not a participant, for example: a retry cannot solve it
+            error = failure if isinstance(failure, EncerError) else not_here(self.rest.base_url)
             if self.conversations.get(chat.id) is chat:
                 del self.conversations[chat.id]
             chat.emit("error", error)
@@ -365,6 +354,16 @@ class Encer(Emitter):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
+    def _replace_user(self, user: str) -> None:
+        """End what belongs to a former user."""
+        self.user_id = user
+        self.outbox.end(Closed("Another user has signed in. The message waits for its author."))
+        chats = [*self.conversations.values()]
+        self.conversations.clear()
+        self.unread.listed({})
+        for chat in chats:
+            chat.end(Closed("Another user has signed in. Join the conversation again."))
+
     def _drop_socket(self) -> None:
         if self.socket is None:
             return
@@ -385,10 +384,10 @@ class Encer(Emitter):
         self._drop_socket()
         if self.state == "ended":
             return
-        self.error = error
+        self.error, self._running = error, None  # a listener of `ended` may connect again
         self.outbox.end(error or Closed("The client is closed."))
+        for emitter in (self, *self.conversations.values()):
+            emitter.end_streams(error)
         self._set("ended")
         if error:
             self.emit("error", error)
-        for emitter in (self, *self.conversations.values()):
-            emitter.end_streams(error)

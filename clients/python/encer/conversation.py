@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from .emitter import Emitter
 from .errors import Closed, EncerError, NotSignedIn, RateLimited, Unavailable
 from .outbox import new_id
-from .rest import Readable, data_of
-from .socket import Socket
+from .rest import Readable, data_of, not_here
+from .socket import Socket, check_numbers
 from .types import Attachment, Deletion, Message
 from .typing import Typing
 
@@ -72,7 +72,7 @@ class Conversation(Emitter):
     async def edit(self, message_id: str, content: str) -> Message:
         """Change the text of a message of this user."""
         answer = await self.encer.call("PATCH", f"/chat/messages/{message_id}", {"content": content})
-        return cast(Message, self._data_of(answer, dict))
+        return cast(Message, data_of(answer, dict, self.encer.rest.base_url))
 
     async def delete(self, message_id: str) -> None:
         """Delete a message of this user; a placeholder stays."""
@@ -86,10 +86,7 @@ class Conversation(Emitter):
 
     async def history(self, before: int | None = None, limit: int = RECENT) -> list[Message]:
         """Return messages older than `before` (a seq), oldest first, without marking them as read."""
-        params: dict[str, Any] = {"peek": "true", "limit": limit}
-        if before is not None:
-            params["before"] = before
-        messages: list[Message] = self._data_of(await self.encer.call("GET", self._path, params=params), list)
+        messages, _ = await self._fetch(limit=limit, **({} if before is None else {"before": before}))
         if messages and self.first_seq is not None:
             self.first_seq = min(self.first_seq, messages[0]["seq"])
         return messages
@@ -112,6 +109,13 @@ class Conversation(Emitter):
         async for _, message in self.stream("message"):
             yield message
 
+    def end(self, error: EncerError) -> None:
+        """End it, because its user has signed out of this client: another user may not be a participant."""
+        self.offline()
+        self.emit("error", error)
+        self._left = True
+        self.end_streams(error)
+
     async def leave(self) -> None:
         """Leave the conversation: from now on it emits nothing, and its streams end."""
         self._left = True
@@ -125,12 +129,16 @@ class Conversation(Emitter):
 
     # -- joining -----------------------------------------------------------------------------------------------------
 
-    @property
-    def _path(self) -> str:
-        return f"/chat/conversations/{self.id}/messages"
-
-    def _data_of(self, answer: Any, kind: type) -> Any:
-        return data_of(answer, kind, self.encer.rest.base_url)
+    async def _fetch(self, **params: int) -> tuple[list[Message], bool]:
+        """Return a page of messages, and whether there are more of them."""
+        path, base_url = f"/chat/conversations/{self.id}/messages", self.encer.rest.base_url
+        page = await self.encer.rest.call("GET", path, params={"peek": "true", **params})
+        messages: list[Message] = data_of(page, list, base_url)
+        try:
+            check_numbers(*(message[name] for message in messages for name in ("seq", "rev")))
+            return messages, bool(page["pageInfo"]["hasMore"])
+        except (TypeError, LookupError):
+            raise not_here(base_url) from None
 
     async def resume(self, socket: Socket, again: bool = False) -> None:
         """Join from the last known rev, and fetch changes that no replay contains. `again`: it is joined already."""
@@ -161,7 +169,8 @@ class Conversation(Emitter):
 
     def _joined(self, ack: dict[str, Any]) -> None:
         """Handle the answer to a join, before any live event. Without a replay, live events wait for the refetch."""
-        last_rev = int(ack["lastRev"])
+        last_rev = ack["lastRev"]
+        check_numbers(last_rev)
         self._holding = not ack["complete"]
         if ack["complete"]:
             self.closed = False
@@ -175,8 +184,7 @@ class Conversation(Emitter):
 
     async def _start(self) -> None:
         """Begin with the newest messages; all later changes have a higher rev than they have."""
-        params = {"peek": "true", "limit": RECENT}
-        for message in self._data_of(await self.encer.call("GET", self._path, params=params), list):
+        for message in (await self._fetch(limit=RECENT))[0]:
             self._emit_fetched(message, 0)
         self.rev = max(self._ahead.values(), default=0)
         self._ahead.clear()
@@ -194,13 +202,11 @@ class Conversation(Emitter):
             self.emit("gap", {"after": oldest - 1, "before": after + 1})
         more = True
         while more and not self._left:
-            params = {"peek": "true", "limit": PAGE, "after": after}
-            page = await self.encer.call("GET", self._path, params=params)
-            messages = self._data_of(page, list)
+            messages, has_more = await self._fetch(limit=PAGE, after=after)
             for message in messages:
                 self._emit_fetched(message, known)
                 after = message["seq"]
-            more = bool(messages) and page["pageInfo"]["hasMore"]
+            more = bool(messages) and has_more
         self.rev = known
         self._advance(last_rev)
 
@@ -220,12 +226,14 @@ class Conversation(Emitter):
             self.emit("closed", data)
 
     def receive_read(self, data: dict[str, Any]) -> None:
+        check_numbers(data["seq"])
         if data["seq"] > self.read_by.get(data["userId"], 0):
             self.read_by[data["userId"]] = data["seq"]
             self.emit("read", data)
 
     def _change(self, name: str, data: dict[str, Any]) -> None:
         seq, rev = data["seq"], data["rev"]
+        check_numbers(seq, rev)
         if rev <= self.rev:
             return
         is_new = rev > self._ahead.get(seq, 0)
@@ -276,13 +284,16 @@ class Conversation(Emitter):
         if is_due and self.encer.socket:
             self._reading = asyncio.create_task(self._send_read(self.encer.socket))
 
+    def _marked(self, answer: dict[str, Any]) -> None:
+        self.encer.unread.set(self.id, answer["unreadCount"])
+
     async def _send_read(self, socket: Socket) -> None:
         tries = 0
         try:
             while self._wanted_read > self._sent_read and tries < READ_TRIES:
                 seq = self._wanted_read
                 try:
-                    answer = await socket.ask("mark_read", {"conversationId": self.id, "seq": seq})
+                    await socket.ask("mark_read", {"conversationId": self.id, "seq": seq}, self._marked)
                 except (RateLimited, Unavailable) as error:  # a mark may be repeated
                     pause = READ_RETRY * 2.0**tries * (0.5 + random.random() / 2)
                     tries += 1
@@ -290,7 +301,6 @@ class Conversation(Emitter):
                     continue
                 tries = 0
                 self._sent_read = seq
-                self.encer.unread.set(self.id, answer["unreadCount"])
                 await asyncio.sleep(READ_PAUSE)
         except (Closed, NotSignedIn):
             pass  # sent after the next join

@@ -147,6 +147,8 @@ class Closed(EncerError):
     code = "CLOSED"
 
 
+MAY_PASS = (Unreachable, Unavailable, RateLimited)  # the same request may succeed later
+
 CLASSES: dict[str, type[EncerError]] = {
     **dict.fromkeys(("NOT_AUTHENTICATED", "TOKEN_EXPIRED", "INVALID_TOKEN"), NotSignedIn),
     "INVALID_CREDENTIALS": WrongCredentials,

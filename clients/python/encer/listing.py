@@ -3,8 +3,9 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from .errors import RateLimited, Unavailable, Unreachable, WrongServer
+from .errors import MAY_PASS, EncerError
 from .rest import data_of
+from .socket import MALFORMED
 
 if TYPE_CHECKING:
     from .client import Encer
@@ -36,11 +37,11 @@ class Listing:
             pause = PAUSE_SECONDS
             try:
                 await self._list_pages()
-            except (Unreachable, Unavailable, RateLimited) as error:  # the chat continues
+            except MAY_PASS as error:
                 self.is_current = False
                 tries -= 1
                 pause = min(max(pause, error.retry_after or 0), LONGEST_PAUSE)
-            except WrongServer:
+            except (EncerError, *MALFORMED):  # the chat continues
                 break
             await asyncio.sleep(pause)
 

@@ -123,7 +123,7 @@ class Outbox:
     def discard(self, user: str) -> None:
         """Delete the stored messages of a user."""
         for unsent in self._stored() or ():
-            if unsent.get("userId") == user:
+            if unsent["userId"] == user:
                 self._change_store("remove", unsent)
 
     def _load(self) -> None:
@@ -135,7 +135,7 @@ class Outbox:
             raise NotSignedIn("You are not signed in. Please sign in first.")
         stored = self._stored()
         for unsent in stored or ():
-            is_own = unsent.get("userId") == self.user and key_of(unsent) not in self.items
+            is_own = unsent["userId"] == self.user and key_of(unsent) not in self.items
             if is_own and len(self.items) < ITEMS:
                 self._add(unsent)
         self.loaded = stored is not None  # a store that fails is asked again
@@ -207,10 +207,19 @@ class Outbox:
 
     def _stored(self) -> list[Unsent] | None:
         try:
-            return self.store.load() if self.store else []
+            return [unsent for unsent in self.store.load() if is_unsent(unsent)] if self.store else []
         except Exception:
             log.exception("The stored outbox is unreadable; its messages are not sent.")
             return None
+
+
+def is_unsent(unsent: Any) -> bool:
+    """Return whether an entry of a store is a message; otherwise log that it is not sent."""
+    texts = ("userId", "conversationId", "clientMessageId", "content", "messageType")
+    if isinstance(unsent, dict) and all(isinstance(unsent.get(name), str) for name in texts):
+        return True
+    log.error("An entry of the stored outbox is not a message, so it is not sent.")
+    return False
 
 
 def check(new: NewMessage) -> None:

@@ -5,19 +5,19 @@ import json
 import random
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
 
 from .errors import (
+    MAY_PASS,
     CertificateRefused,
     Closed,
     EncerError,
     Invalid,
     NotSignedIn,
-    RateLimited,
     Unavailable,
     Unreachable,
     WrongServer,
@@ -65,14 +65,17 @@ class Rest:
         params: dict[str, Any] | None = None,
         seconds: float = ANSWER_SECONDS,
     ) -> Any:
-        """Return the JSON of an answer of `/api/v1`. Calls that may be repeated are tried up to four times."""
+        """Call the REST API: `await encer.call("GET", "/chat/contacts")` returns the answer's JSON.
+
+        Calls that may be repeated are tried up to four times. `seconds` is the time for a token, and for an answer;
+        connecting a social account may take 100."""
         method = method.upper()
         tries = TRIES if method in REPEATABLE else 1
         while True:
             tries -= 1
             try:
                 return await self._signed(method, path, json=body, params=params, seconds=seconds)
-            except (Unreachable, Unavailable, RateLimited) as error:
+            except MAY_PASS as error:
                 wait = error.retry_after or FIRST_PAUSE * 2 ** (TRIES - 1 - tries) * (1 + random.random())
                 if tries <= 0 or wait > LONGEST_WAIT:
                     raise
@@ -118,16 +121,28 @@ class Rest:
     async def send(self, method: str, path: str, **options: Any) -> Any:
         return await self._json(await self._request(method, f"{self.base_url}/api/v1{path}", **options))
 
-    async def _signed(self, method: str, path: str, **options: Any) -> Any:
+    async def _signed(self, method: str, path: str, *, seconds: float, **options: Any) -> Any:
         refused, given = None, options.pop("headers", {})
+        options["seconds"] = seconds
         while True:
-            token = await self.session.token(refused)
+            token = await self._token(refused, seconds)
             try:
                 return await self.send(method, path, headers={**given, "Authorization": f"Bearer {token}"}, **options)
             except NotSignedIn:  # nothing was done; a stream cannot be sent twice
                 if refused is not None or "content" in options:
                     raise
                 refused = token
+
+    async def _token(self, refused: str | None, seconds: float) -> str:
+        """Return an access token, within the time of a request. A refresh continues without it."""
+        if self.http.is_closed:
+            raise Closed("The client is closed.")
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.session.token(refused)
+        except TimeoutError:
+            late = f"{self.base_url} has not renewed the tokens within {seconds:.0f} s. Check the network."
+            raise Unreachable(late) from None
 
     async def _refresh(self, refresh_token: str) -> dict[str, Any]:
         """Refresh the tokens. Retry at once without an answer: the server accepts the token for ten more seconds."""
@@ -170,13 +185,17 @@ class Rest:
         is_page = isinstance(error, WrongServer)
         if is_page and (response.status_code >= 500 or response.status_code in (408, 429)):  # of a proxy
             error = Unavailable("The server is not ready. Try again in a moment.", status=response.status_code)
-        if error.retry_after is None and response.headers.get("Retry-After", "").isdigit():
-            error.retry_after = float(response.headers["Retry-After"])
+        error.retry_after = error.retry_after or retry_after_of(response.headers)
         raise error
 
 
-def not_here(base_url: str) -> WrongServer:
-    return WrongServer(f"There is no Beautiful Encer server at {base_url}. Check the base URL.")
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
+    seconds = headers.get("Retry-After", "")
+    return float(seconds) if seconds.isdecimal() else None
+
+
+def not_here(base_url: str, status: int | None = None) -> WrongServer:
+    return WrongServer(f"There is no Beautiful Encer server at {base_url}. Check the base URL.", status=status)
 
 
 def data_of(answer: Any, kind: type, base_url: str) -> Any:

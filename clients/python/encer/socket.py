@@ -13,20 +13,28 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from .errors import Closed, EncerError, OriginRefused, TooLarge, Unreachable, WrongServer, error_of
-from .rest import explain
+from .rest import explain, not_here, retry_after_of
 
 PROTOCOL = "encer.v1"
 OPEN_SECONDS = 5.0  # for the handshake, and again for `ready`
 ANSWER_SECONDS = 10.0  # for a command; the server needs milliseconds
 PONG_SECONDS = 5.0
+HEARTBEAT_MS = (1_000, 60_000)  # the least and most that the server may request
 CLOSE_SECONDS = 1.0
 MAX_FRAME_BYTES = 64 * 1024  # that the server accepts
 MAX_READ_BYTES = 1024 * 1024
 OTHER_PROTOCOL = "The server sends frames of another protocol. Check the base URL."
-MALFORMED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # of reading a frame without its fields
+# Of reading a frame without its fields.
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 PENDING = 500  # commands that wait for their answer: 100 conversations, with several each
 # The server allows 20 frames a second, and 60 at once (docs/realtime.md); this stays below.
 FRAMES_PER_SECOND, FRAMES_AT_ONCE = 16.0, 50
+
+
+def check_numbers(*values: Any) -> None:
+    """Refuse a frame in which one of these is not a number, with one of MALFORMED."""
+    if not all(isinstance(value, int) for value in values):
+        raise TypeError("The server sent no number.")
 
 
 class Pace:
@@ -76,10 +84,21 @@ class Socket:
         except (websockets.InvalidHandshake, websockets.InvalidURI, websockets.InvalidMessage) as error:
             if isinstance(error.__cause__, EOFError | OSError):  # the connection was cut meanwhile
                 raise Unreachable(f"{base_url} does not answer. Check the network.") from error
-            raise WrongServer(f"There is no Beautiful Encer server at {base_url}. Check the base URL.") from error
+            raise not_here(base_url) from error
         except (OSError, TimeoutError, EOFError) as error:
             raise explain(error, base_url) from error
         return cls(ws, pace)
+
+    async def ready(self) -> dict[str, Any] | None:
+        """Return the data of `ready`, the first frame; None when the socket is closed before it."""
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                first = await self.read()
+        except TimeoutError:
+            raise Unreachable("The server opened a socket but sent nothing. Check the network.") from None
+        if first and first[0] != "ready":
+            raise WrongServer(OTHER_PROTOCOL)
+        return first and first[1]
 
     async def read(self) -> tuple[str, Any] | None:
         """Return the next event that is not an answer; None when the socket is closed.
@@ -155,6 +174,13 @@ class Socket:
         """Check that the server still answers; otherwise drop the socket."""
         await self.ask("ping", seconds=PONG_SECONDS)
 
+    async def heartbeat(self, ms: int) -> None:
+        """Ping until the socket does not answer."""
+        least, most = HEARTBEAT_MS
+        while True:
+            await asyncio.sleep(min(max(ms, least), most) / 1000)
+            await self.ping()
+
     def drop(self) -> None:
         """Close without waiting for the other side, which may be unreachable."""
         self.closed = True
@@ -182,10 +208,6 @@ def refused_upgrade(refusal: websockets.InvalidStatus, base_url: str) -> EncerEr
     if status == 403 and error.code == "FORBIDDEN":
         return OriginRefused("The server does not accept sockets of this origin. Add it to its FRONTEND_URL.")
     if status >= 500 or status in (408, 429):
-        after = refusal.response.headers.get("Retry-After", "")
-        return Unreachable(
-            f"{base_url} is not ready. The client retries.",
-            status=status,
-            retry_after=float(after) if after.isdigit() else None,
-        )
-    return WrongServer(f"There is no Beautiful Encer server at {base_url}. Check the base URL.", status=status)
+        late = retry_after_of(refusal.response.headers)
+        return Unreachable(f"{base_url} is not ready. The client retries.", status=status, retry_after=late)
+    return not_here(base_url, status)

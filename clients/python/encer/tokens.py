@@ -16,6 +16,7 @@ from .types import Tokens
 CLOSE_SECONDS = 3.0  # that `close` waits for a refresh, because its answer has the only token that still works
 SIGN_INS = 5  # during the refreshes of one call; with more, the program is at fault
 TOKEN = re.compile(r"[\w.~+-]+", re.ASCII)
+LATEST = 1e15  # milliseconds of a clock, in the year 33658
 MARGIN_SECONDS = (
     30.0  # an access token is renewed this long before it expires, or after two thirds of a shorter lifetime
 )
@@ -71,14 +72,21 @@ def is_pair(tokens: Any) -> bool:
     return isinstance(access, str) and TOKEN.fullmatch(access) is not None and isinstance(refresh, str)
 
 
-def claims_of(token: str) -> dict[str, Any]:
-    """Return the claims of a JWT without checking its signature; {} if it is not a JWT."""
+def claims_of(token: str) -> tuple[float, float, str]:
+    """Return `exp`, `iat` and `userId` of a JWT without checking its signature; a malformed one is 0 or ""."""
     try:
         part = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (IndexError, ValueError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
+        claims = None
+    found = claims if isinstance(claims, dict) else {}
+    user = found.get("userId")
+    return number_of(found.get("exp")), number_of(found.get("iat")), user if isinstance(user, str) else ""
+
+
+def number_of(value: Any) -> float:
+    """Return a number that a clock may have; 0 for anything else."""
+    return float(value) if isinstance(value, int | float) and 0 <= value <= LATEST else 0.0
 
 
 class Session:
@@ -142,24 +150,24 @@ class Session:
     def user_id(self) -> str:
         """Return the id of the user whose tokens are stored; "" without tokens."""
         tokens = self.store.load()
-        return str(claims_of(tokens["accessToken"]).get("userId", "")) if tokens and is_pair(tokens) else ""
+        return claims_of(tokens["accessToken"])[2] if tokens and is_pair(tokens) else ""
 
     def keep(self, answer: dict[str, Any]) -> None:
         """Store the tokens of a sign-in or refresh. Raises WrongServer if these are not tokens."""
-        if not is_pair(answer) or not isinstance(answer.get("expiresIn"), int | float):
+        seconds = answer.get("expiresIn")
+        if not is_pair(answer) or not isinstance(seconds, int | float) or not abs(seconds) <= LATEST:
             raise WrongServer("The answer has no tokens: it is not of a Beautiful Encer server. Check the base URL.")
-        self.newest = (answer["accessToken"], time.monotonic() + answer["expiresIn"])
+        self.newest = (answer["accessToken"], time.monotonic() + seconds)
         self.store.save(
             {
                 "accessToken": answer["accessToken"],
                 "refreshToken": answer["refreshToken"],
-                "expiresAt": int((time.time() + answer["expiresIn"]) * 1000),
+                "expiresAt": int((time.time() + seconds) * 1000),
             }
         )
 
     def seconds_to_renewal(self, token: str, expires_at: float | None = None) -> float:
-        claims = claims_of(token)
-        expires, issued = claims.get("exp", 0), claims.get("iat", 0)
-        until = expires if expires_at is None else expires_at / 1000
+        expires, issued, _ = claims_of(token)
+        until = expires if expires_at is None else number_of(expires_at) / 1000
         left = self.newest[1] - time.monotonic() if token == self.newest[0] else until - time.time()
         return float(left - min(MARGIN_SECONDS, (expires - issued) / 3))

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from .socket import check_numbers
+
 CONVERSATIONS = 1_000  # whose counts are kept; the oldest are dropped first
 
 
@@ -33,6 +35,7 @@ class Unread:
             self.set(conversation_id, count)
 
     def set(self, conversation_id: str, count: int) -> None:
+        check_numbers(count)
         before = self.counts.pop(conversation_id, 0)
         self.counts[conversation_id] = count
         if len(self.counts) > CONVERSATIONS:
@@ -42,11 +45,12 @@ class Unread:
 
     def notification(self, name: str, data: dict[str, Any]) -> bool:
         """Store the counts of a notification event. Return whether the conversations must be listed again."""
+        check_numbers(data["unreadCount"])
         self.notifications = data["unreadCount"]
         self.changed("", self.notifications)
         if "notification" not in data:  # read or deleted: the event does not name the conversation
             return any(self.counts.values())
         shown = data["notification"]
         if shown["type"] == "NEW_MESSAGE" and shown["conversationId"] and not shown["isRead"]:
-            self.set(shown["conversationId"], int(json.loads(shown["metadata"] or "{}").get("count", 0)))
+            self.set(shown["conversationId"], json.loads(shown["metadata"] or "{}").get("count") or 0)
         return False

@@ -15,50 +15,50 @@ const STEADY = 60_000; // after a connection of this length, earlier failures no
 
 /** Counts failures. `after` returns milliseconds to wait, or throws the error that ends the client. */
 export class Backoff {
-  private failures = 0;
-  private slow = 0;
-  private refusals = 0;
-  private growth = 0; // how often the pause has doubled
-  private wasLive = false;
+  private _failures = 0;
+  private _slow = 0;
+  private _refusals = 0;
+  private _growth = 0; // how often the pause has doubled
+  private _wasLive = false;
   /** Whether the pause must pass in full, also if the program wakes the client. */
   isDue = false;
 
   /** `chance` is the jitter, so that clients do not reconnect at the same moment. */
-  constructor(private chance: () => number = Math.random, private firstPause = FIRST_PAUSE) {}
+  constructor(private _chance: () => number = Math.random, private _firstPause = FIRST_PAUSE) {}
 
   /** A connection is live, and all conversations are joined: the address is correct. */
   live(): void {
-    this.wasLive = true;
+    this._wasLive = true;
   }
 
   /** `code` is undefined if the connection could not be opened; then `error` is the cause. `lived`: for how long it was live.
    * A server that closes each connection soon is not tried forever: only a steady connection resets the counts. */
   after(code?: number, error?: EncerError, reconnectAfter?: number, lived = 0): number {
-    const jitter = 0.5 + this.chance() / 2;
-    if (lived >= STEADY) this.failures = this.slow = this.refusals = 0;
+    const jitter = 0.5 + this._chance() / 2;
+    if (lived >= STEADY) this._failures = this._slow = this._refusals = 0;
     this.isDue = code === 4429 || code === 4508 || !!error?.retryAfter;
     if (code === 4403) throw new SessionEnded("Your session has ended. Please sign in again.");
     if (code === 4400)
       throw new WrongServer("The server refuses this client's protocol. Update the client.", { code: "PROTOCOL_ERROR" });
     if (code === 4401) {
-      if (++this.refusals >= REFUSED_TOKENS)
-        throw new NotSignedIn("The server does not accept new tokens. Please sign in again.", { code: "INVALID_TOKEN" });
-      return this.refusals === 1 ? 0 : this.firstPause;
+      if (++this._refusals >= REFUSED_TOKENS)
+        throw new NotSignedIn("The server has refused three tokens in a row. Please sign in again.", { code: "INVALID_TOKEN" });
+      return this._refusals === 1 ? 0 : this._firstPause;
     }
-    this.refusals = 0;
+    this._refusals = 0;
     if (code === 4429 || code === 4508) {
-      if (++this.slow >= SLOW_ATTEMPTS)
+      if (++this._slow >= SLOW_ATTEMPTS)
         throw new TooMany("The server closes this client repeatedly. Send less or read faster, then connect again.");
-      return Math.min(LONGEST_SLOW_PAUSE, SLOW_PAUSE * 2 ** (this.slow - 1)) * jitter;
+      return Math.min(LONGEST_SLOW_PAUSE, SLOW_PAUSE * 2 ** (this._slow - 1)) * jitter;
     }
-    if (++this.failures >= (this.wasLive ? LATER_ATTEMPTS : FIRST_ATTEMPTS))
+    if (++this._failures >= (this._wasLive ? LATER_ATTEMPTS : FIRST_ATTEMPTS))
       throw error ?? new Unreachable("The server does not answer. Check the network, then connect again.");
     if (code === 1001 && reconnectAfter !== undefined)
-      return Math.min(Math.max(reconnectAfter, this.firstPause / 2), LONGEST_GOODBYE) * (0.5 + jitter);
-    let pause = Math.min(LONGEST_PAUSE, this.firstPause * 2 ** this.growth);
+      return Math.min(Math.max(reconnectAfter, this._firstPause / 2), LONGEST_GOODBYE) * (0.5 + jitter);
+    let pause = Math.min(LONGEST_PAUSE, this._firstPause * 2 ** this._growth);
     // A connection that lived for longer was of use, so that the next pause need not be longer.
-    if (lived >= pause) [this.growth, pause] = [0, this.firstPause];
-    this.growth = Math.min(this.growth + 1, 10);
+    if (lived >= pause) [this._growth, pause] = [0, this._firstPause];
+    this._growth = Math.min(this._growth + 1, 10);
     return Math.max(pause * jitter, Math.min((error?.retryAfter ?? 0) * 1000, LONGEST_SLOW_PAUSE));
   }
 }

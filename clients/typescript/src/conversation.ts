@@ -1,10 +1,10 @@
 // One joined conversation: resume without a gap, each change once, typing, read marks.
 
 import { Emitter, sleep } from "./emitter.js";
-import { Closed, EncerError, NotSignedIn, RateLimited, Unavailable } from "./errors.js";
+import { Closed, EncerError, notHere, NotSignedIn, RateLimited, Unavailable } from "./errors.js";
 import type { Encer } from "./encer.js";
 import { dataOf, type Json, type UploadOptions } from "./rest.js";
-import type { Socket } from "./socket.js";
+import { checkNumbers, type Socket } from "./socket.js";
 import type { Attachment, Deletion, Message, Read } from "./types.js";
 import { Typing } from "./typing.js";
 
@@ -54,23 +54,23 @@ export class Conversation extends Emitter<ConversationEvents> {
   readonly readBy = new Map<string, number>();
   /** Whether the participants are no longer connected. */
   closed = false;
-  private started: boolean;
-  private holdsOlder: boolean; // whether the program may have messages that this object did not emit
-  private ahead = new Map<number, number>(); // seq -> rev of what a refetch emitted, until the next join
-  private holding = true; // whether events are ignored, because a refetch or a new join will deliver them
-  private resyncWaits = false;
-  private resuming: Promise<unknown> = Promise.resolve();
-  private wantedRead = 0;
-  private sentRead = 0;
-  private reading: Socket | undefined;
-  private left = false;
-  private typist: Typing;
+  private _started: boolean;
+  private _holdsOlder: boolean; // whether the program may have messages that this object did not emit
+  private _ahead = new Map<number, number>(); // seq -> rev of what a refetch emitted, until the next join
+  private _holding = true; // whether events are ignored, because a refetch or a new join will deliver them
+  private _resyncWaits = false;
+  private _resuming: Promise<unknown> = Promise.resolve();
+  private _wantedRead = 0;
+  private _sentRead = 0;
+  private _reading: Socket | undefined;
+  private _left = false;
+  private _typist: Typing;
 
   constructor(private encer: Encer, readonly id: string, after?: number) {
     super();
     this.rev = after ?? 0;
-    this.started = this.holdsOlder = after !== undefined;
-    this.typist = new Typing(
+    this._started = this._holdsOlder = after !== undefined;
+    this._typist = new Typing(
       (event) => encer.sendFrame(event, id),
       (userId, typing) => this.emit("typing", { conversationId: id, userId, typing }),
     );
@@ -79,7 +79,7 @@ export class Conversation extends Emitter<ConversationEvents> {
   /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to withdraw it. */
   async send(content = "", { attachment, clientMessageId, signal }: SendOptions = {}): Promise<Message> {
     this.encer.checkOpen();
-    this.typist.sent();
+    this._typist.sent();
     const unsent = {
       conversationId: this.id,
       clientMessageId: clientMessageId ?? newId(),
@@ -108,121 +108,129 @@ export class Conversation extends Emitter<ConversationEvents> {
 
   /** Return messages older than `before` (a seq), oldest first, without marking them as read. */
   async history(before?: number, limit = RECENT, { signal }: Cancellable = {}): Promise<Message[]> {
-    const { data } = await this.fetch({ limit, ...(before === undefined ? {} : { before }) }, signal);
+    const { data } = await this._fetch({ limit, ...(before === undefined ? {} : { before }) }, signal);
     if (data[0] && this.firstSeq !== undefined) this.firstSeq = Math.min(this.firstSeq, data[0].seq);
     return data;
   }
 
   /** Mark messages up to `seq` (default: all that were emitted) as read, now or when connected. */
   read(seq = this.lastSeq): void {
-    this.wantedRead = Math.max(this.wantedRead, seq);
-    void this.flushRead();
+    this._wantedRead = Math.max(this._wantedRead, seq);
+    void this._flushRead();
   }
 
   /** Call it at each key press: others see typing until `stopTyping`, or five seconds after the last call. */
   typing(): void {
-    if (!this.left) this.typist.key();
+    if (!this._left) this._typist.key();
   }
 
   stopTyping(): void {
-    this.typist.stop();
+    this._typist.stop();
+  }
+
+  /** End it, because its user has signed out of this client: another user may not be a participant. */
+  end(error: EncerError): void {
+    this.offline();
+    this.emit("error", error);
+    this._left = true;
   }
 
   /** Leave the conversation: from now on it emits nothing. */
   leave(): Promise<void> {
-    this.left = true;
+    this._left = true;
     this.offline();
     return this.encer.removeConversation(this);
   }
 
   override emit<Name extends keyof ConversationEvents>(name: Name, data: ConversationEvents[Name]): void {
-    if (!this.left) super.emit(name, data); // a fetch or a join may still be running
+    if (!this._left) super.emit(name, data); // a fetch or a join may still be running
   }
 
   // -- joining ----------------------------------------------------------------------------------------------------------
 
-  private async fetch(params: Record<string, number>, signal?: AbortSignal): Promise<Json> {
+  private async _fetch(params: Record<string, number>, signal?: AbortSignal): Promise<Json> {
     const path = `/chat/conversations/${this.id}/messages`;
     const page = await this.encer.call("GET", path, { params: { peek: true, ...params }, signal });
-    dataOf(page, this.encer.rest.base, true);
+    const isRow = (row: Json) => Number.isInteger(row?.seq) && Number.isInteger(row.rev);
+    if (!Array.isArray(page?.data) || !page.data.every(isRow) || !page.pageInfo) throw notHere(this.encer.rest.base);
     return page;
   }
 
   /** Join from the last known rev, and fetch changes that a replay does not contain. `again`: it is joined already. */
   resume(socket: Socket, again = false): Promise<void> {
-    const work = this.resuming.then(() => this.join(socket, again));
-    this.resuming = work.catch(() => undefined);
+    const work = this._resuming.then(() => this._join(socket, again));
+    this._resuming = work.catch(() => undefined);
     return work;
   }
 
-  private async join(socket: Socket, again: boolean): Promise<void> {
+  private async _join(socket: Socket, again: boolean): Promise<void> {
     if (socket.signal.aborted) throw new Closed("The socket is closed.");
-    if (this.left) return; // a newer object may have joined the conversation, so that this one must not leave it
-    this.holding = this.resyncWaits = again;
+    if (this._left) return; // a newer object may have joined the conversation, so that this one must not leave it
+    this._holding = this._resyncWaits = again;
     if (again) {
       await socket.ask("leave_conversation", { conversationId: this.id });
-      this.holding = this.resyncWaits = false;
+      this._holding = this._resyncWaits = false;
     }
-    if (!this.started) await this.start();
+    if (!this._started) await this._start();
     for (let round = 0; round < ROUNDS; round++) {
-      if (this.left) return;
+      if (this._left) return;
       const data = { conversationId: this.id, after: this.rev };
-      const ack = await socket.ask("join_conversation", data, (ack) => this.joined(ack), JOIN);
+      const ack = await socket.ask("join_conversation", data, (ack) => this._joined(ack), JOIN);
       if (ack.complete) {
         this.emit("joined", { rev: this.rev });
-        return void this.flushRead();
+        return void this._flushRead();
       }
-      await this.refetch(socket, ack.lastRev);
-      if (this.left) return;
+      await this._refetch(socket, ack.lastRev);
+      if (this._left) return;
       await socket.ask("leave_conversation", { conversationId: this.id });
-      this.holding = false;
+      this._holding = false;
     }
     throw new Unavailable("The conversation changes faster than it can be fetched. Connect again later.");
   }
 
   /** Handle the answer to a join, before any live event. Without a replay, live events wait for the refetch. */
-  private joined({ complete, lastRev }: Json): void {
-    this.holding = !complete;
-    if (!complete) return checkNumber(lastRev);
+  private _joined({ complete, lastRev }: Json): void {
+    this._holding = !complete;
+    if (!complete) return checkNumbers(lastRev);
     this.closed = false;
-    this.advance(lastRev);
-    this.ahead.clear(); // the replay has ended, so every later `message_sent` is new
+    this._advance(lastRev);
+    this._ahead.clear(); // the replay has ended, so every later `message_sent` is new
   }
 
   resync(socket: Socket): void {
-    if (this.resyncWaits) return; // a waiting one covers this one too
-    this.resyncWaits = this.holding = true;
+    if (this._resyncWaits) return; // a waiting one covers this one too
+    this._resyncWaits = this._holding = true;
     this.encer.supervise(socket, this.resume(socket, true));
   }
 
   /** Begin with the newest messages; all later changes have a higher rev than they have. */
-  private async start(): Promise<void> {
-    for (const message of (await this.fetch({ limit: RECENT })).data) this.emitFetched(message, 0);
-    this.rev = Math.max(0, ...this.ahead.values());
-    this.ahead.clear();
-    this.started = true;
+  private async _start(): Promise<void> {
+    for (const message of (await this._fetch({ limit: RECENT })).data) this._emitFetched(message, 0);
+    this.rev = Math.max(0, ...this._ahead.values());
+    this._ahead.clear();
+    this._started = true;
   }
 
   /** Fetch the messages and emit the changes since `rev`; afterwards `lastRev` is covered. */
-  private async refetch(socket: Socket, lastRev: number): Promise<void> {
+  private async _refetch(socket: Socket, lastRev: number): Promise<void> {
     let known = this.rev;
     if (lastRev < known) {
       known = 0; // the database was restored: treat all messages as changed
-      this.ahead.clear();
+      this._ahead.clear();
     }
-    const oldest = this.holdsOlder ? 1 : (this.firstSeq ?? 1);
+    const oldest = this._holdsOlder ? 1 : (this.firstSeq ?? 1);
     let after = Math.max(oldest - 1, lastRev - REFETCH_MESSAGES);
     // The older messages are not fetched: they may be new, edited or deleted.
     if (after >= oldest) this.emit("gap", { after: oldest - 1, before: after + 1 });
-    for (let more = true; more && !this.left; ) {
-      const { data, pageInfo } = await this.fetch({ limit: PAGE, after });
+    for (let more = true; more && !this._left; ) {
+      const { data, pageInfo } = await this._fetch({ limit: PAGE, after });
       if (socket.signal.aborted) throw new Closed("The socket is closed."); // the next one may be joining already
-      for (const message of data) this.emitFetched(message, known);
+      for (const message of data) this._emitFetched(message, known);
       more = pageInfo.hasMore && data.length > 0;
       after = data.at(-1)?.seq ?? after;
     }
     this.rev = known;
-    this.advance(lastRev);
+    this._advance(lastRev);
   }
 
   // -- events -----------------------------------------------------------------------------------------------------------
@@ -231,10 +239,10 @@ export class Conversation extends Emitter<ConversationEvents> {
   receive(name: string, data: Json): void {
     const change = CHANGES[name];
     if (change) {
-      if (!this.holding) this.change(change, data);
+      if (!this._holding) this._change(change, data);
     } else if (name === "message_read") this.receiveRead(data);
     else if (name === "user_typing" || name === "user_stopped_typing")
-      this.typist.receive(data.userId, name === "user_typing");
+      this._typist.receive(data.userId, name === "user_typing");
     else if (name === "conversation_closed" && !this.closed) {
       this.closed = true;
       this.emit("closed", data);
@@ -242,41 +250,42 @@ export class Conversation extends Emitter<ConversationEvents> {
   }
 
   receiveRead(data: Read): void {
+    checkNumbers(data.seq);
     if (data.seq <= (this.readBy.get(data.userId) ?? 0)) return;
     this.readBy.set(data.userId, data.seq);
     this.emit("read", data);
   }
 
-  private change(change: Change, data: Json): void {
+  private _change(change: Change, data: Json): void {
     const { seq, rev } = data;
     if (rev <= this.rev) return;
-    const fetched = this.ahead.get(seq) ?? 0;
-    checkNumber(seq);
-    this.advance(rev);
+    const fetched = this._ahead.get(seq) ?? 0;
+    checkNumbers(seq);
+    this._advance(rev);
     if (rev <= fetched) return;
     // A replay sends a message as new if it was deleted before this client received it.
-    if (data.isDeleted) this.emitChange("deleted", seq, deletionOf(data));
-    else this.emitChange(change === "message" && fetched ? "edited" : change, seq, data);
+    if (data.isDeleted) this._emitChange("deleted", seq, deletionOf(data));
+    else this._emitChange(change === "message" && fetched ? "edited" : change, seq, data);
   }
 
-  private advance(rev: number): void {
-    checkNumber(rev);
+  private _advance(rev: number): void {
+    checkNumbers(rev);
     this.rev = Math.max(this.rev, rev);
   }
 
-  private emitFetched(message: Message, known: number): void {
+  private _emitFetched(message: Message, known: number): void {
     const { seq, rev } = message;
-    if (rev <= known || rev <= (this.ahead.get(seq) ?? 0)) return;
-    const wasEmitted = seq <= known || this.ahead.has(seq);
-    this.ahead.set(seq, rev);
-    if (message.isDeleted) this.emitChange("deleted", seq, deletionOf(message));
-    else this.emitChange(wasEmitted ? "edited" : "message", seq, message);
+    if (rev <= known || rev <= (this._ahead.get(seq) ?? 0)) return;
+    const wasEmitted = seq <= known || this._ahead.has(seq);
+    this._ahead.set(seq, rev);
+    if (message.isDeleted) this._emitChange("deleted", seq, deletionOf(message));
+    else this._emitChange(wasEmitted ? "edited" : "message", seq, message);
   }
 
-  private emitChange(name: Change, seq: number, data: Json): void {
+  private _emitChange(name: Change, seq: number, data: Json): void {
     if (name === "message") {
       this.firstSeq = Math.min(this.firstSeq ?? seq, seq);
-      this.typist.receive(data.senderId, false);
+      this._typist.receive(data.senderId, false);
     }
     this.lastSeq = Math.max(this.lastSeq, seq);
     this.emit(name, data);
@@ -285,41 +294,36 @@ export class Conversation extends Emitter<ConversationEvents> {
   // -- the connection ---------------------------------------------------------------------------------------------------
 
   offline(): void {
-    this.typist.offline();
+    this._typist.offline();
   }
 
-  private async flushRead(): Promise<void> {
+  private async _flushRead(): Promise<void> {
     const { socket } = this.encer;
-    if (!socket || this.reading === socket || this.left) return;
-    this.reading = socket;
+    if (!socket || this._reading === socket || this._left) return;
+    this._reading = socket;
     try {
-      for (let tries = 0; this.wantedRead > this.sentRead && tries < READ_TRIES; ) {
-        const seq = this.wantedRead;
+      for (let tries = 0; this._wantedRead > this._sentRead && tries < READ_TRIES; ) {
+        const seq = this._wantedRead;
         try {
-          const { unreadCount } = await socket.ask("mark_read", { conversationId: this.id, seq });
+          await socket.ask("mark_read", { conversationId: this.id, seq }, ({ unreadCount }) => this.encer.unread.set(this.id, unreadCount));
           tries = 0;
-          this.sentRead = seq;
-          this.encer.unread.set(this.id, unreadCount);
+          this._sentRead = seq;
           await sleep(READ_PAUSE, socket.signal);
         } catch (error) {
           if (!(error instanceof RateLimited || error instanceof Unavailable)) throw error;
           const pause = READ_RETRY * 2 ** tries++ * (0.5 + Math.random() / 2); // a mark may be repeated
           await sleep(Math.min((error.retryAfter ?? 0) * 1000 || pause, LONGEST_READ_RETRY), socket.signal);
         }
-        if (this.left) return;
+        if (this._left) return;
       }
     } catch (error) {
       if (error instanceof Closed || error instanceof NotSignedIn) return; // sent after the next join
-      this.sentRead = this.wantedRead; // refused: not sent again
+      this._sentRead = this._wantedRead; // refused: not sent again
       if (error instanceof EncerError) this.emit("error", error);
     } finally {
-      if (this.reading === socket) this.reading = undefined;
+      if (this._reading === socket) this._reading = undefined;
     }
   }
-}
-
-function checkNumber(value: unknown): void {
-  if (!Number.isInteger(value)) throw new TypeError("The server sent no number.");
 }
 
 const deletionOf = ({ id, conversationId, seq, rev }: Message): Deletion => ({ messageId: id, conversationId, seq, rev });

@@ -1,19 +1,19 @@
 // Events: typed listeners by name.
 
 export class Emitter<Events> {
-  private listeners = new Map<keyof Events, Set<(data: never) => unknown>>();
+  private _listeners = new Map<keyof Events, Set<(data: never) => unknown>>();
 
   /** Call `listener(data)` at each event of this name; return a function that ends it. */
   on<Name extends keyof Events>(name: Name, listener: (data: Events[Name]) => unknown): () => void {
-    const listeners = this.listeners.get(name) ?? new Set();
-    this.listeners.set(name, listeners.add(listener));
+    const listeners = this._listeners.get(name) ?? new Set();
+    this._listeners.set(name, listeners.add(listener));
     return () => void listeners.delete(listener);
   }
 
   emit<Name extends keyof Events>(name: Name, data: Events[Name]): void {
     // An error of a listener must not end the connection, also if the listener is async.
     const failed = (error: unknown): void => console.error(`A listener of "${String(name)}" failed.`, error);
-    for (const listener of [...(this.listeners.get(name) ?? [])]) {
+    for (const listener of [...(this._listeners.get(name) ?? [])]) {
       try {
         Promise.resolve((listener as (data: Events[Name]) => unknown)(data)).catch(failed);
       } catch (error) {
@@ -39,4 +39,13 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     }, ms);
     signal?.addEventListener("abort", end, { once: true });
   });
+}
+
+/** Return what `work` resolves to. Rejects with `late()` after `ms`, or with `signal.reason` when it is aborted. */
+export function within<T>(work: Promise<T>, ms: number, late: () => Error, signal?: AbortSignal): Promise<T> {
+  const found = new AbortController();
+  const limit = sleep(ms, AbortSignal.any([found.signal, ...(signal ? [signal] : [])])).then(() => {
+    throw late();
+  });
+  return Promise.race([work, limit]).finally(() => found.abort());
 }

@@ -114,80 +114,42 @@ export class Closed extends EncerError {
   static override readonly code = "CLOSED";
 }
 
-type Kind = new (sentence: string, fields?: ErrorFields) => EncerError;
-
-function kindOf(code: string): Kind {
-  switch (code) {
-    case "NOT_AUTHENTICATED":
-    case "TOKEN_EXPIRED":
-    case "INVALID_TOKEN":
-      return NotSignedIn;
-    case "INVALID_CREDENTIALS":
-      return WrongCredentials;
-    case "SESSION_ENDED":
-      return SessionEnded;
-    case "ACCOUNT_SUSPENDED":
-      return AccountSuspended;
-    case "FORBIDDEN":
-    case "WRONG_PASSWORD":
-    case "EMAIL_NOT_VERIFIED":
-    case "TERMS_NOT_ACCEPTED":
-      return NotAllowed;
-    case "NOT_FOUND":
-      return NotFound;
-    case "BODY_TOO_LARGE":
-    case "HEADERS_TOO_LARGE":
-    case "URI_TOO_LONG":
-      return TooLarge;
-    case "VALIDATION_ERROR":
-    case "BAD_REQUEST":
-    case "INVALID_JSON":
-    case "INVALID_OTP":
-    case "INVALID_FILE":
-    case "URL_REFUSED":
-    case "INVALID_FRAME":
-    case "UNKNOWN_EVENT":
-    case "UNSUPPORTED_MEDIA_TYPE":
-    case "METHOD_NOT_ALLOWED":
-    case "NOT_ACCEPTABLE":
-      return Invalid;
-    case "CONFLICT":
-    case "EMAIL_TAKEN":
-    case "HANDLE_TAKEN":
-    case "CODE_NOT_FOUND":
-    case "PROFILE_PRIVATE":
-    case "PROFILE_RESTRICTED":
-    case "NEEDS_RECONNECT":
-      return Conflict;
-    case "RATE_LIMITED":
-      return RateLimited;
-    case "TOO_MANY":
-      return TooMany;
-    case "INTERNAL":
-    case "NOT_READY":
-    case "BUSY":
-    case "REQUEST_TIMEOUT":
-    case "UPSTREAM_FAILED":
-    case "UPSTREAM_TIMEOUT":
-    case "NOT_CONFIGURED":
-    case "STORAGE_FULL":
-      return Unavailable;
-    case "CLOSED":
-      return Closed;
-    default:
-      return EncerError;
-  }
+interface Kind {
+  new (sentence: string, fields?: ErrorFields): EncerError;
+  readonly code: string;
 }
+
+/** The classes of the server's answers, with codes beside the `code` of each class. */
+const KINDS: [Kind, string?][] = [
+  [NotSignedIn, "TOKEN_EXPIRED INVALID_TOKEN"],
+  [WrongCredentials],
+  [SessionEnded],
+  [AccountSuspended],
+  [NotAllowed, "WRONG_PASSWORD EMAIL_NOT_VERIFIED TERMS_NOT_ACCEPTED"],
+  [NotFound],
+  [TooLarge, "HEADERS_TOO_LARGE URI_TOO_LONG"],
+  [
+    Invalid,
+    "BAD_REQUEST INVALID_JSON INVALID_OTP INVALID_FILE URL_REFUSED INVALID_FRAME UNKNOWN_EVENT UNSUPPORTED_MEDIA_TYPE METHOD_NOT_ALLOWED NOT_ACCEPTABLE",
+  ],
+  [Conflict, "EMAIL_TAKEN HANDLE_TAKEN CODE_NOT_FOUND PROFILE_PRIVATE PROFILE_RESTRICTED NEEDS_RECONNECT"],
+  [RateLimited],
+  [TooMany],
+  [Unavailable, "INTERNAL BUSY REQUEST_TIMEOUT UPSTREAM_FAILED UPSTREAM_TIMEOUT NOT_CONFIGURED STORAGE_FULL"],
+  [Closed],
+];
 
 /** Return the error that an answer of the server describes: `{error, message, code, details?, retryAfter?}`. */
 export function errorOf(body: unknown, status?: number): EncerError {
   const answer = body as { error?: string; message?: string; code?: unknown; details?: Detail[]; retryAfter?: number };
   if (typeof answer?.code !== "string")
     return new WrongServer("The answer does not come from a Beautiful Encer server. Check the base URL.", { status });
+  const { code } = answer;
   const sentences = [answer.error, answer.message].filter(Boolean).map((text) => String(text).replace(/\.+$/, ""));
   const retryAfter = Number(answer.retryAfter) > 0 ? Number(answer.retryAfter) : undefined;
-  const fields: ErrorFields = { code: answer.code, details: answer.details ?? [], retryAfter, status };
-  return new (kindOf(answer.code))(`${[...new Set(sentences)].join(". ")}.`, fields);
+  const fields: ErrorFields = { code, details: answer.details ?? [], retryAfter, status };
+  const [kind] = KINDS.find(([kind, more]) => kind.code === code || more?.split(" ").includes(code)) ?? [EncerError];
+  return new kind(`${[...new Set(sentences)].join(". ")}.`, fields);
 }
 
 /** Return whether the same request may succeed later. */

@@ -11,46 +11,46 @@ const TRIES = 5;
 
 /** Lists the conversations when asked; several requests during a listing lead to one more. */
 export class Listing {
-  private running = false;
-  private isCurrent = false; // false if a change asks for another listing
+  private _running = false;
+  private _isCurrent = false; // false if a change asks for another listing
 
-  constructor(private encer: Encer) {}
+  constructor(private _encer: Encer) {}
 
   /** The chat continues if this fails. */
   async ask(): Promise<void> {
-    this.isCurrent = false;
-    if (this.running) return;
-    this.running = true;
-    for (let tries = TRIES; this.encer.socket && !this.isCurrent && tries > 0; ) {
-      const { signal } = this.encer.socket;
-      this.isCurrent = true;
+    this._isCurrent = false;
+    if (this._running) return;
+    this._running = true;
+    for (let tries = TRIES; this._encer.socket && !this._isCurrent && tries > 0; ) {
+      const { signal } = this._encer.socket;
+      this._isCurrent = true;
       let pause = PAUSE;
       try {
-        await this.listPages();
+        await this._listPages();
       } catch (error) {
         if (!mayPass(error)) break;
-        this.isCurrent = false;
+        this._isCurrent = false;
         tries--;
         pause = Math.min(Math.max(pause, (error.retryAfter ?? 0) * 1000), LONGEST_PAUSE);
       }
       await sleep(pause, signal).catch(() => undefined); // after a close, the next socket lists at once
     }
-    this.running = false;
+    this._running = false;
   }
 
-  private async listPages(): Promise<void> {
+  private async _listPages(): Promise<void> {
     const counts = new Map<string, number>();
     for (let page = 0, cursor = ""; page < PAGES; page++) {
       const params = { limit: 100, ...(cursor ? { cursor } : {}) };
-      const { data, pageInfo } = await this.encer.call("GET", "/chat/conversations", { params });
+      const { data, pageInfo } = await this._encer.call("GET", "/chat/conversations", { params });
       for (const { id, unreadCount, participants } of data) {
         counts.set(id, unreadCount);
-        const chat = this.encer.conversations.get(id);
+        const chat = this._encer.conversations.get(id);
         for (const { userId, lastReadSeq, lastReadAt } of chat ? participants : [])
           chat!.receiveRead({ conversationId: id, userId, seq: lastReadSeq, readAt: lastReadAt });
       }
       cursor = pageInfo.nextCursor;
-      if (!cursor) return this.encer.unread.listed(counts);
+      if (!cursor) return this._encer.unread.listed(counts);
     }
   }
 }

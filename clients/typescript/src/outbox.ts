@@ -48,30 +48,30 @@ export interface OutboxStore {
 
 /** An outbox that survives a reload of the page; each message has its own entry, which begins with `key`. */
 export class BrowserOutbox implements OutboxStore {
-  constructor(private key = "encer.outbox", private storage: Storage = localStorage) {}
+  constructor(private _key = "encer.outbox", private _storage: Storage = localStorage) {}
   load(): Unsent[] {
-    const keys = Array.from({ length: this.storage.length }, (_, index) => this.storage.key(index) ?? "");
-    const found = keys.filter((key) => key.startsWith(`${this.key}[`)).flatMap((key) => this.read(key));
+    const keys = Array.from({ length: this._storage.length }, (_, index) => this._storage.key(index) ?? "");
+    const found = keys.filter((key) => key.startsWith(`${this._key}[`)).flatMap((key) => this._read(key));
     return found.sort((one, other) => one.queuedAt - other.queuedAt);
   }
   /** Return the message of a key, or nothing if it is unreadable or another tab has sent it. */
-  private read(key: string): Unsent[] {
-    const text = this.storage.getItem(key);
+  private _read(key: string): Unsent[] {
+    const text = this._storage.getItem(key);
     try {
       const unsent = JSON.parse(text ?? "") as Unsent;
-      if (this.keyOf(unsent) === key && unsent.queuedAt > 0) return [unsent];
+      if (this._keyOf(unsent) === key && unsent.queuedAt > 0) return [unsent];
     } catch {}
     if (text) console.error(`${key} is not an unsent message, so it is not sent.`);
     return [];
   }
   add(unsent: Unsent): void {
-    this.storage.setItem(this.keyOf(unsent), JSON.stringify(unsent));
+    this._storage.setItem(this._keyOf(unsent), JSON.stringify(unsent));
   }
   remove(unsent: Unsent): void {
-    this.storage.removeItem(this.keyOf(unsent));
+    this._storage.removeItem(this._keyOf(unsent));
   }
-  private keyOf({ userId, conversationId, clientMessageId }: Unsent): string {
-    return this.key + JSON.stringify([userId, conversationId, clientMessageId]);
+  private _keyOf({ userId, conversationId, clientMessageId }: Unsent): string {
+    return this._key + JSON.stringify([userId, conversationId, clientMessageId]);
   }
 }
 
@@ -92,44 +92,46 @@ interface Item {
 
 export class Outbox {
   user = ""; // whose messages these are
-  private items = new Map<string, Item>(); // oldest first
-  private socket: Socket | undefined;
-  private sending = new Map<string, Socket>(); // by conversation
-  private loaded: Promise<void> | undefined;
-  private newest = 0; // the last `queuedAt`
+  private _items = new Map<string, Item>(); // oldest first
+  private _socket: Socket | undefined;
+  private _sending = new Map<string, Socket>(); // by conversation
+  private _loaded: Promise<void> | undefined;
+  private _newest = 0; // the last `queuedAt`
+  private _lastEnd: EncerError | undefined; // of `end`: what began to load before it is not of the present user
 
   /** `findUser` returns the id of the signed-in user, or "". */
   constructor(
-    private emit: <Name extends keyof OutboxEvents>(name: Name, data: OutboxEvents[Name]) => void,
-    private findUser: () => Promise<string>,
-    private store?: OutboxStore,
-    private wait = WAIT,
+    private _emit: <Name extends keyof OutboxEvents>(name: Name, data: OutboxEvents[Name]) => void,
+    private _findUser: () => Promise<string>,
+    private _store?: OutboxStore,
+    private _wait = WAIT,
   ) {
-    this.wait = Math.min(wait, LONGEST_TIMER);
+    this._wait = Math.min(_wait, LONGEST_TIMER);
   }
 
   /** Queue a message; resolves with the message as it was stored.
    * Two calls with one clientMessageId wait for one message. It is withdrawn when all its calls are aborted. */
   async send(fresh: NewMessage, signal?: AbortSignal): Promise<Message> {
     check(fresh);
-    await this.load();
-    if (!this.user) throw new Closed("The client is closed.");
+    const lastEnd = this._lastEnd;
+    await this._load();
+    if (lastEnd !== this._lastEnd) throw this._lastEnd;
     if (signal?.aborted) throw aborted();
-    let item = this.items.get(keyOf(fresh));
+    let item = this._items.get(keyOf(fresh));
     if (!item) {
-      if (this.items.size >= ITEMS)
+      if (this._items.size >= ITEMS)
         throw new OutboxFull(`${ITEMS} messages wait to be sent. Wait until some of them are sent.`);
-      this.newest = Math.max(this.newest + 1, Date.now());
-      item = this.add({ ...fresh, userId: this.user, queuedAt: this.newest });
-      void this.changeStore("add", item.unsent);
-      void this.sendWaiting(fresh.conversationId);
+      this._newest = Math.max(this._newest + 1, Date.now());
+      item = this._add({ ...fresh, userId: this.user, queuedAt: this._newest });
+      void this._changeStore("add", item.unsent);
+      void this._sendWaiting(fresh.conversationId);
     }
     const { stored } = item;
     item.waiters++;
     return new Promise((resolve, reject) => {
       const abort = (): void => {
         reject(aborted());
-        if (--item.waiters === 0) this.fail(item, aborted(), false);
+        if (--item.waiters === 0) this._fail(item, aborted(), false);
       };
       signal?.addEventListener("abort", abort, { once: true });
       void stored.then(resolve, reject).finally(() => signal?.removeEventListener("abort", abort));
@@ -140,125 +142,136 @@ export class Outbox {
   async live(socket: Socket, user: string): Promise<void> {
     if (this.user && this.user !== user) this.end(anotherUser());
     this.user = user;
-    this.socket = socket;
-    await this.load();
-    for (const id of new Set([...this.items.values()].map(({ unsent }) => unsent.conversationId))) void this.sendWaiting(id);
+    this._socket = socket;
+    await this._load();
+    for (const id of new Set([...this._items.values()].map(({ unsent }) => unsent.conversationId))) void this._sendWaiting(id);
   }
 
   offline(): void {
-    this.socket = undefined;
-    this.sending.clear();
+    this._socket = undefined;
+    this._sending.clear();
   }
 
   /** Reject all waiting promises. The store keeps the messages, so that a later run sends them. */
   end(error: EncerError): void {
+    this._lastEnd = error;
     this.offline();
-    for (const item of this.items.values()) {
+    for (const item of this._items.values()) {
       clearTimeout(item.timer);
       item.reject(error);
     }
-    this.items.clear();
-    this.loaded = undefined;
+    this._items.clear();
+    this._loaded = undefined;
     this.user = "";
   }
 
   /** Delete the stored messages of a user. */
   async discard(user: string): Promise<void> {
-    for (const unsent of (await this.stored()) ?? []) if (unsent?.userId === user) await this.changeStore("remove", unsent);
+    for (const unsent of (await this._stored()) ?? []) if (unsent.userId === user) await this._changeStore("remove", unsent);
   }
 
   /** Load the messages that an earlier run of the program did not send. Rejects with NotSignedIn. */
-  private load(): Promise<void> {
-    return (this.loaded ??= this.fill().catch((error: unknown) => {
-      this.loaded = undefined;
+  private _load(): Promise<void> {
+    return (this._loaded ??= this._fill().catch((error: unknown) => {
+      this._loaded = undefined;
       throw error;
     }));
   }
 
-  private async fill(): Promise<void> {
-    const user = this.user || (await this.findUser());
+  private async _fill(): Promise<void> {
+    const lastEnd = this._lastEnd;
+    const user = this.user || (await this._findUser());
+    if (lastEnd !== this._lastEnd) return;
     if (!user) throw new NotSignedIn("You are not signed in. Please sign in first.");
     this.user ||= user;
-    const stored = await this.stored();
+    const stored = await this._stored();
+    if (lastEnd !== this._lastEnd) return;
     for (const unsent of stored ?? [])
-      if (unsent?.userId === this.user && !this.items.has(keyOf(unsent)) && this.items.size < ITEMS) this.add(unsent);
-    if (!stored) this.loaded = undefined; // a store that fails is asked again
+      if (unsent.userId === this.user && !this._items.has(keyOf(unsent)) && this._items.size < ITEMS) this._add(unsent);
+    if (!stored) this._loaded = undefined; // a store that fails is asked again
   }
 
-  private add(unsent: Unsent): Item {
+  private _add(unsent: Unsent): Item {
     const item = { unsent, waiters: 0, tries: 0 } as unknown as Item;
     item.stored = new Promise((resolve, reject) => Object.assign(item, { resolve, reject }));
     item.stored.catch(() => undefined); // the program may ignore the promise
-    const late = `The message was not confirmed within ${this.wait / 1000} s. Send it again.`;
-    item.timer = setTimeout(() => this.fail(item, new SendTimeout(late)), this.wait);
-    this.items.set(keyOf(unsent), item);
+    const late = `The message was not confirmed within ${this._wait / 1000} s. Send it again.`;
+    item.timer = setTimeout(() => this._fail(item, new SendTimeout(late)), this._wait);
+    this._items.set(keyOf(unsent), item);
     return item;
   }
 
   /** Send one message at a time, so that a message that must be sent again keeps its place. */
-  private async sendWaiting(conversationId: string): Promise<void> {
-    const { socket } = this;
-    if (!socket || this.sending.get(conversationId) === socket) return;
-    this.sending.set(conversationId, socket);
+  private async _sendWaiting(conversationId: string): Promise<void> {
+    const socket = this._socket;
+    if (!socket || this._sending.get(conversationId) === socket) return;
+    this._sending.set(conversationId, socket);
     try {
       for (;;) {
-        const item = [...this.items.values()].find(({ unsent }) => unsent.conversationId === conversationId);
-        if (!item || socket !== this.socket) break;
-        await this.sendOne(socket, item);
+        const item = [...this._items.values()].find(({ unsent }) => unsent.conversationId === conversationId);
+        if (!item || socket !== this._socket) break;
+        await this._sendOne(socket, item);
       }
     } catch {
       // The socket closed. The message is sent again over the next one.
     } finally {
-      if (this.sending.get(conversationId) === socket) this.sending.delete(conversationId);
+      if (this._sending.get(conversationId) === socket) this._sending.delete(conversationId);
     }
   }
 
-  private async sendOne(socket: Socket, item: Item): Promise<void> {
+  private async _sendOne(socket: Socket, item: Item): Promise<void> {
     const { userId: _, queuedAt: __, ...frame } = item.unsent;
     try {
       const { message } = await socket.ask("send_message", frame, (answer) => answer.message.id);
-      this.remove(item);
+      this._remove(item);
       item.resolve(message);
-      this.emit("sent", message);
+      this._emit("sent", message);
     } catch (error) {
       if (error instanceof NotSignedIn || error instanceof Closed || !(error instanceof EncerError)) throw error;
       const isOver = error.code === "INTERNAL" && item.tries + 1 >= DEFECT_TRIES;
-      if (isOver || !(error instanceof RateLimited || error instanceof Unavailable)) return this.fail(item, error);
+      if (isOver || !(error instanceof RateLimited || error instanceof Unavailable)) return this._fail(item, error);
       const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(item.tries++, 10)) * (0.5 + Math.random() / 2);
-      await sleep(Math.min((error.retryAfter ?? 0) * 1000 || pause, this.wait), socket.signal);
+      await sleep(Math.min((error.retryAfter ?? 0) * 1000 || pause, this._wait), socket.signal);
     }
   }
 
-  private fail(item: Item, error: EncerError, report = true): void {
-    if (this.items.get(keyOf(item.unsent)) !== item) return;
-    this.remove(item);
+  private _fail(item: Item, error: EncerError, report = true): void {
+    if (this._items.get(keyOf(item.unsent)) !== item) return;
+    this._remove(item);
     item.reject(error);
-    if (report) this.emit("failed", { message: item.unsent, error });
+    if (report) this._emit("failed", { message: item.unsent, error });
   }
 
-  private remove(item: Item): void {
+  private _remove(item: Item): void {
     clearTimeout(item.timer);
-    if (this.items.get(keyOf(item.unsent)) === item) this.items.delete(keyOf(item.unsent));
-    void this.changeStore("remove", item.unsent);
+    if (this._items.get(keyOf(item.unsent)) === item) this._items.delete(keyOf(item.unsent));
+    void this._changeStore("remove", item.unsent);
   }
 
-  private async changeStore(change: "add" | "remove", unsent: Unsent): Promise<void> {
+  private async _changeStore(change: "add" | "remove", unsent: Unsent): Promise<void> {
     try {
-      await this.store?.[change](unsent);
+      await this._store?.[change](unsent);
     } catch (error) {
       console.error("The outbox was not stored.", error); // it must not stop messages from being sent
     }
   }
 
-  private async stored(): Promise<Unsent[] | undefined> {
+  private async _stored(): Promise<Unsent[] | undefined> {
     try {
-      return (await this.store?.load()) ?? [];
+      return ((await this._store?.load()) ?? []).filter(
+        (unsent) => isUnsent(unsent) || console.error("An entry of the stored outbox is not a message, so it is not sent."),
+      );
     } catch (error) {
       console.error("The stored outbox is unreadable; its messages are not sent.", error);
       return undefined;
     }
   }
 }
+
+const isUnsent = (unsent?: Unsent): boolean =>
+  [unsent?.userId, unsent?.conversationId, unsent?.clientMessageId, unsent?.content, unsent?.messageType].every(
+    (text) => typeof text === "string",
+  );
 
 export const anotherUser = (): Closed => new Closed("Another user has signed in. The message waits for its author.");
 

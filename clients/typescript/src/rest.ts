@@ -1,9 +1,10 @@
 // REST calls: sign-in, retries of calls that may be repeated, typed errors, uploads with progress.
 
-import { sleep } from "./emitter.js";
+import { sleep, within } from "./emitter.js";
 import {
   Aborted,
   CertificateRefused,
+  Closed,
   type EncerError,
   errorOf,
   mayPass,
@@ -55,10 +56,11 @@ export type Json = any;
 
 export class Rest {
   readonly session: Session;
+  closed = false;
 
   constructor(readonly base: string, store: TokenStore) {
     this.base = normalBase(base);
-    this.session = new Session(store, this.base, (refreshToken) => this.refresh(refreshToken));
+    this.session = new Session(store, this.base, (refreshToken) => this._refresh(refreshToken));
   }
 
   /** Return the JSON of an answer of `/api/v1`. Calls that may be repeated are tried up to four times. */
@@ -67,7 +69,7 @@ export class Rest {
     const query = params ? `?${new URLSearchParams(params as Record<string, string>)}` : "";
     for (let tries = method === "POST" ? 1 : TRIES; ; ) {
       try {
-        return await this.signed(method, path + query, { json: body, signal, timeout });
+        return await this._signed(method, path + query, { json: body, signal, timeout });
       } catch (error) {
         const pause = mayPass(error) ? ((error.retryAfter ?? 0) * 1000 || FIRST_PAUSE * 2 ** (TRIES - tries)) : 0;
         if (!pause || --tries <= 0 || pause > LONGEST_WAIT) throw error;
@@ -82,20 +84,22 @@ export class Rest {
     const form = new FormData();
     form.append("file", file, options.name ?? (file as File).name ?? "file");
     const more = { form, timeout: UPLOAD, signal: options.signal, onProgress: options.onProgress };
-    return dataOf(await this.signed("POST", `/chat/conversations/${conversationId}/attachments`, more), this.base);
+    return dataOf(await this._signed("POST", `/chat/conversations/${conversationId}/attachments`, more), this.base);
   }
 
-  async signIn(email: string, password: string): Promise<Json> {
+  /** Sign in, store the tokens, call `done` with the id of the user, and return the user. */
+  async signIn(email: string, password: string, done: (id: string) => void): Promise<Json> {
+    if (this.closed) throw closed();
     const data = dataOf(await this.send("POST", "/api/v1/auth/login", { json: { email, password } }), this.base);
     if (typeof data.user?.id !== "string") throw notHere(this.base);
-    await this.session.keep(data);
+    await this.session.keep(data, () => done(data.user.id));
     return data.user;
   }
 
   /** Return the server's version. Throws WrongServer, WrongVersion or OriginRefused. */
   async checkServer(): Promise<string> {
     const health = await this.send("GET", "/health").catch(async (error: unknown) => {
-      throw error instanceof Unreachable && (await this.answersOthers()) ? this.refusedOrigin() : error;
+      throw error instanceof Unreachable && (await this._answersOthers()) ? this.refusedOrigin() : error;
     });
     if (health?.status !== "ok" || typeof health.version !== "string") throw notHere(this.base);
     if (health.version.split(".")[0] !== String(SERVER_MAJOR))
@@ -110,13 +114,14 @@ export class Rest {
   }
 
   /** Return whether a server answers. A browser reports a hidden answer of another origin like a missing one. */
-  private async answersOthers(): Promise<boolean> {
+  private async _answersOthers(): Promise<boolean> {
     if (!globalThis.document) return false;
     const options = { mode: "no-cors", signal: AbortSignal.timeout(ANSWER) } as const;
     return fetch(`${this.base}/health`, options).then(() => true, () => false);
   }
 
-  private async signed(method: string, path: string, request: Request): Promise<Json> {
+  private async _signed(method: string, path: string, request: Request): Promise<Json> {
+    if (this.closed) throw closed();
     const token = await this.token(request);
     try {
       return await this.send(method, `/api/v1${path}`, { ...request, token });
@@ -127,21 +132,15 @@ export class Rest {
   }
 
   /** Return an access token, within the time and the signal of a request. A refresh continues without it. */
-  private token({ signal, timeout = ANSWER }: Request, refused?: string): Promise<string> {
-    const found = new AbortController();
-    const limit = sleep(timeout, signal ? AbortSignal.any([signal, found.signal]) : found.signal).then(
-      () => {
-        throw new Unreachable(`${this.base} has not renewed the tokens within ${timeout / 1000} s. Check the network.`);
-      },
-      () => {
-        throw cancelled();
-      },
-    );
-    return Promise.race([this.session.token(refused), limit]).finally(() => found.abort());
+  token({ signal, timeout = ANSWER }: Request, refused?: string): Promise<string> {
+    const late = () => new Unreachable(`${this.base} has not renewed the tokens within ${timeout / 1000} s. Check the network.`);
+    return within(this.session.token(refused), timeout, late, signal).catch((error: unknown) => {
+      throw signal?.aborted ? cancelled() : error;
+    });
   }
 
   /** Refresh the tokens. Retry at once without an answer: the server accepts the same token for ten more seconds. */
-  private async refresh(refreshToken: string): Promise<Json> {
+  private async _refresh(refreshToken: string): Promise<Json> {
     for (let tries = TRIES; ; ) {
       try {
         const options = { json: { refreshToken }, timeout: REFRESH };
@@ -168,14 +167,14 @@ export class Rest {
         ? sendForm(this.base + path, options, form, onProgress)
         : fetch(this.base + path, options));
       const text = await response.text();
-      return this.read(response, text);
+      return this._read(response, text);
     } catch (error) {
       if (signal?.aborted) throw cancelled();
       throw explain(error, this.base);
     }
   }
 
-  private read(response: Response, text: string): Json {
+  private _read(response: Response, text: string): Json {
     let body: Json;
     try {
       body = JSON.parse(text);
@@ -190,12 +189,14 @@ export class Rest {
   }
 }
 
-/** Return the `data` of an answer. Throws WrongServer if it is no object, or no list. */
-export function dataOf(answer: Json, base: string, isList = false): Json {
+/** Return the `data` of an answer. Throws WrongServer if it is not an object. */
+export function dataOf(answer: Json, base: string): Json {
   const data = answer?.data;
-  if (!data || typeof data !== "object" || (isList && !Array.isArray(data))) throw notHere(base);
+  if (!data || typeof data !== "object") throw notHere(base);
   return data;
 }
+
+export const closed = (): Closed => new Closed("The client is closed.");
 
 const cancelled = (): Aborted => new Aborted("The call was cancelled.");
 

@@ -8,24 +8,25 @@ import type { Json } from "./rest.js";
 export const OPEN = 5_000; // for the handshake and `ready`
 const ANSWER = 10_000; // for a command; the server needs milliseconds
 const PONG = 5_000;
+const HEARTBEAT = [1_000, 60_000] as const; // the least and most that the server may request
 const MAX_FRAME = 64 * 1024; // bytes that the server accepts
 const PENDING = 500; // commands that wait for their answer: 100 conversations, with several each
 
 /** Delays frames to stay below the server's limits: 20 a second, and 60 at once (docs/realtime.md). */
 class Pace {
-  private left: number;
-  private at = performance.now();
+  private _left: number;
+  private _at = performance.now();
 
-  constructor(private rate = 16, private burst = 50) {
-    this.left = burst;
+  constructor(private _rate = 16, private _burst = 50) {
+    this._left = _burst;
   }
 
   /** Count a frame; return the milliseconds to wait before it may be sent. */
   wait(): number {
     const now = performance.now();
-    this.left = Math.min(this.burst, this.left + ((now - this.at) / 1000) * this.rate) - 1;
-    this.at = now;
-    return Math.max(0, (-this.left / this.rate) * 1000);
+    this._left = Math.min(this._burst, this._left + ((now - this._at) / 1000) * this._rate) - 1;
+    this._at = now;
+    return Math.max(0, (-this._left / this._rate) * 1000);
   }
 }
 
@@ -37,25 +38,25 @@ interface Answer {
 }
 
 export class Socket {
-  private numbers = 0;
-  private answers = new Map<number, Answer>();
-  private ended = new AbortController(); // aborted when the socket has closed
-  readonly signal = this.ended.signal;
+  private _numbers = 0;
+  private _answers = new Map<number, Answer>();
+  private _ended = new AbortController(); // aborted when the socket has closed
+  readonly signal = this._ended.signal;
   /** Resolves with the close code; undefined if the client dropped it or no server closed it. */
   readonly closed: Promise<number | undefined>;
   /** Why the client dropped it: the server sends frames of another protocol. */
   failure: EncerError | undefined;
   onEvent: (name: string, data: Json) => void = () => undefined;
 
-  private constructor(private ws: WebSocket, private pace: Pace) {
+  private constructor(private _ws: WebSocket, private _pace: Pace) {
     this.closed = new Promise((resolve) => {
-      ws.onclose = ({ code }) => {
+      _ws.onclose = ({ code }) => {
         resolve(this.signal.aborted || code === 1006 ? undefined : code);
-        this.end();
+        this._end();
       };
       this.signal.addEventListener("abort", () => resolve(undefined));
     });
-    ws.onmessage = ({ data }) => this.receive(data as string);
+    _ws.onmessage = ({ data }) => this._receive(data as string);
   }
 
   /** Resolves with the socket and the data of `ready`, or with the close code of a refusal. */
@@ -88,14 +89,14 @@ export class Socket {
   }
 
   /** Handle a frame. One that is not as described ends the client. */
-  private receive(text: string): void {
+  private _receive(text: string): void {
     try {
       const { event, data, id }: { event: string; data: Json; id?: number } = JSON.parse(text);
       if (!data || typeof data !== "object") throw new TypeError("data");
       if (id === undefined) return this.onEvent(event, data);
-      const answer = this.answers.get(id);
+      const answer = this._answers.get(id);
       if (event !== "error") answer?.then?.(data); // before the next frame is read
-      this.answers.delete(id);
+      this._answers.delete(id);
       clearTimeout(answer?.timer);
       if (event === "error") answer?.reject(errorOf(data));
       else answer?.resolve(data);
@@ -108,12 +109,12 @@ export class Socket {
   /** Send a command and return the data of its answer; `then` gets it before later events are handled.
    * Rejects with the server's error, or Closed. A socket that does not answer in time is dead, so it is dropped. */
   async ask(event: string, data: Json = {}, then?: (data: Json) => void, timeout = ANSWER): Promise<Json> {
-    if (this.signal.aborted || this.answers.size >= PENDING) throw gone();
-    const id = ++this.numbers;
-    const answered = new Promise<Json>((resolve, reject) => this.answers.set(id, { resolve, reject, then }));
+    if (this.signal.aborted || this._answers.size >= PENDING) throw gone();
+    const id = ++this._numbers;
+    const answered = new Promise<Json>((resolve, reject) => this._answers.set(id, { resolve, reject, then }));
     answered.catch(() => undefined);
     await this.send(event, data, id);
-    const answer = this.answers.get(id);
+    const answer = this._answers.get(id);
     if (answer) answer.timer = setTimeout(() => this.drop(), timeout);
     return answered;
   }
@@ -122,13 +123,13 @@ export class Socket {
   async send(event: string, data: Json = {}, id?: number): Promise<void> {
     const frame = JSON.stringify({ event, data, id });
     if (new Blob([frame]).size > MAX_FRAME) {
-      this.answers.delete(id ?? 0);
+      this._answers.delete(id ?? 0);
       throw new TooLarge("The frame is larger than 64 KiB. Send a shorter message.");
     }
-    const wait = this.pace.wait();
+    const wait = this._pace.wait();
     if (wait) await sleep(wait, this.signal);
     if (this.signal.aborted) throw gone();
-    this.ws.send(frame);
+    this._ws.send(frame);
   }
 
   /** Check that the server still answers; otherwise drop the socket. */
@@ -136,21 +137,34 @@ export class Socket {
     return this.ask("ping", {}, undefined, PONG);
   }
 
-  /** Close without waiting for the other side, which may be unreachable. */
-  drop(): void {
-    this.end();
-    this.ws.close();
+  /** Ping until the socket closes. */
+  async heartbeat(pause: number): Promise<void> {
+    for (;;) {
+      await sleep(Math.min(Math.max(pause, HEARTBEAT[0]), HEARTBEAT[1]), this.signal);
+      await this.ping();
+    }
   }
 
-  private end(): void {
-    this.ws.onmessage = null;
-    this.ended.abort(gone());
-    for (const answer of this.answers.values()) {
+  /** Close without waiting for the other side, which may be unreachable. */
+  drop(): void {
+    this._end();
+    this._ws.close();
+  }
+
+  private _end(): void {
+    this._ws.onmessage = null;
+    this._ended.abort(gone());
+    for (const answer of this._answers.values()) {
       clearTimeout(answer.timer);
       answer.reject(gone());
     }
-    this.answers.clear();
+    this._answers.clear();
   }
+}
+
+/** Refuse a frame in which one of these is not a number. */
+export function checkNumbers(...values: unknown[]): void {
+  if (!values.every(Number.isInteger)) throw new TypeError("The server sent no number.");
 }
 
 const gone = (): Closed => new Closed("The socket was closed before the answer arrived.");

@@ -6,43 +6,43 @@ const EXPIRY = 7_000; // without a repetition for this time, another user's typi
 const TYPISTS = 100; // of one conversation; it has two participants today
 
 export class Typing {
-  private sentAt = -REPEAT;
-  private ending: ReturnType<typeof setTimeout> | undefined;
-  private others = new Map<string, ReturnType<typeof setTimeout>>();
+  private _sentAt = -REPEAT;
+  private _ending: ReturnType<typeof setTimeout> | undefined;
+  private _others = new Map<string, ReturnType<typeof setTimeout>>();
 
-  constructor(private send: (event: string) => boolean, private emit: (userId: string, typing: boolean) => void) {}
+  constructor(private _send: (event: string) => boolean, private _emit: (userId: string, typing: boolean) => void) {}
 
   key(): void {
     const now = performance.now();
-    if (now - this.sentAt >= REPEAT && this.send("typing_start")) this.sentAt = now;
-    clearTimeout(this.ending);
-    this.ending = setTimeout(() => this.stop(), PAUSE);
+    if (now - this._sentAt >= REPEAT && this._send("typing_start")) this._sentAt = now;
+    clearTimeout(this._ending);
+    this._ending = setTimeout(() => this.stop(), PAUSE);
   }
 
   stop(): void {
-    if (this.ending === undefined) return;
+    if (this._ending === undefined) return;
     this.sent();
-    this.send("typing_stop");
+    this._send("typing_stop");
   }
 
   /** A message ends its sender's typing on the server too. */
   sent(): void {
-    clearTimeout(this.ending);
-    this.ending = undefined;
-    this.sentAt = -REPEAT;
+    clearTimeout(this._ending);
+    this._ending = undefined;
+    this._sentAt = -REPEAT;
   }
 
   receive(userId: string, typing: boolean): void {
-    const timer = this.others.get(userId);
+    const timer = this._others.get(userId);
     clearTimeout(timer);
-    this.others.delete(userId);
-    if (typing && this.others.size < TYPISTS)
-      this.others.set(userId, setTimeout(() => this.receive(userId, false), EXPIRY));
-    if (typing !== (timer !== undefined)) this.emit(userId, typing);
+    this._others.delete(userId);
+    if (typing && this._others.size < TYPISTS)
+      this._others.set(userId, setTimeout(() => this.receive(userId, false), EXPIRY));
+    if (typing !== (timer !== undefined)) this._emit(userId, typing);
   }
 
   offline(): void {
     this.sent();
-    for (const userId of [...this.others.keys()]) this.receive(userId, false);
+    for (const userId of [...this._others.keys()]) this.receive(userId, false);
   }
 }

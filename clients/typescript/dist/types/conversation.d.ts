@@ -2,7 +2,7 @@ import { Emitter } from "./emitter.js";
 import { EncerError } from "./errors.js";
 import type { Encer } from "./encer.js";
 import { type Json, type UploadOptions } from "./rest.js";
-import type { Socket } from "./socket.js";
+import { type Socket } from "./socket.js";
 import type { Attachment, Deletion, Message, Read } from "./types.js";
 export interface ConversationEvents {
     message: Message;
@@ -50,17 +50,17 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     readonly readBy: Map<string, number>;
     /** Whether the participants are no longer connected. */
     closed: boolean;
-    private started;
-    private holdsOlder;
-    private ahead;
-    private holding;
-    private resyncWaits;
-    private resuming;
-    private wantedRead;
-    private sentRead;
-    private reading;
-    private left;
-    private typist;
+    private _started;
+    private _holdsOlder;
+    private _ahead;
+    private _holding;
+    private _resyncWaits;
+    private _resuming;
+    private _wantedRead;
+    private _sentRead;
+    private _reading;
+    private _left;
+    private _typist;
     constructor(encer: Encer, id: string, after?: number);
     /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to withdraw it. */
     send(content?: string, { attachment, clientMessageId, signal }?: SendOptions): Promise<Message>;
@@ -77,27 +77,29 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     /** Call it at each key press: others see typing until `stopTyping`, or five seconds after the last call. */
     typing(): void;
     stopTyping(): void;
+    /** End it, because its user has signed out of this client: another user may not be a participant. */
+    end(error: EncerError): void;
     /** Leave the conversation: from now on it emits nothing. */
     leave(): Promise<void>;
     emit<Name extends keyof ConversationEvents>(name: Name, data: ConversationEvents[Name]): void;
-    private fetch;
+    private _fetch;
     /** Join from the last known rev, and fetch changes that a replay does not contain. `again`: it is joined already. */
     resume(socket: Socket, again?: boolean): Promise<void>;
-    private join;
+    private _join;
     /** Handle the answer to a join, before any live event. Without a replay, live events wait for the refetch. */
-    private joined;
+    private _joined;
     resync(socket: Socket): void;
     /** Begin with the newest messages; all later changes have a higher rev than they have. */
-    private start;
+    private _start;
     /** Fetch the messages and emit the changes since `rev`; afterwards `lastRev` is covered. */
-    private refetch;
+    private _refetch;
     /** Handle an event of the socket. */
     receive(name: string, data: Json): void;
     receiveRead(data: Read): void;
-    private change;
-    private advance;
-    private emitFetched;
-    private emitChange;
+    private _change;
+    private _advance;
+    private _emitFetched;
+    private _emitChange;
     offline(): void;
-    private flushRead;
+    private _flushRead;
 }

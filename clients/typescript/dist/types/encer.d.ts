@@ -29,7 +29,7 @@ export interface EncerOptions {
     WebSocket?: typeof WebSocket;
 }
 export declare class Encer extends Emitter<EncerEvents> {
-    private options;
+    private _options;
     readonly rest: Rest;
     readonly outbox: Outbox;
     readonly unread: Unread;
@@ -39,21 +39,23 @@ export declare class Encer extends Emitter<EncerEvents> {
     error: EncerError | undefined;
     userId: string;
     socket: Socket | undefined;
-    private backoff;
-    private checked;
-    private finished;
-    private running;
-    private woken;
-    private refused;
-    private pendingFrames;
-    private switches;
-    private readyAt;
-    private leaving;
-    private listing;
-    private unlisten;
+    private _backoff;
+    private _checked;
+    private _finished;
+    private _running;
+    private _woken;
+    private _failure;
+    private _refused;
+    private _pendingFrames;
+    private _switches;
+    private _readyAt;
+    private _leaving;
+    private _listing;
+    private _unlisten;
     /** Throws WrongServer if `base` is not a URL. */
-    constructor(base: string, options?: EncerOptions);
-    /** Sign in, store the tokens and return the user. Messages of a former user wait until that user signs in. */
+    constructor(base: string, _options?: EncerOptions);
+    /** Sign in, store the tokens and return the user. The conversations of a former user end; messages of a former user
+     * wait until that user signs in. */
     signIn(email: string, password: string): Promise<SignedInUser>;
     /** End the session on the server, delete the tokens and the unsent messages, and close. */
     signOut(): Promise<void>;
@@ -69,31 +71,32 @@ export declare class Encer extends Emitter<EncerEvents> {
     live(timeout?: number): Promise<void>;
     /** Check the connection now. Browsers do so automatically when the page becomes visible or the network changes. */
     wake(): void;
-    /** Close the connection. Waiting messages of the outbox fail with Closed; a persisted outbox keeps them. */
+    /** Close the connection. Later calls and waiting messages fail with Closed; a persisted outbox keeps the messages. */
     close(): void;
     /** Return the id of the user of the socket, else of the stored tokens, which other tabs may share. */
-    private findUser;
+    private _findUser;
     checkOpen(): void;
     removeConversation(chat: Conversation): Promise<void>;
     /** Send a frame whose loss does not matter; false if there is no connection. */
     sendFrame(event: string, conversationId: string): boolean;
     /** Drop the socket if this fails; the next socket starts it again. */
     supervise(socket: Socket, work: Promise<unknown>): void;
-    private run;
+    private _run;
     /** Connect and stay until the socket closes; return its code and the pause that the server requested. */
-    private connectOnce;
+    private _connectOnce;
     /** Find out by REST why no socket opened, because a WebSocket does not give the reason. */
-    private diagnose;
-    private ready;
-    private heartbeat;
+    private _diagnose;
+    private _ready;
     /** Sign in again over the same socket before the token expires. */
-    private renew;
-    private joinAll;
-    private join;
-    private dispatch;
-    private emitUnread;
-    private watchBrowser;
-    private dropSocket;
-    private set;
-    private end;
+    private _renew;
+    private _joinAll;
+    private _join;
+    private _dispatch;
+    private _emitUnread;
+    private _watchBrowser;
+    /** End what belongs to a former user. */
+    private _replaceUser;
+    private _dropSocket;
+    private _set;
+    private _end;
 }

@@ -25,15 +25,15 @@ export interface OutboxStore {
 }
 /** An outbox that survives a reload of the page; each message has its own entry, which begins with `key`. */
 export declare class BrowserOutbox implements OutboxStore {
-    private key;
-    private storage;
-    constructor(key?: string, storage?: Storage);
+    private _key;
+    private _storage;
+    constructor(_key?: string, _storage?: Storage);
     load(): Unsent[];
     /** Return the message of a key, or nothing if it is unreadable or another tab has sent it. */
-    private read;
+    private _read;
     add(unsent: Unsent): void;
     remove(unsent: Unsent): void;
-    private keyOf;
+    private _keyOf;
 }
 export interface OutboxEvents {
     sent: Message;
@@ -43,18 +43,19 @@ export interface OutboxEvents {
     };
 }
 export declare class Outbox {
-    private emit;
-    private findUser;
-    private store?;
-    private wait;
+    private _emit;
+    private _findUser;
+    private _store?;
+    private _wait;
     user: string;
-    private items;
-    private socket;
-    private sending;
-    private loaded;
-    private newest;
+    private _items;
+    private _socket;
+    private _sending;
+    private _loaded;
+    private _newest;
+    private _lastEnd;
     /** `findUser` returns the id of the signed-in user, or "". */
-    constructor(emit: <Name extends keyof OutboxEvents>(name: Name, data: OutboxEvents[Name]) => void, findUser: () => Promise<string>, store?: OutboxStore | undefined, wait?: number);
+    constructor(_emit: <Name extends keyof OutboxEvents>(name: Name, data: OutboxEvents[Name]) => void, _findUser: () => Promise<string>, _store?: OutboxStore | undefined, _wait?: number);
     /** Queue a message; resolves with the message as it was stored.
      * Two calls with one clientMessageId wait for one message. It is withdrawn when all its calls are aborted. */
     send(fresh: NewMessage, signal?: AbortSignal): Promise<Message>;
@@ -66,15 +67,15 @@ export declare class Outbox {
     /** Delete the stored messages of a user. */
     discard(user: string): Promise<void>;
     /** Load the messages that an earlier run of the program did not send. Rejects with NotSignedIn. */
-    private load;
-    private fill;
-    private add;
+    private _load;
+    private _fill;
+    private _add;
     /** Send one message at a time, so that a message that must be sent again keeps its place. */
-    private sendWaiting;
-    private sendOne;
-    private fail;
-    private remove;
-    private changeStore;
-    private stored;
+    private _sendWaiting;
+    private _sendOne;
+    private _fail;
+    private _remove;
+    private _changeStore;
+    private _stored;
 }
 export declare const anotherUser: () => Closed;

@@ -1,10 +1,10 @@
 export declare class Typing {
-    private send;
-    private emit;
-    private sentAt;
-    private ending;
-    private others;
-    constructor(send: (event: string) => boolean, emit: (userId: string, typing: boolean) => void);
+    private _send;
+    private _emit;
+    private _sentAt;
+    private _ending;
+    private _others;
+    constructor(_send: (event: string) => boolean, _emit: (userId: string, typing: boolean) => void);
     key(): void;
     stop(): void;
     /** A message ends its sender's typing on the server too. */

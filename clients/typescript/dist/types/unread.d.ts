@@ -1,11 +1,11 @@
 import type { Json } from "./rest.js";
 export declare class Unread {
-    private changed;
+    private _changed;
     notifications: number;
-    private counts;
-    private unlisted;
+    private _counts;
+    private _unlisted;
     /** `changed(conversationId, count)` is called at each change of a conversation; "" means the totals. */
-    constructor(changed: (conversationId: string, count: number) => void);
+    constructor(_changed: (conversationId: string, count: number) => void);
     get messages(): number;
     ready(data: Json): void;
     /** Store the counts of all conversations. */
