@@ -40,6 +40,7 @@ from services.tiktok.revocations import revoke_now
 
 # A profile that another caller fetched within this time is used again, because each scrape costs money.
 SHARED_SECONDS = 3600.0
+MAX_USERNAME_CHARS = 100  # the pattern of the platform says less
 PROVEN = {"isVerified": Annotated[bool, about("Whether ownership of the account is proven", True)]}
 CODE = {"verificationCode": Annotated[str, about("The code to put into the bio", "encer-7K2M9QXA")]}
 SYNC_ERRORS = ("HANDLE_TAKEN", "CONFLICT", "NEEDS_RECONNECT", *SCRAPE_ERRORS)
@@ -50,11 +51,14 @@ def handle_of(platform: Platform) -> Any:
     """Return the type of a username as people type it; its schema has the form that programs should send."""
     schema = {
         "type": "string",
+        "maxLength": MAX_USERNAME_CHARS,
         "pattern": f"^@?{USERNAMES[platform]}$",
         "description": "Username on the platform; a leading `@` is ignored",
         "examples": facts.USERNAME.examples,
     }
-    return Annotated[str, Line(100), AfterValidator(partial(read_username, platform)), WithJsonSchema(schema)]
+    return Annotated[
+        str, Line(MAX_USERNAME_CHARS), AfterValidator(partial(read_username, platform)), WithJsonSchema(schema)
+    ]
 
 
 class InstagramHandle(Body):

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlencode
 from uuid import uuid4
 
 import structlog
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from db.errors import DomainError, HandleTaken
 from db.pool import DatabaseUnavailable
@@ -100,12 +100,15 @@ class SignInRefused(Exception):
     """The sign-in has failed. The argument is the reason, one word for the web client."""
 
 
+Parameter = Annotated[str, Field(max_length=MAX_PARAMETER)]
+
+
 class CallbackQuery(Query):
     """What TikTok adds to the address of the redirect."""
 
-    state: Annotated[str, about("The `state` of the sign-in's address", "eyJhbGciOi.c3RhdGU")] | None = None
-    code: Annotated[str, about("The code to exchange for tokens, if the user gave consent", "Qm9vfjsB")] | None = None
-    error: Annotated[str, about("Why the sign-in failed at TikTok", "access_denied")] | None = None
+    state: Annotated[Parameter, about("The `state` of the sign-in's address", "eyJhbGciOi.c3RhdGU")] | None = None
+    code: Annotated[Parameter, about("The code to exchange for tokens, after consent", "Qm9vfjsB")] | None = None
+    error: Annotated[Parameter, about("Why the sign-in failed at TikTok", "access_denied")] | None = None
 
 
 class OAuthCallback(Handler):
