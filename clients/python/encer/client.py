@@ -203,7 +203,8 @@ class Encer(Emitter):
             return
         error = task.exception()
         if isinstance(error, EncerError):
-            self._failure = error
+            if not isinstance(error, Closed):  # this one is an effect of the close, not its reason
+                self._failure = error
         elif not isinstance(error, OSError):
             log.error("the connection failed", exc_info=error)
         if self.socket:

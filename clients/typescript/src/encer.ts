@@ -134,9 +134,9 @@ export class Encer extends Emitter<EncerEvents> {
     this.checkOpen();
     let stop = (): void => undefined;
     const changed = new Promise<void>((resolve, reject) => {
-      stop = this.on("state", (state) => {
-        if (state === "live") resolve();
-        if (state === "ended") reject(this.error ?? closed());
+      stop = this.on("state", () => {
+        if (this.state === "live") resolve();
+        if (this.state === "ended") reject(this.error ?? closed()); // not if a listener has connected again
       });
     });
     const late = () => this.error ?? new Unreachable(`There was no connection within ${timeout / 1000} s.`);
