@@ -1,6 +1,7 @@
 """One real PostgreSQL, one real Redis and two instances of the server for the whole run; empty tables for each test."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -82,7 +83,12 @@ def started(io_loop: IOLoop, settings: Settings, servers: ServerUrls) -> Iterato
     instance = Instance(settings, servers)
     io_loop.run_sync(instance.start)
     yield instance
-    with pytest.MonkeyPatch.context() as patched:  # some sockets of ended tests answer no closing handshake
+    stop(io_loop, instance)
+
+
+def stop(io_loop: IOLoop, instance: Instance) -> None:
+    """Stop after a test, whose sockets may answer no closing handshake."""
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr("realtime.sockets.registry.CLOSING_SECONDS", 0)
         io_loop.run_sync(instance.stop)
 
@@ -191,3 +197,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Move the longest modules to the front; pytest-xdist hands modules out in this order."""
     order = {f"tests/{name}": place for place, name in enumerate(LONG_MODULES)}
     items.sort(key=lambda item: order.get(item.nodeid.split("::")[0], len(order)))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector, which each stop of an instance runs, from looking at thousands of tests."""
+    gc.collect()
+    gc.freeze()

@@ -14,6 +14,7 @@ from db.queries import conversations
 from realtime.sockets.client import HEARTBEAT_SECONDS
 from realtime.sockets.commands import Ping
 from server import Instance
+from tests.conftest import stop
 from tests.helpers.browser import PersonPane, open_browser, open_page, serious_findings
 from tests.helpers.clients import Api
 from tests.helpers.factories import PASSWORD, People, Person
@@ -35,7 +36,7 @@ def site(io_loop, settings, servers) -> Iterator[Instance]:
     instance = Instance(config, servers)
     io_loop.run_sync(instance.start)
     yield instance
-    io_loop.run_sync(instance.stop)
+    stop(io_loop, instance)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from db.queries.sessions import end_sessions
 from realtime.events import Resync
 from realtime.gate import DeliveryGate
 from server import Instance
+from tests.conftest import stop
 from tests.drills.proxy import TcpProxy
 from tests.helpers.clients import Api, ask_readiness
 
@@ -40,7 +41,7 @@ def proxied(io_loop, settings, servers, proxy, instance, monkeypatch) -> Iterato
     io_loop.run_sync(proxied.start)
     yield proxied
     proxy.restore()
-    io_loop.run_sync(proxied.stop)
+    stop(io_loop, proxied)
 
 
 @pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])

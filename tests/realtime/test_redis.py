@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from db.packaged.servers import ServerUrls
 from server import Instance
 from settings import Limit, Settings
+from tests.conftest import stop
 from tests.drills.proxy import TcpProxy
 from tests.helpers.clients import Api
 from tests.helpers.programs import long_test
@@ -42,7 +43,7 @@ def proxied(io_loop, settings, servers, proxy, instance) -> Iterator[Instance]:
     io_loop.run_sync(proxied.start)
     yield proxied
     proxy.restore()
-    io_loop.run_sync(proxied.stop)
+    stop(io_loop, proxied)
 
 
 async def ready_says(api: Api, status: str) -> None:

@@ -20,6 +20,7 @@ from db.packaged.servers import ServerUrls
 from jobs.loop import JobLoop, ScheduledJob
 from server import Instance
 from services.mail.queue import queue_mail
+from tests.conftest import stop
 from tests.helpers.clients import Api, ask_readiness
 from tests.helpers.factories import People, Person
 from tests.helpers.jobs import DAILY, NEVER, NOW, NUMBERS, finished
@@ -90,7 +91,7 @@ def failed_over(io_loop, settings, servers, instance, admin, monkeypatch) -> Ite
         own = Instance(settings, urls)
         io_loop.run_sync(own.start)
         yield FailingServer(own, stop_writes, allow_writes)
-        io_loop.run_sync(own.stop)
+        stop(io_loop, own)
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def full(io_loop, settings, servers, instance, admin, small_disk: Path, monkeypa
         own = Instance(settings, urls)
         io_loop.run_sync(own.start)
         yield FailingServer(own, fill, filler.unlink)
-        io_loop.run_sync(own.stop)
+        stop(io_loop, own)
     admin.execute("drop tablespace small")
 
 
