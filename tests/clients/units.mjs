@@ -179,6 +179,18 @@ test("an unreadable entry of the browser's outbox does not block the others", (t
   assert.deepEqual([outbox.load(), logged.mock.callCount()], [[unsent], 4]);
 });
 
+test("a client that a listener of live closes loads no messages", async () => {
+  const outbox = new StoredOutbox();
+  const loads = [];
+  outbox.load = () => loads.push(1) && [];
+  const encer = client({ outbox });
+  encer.on("state", (state) => state === "live" && encer.close());
+  encer.connect();
+  await until(() => encer.state === "ended");
+  await settle();
+  assert.deepEqual(loads, []);
+});
+
 /** A store that takes a moment to read and to write. */
 class SlowTokens {
   held = tokens(true);

@@ -259,9 +259,8 @@ class Encer(Emitter):
                         goodbye = pause / 1000
                     self._dispatch(socket, *event)
             code = None if socket.closed else socket.ws.close_code
-            if isinstance(
-                self._failure, NotSignedIn
-            ):  # a close follows this answer, and the client has not waited for it
+            # A close follows an answer with this error, and the client has not waited for it.
+            if isinstance(self._failure, NotSignedIn):
                 code = 4403 if isinstance(self._failure, SessionEnded) else 4401
             self._refused = token if code == 4401 else None
             return code, goodbye
@@ -357,7 +356,7 @@ class Encer(Emitter):
 
     def _replace_user(self, user: str) -> None:
         """End what belongs to a former user."""
-        self.user_id = user
+        self.user_id, self._failure = user, None
         self.outbox.end(Closed("Another user has signed in. The message waits for its author."))
         chats = [*self.conversations.values()]
         self.conversations.clear()

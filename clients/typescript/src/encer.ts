@@ -252,7 +252,7 @@ export class Encer extends Emitter<EncerEvents> {
     signal.removeEventListener("abort", drop);
     if (socket.failure) throw socket.failure;
     if (switches !== this._switches) return [];
-    // An answer with this error is followed by a close, which this client has not waited for.
+    // A close follows an answer with this error, and the client has not waited for it.
     if (this._failure instanceof NotSignedIn) code = this._failure instanceof SessionEnded ? 4403 : 4401;
     this._refused = code === 4401 ? token : undefined;
     return [code, goodbye];
@@ -280,6 +280,7 @@ export class Encer extends Emitter<EncerEvents> {
     this._checked = false; // the next connection may be to another version, after an upgrade
     this.supervise(socket, this._joinAll(socket)); // first: a listener of `live` may join further conversations
     this._set("live");
+    if (this.socket !== socket) return; // a listener has closed the client
     this.unread.ready(data);
     this.supervise(socket, socket.heartbeat(data.heartbeatMs));
     this.supervise(socket, this._renew(socket, token));
@@ -359,6 +360,7 @@ export class Encer extends Emitter<EncerEvents> {
   /** End what belongs to a former user. */
   private _replaceUser(id: string): void {
     this.userId = id;
+    this._failure = undefined;
     this.outbox.end(anotherUser());
     const chats = [...this.conversations.values()];
     this.conversations.clear();
