@@ -67,16 +67,17 @@ async def measure_start(environment: Environment) -> Result:
 
 
 async def measure_idle(environment: Environment) -> AsyncIterator[Result]:
-    """Measure a server that runs its jobs, on an empty database."""
+    """Measure a server that runs its jobs, on an empty database. The floor is an event loop that wakes as often."""
     url = await empty_database(environment, "bench_idle")
-    server = environment.start_server(DATABASE_URL=url, JOBS_ENABLED="true")
+    server, floor = environment.start_server(DATABASE_URL=url, JOBS_ENABLED="true"), environment.start_floor("idle")
     seconds = environment.size.idle_seconds
     await asyncio.sleep(seconds * 1.5)  # until each task has run once, and the first jobs
     idle, memory = Result(IDLE, "ms/s", at_most(1.5)), Result(AT_REST, "MB", at_most(75))
     for _ in range(environment.size.rounds):
-        with Meter(server.pid) as meter:
+        with Meter(server.pid) as ours, Meter(floor.pid) as bare:
             await asyncio.sleep(seconds)
-        idle.ours.append(meter.seconds / seconds * 1e3)
+        idle.ours.append(ours.seconds / seconds * 1e3)
+        idle.floor.append(bare.seconds / seconds * 1e3)
         memory.ours.append(resident_bytes(server.pid) / 1e6)
     yield idle
     yield memory

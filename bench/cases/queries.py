@@ -28,7 +28,11 @@ STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement): (.*?)(?=^\d{4}-|\Z)"
 
 class QueryBench:
     def __init__(self, environment: Environment) -> None:
-        self.environment, self.rounds, self.count = environment, environment.size.rounds, environment.size.requests // 4
+        self.environment, self.rounds, self.count = (
+            environment,
+            environment.size.rounds,
+            environment.size.requests // 10,
+        )
         self.server = environment.start_server(LIMIT_GENERAL=NO_LIMIT)
         self.files = RequestFiles(environment)
 

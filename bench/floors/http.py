@@ -14,9 +14,11 @@ from tornado.web import Application, RequestHandler
 
 from bench.floors.database import connect
 from db.queries.conversations import SEND_MESSAGE
+from db.queries.listings import COUNT_LISTINGS
 from handlers.chat.conversations import LIST_CONTACTS, LIST_CONVERSATIONS
 from handlers.chat.messages import LIST_MESSAGES
 from handlers.discovery import LIST_RECENT
+from handlers.http.paging import with_total
 from handlers.notifications import LIST_NOTIFICATIONS
 from handlers.profile.profile import GET_PROFILE
 
@@ -58,6 +60,7 @@ class Statement(Bare):
 STATEMENTS = {
     "/profile": GET_PROFILE,
     "/discovery": LIST_RECENT,
+    "/discovery-total": with_total(LIST_RECENT, COUNT_LISTINGS),
     "/notifications": LIST_NOTIFICATIONS,
     "/conversations": LIST_CONVERSATIONS,
     "/contacts": LIST_CONTACTS,

@@ -47,8 +47,8 @@ class Size(NamedTuple):
     idle_seconds: float  # of a turn of the idle process; 10 is the longest interval of its tasks
 
 
-FULL = Size(100_000, 2_000, 2_500, 100_000, 4_000, 2, 5, 200_000, 10.0, 25.0, 10.0)
-QUICK = Size(8_000, 600, 250, 5_000, 500, 0, 2, 4_000, 2.0, 6.0, 5.0)
+FULL = Size(100_000, 2_000, 2_500, 100_000, 4_000, 2, 5, 200_000, 6.0, 25.0, 10.0)
+QUICK = Size(8_000, 600, 250, 5_000, 500, 0, 2, 4_000, 2.0, 25.0, 5.0)
 
 
 def print_progress(text: str) -> None:
