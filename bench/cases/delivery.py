@@ -22,6 +22,7 @@ MANY_SOCKETS = 10  # of each user of a pair, in the last case: 1,000 in all
 MANY_RATE = 100.0
 SHORT_MS = 100.0  # p99 of a rate that counts
 STEP = 1.1  # between two rates
+FIRST_STEP = 1.5  # of the first round, until the range is known
 STEP_SECONDS = 1.5
 FIRST_RATE, LAST_RATE = 75.0, 5_000.0
 BACK = 0.6  # a later round starts from this part of the last rate
@@ -86,11 +87,16 @@ class DeliveryBench:
         return False
 
     async def highest_rate(self, group: str) -> float:
-        rate = self.start.get(group, FIRST_RATE)
+        if group not in self.start:
+            self.start[group] = await self.climb(group, FIRST_RATE, FIRST_STEP)
+        rate = await self.climb(group, self.start[group], STEP)
+        self.start[group] = max(FIRST_RATE, rate * BACK)
+        return rate
+
+    async def climb(self, group: str, rate: float, step: float) -> float:
         while rate < LAST_RATE and await self.stays_short(group, rate):
-            rate *= STEP
-        self.start[group] = max(FIRST_RATE, rate / STEP * BACK)
-        return rate / STEP
+            rate *= step
+        return rate / step
 
     def order_of(self, number: int) -> tuple[str, str]:
         return ("ours", "floor") if number % 2 == 0 else ("floor", "ours")

@@ -26,6 +26,7 @@ def send(conversation_id: str, sender_id: str, to_all: bool) -> str:
 class FrameBench:
     def __init__(self, environment: Environment, client: ClientProcess) -> None:
         self.environment, self.client, self.rounds = environment, client, environment.size.rounds
+        self.each = environment.size.requests // 4 // SENDERS  # messages of each sender in a round
         floor = environment.start_floor("sockets", environment.urls.database_url)
         self.sides = [("ours", environment.start_server(SOCKETS_PER_USER=str(SOCKETS))), ("floor", floor)]
 
@@ -53,10 +54,7 @@ class FrameBench:
                         await self.order("frames", group, server, count=before + MESSAGES * FRAMES)
                 if number:
                     figures = result.ours if group == "ours" else result.floor
-                    per = (
-                        MESSAGES * FRAMES / 1e6 if to_all else self.environment.size.requests // SENDERS * SENDERS / 1e3
-                    )
-                    figures.append(meter.seconds / per)
+                    figures.append(meter.seconds / (MESSAGES * FRAMES / 1e6 if to_all else self.each * SENDERS / 1e3))
         for group, server in self.sides:
             await self.order("abort", group, server)
         return result
@@ -65,9 +63,8 @@ class FrameBench:
 async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
     bench = FrameBench(environment, await environment.start_client("sockets"))
     if SEND in wanted:
-        each = environment.size.requests // SENDERS
         people = [
-            {"token": p.token, "frames": {"join": [], "send": [send(p.conversations[0], p.id, False)] * each}}
+            {"token": p.token, "frames": {"join": [], "send": [send(p.conversations[0], p.id, False)] * bench.each}}
             for p in environment.socket_people[:SENDERS]
         ]
         yield await bench.run(SEND, "ms", 0.5, people, False)

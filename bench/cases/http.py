@@ -177,7 +177,7 @@ class HttpBench:
         if self.old:
             turns.append((self.old, file, result.old))
         for server, file, _ in turns:  # warm: plans, caches, connections
-            await self.environment.load.run(server.port, file, USERS, CONNECTIONS)
+            await self.environment.load.run(server.port, file, min(USERS, self.size.requests // 2), CONNECTIONS)
         for number in range(self.size.rounds):
             for server, file, figures in turns if number % 2 == 0 else reversed(turns):
                 figures.append(await self.cost(server, file))
