@@ -88,6 +88,8 @@ class Encer(Emitter):
                 self.socket.drop()
             self._drop_socket()
             self._replace_user(user["id"])
+            if self.state == "live":
+                self._set("offline")
         return user
 
     async def sign_out(self) -> None:
@@ -357,7 +359,7 @@ class Encer(Emitter):
     def _replace_user(self, user: str) -> None:
         """End what belongs to a former user."""
         self.user_id, self._failure = user, None
-        self.outbox.end(Closed("Another user has signed in. The message waits for its author."))
+        self.outbox.end(Closed("Another user has signed in. A stored message waits for its author."))
         chats = [*self.conversations.values()]
         self.conversations.clear()
         self.unread.listed({})

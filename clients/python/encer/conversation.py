@@ -50,6 +50,7 @@ class Conversation(Emitter):
         self._reading: asyncio.Task[None] | None = None
         self._typing = Typing(self)
         self._left = False
+        self._replaced: EncerError | None = None  # the reason, after another user has signed in
 
     # -- what a program does -----------------------------------------------------------------------------------------
 
@@ -57,7 +58,7 @@ class Conversation(Emitter):
         self, content: str = "", *, attachment: Attachment | None = None, client_message_id: str | None = None
     ) -> Message:
         """Send a message; return it as stored. Waits while offline; cancel the task to withdraw it."""
-        self.encer.check_open()
+        self._check_user()
         self._typing.sent()
         return await self.encer.outbox.send(
             {
@@ -71,21 +72,25 @@ class Conversation(Emitter):
 
     async def edit(self, message_id: str, content: str) -> Message:
         """Change the text of a message of this user."""
+        self._check_user()
         answer = await self.encer.call("PATCH", f"/chat/messages/{message_id}", {"content": content})
         return cast(Message, data_of(answer, dict, self.encer.rest.base_url))
 
     async def delete(self, message_id: str) -> None:
         """Delete a message of this user; a placeholder stays."""
+        self._check_user()
         await self.encer.call("DELETE", f"/chat/messages/{message_id}")
 
     async def upload(
         self, file: bytes | Readable, name: str, progress: Callable[[int], object] | None = None
     ) -> Attachment:
         """Upload a picture or PDF for `send(attachment=…)`; `progress` gets the bytes sent so far."""
+        self._check_user()
         return await self.encer.rest.upload(self.id, file, name, progress)
 
     async def history(self, before: int | None = None, limit: int = RECENT) -> list[Message]:
         """Return messages older than `before` (a seq), oldest first, without marking them as read."""
+        self._check_user()
         messages, _ = await self._fetch(limit=limit, **({} if before is None else {"before": before}))
         if messages and self.first_seq is not None:
             self.first_seq = min(self.first_seq, messages[0]["seq"])
@@ -112,6 +117,7 @@ class Conversation(Emitter):
     def end(self, error: EncerError) -> None:
         """End it, because its user has signed out of this client: another user may not be a participant."""
         self.offline()
+        self._replaced = error
         self.emit("error", error)
         self._left = True
         self.end_streams(error)
@@ -122,6 +128,12 @@ class Conversation(Emitter):
         self.offline()
         self.end_streams()
         await self.encer.remove_conversation(self)
+
+    def _check_user(self) -> None:
+        """Refuse what would be done as the user who has signed in since."""
+        self.encer.check_open()
+        if self._replaced:
+            raise self._replaced
 
     def emit(self, name: str, data: Any) -> None:
         if not self._left:  # a fetch or a join may still be running
@@ -203,6 +215,8 @@ class Conversation(Emitter):
         more = True
         while more and not self._left:
             messages, has_more = await self._fetch(limit=PAGE, after=after)
+            if any(message["seq"] <= after for message in messages):  # the next page would be the same, again and again
+                raise not_here(self.encer.rest.base_url)
             for message in messages:
                 self._emit_fetched(message, known)
                 after = message["seq"]

@@ -97,7 +97,7 @@ class Outbox:
     def live(self, socket: Socket, user: str) -> None:
         """Send the waiting messages of this user over this socket."""
         if self.user and self.user != user:
-            self.end(Closed("Another user has signed in. The message waits for its author."))
+            self.end(Closed("Another user has signed in. A stored message waits for its author."))
         self.user, self.socket = user, socket
         self._load()
         for conversation_id in {conversation_id for conversation_id, _ in self.items}:

@@ -55,7 +55,7 @@ class FileOutbox:
             unsent: Any = json.loads(path.read_text())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             unsent = None
         has_fields = isinstance(unsent, dict) and unsent.keys() >= get_type_hints(Unsent).keys()
         if has_fields and isinstance(unsent["queuedAt"], int):

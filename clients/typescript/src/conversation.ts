@@ -64,6 +64,7 @@ export class Conversation extends Emitter<ConversationEvents> {
   private _sentRead = 0;
   private _reading: Socket | undefined;
   private _left = false;
+  private _replaced: EncerError | undefined; // the reason, after another user has signed in
   private _typist: Typing;
 
   constructor(private encer: Encer, readonly id: string, after?: number) {
@@ -78,7 +79,7 @@ export class Conversation extends Emitter<ConversationEvents> {
 
   /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to withdraw it. */
   async send(content = "", { attachment, clientMessageId, signal }: SendOptions = {}): Promise<Message> {
-    this.encer.checkOpen();
+    this._checkUser();
     this._typist.sent();
     const unsent = {
       conversationId: this.id,
@@ -92,22 +93,26 @@ export class Conversation extends Emitter<ConversationEvents> {
 
   /** Change the text of a message of this user. */
   async edit(messageId: string, content: string, { signal }: Cancellable = {}): Promise<Message> {
+    this._checkUser();
     const answer = await this.encer.call("PATCH", `/chat/messages/${messageId}`, { body: { content }, signal });
     return dataOf(answer, this.encer.rest.base);
   }
 
   /** Delete a message of this user; a placeholder stays. */
   async delete(messageId: string, { signal }: Cancellable = {}): Promise<void> {
+    this._checkUser();
     await this.encer.call("DELETE", `/chat/messages/${messageId}`, { signal });
   }
 
   /** Upload a picture or PDF for `send("", {attachment})`. */
-  upload(file: Blob, options: UploadOptions = {}): Promise<Attachment> {
+  async upload(file: Blob, options: UploadOptions = {}): Promise<Attachment> {
+    this._checkUser();
     return this.encer.rest.upload(this.id, file, options);
   }
 
   /** Return messages older than `before` (a seq), oldest first, without marking them as read. */
   async history(before?: number, limit = RECENT, { signal }: Cancellable = {}): Promise<Message[]> {
+    this._checkUser();
     const { data } = await this._fetch({ limit, ...(before === undefined ? {} : { before }) }, signal);
     if (data[0] && this.firstSeq !== undefined) this.firstSeq = Math.min(this.firstSeq, data[0].seq);
     return data;
@@ -131,8 +136,15 @@ export class Conversation extends Emitter<ConversationEvents> {
   /** End it, because its user has signed out of this client: another user may not be a participant. */
   end(error: EncerError): void {
     this.offline();
+    this._replaced = error;
     this.emit("error", error);
     this._left = true;
+  }
+
+  /** Refuse what would be done as the user who has signed in since. */
+  private _checkUser(): void {
+    this.encer.checkOpen();
+    if (this._replaced) throw this._replaced;
   }
 
   /** Leave the conversation: from now on it emits nothing. */
@@ -225,6 +237,7 @@ export class Conversation extends Emitter<ConversationEvents> {
     for (let more = true; more && !this._left; ) {
       const { data, pageInfo } = await this._fetch({ limit: PAGE, after });
       if (socket.signal.aborted) throw new Closed("The socket is closed."); // the next one may be joining already
+      if (data.some((row: Message) => row.seq <= after)) throw notHere(this.encer.rest.base); // the next page would be the same
       for (const message of data) this._emitFetched(message, known);
       more = pageInfo.hasMore && data.length > 0;
       after = data.at(-1)?.seq ?? after;

@@ -273,7 +273,7 @@ const isUnsent = (unsent?: Unsent): boolean =>
     (text) => typeof text === "string",
   );
 
-export const anotherUser = (): Closed => new Closed("Another user has signed in. The message waits for its author.");
+export const anotherUser = (): Closed => new Closed("Another user has signed in. A stored message waits for its author.");
 
 const aborted = (): Aborted => new Aborted("The message was withdrawn. If it was being sent, it may have been stored.");
 

@@ -60,6 +60,7 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     private _sentRead;
     private _reading;
     private _left;
+    private _replaced;
     private _typist;
     constructor(encer: Encer, id: string, after?: number);
     /** Send a message; resolves with the message as stored. Waits while offline; abort `signal` to withdraw it. */
@@ -79,6 +80,8 @@ export declare class Conversation extends Emitter<ConversationEvents> {
     stopTyping(): void;
     /** End it, because its user has signed out of this client: another user may not be a participant. */
     end(error: EncerError): void;
+    /** Refuse what would be done as the user who has signed in since. */
+    private _checkUser;
     /** Leave the conversation: from now on it emits nothing. */
     leave(): Promise<void>;
     emit<Name extends keyof ConversationEvents>(name: Name, data: ConversationEvents[Name]): void;
