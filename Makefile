@@ -97,7 +97,7 @@ drills: dev  ## kill, freeze and cut off instances and servers under load for mi
 bench: dev  ## measure every case in turns with its floor, and compare with the targets of docs/performance.md
 	$(call guarded,$(BIN)/python -m bench $(OPTIONS),"A case missed its target or failed. Stop other programs and run make bench again; docs/performance.md explains the targets.")
 
-bench-scale: dev  ## measure the cost of sockets, messages, events and statements for docs/scale.md; seven minutes
+bench-scale: dev  ## measure the cost of sockets, messages, events and statements for docs/scale.md; eight minutes
 	$(call guarded,$(BIN)/python -m bench.scale,"The measurement failed. Stop other programs and run make bench-scale again.")
 
 pictures: dev  ## draw the pictures of the pages for README and docs; needs Chromium

@@ -248,7 +248,7 @@ class Settings(BaseSettings):
     limit_auth_ip: RateLimit = Limit(50, 900)
     """Failed sign-ins per network."""
     limit_auth_account: RateLimit = Limit(100, 3600)
-    """Failed sign-ins per e-mail; networks that have signed in before count apart."""
+    """Failed sign-ins per e-mail. Networks where this account has signed in before are counted separately."""
     limit_sign_up: RateLimit = Limit(20, 3600)
     """Sign-ups per network."""
     limit_otp_mail: RateLimit = Limit(5, 3600)

@@ -70,13 +70,6 @@ DELIVERY_SECONDS = Histogram(
 DELIVERED = {origin: DELIVERY_SECONDS.labels(origin) for origin in ("own", "other")}
 CATCH_UPS = Counter("encer_catch_ups_total", "Conversations read from the database because Redis lost an event")
 
-KNOWN_CLOSE_CODES = {*range(1000, 1015), *range(4400, 4600)}
-
-
-def close_code_label(code: int | None) -> str:
-    """Return a label with few values: clients can send any code from 1000 to 4999."""
-    return "none" if code is None else str(code) if code in KNOWN_CLOSE_CODES else "other"
-
 
 # -- background work ---------------------------------------------------------------------------------------------------
 MAILS = Counter("encer_mails_total", "Mails of the outbox", ["outcome"])

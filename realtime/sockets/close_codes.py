@@ -46,5 +46,13 @@ CLOSE_CODES: dict[int, CloseCode] = {
     TOO_SLOW: CloseCode("The client reads too slowly.", "Reconnect and resume."),
 }
 
+KNOWN = {1000, 1001, 1006, *CLOSE_CODES}
+
+
+def close_code_label(code: int | None) -> str:
+    """Return a label with few values: clients can send any code from 1000 to 4999."""
+    return "none" if code is None else str(code) if code in KNOWN else "other"
+
+
 for code in CLOSE_CODES:  # the counters start at 0, to show the first increase
     SOCKETS_CLOSED.labels(code, "server")

@@ -38,7 +38,7 @@ from realtime.sockets.handshake import (
 from realtime.sockets.protocol import MAX_MESSAGE_BYTES, Protocol
 from realtime.wiring import Realtime
 from services.logs import read_request_id
-from services.metrics import REFUSALS, SOCKETS, SOCKETS_CLOSED, SOCKETS_OPENED, close_code_label
+from services.metrics import REFUSALS, SOCKETS, SOCKETS_CLOSED, SOCKETS_OPENED
 from services.security.local_limits import LocalCounter
 
 log = structlog.get_logger()
@@ -243,5 +243,5 @@ class Socket(WebSocketHandler):
     def on_close(self) -> None:
         SOCKETS.dec()
         if not self.client.closed:
-            SOCKETS_CLOSED.labels(close_code_label(self.close_code), "client").inc()
+            SOCKETS_CLOSED.labels(close_codes.close_code_label(self.close_code), "client").inc()
         self.client.disconnected()

@@ -9,8 +9,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from realtime.events import Pong, UserTyping
+from realtime.sockets.close_codes import CLOSE_CODES, close_code_label
 from realtime.sockets.send_queue import SendQueue
-from services.metrics import close_code_label
 from settings import Limit
 from tests.helpers.clients import Api
 from tests.helpers.programs import find_program, needs_program
@@ -128,7 +128,8 @@ async def test_a_socket_that_its_client_closes_is_counted(api, people):
 
 
 def test_clients_cannot_make_up_labels_by_close_codes():
-    assert {close_code_label(code) for code in range(3000, 4400)} == {"other"}
+    labels = {close_code_label(code) for code in range(1000, 5000)}
+    assert labels == {"other", "1000", "1001", "1006", *map(str, CLOSE_CODES)}
     assert [close_code_label(code) for code in (None, 1001, 4401)] == ["none", "1001", "4401"]
 
 
