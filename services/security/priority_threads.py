@@ -119,7 +119,8 @@ class PriorityThreads:
     def _work(self) -> None:
         if sys.platform == "linux":  # elsewhere a thread has no priority of its own
             thread = threading.get_native_id()
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
+            with suppress(OSError):  # a filter of system calls may forbid it
+                os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
         while item := self._next():
             if item.future.set_running_or_notify_cancel():
                 began = time.monotonic()

@@ -44,6 +44,16 @@ async def test_a_thread_has_a_lower_priority_than_the_event_loop():
     assert priority == min(own + NICENESS, 19)
 
 
+async def test_threads_work_where_their_priority_cannot_be_changed(monkeypatch):
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    threads = PriorityThreads("test", 1, wait_seconds=20, work_seconds=0.1)
+    assert await threads.run(int, "7", urgent=True) == 7
+    threads.close()
+
+
 @pytest.fixture
 def hasher():
     hasher = Hasher()
