@@ -1,12 +1,10 @@
 """Health of the server, for people and load balancers."""
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Literal
 
-from db.migrations import LIST_APPLIED, migration_ids
-from db.pool import DatabaseUnavailable
+from db.migrations import check_database
 from db.schemas.facts import about
 from db.schemas.shape import Shape, Time
 from handlers.http.base import Handler
@@ -14,10 +12,6 @@ from handlers.http.endpoint import PUBLIC, endpoint
 from settings import VERSION
 
 STARTED = time.monotonic()
-READY_SECONDS = 2.0
-
-# Read once: a newer version that is unpacked in this folder for the next restart does not concern this process.
-MIGRATIONS = migration_ids()
 
 
 class Alive(Shape):
@@ -80,7 +74,7 @@ class ShowReadiness(Handler):
         """Return 200 if this instance can serve requests, else 503; a readiness probe.
 
         Without Redis the answer is `degraded`, and 200: events arrive later, but none is lost."""
-        database, migrations = await self.check_database()
+        database, migrations = await check_database(self.db)
         redis = self.application.redis_is_connected()
         ready = database and migrations and not self.application.draining
         status = (
@@ -88,15 +82,6 @@ class ShowReadiness(Handler):
         )
         checks = {"database": database, "migrations": migrations, "redis": redis}
         self.send({"status": status, "checks": checks}, 200 if ready else 503)
-
-    async def check_database(self) -> tuple[bool, bool]:
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                await self.db.check_writes()
-                applied = {row["migration_id"] for row in await self.db.fetch(LIST_APPLIED)}
-        except (DatabaseUnavailable, TimeoutError):
-            return False, False
-        return True, applied >= MIGRATIONS
 
 
 routes = [

@@ -9,6 +9,7 @@ import asyncpg
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from db.migrations import check_database
 from db.pool import DatabaseUnavailable
 from handlers.http.application import App
 from handlers.http.base import Handler
@@ -52,8 +53,9 @@ def by_job(name: str, text: str, rows: Iterable[asyncpg.Record], column: str) ->
 class InstanceState:
     """A registry for `generate_latest`: the counters of the process and the state of one instance."""
 
-    def __init__(self, app: App, stored: list[Metric]) -> None:
+    def __init__(self, app: App, stored: list[Metric], ready: bool) -> None:
         self.app = app
+        self.ready = ready
         self.stored = stored
 
     def collect(self) -> Iterator[Metric]:
@@ -66,10 +68,9 @@ class InstanceState:
 
     def health(self) -> Iterator[Metric]:
         app = self.app
-        ready = not (app.draining or app.db.is_unavailable)
         yield gauge("build_info", "Version of the server", 1, version=VERSION, python=platform.python_version())
         yield gauge("clock_timestamp_seconds", "The time on the clock of this machine", time.time())
-        yield gauge("ready", "1 if this instance takes requests", ready)
+        yield gauge("ready", "1 if this instance takes requests, as /health/ready says", self.ready)
         yield gauge("draining", "1 while this instance stops", app.draining)
         yield gauge("postgresql_up", "1 unless PostgreSQL is unavailable or read-only", not app.db.is_unavailable)
         yield gauge("redis_up", "1 if events of other instances arrive through Redis", app.redis_is_connected())
@@ -106,9 +107,13 @@ class Metrics(Handler):
     @endpoint(PUBLIC, counted=False, produces="text/plain")
     async def get(self) -> None:
         """Return metrics as Prometheus text; the proxy must not expose it to the public."""
-        state = InstanceState(self.application, await self.read_stored())
+        stored, ready = await asyncio.gather(self.read_stored(), self.is_ready())
+        state = InstanceState(self.application, stored, ready)
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(state))
+
+    async def is_ready(self) -> bool:
+        return not (self.application.draining or self.db.is_unavailable) and all(await check_database(self.db))
 
     async def read_stored(self) -> list[Metric]:
         """Return the backlog of mails and the state of the jobs, the same for all instances; nothing without them."""

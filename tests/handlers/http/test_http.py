@@ -302,9 +302,11 @@ async def test_ready_asks_for_the_migrations_of_this_version(api, monkeypatch, t
     (tmp_path / "9999_of_tomorrow.sql").touch()
     monkeypatch.setattr("db.migrations.FOLDER", tmp_path)  # the files are newer than this process
     assert (await api.get("/health/ready")).body["checks"]["migrations"]
-    monkeypatch.setattr("handlers.health.MIGRATIONS", {"9999_of_tomorrow"})
+    assert b"encer_ready 1" in (await api.get("/metrics")).raw
+    monkeypatch.setattr("db.migrations.MIGRATIONS", {"9999_of_tomorrow"})
     answer = await api.http.fetch(f"{api.base}/health/ready", raise_error=False)
     assert (answer.code, json.loads(answer.body)["checks"]["migrations"]) == (503, False)
+    assert b"encer_ready 0" in (await api.get("/metrics")).raw
 
 
 async def test_requests_to_the_socket_that_are_not_upgrades_get_errors(api):
