@@ -5,6 +5,7 @@ that dies is started again, as systemd would; SIGHUP restarts all of them, one a
 """
 
 import argparse
+import fcntl
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -244,6 +247,32 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@contextmanager
+def only_cluster(folder: Path) -> Iterator[None]:
+    """Hold the folder during the block; the kernel releases it if this process dies. Raises ServersError."""
+    with (folder / "cluster.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServersError(
+                f"Another cluster uses {folder}: stop it, or choose another DATA_DIR and PORT."
+            ) from None
+        yield
+
+
+def check_free(port: int) -> None:
+    """Raise ServersError if another program listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as nginx: closed connections do not matter
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:  # above 65535
+            reason = getattr(error, "strerror", error)
+            raise ServersError(
+                f"Port {port} cannot be used ({reason}): choose PORT=… so that it and the next three are free."
+            ) from None
+
+
 @program
 def main() -> int:
     options = read_options()
@@ -254,13 +283,22 @@ def main() -> int:
         options.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"DATA_DIR: {options.folder} cannot be made ({error.strerror})") from None
-    ports = [options.port + n for n in (1, 2, 3)] if options.port else [free_port() for _ in range(3)]
+    with only_cluster(options.folder):
+        port = options.port or free_port()
+        ports = [port + n for n in (1, 2, 3)] if options.port else [free_port() for _ in range(3)]
+        for one in (port, *ports):
+            check_free(one)
+        return start_and_run(options.folder, ports, port)
+
+
+def start_and_run(folder: Path, ports: list[int], port: int) -> int:
+    """Run the cluster on packaged servers until a signal; return the status of the program."""
     asked: list[int] = []  # signals; handled from the beginning, so that everything that was started is stopped
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: asked.append(received))
-    servers = EmbeddedServers(options.folder / "data")
+    servers = EmbeddedServers(folder / "data")
     try:
-        cluster = Cluster(options.folder, ports, options.port or free_port(), servers.start())
+        cluster = Cluster(folder, ports, port, servers.start())
         try:
             run(cluster, asked)
         finally:

@@ -1,5 +1,7 @@
 """`make secrets`, `make psql`, and DATA_DIR in `make cluster`."""
 
+import re
+import socket
 import subprocess
 import sys
 
@@ -7,6 +9,7 @@ import pytest
 
 from db import libpq, psql
 from db.libpq import MISSING
+from db.packaged.programs import ServersError
 from deploy import cluster
 from settings import load_settings
 from tests.helpers.processes import ROOT
@@ -78,3 +81,36 @@ def test_a_cluster_with_settings_that_cannot_work_ends_with_a_sentence(
     assert cluster.main() == 2
     first, second = capsys.readouterr().err.splitlines()
     assert first == "Invalid settings:" and second.startswith(name)
+
+
+def test_a_port_that_does_not_exist_ends_with_a_sentence():
+    with pytest.raises(ServersError, match=r"^Port 65536 cannot be used \(.*65535\.\): choose PORT"):
+        cluster.check_free(65536)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_a_cluster_whose_ports_are_in_use_ends_with_a_sentence(monkeypatch, capsys, tmp_path, taken):
+    monkeypatch.setattr(cluster, "find_nginx", lambda: "nginx")
+    monkeypatch.setattr(cluster, "start_and_run", lambda *_: pytest.fail("it starts"))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        number = other.getsockname()[1]
+        monkeypatch.setattr(sys, "argv", ["cluster.py", "--port", str(number - taken)])
+        assert cluster.main() == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        r"Port \d+ cannot be used \(Address already in use\): choose PORT=… so that .* are free\.\n", said
+    )
+
+
+def test_a_second_cluster_in_one_folder_ends_with_a_sentence(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(cluster, "find_nginx", lambda: "nginx")
+    monkeypatch.setattr(cluster, "start_and_run", lambda *_: 0)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["cluster.py", "--port", "0"])
+    assert cluster.main() == 0
+    with cluster.only_cluster(tmp_path / "cluster"):
+        assert cluster.main() == 1
+    folder = tmp_path / "cluster"
+    said = f"Another cluster uses {folder}: stop it, or choose another DATA_DIR and PORT.\n"
+    assert capsys.readouterr().err == said
