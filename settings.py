@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -45,6 +46,7 @@ from db.setting_types import (
 UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 VERSION = "0.2.0"  # shown by /health and the API descriptions
 
+ENV_FILE = Path(".env")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names by which a browser may address this machine
 GENERATED_SECRETS = ("jwt_access_secret", "jwt_refresh_secret", "encryption_key")
 # Hosts of TikTok's and Instagram's pictures; the image proxy fetches from these hosts only.
@@ -123,7 +125,11 @@ class Settings(BaseSettings):
     """The text below a setting is its meaning in the table of README.md (`make settings`)."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True, use_attribute_docstrings=True
+        env_file=ENV_FILE,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     app_env: Literal["development", "production", "test"] = "development"
@@ -325,6 +331,8 @@ def load_settings(*checks: Check, **overrides: Any) -> Settings:
 
     `checks` find faults that only upper layers can check. Raises SettingsError, which names every fault."""
     try:
+        if overrides.get("_env_file", ENV_FILE) and (faults := env_file_faults()):
+            raise SettingsError("\n".join(faults))  # the other faults may come from these lines
         return Settings(**{**generated_secrets(overrides), **overrides, "checks": checks})
     except UnicodeDecodeError:
         raise SettingsError(".env: must be a text file in UTF-8") from None
@@ -332,10 +340,23 @@ def load_settings(*checks: Check, **overrides: Any) -> Settings:
         raise SettingsError(f"DATA_DIR and .env: must be accessible ({type(error).__name__})") from None
 
 
+def env_file_faults() -> list[str]:
+    """Return the lines of `.env` that python-dotenv would leave out with a warning, by their numbers."""
+    if ENV_FILE.is_dir():
+        return [".env: is a folder; it must be a text file"]
+    if not ENV_FILE.is_file():
+        return []
+    with ENV_FILE.open(encoding="utf-8") as stream:
+        wrong = [binding.original for binding in parse_stream(stream) if binding.error]
+    # The text of a binding begins with the empty lines before it.
+    lines = [text.line + text.string[: -len(text.string.lstrip())].count("\n") for text in wrong]
+    return [f".env: line {line} cannot be read; write NAME=value, and close every quote" for line in lines]
+
+
 class Environment(BaseSettings):
     """The settings that are needed before the secrets: where these are stored, and whether they may be generated."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", env_ignore_empty=True)
     app_env: str = "development"
     data_dir: Path = Path(".data")
     jwt_access_secret: str | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.mail.choice import sender_faults
-from settings import Limit, Settings, SettingsError, load_settings, parse_duration, parse_limit, url_of
+from settings import Limit, Settings, SettingsError, env_file_faults, load_settings, parse_duration, parse_limit, url_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -234,6 +234,30 @@ def test_an_unreadable_env_file_is_reported_in_one_line(tmp_path):
     (tmp_path / ".env").write_bytes(b"JWT_ACCESS_SECRET=\xff" + SECRET.encode())
     with pytest.raises(SettingsError, match=r"^\.env: must be a text file in UTF-8$"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "line", ["PORT 3000", "JWT ACCESS=topsecret", "=topsecret", "EMAIL_PASS='topsecret", 'A="b" c']
+)
+@pytest.mark.parametrize(("before", "number"), [("", 1), ("PORT=3001\r\n\r\n  \n# text\n\n", 6)])
+def test_a_line_of_the_env_file_that_cannot_be_parsed_is_named(tmp_path, line, before, number):
+    (tmp_path / ".env").write_text(f"{before}{line}\nHOST=127.0.0.1\n", newline="")
+    with pytest.raises(SettingsError) as failure:
+        load_settings()
+    assert str(failure.value) == f".env: line {number} cannot be read; write NAME=value, and close every quote"
+    assert not (tmp_path / ".data").exists()  # the line may be APP_ENV=production, so no secrets are generated
+
+
+def test_an_env_file_that_is_a_folder_is_refused(tmp_path):
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(SettingsError, match=r"^\.env: is a folder; it must be a text file$"):
+        load_settings()
+
+
+def test_every_line_of_the_template_can_be_parsed(tmp_path):
+    template = (ROOT / ".env.example").read_text()
+    (tmp_path / ".env").write_text(re.sub(r"^# (?=[A-Z_]+=)", "", template, flags=re.MULTILINE))
+    assert env_file_faults() == []
 
 
 def test_a_job_switch_is_not_a_limit(monkeypatch):
