@@ -331,8 +331,8 @@ def load_settings(*checks: Check, **overrides: Any) -> Settings:
 
     `checks` find faults that only upper layers can check. Raises SettingsError, which names every fault."""
     try:
-        if overrides.get("_env_file", ENV_FILE) and (faults := env_file_faults()):
-            raise SettingsError("\n".join(faults))  # the other faults may come from these lines
+        if overrides.get("_env_file", ENV_FILE):
+            checks = (env_file_faults, *checks)
         return Settings(**{**generated_secrets(overrides), **overrides, "checks": checks})
     except UnicodeDecodeError:
         raise SettingsError(".env: must be a text file in UTF-8") from None
@@ -340,7 +340,7 @@ def load_settings(*checks: Check, **overrides: Any) -> Settings:
         raise SettingsError(f"DATA_DIR and .env: must be accessible ({type(error).__name__})") from None
 
 
-def env_file_faults() -> list[str]:
+def env_file_faults(_: Mapping[str, Any]) -> list[str]:
     """Return the lines of `.env` that python-dotenv would leave out with a warning, by their numbers."""
     if ENV_FILE.is_dir():
         return [".env: is a folder; it must be a text file"]

@@ -149,7 +149,7 @@ def test_refused_settings_are_json(tmp_path, where):
     assert ended.returncode == 2
     *before, refusal = lines_of(ended.stdout, ended.stderr)
     assert refusal["event"] == "Invalid settings"
-    assert {fault.partition(":")[0] for fault in refusal["faults"]} == {"PORT", "FRONTEND_URL"}
+    assert {fault.partition(":")[0] for fault in refusal["faults"]} == {".env", "PORT", "FRONTEND_URL"}
     assert any("could not parse" in line["event"] for line in before)
 
 
