@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -10,6 +11,17 @@ import structlog
 log = structlog.get_logger()
 
 CANCEL_AGAIN_SECONDS = 0.5
+PHASE_MS = random.randrange(60_000)  # instances do not all poll at the same moment
+
+
+def until_next(period: float) -> float:
+    """Return the seconds until the next multiple of `period` on a clock that all tasks of this process share.
+
+    So periodic tasks wake up together: each time that an idle process wakes up costs more than most of them.
+    """
+    now = time.monotonic_ns() // 1_000_000 + PHASE_MS  # in whole milliseconds, like uvloop's timers
+    period_ms = round(period * 1000)
+    return (period_ms - now % period_ms) / 1000
 
 
 async def supervise(

@@ -17,7 +17,7 @@ import structlog
 
 from db.pool import Database, DatabaseUnavailable
 from db.queries.outbox import payload_identity
-from db.tasks import end, retrieve, supervise
+from db.tasks import end, retrieve, supervise, until_next
 from services.mail.rendering import DECLARATIONS
 from services.mail.senders import Mail, PermanentMailError, Sender, TemplateError, TemporaryMailError, render
 from services.metrics import MAILS, vendor_call
@@ -103,7 +103,7 @@ class Outbox:
     async def _send_or_poll(self) -> None:
         if not await self._send():
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS * random.uniform(0.8, 1.2)):
+                async with asyncio.timeout(until_next(POLL_SECONDS)):
                     await self.woken.wait()
 
     async def _send_or_wait(self) -> None:

@@ -88,7 +88,7 @@ class CatchUp:
 
     async def _compare(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(COMPARE_SECONDS):
+            async with asyncio.timeout(tasks.until_next(COMPARE_SECONDS)):
                 await self.queue.all_soon.wait()
         self.queue.all_soon.clear()
         await self.find_missed()

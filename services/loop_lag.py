@@ -2,14 +2,16 @@
 
 import asyncio
 
+from db.tasks import until_next
 from services.metrics import LOOP_LAG_SECONDS
 
-INTERVAL_SECONDS = 0.5
+INTERVAL_SECONDS = 1.0
 
 
 async def measure_loop_lag() -> None:
     """Measure once; db.tasks.supervise repeats it."""
     loop = asyncio.get_running_loop()
-    due = loop.time() + INTERVAL_SECONDS
-    await asyncio.sleep(INTERVAL_SECONDS)
+    seconds = until_next(INTERVAL_SECONDS)
+    due = loop.time() + seconds
+    await asyncio.sleep(seconds)
     LOOP_LAG_SECONDS.observe(max(0.0, loop.time() - due))

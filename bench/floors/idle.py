@@ -9,7 +9,7 @@ from tornado.web import Application
 
 from bench.floors.http import Health
 
-WAKES = 6.5  # a second, by /proc/PID/status of an idle instance: pings, heartbeats, polls and their answers
+WAKES = 2.7  # a second, by /proc/PID/status of an idle instance: periodic tasks, and answers that arrive later
 
 
 async def serve(port: int) -> None:

@@ -263,7 +263,7 @@ class PresencePartition:
             await self.heartbeat()
         except FAILURES:
             self.settled_at = float("inf")
-        await asyncio.sleep(HEARTBEAT_SECONDS)
+        await asyncio.sleep(tasks.until_next(HEARTBEAT_SECONDS))
 
     async def heartbeat(self) -> None:
         """Renew this instance's heartbeat. Report all users again to a Redis that lost them; remove dead instances."""

@@ -24,6 +24,7 @@ from services.redis_client import FAILURES
 CONNECT_SECONDS = 1.0
 PING_SECONDS = 1.0
 SILENCE_SECONDS = 2.0  # without an answer the connection counts as dead
+READ_SECONDS = (1.5, 0.5)  # of the reads in that time: the first is longer than the time between two pings
 RETRY_SECONDS = (0.1, 0.5)  # events must be complete again within 2 s
 BATCH_CHANNELS = 500  # in one command: 100,000 at once would block Redis
 
@@ -124,7 +125,8 @@ class RedisSubscriber:
 
     async def _use_connection(self, receiver: PacketReceiver) -> None:
         connection = self.make_connection()
-        writer: asyncio.Task[None] | None = None
+        connection.socket_timeout = None  # redis-py makes a task and a timer for each send; `_read` bounds all of them
+        senders: list[asyncio.Task[None]] = []
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py declares no types here
@@ -134,10 +136,13 @@ class RedisSubscriber:
                 self.missing = set(self.subscriptions)
             for channel in self.subscriptions:
                 self._await_confirmation(channel)
-            writer = asyncio.create_task(self._write(connection), name="subscriber writer")
+            senders = [
+                asyncio.create_task(self._write(connection), name="subscriber writer"),
+                asyncio.create_task(self._ping(connection), name="subscriber ping"),
+            ]
             await self._read(connection, receiver)
         finally:
-            await tasks.end(writer)
+            await tasks.end(*senders)
             with suppress(*FAILURES):
                 await connection.disconnect(nowait=True)
 
@@ -146,14 +151,14 @@ class RedisSubscriber:
         silences = 0  # in a row; a blocked event loop counts as one, even if data waits to be read
         while True:
             try:
-                answer = await connection.read_response(timeout=PING_SECONDS, disconnect_on_error=False)
+                answer = await connection.read_response(timeout=READ_SECONDS[silences], disconnect_on_error=False)
             except ResponseError as error:
                 self.refusals.begin(error)  # one line for all, because thousands may follow
                 self._refuse()
                 continue
             if answer is None:
                 silences += 1
-                if silences * PING_SECONDS >= SILENCE_SECONDS:
+                if silences == len(READ_SECONDS):
                     raise TimeoutError("Redis is silent")
                 continue
             silences = 0
@@ -193,19 +198,18 @@ class RedisSubscriber:
         self.topology.changed()
 
     async def _write(self, connection: AbstractConnection) -> None:
-        """Subscribe and unsubscribe what has changed, and ping."""
-        pinged_at = float("-inf")
+        """Subscribe and unsubscribe what has changed."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, pinged_at + PING_SECONDS - time.monotonic())):
-                    await self.wake.wait()
-            self.wake.clear()
             while self.dirty:
                 await self._request(connection, list(islice(self.dirty, BATCH_CHANNELS)))
-            if time.monotonic() - pinged_at >= PING_SECONDS:
-                pinged_at = time.monotonic()
-                await self._send(connection, [("PING",)])
-                self._request_again()
+            self.wake.clear()
+            await self.wake.wait()
+
+    async def _ping(self, connection: AbstractConnection) -> None:
+        while True:
+            await self._send(connection, [("PING",)])
+            self._request_again()
+            await asyncio.sleep(tasks.until_next(PING_SECONDS))
 
     def _request_again(self) -> None:
         """Request again what was refused, because the cluster may have changed since."""
