@@ -123,11 +123,12 @@ async def redraw(data: bytes, content_type: str) -> AcceptedFile:
 
 async def run_worker(data: bytes, pillow_name: str) -> tuple[int, bytes, bytes]:
     """Return exit status (negative: killed by that signal), standard output and standard error. Raises Busy."""
-    # Isolated (-I) from the environment and working folder; in its own session, so that Ctrl-C does not end it.
+    # Isolated (-I) from the environment and working folder; in its own process group, so that Ctrl-C does not end it.
+    # Not in its own session: Linux may give each session the same share of the CPU (autogroup), whatever its niceness.
     command = ("nice", "-n", NICENESS, sys.executable, "-I", str(WORKER), pillow_name, str(WORKER_CPU_SECONDS))
     pipe = subprocess.PIPE
     # In a thread: there Python does not copy the process (vfork). uvloop forks, which stops the event loop longer.
-    start = asyncio.to_thread(subprocess.Popen, command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+    start = asyncio.to_thread(subprocess.Popen, command, stdin=pipe, stdout=pipe, stderr=pipe, process_group=0)
     starting = asyncio.create_task(start, name="image worker")
     try:
         process = await asyncio.shield(starting)

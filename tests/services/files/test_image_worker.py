@@ -93,9 +93,9 @@ async def test_an_error_of_the_worker_is_not_reported_as_a_bad_picture(monkeypat
 
 async def test_the_worker_has_a_lower_priority_than_the_server(monkeypatch, tmp_path):
     polite = tmp_path / "worker.py"
-    polite.write_text("import os, sys; sys.exit(f'priority {os.nice(0)}')")
+    polite.write_text("import os, sys; sys.exit(f'priority {os.nice(0)}, session {os.getsid(0)}')")
     monkeypatch.setattr(images, "WORKER", polite)
-    with pytest.raises(RuntimeError, match=f"priority {min(os.nice(0) + 10, 19)}"):
+    with pytest.raises(RuntimeError, match=f"priority {min(os.nice(0) + 10, 19)}, session {os.getsid(0)}\\b"):
         await accept_picture(encode(noise(), "PNG"))
 
 
