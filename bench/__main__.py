@@ -35,7 +35,7 @@ def parse() -> argparse.Namespace:
         "--quick", action="store_true", help="two rounds on less data; about three minutes on idle cores"
     )
     parser.add_argument("--only", default="", metavar="NAMES", help="a comma list of the starts of case names")
-    parser.add_argument("--rounds", type=int, help="turns of each case; 5, or 2 with --quick")
+    parser.add_argument("--rounds", type=int, help="rounds of each case; 5, or 2 with --quick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of all rounds")
     parser.add_argument("--compare", type=Path, metavar="DIR", help="another checkout, measured in the same turns")
     parser.add_argument("--set", action="append", default=[], type=setting, metavar="NAME=VALUE", dest="settings")

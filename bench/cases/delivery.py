@@ -23,9 +23,8 @@ MANY_RATE = 100.0
 SHORT_MS = 100.0  # p99 of a rate that counts
 STEP = 1.1  # between two rates
 FIRST_STEP = 1.5  # of the first round, until the range is known
-STEP_SECONDS = 1.5
 FIRST_RATE, LAST_RATE = 75.0, 5_000.0
-BACK = 0.6  # a later round starts from this part of the last rate
+BACK = 0.7  # a later round starts from this part of the last rate
 
 
 def p99(delays: list[float]) -> float:
@@ -82,7 +81,7 @@ class DeliveryBench:
     async def stays_short(self, group: str, rate: float) -> bool:
         """Return whether p99 is short in one of two steps, because another program may delay one of them."""
         for _ in range(2):
-            if await self.delays(group, rate, STEP_SECONDS) < SHORT_MS:
+            if await self.delays(group, rate, self.environment.size.step_seconds) < SHORT_MS:
                 return True
         return False
 

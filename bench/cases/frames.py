@@ -26,7 +26,7 @@ def send(conversation_id: str, sender_id: str, to_all: bool) -> str:
 class FrameBench:
     def __init__(self, environment: Environment, client: ClientProcess) -> None:
         self.environment, self.client, self.rounds = environment, client, environment.size.rounds
-        self.each = environment.size.requests // 4 // SENDERS  # messages of each sender in a round
+        self.each = environment.size.messages // SENDERS  # messages of each sender in a round
         floor = environment.start_floor("sockets", environment.urls.database_url)
         self.sides = [("ours", environment.start_server(SOCKETS_PER_USER=str(SOCKETS))), ("floor", floor)]
 

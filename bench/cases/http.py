@@ -16,7 +16,6 @@ from bench.setup.processes import Measured
 from bench.setup.wrk import WRK, run_wrk
 
 CONNECTIONS = 16  # concurrent requests: a busy instance, not an overloaded one
-USERS = 500  # who send requests in turn
 # floor(case) ÷ floor(health) must stay within FLOOR_TOLERANCE of these, so that no target is met by a slow floor.
 FLOOR_SHAPE = {
     "/profile": 1.7,
@@ -125,9 +124,11 @@ def encode(path: str, token: str, arguments: Sequence[object], body: dict[str, s
 class RequestFiles:
     """Files of requests for the load client: one request for each pair."""
 
-    def __init__(self, environment: Environment, pairs: int = USERS) -> None:
+    def __init__(self, environment: Environment, pairs: int = 0) -> None:
         self.folder = environment.folder
-        self.pairs = environment.pairs[1 : 1 + pairs]  # the first one has the long conversation
+        self.pairs = environment.pairs[
+            1 : 1 + (pairs or environment.size.users)
+        ]  # the first one has the long conversation
 
     def write(self, name: str, requests: Sequence[bytes]) -> Path:
         file = self.folder / name
@@ -145,6 +146,21 @@ class RequestFiles:
         return self.write(f"{case.name}, floor.txt", requests)
 
 
+@dataclass
+class Side:
+    """A server with the requests that it gets, and what the turns of a round have cost it."""
+
+    server: Measured
+    file: Path
+    figures: list[float]  # milliseconds of CPU per request, of each round
+    seconds: float = 0.0
+    count: int = 0
+
+    def end_round(self) -> None:
+        self.figures.append(self.seconds / self.count * 1e3)
+        self.seconds, self.count = 0.0, 0
+
+
 class HttpBench:
     def __init__(self, environment: Environment) -> None:
         self.environment, self.size = environment, environment.size
@@ -153,34 +169,33 @@ class HttpBench:
         self.old = environment.start_server(environment.old_checkout) if environment.old_checkout else None
         self.files = RequestFiles(environment)
 
-    async def cost(self, server: Measured, file: Path) -> float:
-        """Return milliseconds of CPU per request of one turn."""
-        with Meter(server.pid) as meter:
-            count = await self.send(server.port, file)
-        return meter.seconds / count * 1e3
-
     async def send(self, port: int, file: Path) -> int:
         """Send the requests of a turn; return their number."""
-        if WRK and self.size.turn_seconds:
-            return await run_wrk(WRK, port, file, self.size.turn_seconds, CONNECTIONS)
-        await self.environment.load.run(port, file, self.size.requests, CONNECTIONS)
-        return self.size.requests
+        if WRK and self.size.turn_seconds >= 1:  # the shortest time of wrk
+            return await run_wrk(WRK, port, file, int(self.size.turn_seconds), CONNECTIONS)
+        return await self.environment.load.run_for(port, file, self.size.turn_seconds, CONNECTIONS)
 
     async def run(self, case: Case) -> Result:
+        """Measure rounds. Each one has several short turns, so that a change of the machine's speed meets all sides."""
         result = Result(case.name, "ms", at_least(case.target))
         file = self.files.ours(case)
-        turns = [
-            (self.ours, file, result.ours),
-            (self.floor, self.files.floor(case), result.floor),
-            (self.floor, self.files.floor(CASES[0]), result.floor_of_health),
+        sides = [
+            Side(self.ours, file, result.ours),
+            Side(self.floor, self.files.floor(case), result.floor),
+            Side(self.floor, self.files.floor(CASES[0]), result.floor_of_health),
         ]
         if self.old:
-            turns.append((self.old, file, result.old))
-        for server, file, _ in turns:  # warm: plans, caches, connections
-            await self.environment.load.run(server.port, file, min(USERS, self.size.requests // 2), CONNECTIONS)
+            sides.append(Side(self.old, file, result.old))
+        for side in sides:  # warm: plans, caches, connections, tokens
+            await self.environment.load.run(side.server.port, side.file, self.size.users, CONNECTIONS)
         for number in range(self.size.rounds):
-            for server, file, figures in turns if number % 2 == 0 else reversed(turns):
-                figures.append(await self.cost(server, file))
+            for turn in range(self.size.turns):
+                for side in sides if (number + turn) % 2 == 0 else reversed(sides):
+                    with Meter(side.server.pid) as meter:
+                        side.count += await self.send(side.server.port, side.file)
+                    side.seconds += meter.seconds
+            for side in sides:
+                side.end_round()
         return result
 
 

@@ -28,23 +28,19 @@ STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement): (.*?)(?=^\d{4}-|\Z)"
 
 class QueryBench:
     def __init__(self, environment: Environment) -> None:
-        self.environment, self.rounds, self.count = (
-            environment,
-            environment.size.rounds,
-            environment.size.requests // 10,
-        )
+        self.environment, self.size = environment, environment.size
         self.server = environment.start_server(LIMIT_GENERAL=NO_LIMIT)
         self.files = RequestFiles(environment)
 
     async def cost(self, server: Measured, file: Path) -> float:
         """Return milliseconds of CPU per request, of the server and PostgreSQL."""
         with Meter(server.pid, children_of=self.environment.postgres_pid) as meter:
-            await self.environment.load.run(server.port, file, self.count, CONNECTIONS)
-        return meter.seconds / self.count * 1e3
+            count = await self.environment.load.run_for(server.port, file, self.size.turn_seconds, CONNECTIONS)
+        return meter.seconds / count * 1e3
 
     async def compare(self, result: Result, ours: tuple[Measured, Path], floor: tuple[Measured, Path]) -> Result:
         turns = [(*ours, result.ours), (*floor, result.floor)]
-        for number in range(self.rounds + 1):
+        for number in range(self.size.rounds + 1):
             for server, file, figures in turns if number % 2 else reversed(turns):
                 figure = await self.cost(server, file)
                 if number:  # the first one warms

@@ -24,6 +24,7 @@ OPENING, KEEPING, OWN_ROOM, JOINED, RETURNING = NAMES = (
     "resuming a socket",
 )
 WARM = 20  # sockets that are opened before, so that no code runs for the first time
+PING_SECONDS = 25.0
 SETTLE_SECONDS = 2.0  # the announcements of presence and the closing of sockets
 TARGETS = {OPENING: 0.50, KEEPING: 0.50, OWN_ROOM: 1.0, JOINED: 0.87, RETURNING: 0.50}
 UNITS = {OPENING: "ms", KEEPING: "µs/s", OWN_ROOM: "KiB", JOINED: "KiB", RETURNING: "ms"}
@@ -94,14 +95,13 @@ class SocketBench:
             self.note(OWN_ROOM, side, side.bytes[number] / self.share / 1024)
 
     async def keep(self) -> None:
-        """Measure windows that are together as long as the time between two pings of a socket."""
-        seconds = self.environment.size.keep_seconds / self.rounds
-        for _ in range(self.rounds):
+        """Measure windows as long as the time between two pings, so that each socket has one ping in each window."""
+        sockets = self.share * self.rounds
+        for _ in range(self.environment.size.ping_windows):
             with Meter(self.sides[0].server.pid) as ours, Meter(self.sides[1].server.pid) as floor:
-                await asyncio.sleep(seconds)
+                await asyncio.sleep(PING_SECONDS)
             for side, meter in zip(self.sides, (ours, floor), strict=True):
-                sockets = self.share * self.rounds
-                self.note(KEEPING, side, meter.seconds / seconds / sockets * 1e6)
+                self.note(KEEPING, side, meter.seconds / PING_SECONDS / sockets * 1e6)
 
     async def join(self) -> None:
         for number, side in self.turns():
@@ -130,7 +130,6 @@ async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[R
     bench = SocketBench(environment, await environment.start_client("sockets"))
     await bench.open()
     if KEEPING in wanted:
-        await asyncio.sleep(environment.size.keep_seconds / 2)  # the last announcements and the first pings
         print_progress("keeping sockets open")
         await bench.keep()
     if wanted & {JOINED, RETURNING}:

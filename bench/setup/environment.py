@@ -38,17 +38,50 @@ class Size(NamedTuple):
     pairs: int  # of the HTTP cases
     socket_pairs: int
     long_conversation: int
-    requests: int  # in a turn, if it is not measured by time
-    turn_seconds: int  # of a turn of requests that wrk sends; 0: without wrk, whose shortest turn is a second
+    users: int  # who send the requests of the HTTP cases in turn; each of them has sent one before the first round
     rounds: int
+    turns: int  # of each server in a round of the HTTP cases
+    turn_seconds: float  # of HTTP requests; wrk sends for at least a second
+    seconds: float  # of a turn of the cases that measure delays
+    step_seconds: float  # of one rate of deliveries
+    ping_windows: int  # in which silent sockets are measured
+    messages: int  # that are sent by socket in a round
     many_requests: int  # over which the memory must not grow
-    seconds: float  # of a turn that is measured by time
-    keep_seconds: float  # for which silent sockets are measured; 25 is the time between two pings of a socket
     idle_seconds: float  # of a turn of the idle process; 10 is the longest interval of its tasks
 
 
-FULL = Size(100_000, 2_000, 2_500, 100_000, 4_000, 2, 5, 200_000, 6.0, 25.0, 10.0)
-QUICK = Size(8_000, 600, 250, 5_000, 400, 0, 2, 4_000, 2.0, 25.0, 5.0)
+FULL = Size(
+    people=100_000,
+    pairs=2_000,
+    socket_pairs=2_500,
+    long_conversation=100_000,
+    users=500,
+    rounds=5,
+    turns=2,
+    turn_seconds=1.0,
+    seconds=4.0,
+    step_seconds=1.5,
+    ping_windows=3,
+    messages=1_000,
+    many_requests=200_000,
+    idle_seconds=10.0,
+)
+QUICK = Size(
+    people=8_000,
+    pairs=600,
+    socket_pairs=250,
+    long_conversation=5_000,
+    users=100,
+    rounds=2,
+    turns=1,
+    turn_seconds=0.4,
+    seconds=1.5,
+    step_seconds=1.0,
+    ping_windows=1,
+    messages=160,
+    many_requests=2_000,
+    idle_seconds=5.0,
+)
 
 
 def print_progress(text: str) -> None:

@@ -18,6 +18,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 45.0
 POLL_SECONDS = 0.02
 ORDER_SECONDS = 150.0  # the longest order: 5,000 sockets return to a busy machine
+MOST = 100_000  # requests that one order sends in its time
 PART = 5_000  # requests of one order, so that a busy machine does not need longer than an order may take
 ANSWER_BYTES = 2**22  # delays of all messages of a round
 
@@ -100,6 +101,15 @@ class Load(ClientProcess):
     async def run(self, port: int, file: Path, count: int, connections: int) -> None:
         for done in range(0, count, PART):
             part = min(PART, count - done)
-            answer = await self.order(port=port, file=str(file), count=part, connections=connections)
-            if answer["errors"] or answer["answered"] != part:
-                raise SystemExit(f"{answer['errors']} of {part} requests failed; the last one: {answer['error']}")
+            await self.send(port=port, file=str(file), count=part, connections=connections)
+
+    async def run_for(self, port: int, file: Path, seconds: float, connections: int) -> int:
+        """Send requests for some seconds; return their number."""
+        return await self.send(port=port, file=str(file), count=MOST, connections=connections, seconds=seconds)
+
+    async def send(self, **order: Any) -> int:
+        answer = await self.order(**order)
+        answered: int = answer["answered"]
+        if answer["errors"] or not answered:
+            raise SystemExit(f"{answer['errors']} of {answered} requests failed; the last one: {answer['error']}")
+        return answered
