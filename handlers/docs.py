@@ -18,8 +18,6 @@ from db.seed.people import PASSWORD, influencer_email, salon_email
 from handlers.http.application import App
 from handlers.http.base import Handler
 from handlers.http.endpoint import PUBLIC, endpoint
-from handlers.http.openapi import openapi
-from realtime.asyncapi import asyncapi
 from services.swagger import read_assets
 
 STATIC = Path(__file__).with_name("static")
@@ -78,11 +76,15 @@ class DocsHandler(Handler):
 
 @cache
 def openapi_text(app: App) -> bytes:
+    from handlers.http.openapi import openapi
+
     return orjson.dumps(openapi(app.table, app.config.public_url))
 
 
 @cache
 def asyncapi_text(app: App) -> bytes:
+    from realtime.asyncapi import asyncapi
+
     return orjson.dumps(asyncapi(app.config))
 
 

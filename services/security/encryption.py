@@ -3,15 +3,13 @@
 Envelope: version (1 byte) · key id (8) · nonce (12) · ciphertext and tag (16 longer than the UTF-8 text).
 Version, key id and the owner's identity are authenticated too. So an envelope that is copied to
 another row or column cannot be decrypted there.
+cryptography takes 7 MB, so it is loaded for the first envelope.
 """
 
 import hashlib
 import os
 from collections.abc import Sequence
 from typing import Self
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from db.setting_types import decode_encryption_key
 from settings import Settings
@@ -45,7 +43,7 @@ class Encryption:
         if any(len(key) != KEY_BYTES for key in (current, *old)):
             raise ValueError(f"an encryption key has {KEY_BYTES} bytes")
         self._current_id = key_id(current)
-        self._ciphers = {key_id(key): AESGCM(key) for key in (*old, current)}
+        self._keys = {key_id(key): key for key in (*old, current)}
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -54,22 +52,28 @@ class Encryption:
 
     def encrypt(self, plaintext: str, identity: str) -> bytes:
         """Encrypt. `identity` names the place of the value: table, row id and column."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         header = VERSION + self._current_id
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._ciphers[self._current_id].encrypt(nonce, plaintext.encode(), bound_data(header, identity))
+        cipher = AESGCM(self._keys[self._current_id])
+        sealed = cipher.encrypt(nonce, plaintext.encode(), bound_data(header, identity))
         return header + nonce + sealed
 
     def decrypt(self, envelope: bytes, identity: str) -> str:
         """Decrypt. Raises DecryptionFailed, whose text reveals nothing of the contents."""
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         envelope = bytes(envelope)
         if len(envelope) < OVERHEAD_BYTES or not envelope.startswith(VERSION):
             raise DecryptionFailed("not an envelope")
         header, rest = envelope[:HEADER_BYTES], envelope[HEADER_BYTES:]
-        cipher = self._ciphers.get(header[len(VERSION) :])
-        if cipher is None:
+        key = self._keys.get(header[len(VERSION) :])
+        if key is None:
             raise UnknownKey("encrypted with a key that is not configured")
         try:
-            plaintext = cipher.decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], bound_data(header, identity))
+            plaintext = AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], bound_data(header, identity))
         except InvalidTag:
             raise DecryptionFailed("damaged, or bound to another identity") from None
         return plaintext.decode()

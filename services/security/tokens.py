@@ -1,12 +1,13 @@
-"""Access and refresh tokens: HS256 JWTs by PyJWT. The database knows whether their session is valid."""
+"""Access and refresh tokens: HS256 JWTs by PyJWT. The database knows whether their session is valid.
+
+PyJWT imports cryptography. Together they take 10 MB, so they are loaded for the first token.
+"""
 
 import time
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
-
-import jwt
 
 from settings import Settings
 
@@ -78,10 +79,14 @@ class Tokens:
             raise TokenError from None
 
     def _sign(self, kind: Kind, claims: dict[str, Any], secret: str, seconds: int) -> str:
+        import jwt
+
         now = int(time.time())
         return jwt.encode({**claims, "typ": kind, "iat": now, "exp": now + seconds}, secret, algorithm=ALGORITHM)
 
     def _verify(self, kind: Kind, token: str, secret: str) -> dict[str, Any]:
+        import jwt
+
         try:
             claims = jwt.decode(
                 token, secret, algorithms=[ALGORITHM], leeway=LEEWAY_SECONDS, options={"require": ["exp", "iat"]}
@@ -104,6 +109,8 @@ class Tokens:
     def _is_ours(self, token: str) -> bool:
         """Return whether one of our secrets signed it. An access token in place of a refresh token is a mistake
         of the client, not a guess."""
+        import jwt
+
         for secret in (self.access_secret, self.refresh_secret):
             with suppress(jwt.InvalidTokenError):
                 jwt.api_jws.PyJWS().decode(token, secret, algorithms=[ALGORITHM])

@@ -24,7 +24,7 @@ WEB_ADDRESS = re.compile(r"https?://[!-~]+")
 
 
 class Post(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     platform_post_id: Identifier
     media_type: MediaType
@@ -46,7 +46,7 @@ class SocialProfile(BaseModel):
     Numbers that the platform does not give are None; the stored values then stay.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     platform: Platform
     username: Identifier

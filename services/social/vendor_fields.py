@@ -94,7 +94,7 @@ class VendorModel(BaseModel):
     So if the first spelling of an `AliasChoices` is present but empty, the next one is read.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

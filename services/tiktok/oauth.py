@@ -61,7 +61,7 @@ SCOPE_IS_MISSING = {"scope_not_authorized", "scope_permission_missed"}
 class GrantedTokens(BaseModel):
     """The tokens and scopes that TikTok grants. `repr` omits the tokens, so that no log line can show them."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     access_token: str = Field(min_length=1, max_length=4096, repr=False)
     refresh_token: str = Field(min_length=1, max_length=4096, repr=False)

@@ -1,12 +1,13 @@
-"""The `state` of a sign-in at TikTok: the signed id of a row with user, session and PKCE verifier."""
+"""The `state` of a sign-in at TikTok: the signed id of a row with user, session and PKCE verifier.
+
+PyJWT is loaded for the first one (services/security/tokens.py).
+"""
 
 import hashlib
 import hmac
 import time
 from typing import NamedTuple
 from uuid import UUID
-
-import jwt
 
 from settings import Settings
 
@@ -41,10 +42,14 @@ class OAuthStates:
         self.key = hmac.digest(settings.jwt_access_secret.get_secret_value().encode(), LABEL, hashlib.sha256)
 
     def sign(self, state: OAuthState) -> str:
+        import jwt
+
         claims = {"jti": state.id, "sub": state.user_id, "sid": state.session_id, "typ": TYPE}
         return jwt.encode({**claims, "exp": int(time.time()) + STATE_SECONDS}, self.key, algorithm=ALGORITHM)
 
     def read(self, token: str) -> OAuthState:
+        import jwt
+
         try:
             claims = jwt.decode(token, self.key, algorithms=[ALGORITHM], options={"require": ["exp", "jti", "sub"]})
             if claims["typ"] != TYPE:

@@ -36,6 +36,9 @@ def test_a_database_that_starts_later_is_waited_for(servers, data_dir, tmp_path)
             output += line
         folder.symlink_to(socket_of(servers))
         server.wait_until_it_listens()
+        mapped = Path(f"/proc/{server.process.pid}/maps")  # on Linux
+        # 10 MB with PyJWT; the first token loads them
+        assert not mapped.exists() or "/cryptography/" not in mapped.read_text()
     finally:
         server.kill()
         server.process.stdout.close()
