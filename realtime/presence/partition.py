@@ -30,6 +30,7 @@ RETRY_SECONDS = 0.5
 BATCH_SECONDS = 0.05  # announcements of this time share statements
 BATCH_USERS = 200
 BATCH_SOCKETS = 20  # each may have NOTIFIED_USERS connections
+PUBLISH_AT_ONCE = 100  # to users, then other tasks run; a socket receives the frames of these in one write
 NOTIFIED_USERS = 1_000  # connected users who are informed, the latest ones
 
 # The users that $1 is connected to, latest first. The statements below ask it of several users.
@@ -216,10 +217,14 @@ class PresencePartition:
         """Publish changes. Return for each user the connected users who are informed."""
         times = [datetime.fromtimestamp(at, UTC) for at in seen_at.values()]
         rows = await self.db.fetch(UPDATE_LAST_SEEN, list(seen_at), times) if seen_at else []
+        published = 0
         for row in rows:
             if row["connected"]:
                 self.publisher.publish(event(row["id"], row["last_seen_at"], tuple(row["connected"])))
-                await asyncio.sleep(0)  # other tasks run, because there may be many users with many connections
+                published += len(row["connected"])
+                if published >= PUBLISH_AT_ONCE:
+                    published = 0
+                    await asyncio.sleep(0)
         return {row["id"]: row["connected"] for row in rows}
 
     async def _publish_changes(self) -> dict[str, list[str]]:

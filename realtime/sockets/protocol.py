@@ -1,7 +1,8 @@
 """Rules of RFC 6455 that Tornado does not check: forbidden frames close the socket, and all are counted.
 
 A socket has one task, which reads its frames and handles them. Tornado makes a second task for each frame, and one
-that sleeps between two pings (timers.py sends them here). Tornado has no public hook for any of this.
+that sleeps between two pings (timers.py sends them here). The messages of one iteration of the event loop are written
+together, because a system call costs more than the message. Tornado has no public hook for any of this.
 tests/realtime/test_socket.py fails if Tornado changes what is overridden here.
 """
 
@@ -14,7 +15,7 @@ from tornado.websocket import WebSocketProtocol13, _WebSocketParams
 
 from realtime.sockets import close_codes
 
-TEXT, CLOSE, IS_CONTROL = 0x1, 0x8, 0x8  # two opcodes, and the bit of those that are control frames
+TEXT, CLOSE, IS_CONTROL, FINAL = 0x1, 0x8, 0x8, 0x80  # two opcodes, the bit of those that control, that of a last frame
 # The codes that a close frame may contain (§7.4): registered ones, and those of libraries and applications.
 CLOSE_CODES = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
 MAX_MESSAGE_BYTES = 64 * 1024  # of a message, in one frame or in fragments
@@ -22,11 +23,12 @@ MAX_MESSAGE_BYTES = 64 * 1024  # of a message, in one frame or in fragments
 PARAMETERS = _WebSocketParams(max_message_size=MAX_MESSAGE_BYTES)
 FRAME_COST = 1024  # bytes; so much work is a frame besides its bytes
 WORK_AT_ONCE = 256 * 1024  # bytes of frames; then other sockets have a turn, even if a client has sent more
+WRITE_BYTES = 16 * 1024  # of messages that are written together; a longer one is written alone
 
 
 class Protocol(WebSocketProtocol13):
     # Beside the dictionary of Tornado's class, because a dictionary of more than 30 attributes takes 1.6 KiB.
-    __slots__ = ("handled", "running")
+    __slots__ = ("handled", "running", "unwritten")
     handler: Any  # the Socket
 
     def __init__(self, socket: Any, stream: IOStream) -> None:
@@ -34,6 +36,7 @@ class Protocol(WebSocketProtocol13):
         super().__init__(socket, False, PARAMETERS)
         self.stream = stream
         self.handled = False
+        self.unwritten = b""  # messages, as frames, until the next iteration of the event loop
         self._received_pong = True
         self.running = asyncio.create_task(self._run())
 
@@ -91,13 +94,27 @@ class Protocol(WebSocketProtocol13):
             self._received_pong = False
             self.write_ping(b"")
 
-    def write_text(self, frame: bytes) -> bool:
-        """Write a message without the task that Tornado's `write_message` makes for each. Return False, and write
-        nothing, if the stream still holds bytes of earlier ones. Raises StreamClosedError."""
+    def write_text(self, message: bytes) -> bool:
+        """Write a message with the others of this iteration of the event loop, without the task that Tornado's
+        `write_message` makes for each. Return False, and write nothing, if the stream still holds earlier bytes."""
+        if len(self.unwritten) + len(message) > WRITE_BYTES:
+            self.flush()
         if self.stream.writing():
             return False
-        self._write_frame(True, TEXT, frame)  # its future is for flow control; the stream handles errors
+        if not self.unwritten:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self.unwritten += text_header(len(message)) + message
         return True
+
+    def flush(self) -> None:
+        frames, self.unwritten = self.unwritten, b""
+        if frames and not self.stream.closed():
+            self.stream.write(frames)  # its future is for flow control; the stream handles errors
+
+    def _write_frame(self, fin: bool, opcode: int, data: bytes, flags: int = 0) -> Any:
+        """Keep the order: control frames and the queue's messages (send_queue.py) follow what waits here."""
+        self.flush()
+        return super()._write_frame(fin, opcode, data, flags)
 
     def _abort(self) -> None:
         """Send a close frame first: Tornado sends none when a frame breaks the protocol."""
@@ -113,3 +130,12 @@ def is_close(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return not data or int.from_bytes(data[:2], "big") in CLOSE_CODES
+
+
+def text_header(length: int) -> bytes:
+    """Return what precedes a text message of this length in its frame (§5.2)."""
+    if length < 126:
+        return bytes((FINAL | TEXT, length))
+    if length < 2**16:
+        return bytes((FINAL | TEXT, 126, length >> 8, length & 0xFF))
+    return bytes((FINAL | TEXT, 127)) + length.to_bytes(8, "big")

@@ -1,5 +1,7 @@
 """RFC 6455 by raw frames: masks, close codes, and floods of control frames and fragments."""
 
+from typing import Any
+
 import pytest
 
 from settings import Limit
@@ -53,6 +55,27 @@ async def test_masked_fragments_are_a_message(socket: SocketClient):
         + frame(CONTINUATION, PING_EVENT[9:])
     )
     await socket.expect("pong")
+
+
+async def test_messages_of_one_iteration_are_written_together(instance, socket: SocketClient, monkeypatch):
+    theirs = next(s for s in instance.realtime.sockets if s.user_id == socket.ready["userId"])
+    protocol = theirs.transport.ws_connection
+    write, written = protocol.stream.write, []
+
+    def note(data: bytes) -> Any:
+        written.append(len(data))
+        return write(data)
+
+    monkeypatch.setattr(protocol.stream, "write", note)
+    sizes = [125, 126, 65_535, 65_536, 125]  # the longest and shortest messages of each form of a header
+    for size in sizes:
+        theirs.send(b'{"event": "pong", "data": {}, "id": "%s"}' % (b"x" * (size - 39)))
+    protocol.write_ping(b"after the messages")
+    for _ in sizes:
+        await socket.expect("pong")
+    assert [len(event.get("id", "")) + 39 for event in socket.events[1:]] == sizes
+    assert written[0] == 2 + 125 + 4 + 126
+    assert len(written) <= len(sizes)
 
 
 def code(number: int) -> bytes:
