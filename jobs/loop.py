@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from db.pool import DatabaseUnavailable
-from db.queries.job_runs import GIVE_UP, LEASE_SECONDS, MISSED_HOURS, ClaimedRun, claim_tick, finish, take_over
+from db.queries.job_runs import GIVE_UP, LEASE_SECONDS, MISSED_HOURS, ClaimedRun, claim_ticks, finish, take_over
 from db.tasks import end, supervise
 from jobs.run import Interrupted, JobContext, JobFailed, Run
 from services.metrics import JOB_RUNS
@@ -102,22 +102,21 @@ class JobLoop:
     async def check(self) -> None:
         """Claim and start the runs that are due. Without a database they stay due."""
         try:
-            for name, schedule in self.schedules.items():
-                await self._claim(name, schedule)
-            while not self.stopping and (claimed := await self._take_over()):
+            for claimed in await claim_ticks(self.db, self._due(), self.runner, self.lease):
                 self.launch(claimed)
+            while not self.stopping and (lost := await self._take_over()):
+                self.launch(lost)
             await self.db.execute(GIVE_UP)
         except DatabaseUnavailable:
             pass
 
-    async def _claim(self, name: str, schedule: Schedule) -> None:
+    def _due(self) -> dict[str, datetime]:
+        """Return the newest tick of each job, except those that are too old."""
+        if self.stopping:
+            return {}
         now = self.now()
-        tick = schedule.latest(now)
-        if self.stopping or now - tick >= timedelta(hours=MISSED_HOURS):
-            return
-        claimed = await claim_tick(self.db, name, tick, self.runner, self.lease)
-        if claimed:
-            self.launch(claimed)
+        ticks = {name: schedule.latest(now) for name, schedule in self.schedules.items()}
+        return {name: tick for name, tick in ticks.items() if now - tick < timedelta(hours=MISSED_HOURS)}
 
     async def _take_over(self) -> ClaimedRun | None:
         try:

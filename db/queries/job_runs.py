@@ -19,9 +19,10 @@ MAX_ATTEMPTS = 10  # then the run fails; a rolling update stops a run at most on
 CLAIMED = "id, job, scheduled_for, attempt, counts::text as counts, started_at"
 
 # A conflict means that the tick is claimed, or that a run of this job is in progress (then the caller retries).
-CLAIM_TICK = f"""
+CLAIM_TICKS = f"""
     insert into job_runs (job, scheduled_for, runner, lease_until)
-    values ($1, $2, $3, now() + make_interval(secs => $4))
+    select due.job, due.tick, $3, now() + make_interval(secs => $4)
+    from unnest($1::text[], $2::timestamptz[]) due(job, tick)
     on conflict do nothing
     returning {CLAIMED}
 """
@@ -82,20 +83,17 @@ class ClaimedRun(NamedTuple):
     started_at: datetime  # of the first attempt, by the database's clock
 
 
-def read_claim(row: asyncpg.Record | None) -> ClaimedRun | None:
-    return None if row is None else read_run(row)
-
-
 def read_run(row: asyncpg.Record) -> ClaimedRun:
     counts = orjson.loads(row["counts"]) if row["counts"] else {}
     return ClaimedRun(row["id"], row["job"], row["scheduled_for"], row["attempt"], counts, row["started_at"])
 
 
-async def claim_tick(
-    queries: Queries, job: str, tick: datetime, runner: str, lease: float = LEASE_SECONDS
-) -> ClaimedRun | None:
-    """Claim the run of this tick; return None if it is claimed or another run of the job is in progress."""
-    return read_claim(await queries.fetchrow(CLAIM_TICK, job, tick, runner, lease))
+async def claim_ticks(
+    queries: Queries, ticks: dict[str, datetime], runner: str, lease: float = LEASE_SECONDS
+) -> list[ClaimedRun]:
+    """Claim the runs of these ticks of jobs, except those that are claimed or whose job has a run in progress."""
+    rows = await queries.fetch(CLAIM_TICKS, list(ticks), list(ticks.values()), runner, lease)
+    return [read_run(row) for row in rows]
 
 
 async def claim_by_hand(
@@ -108,7 +106,8 @@ async def claim_by_hand(
 
 async def take_over(queries: Queries, jobs: list[str], runner: str, lease: float = LEASE_SECONDS) -> ClaimedRun | None:
     """Claim a run that has lost its runner. Violates job_runs_running_key if a run of the job starts at this moment."""
-    return read_claim(await queries.fetchrow(TAKE_OVER, runner, lease, jobs))
+    row = await queries.fetchrow(TAKE_OVER, runner, lease, jobs)
+    return None if row is None else read_run(row)
 
 
 async def renew(queries: Queries, run: ClaimedRun, counts: dict[str, int], lease: float = LEASE_SECONDS) -> bool:
