@@ -91,8 +91,16 @@ def print_progress(text: str) -> None:
 class Environment:
     """`pairs` are the people of the HTTP cases, `socket_people` those of the socket cases, by pairs too."""
 
-    def __init__(self, folder: Path, size: Size, old: Path | None, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        size: Size,
+        old: Path | None,
+        settings: dict[str, str] | None = None,
+        runner: tuple[str, ...] = (),
+    ) -> None:
         self.folder = folder
+        self.runner = runner  # a program that runs the servers, such as valgrind with its options
         self.size = size
         self.old_checkout = old
         self.settings = settings or {}  # of the measured server, beside ENVIRONMENT
@@ -169,13 +177,13 @@ class Environment:
         port = free_port()
         own = self.environment(**{"PORT": str(port), "HOST": "127.0.0.1", **more})
         log = self.folder / f"server-{port}.log"
-        server = Measured(["server.py"], port, log, checkout, "/health/ready", **own)
+        server = Measured([*self.runner, sys.executable, "server.py"], port, log, checkout, "/health/ready", **own)
         self.servers.append(server)
         return server
 
     def start_floor(self, name: str, *arguments: str) -> Measured:
         port = free_port()
         log = self.folder / f"floor-{name}-{port}.log"
-        floor = Measured(["-m", f"bench.floors.{name}", str(port), *arguments], port, log)
+        floor = Measured([*self.runner, sys.executable, "-m", f"bench.floors.{name}", str(port), *arguments], port, log)
         self.servers.append(floor)
         return floor

@@ -27,12 +27,12 @@ class Measured:
     """A server whose CPU is measured: this one, that of another checkout, or a floor."""
 
     def __init__(
-        self, arguments: list[str], port: int, log: Path, cwd: Path = ROOT, ready: str = "/health", **environment: str
+        self, command: list[str], port: int, log: Path, cwd: Path = ROOT, ready: str = "/health", **environment: str
     ) -> None:
         self.port = port
         with log.open("ab") as out, on_core(MEASURED):
             self.process = subprocess.Popen(
-                [sys.executable, *arguments],
+                command,
                 cwd=cwd,
                 env={**os.environ, **environment},
                 stdout=out,
