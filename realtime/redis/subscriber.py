@@ -7,6 +7,7 @@ such a notification.)
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -25,6 +26,7 @@ CONNECT_SECONDS = 1.0
 PING_SECONDS = 1.0
 SILENCE_SECONDS = 2.0  # without an answer the connection counts as dead
 READ_SECONDS = (1.5, 0.5)  # of the reads in that time: the first is longer than the time between two pings
+RENEW_SECONDS = 0.1  # the wait for an answer may end so much earlier
 RETRY_SECONDS = (0.1, 0.5)  # events must be complete again within 2 s
 BATCH_CHANNELS = 500  # in one command: 100,000 at once would block Redis
 
@@ -147,27 +149,36 @@ class RedisSubscriber:
                 await connection.disconnect(nowait=True)
 
     async def _read(self, connection: AbstractConnection, receiver: PacketReceiver) -> None:
-        """Pass on answers until the connection fails."""
+        """Pass on answers until the connection fails. One timer serves many of them, because thousands may follow one
+        another, and a timer costs more than an answer."""
+        loop = asyncio.get_running_loop()
         silences = 0  # in a row; a blocked event loop counts as one, even if data waits to be read
-        while True:
-            try:
-                answer = await connection.read_response(timeout=READ_SECONDS[silences], disconnect_on_error=False)
-            except ResponseError as error:
-                self.refusals.begin(error)  # one line for all, because thousands may follow
-                self._refuse()
-                continue
-            if answer is None:
-                silences += 1
-                if silences == len(READ_SECONDS):
-                    raise TimeoutError("Redis is silent")
-                continue
-            silences = 0
-            self.received_at = time.monotonic()
-            self.outage.end()
-            self._handle(answer, receiver)
-            if self.regained and not self.missing:
-                self.regained = False
-                receiver.resubscribed()
+        while silences < len(READ_SECONDS):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(READ_SECONDS[silences]) as silence:
+                    while True:
+                        await self._read_answer(connection, receiver)
+                        silences, due = 0, loop.time() + READ_SECONDS[0]
+                        if due - (silence.when() or 0.0) > RENEW_SECONDS:
+                            silence.reschedule(due)
+            silences += 1
+        raise TimeoutError("Redis is silent")
+
+    async def _read_answer(self, connection: AbstractConnection, receiver: PacketReceiver) -> None:
+        try:
+            answer = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+        except ResponseError as error:
+            self.refusals.begin(error)  # one line for all, because thousands may follow
+            self._refuse()
+            return
+        if answer is None:  # redis-py's answer to ETIMEDOUT
+            raise TimeoutError("the connection has timed out")
+        self.received_at = time.monotonic()
+        self.outage.end()
+        self._handle(answer, receiver)
+        if self.regained and not self.missing:
+            self.regained = False
+            receiver.resubscribed()
 
     def _handle(self, answer: list[Any], receiver: PacketReceiver) -> None:
         kind = answer[0]

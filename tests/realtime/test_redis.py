@@ -3,11 +3,14 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from db.packaged.servers import ServerUrls
+from realtime.redis.node import SingleServer
+from realtime.redis.subscriber import RedisSubscriber
 from server import Instance
 from settings import Limit, Settings
 from tests.conftest import stop
@@ -51,6 +54,17 @@ async def ready_says(api: Api, status: str) -> None:
         while (answer := await api.get("/health/ready")).body["status"] != status:
             assert answer.status == 200
             await asyncio.sleep(0.02)
+
+
+async def test_a_connection_that_the_kernel_has_given_up_ends(instance):
+    class LostConnection:
+        async def read_response(self, **_: object) -> None:
+            """redis-py returns None at once if reading raises ETIMEDOUT."""
+
+    lost: Any = LostConnection
+    subscriber = RedisSubscriber(lost, SingleServer(), False, "server")
+    with pytest.raises(TimeoutError, match="silent"):
+        await subscriber._read(lost(), instance.realtime.receiver)
 
 
 @pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
