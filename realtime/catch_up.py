@@ -1,8 +1,8 @@
 """Compare delivered events with the database, and deliver those that did not arrive through Redis.
 
-Every COMPARE_SECONDS, and at once after a resync, one task reads which conversations, read marks and notifications
-changed lately. It delivers missing read marks and notifications; a few workers read the missing messages of
-conversations, also of those whose feed has a gap.
+Every COMPARE_SECONDS while there are sockets, and at once after a resync, one task reads which conversations, read
+marks and notifications changed lately. It delivers missing read marks and notifications; a few workers read the missing
+messages of conversations, also of those whose feed has a gap.
 """
 
 import asyncio
@@ -87,6 +87,10 @@ class CatchUp:
         await tasks.end(*self.running)
 
     async def _compare(self) -> None:
+        if not self.hub.has_feeds:  # an idle process would wake up to compare nothing
+            self.hub.used.clear()
+            await self.hub.used.wait()
+            self.compared_at = time.monotonic()  # what changed before is no concern of a feed that is newer
         with suppress(TimeoutError):
             async with asyncio.timeout(tasks.until_next(COMPARE_SECONDS)):
                 await self.queue.all_soon.wait()

@@ -3,6 +3,7 @@
 channels.py names the channels. conversation_feeds.py and user_feeds.py decide what a feed's sockets receive.
 """
 
+import asyncio
 import math
 
 from db.queries.conversations import Changes
@@ -21,6 +22,7 @@ class Hub:
         self.catch_ups = catch_ups
         self.users: dict[str, UserFeed] = {}  # by channel
         self.conversations: dict[str, ConversationFeed] = {}  # by channel
+        self.used = asyncio.Event()  # a feed was added since the comparison paused
 
     @property
     def has_feeds(self) -> bool:
@@ -34,6 +36,7 @@ class Hub:
         feed = self.users.get(channel)
         if feed is None:
             feed = self.users[channel] = UserFeed(listener.user_id)
+            self.used.set()
         feed.listeners.add(listener)
         await self.relay.subscribe(channel)
 
@@ -59,6 +62,7 @@ class Hub:
         feed = self.conversations.get(channel)
         if feed is None:
             feed = self.conversations[channel] = ConversationFeed(conversation_id, self.catch_ups)
+            self.used.set()
         feed.begin_join(listener)
         await self.relay.subscribe(channel)
         return feed

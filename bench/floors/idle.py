@@ -9,7 +9,7 @@ from tornado.web import Application
 
 from bench.floors.http import Health
 
-WAKES = 2.7  # a second, by /proc/PID/status of an idle instance: periodic tasks, and answers that arrive later
+WAKES = 2.4  # a second, by /proc/PID/status of an idle instance: periodic tasks, and answers that arrive later
 
 
 async def serve(port: int) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 from db.queries.conversations import Changes, NewMessage, send_message
 from db.queries.unread import mark_read
+from realtime.catch_up import CatchUp
 from realtime.conversation_feeds import CatchUpQueue, ConversationFeed
 from realtime.events import MessageDeleted, MessageRead, NotificationReceived
+from realtime.hub import Hub
 
 
 async def send_and_die(db, conversation_id, sender, content: str):
@@ -34,6 +36,19 @@ async def test_an_unpublished_notification_is_delivered_soon(instance, other_ins
     await other_instance.realtime.catch_up.find_missed()
     for socket in sockets:
         assert (await socket.received_names()).count("notification_received") == 2
+
+
+async def test_an_instance_without_sockets_compares_nothing(monkeypatch):
+    monkeypatch.setattr("realtime.catch_up.COMPARE_SECONDS", 0.01)
+    hub = Hub(AsyncMock(), CatchUpQueue())
+    catch_up = CatchUp(Mock(), Mock(), hub, Mock(), hub.catch_ups)
+    monkeypatch.setattr(catch_up, "find_missed", AsyncMock())
+    comparing = asyncio.create_task(catch_up._compare())
+    done, _ = await asyncio.wait({comparing}, timeout=0.05)
+    assert not done
+    await hub.add_user(Mock(user_id="1"))
+    async with asyncio.timeout(10):
+        await comparing
 
 
 async def test_an_unpublished_reading_causes_a_resync(api, other_api, people, db):
