@@ -101,13 +101,13 @@ class CatchUp:
         """Compare all feeds with what changed since the last successful comparison."""
         now = time.monotonic()
         seconds = now - self.compared_at + OVERLAP_SECONDS
-        await self._find_missed_changes(now, seconds)
+        await self._find_missed_changes(seconds)
         unsure = await self._find_missed_notifications(now, seconds) | await self._find_wrong_counts(now)
         for user_id in unsure:
             self.gate.deliver(channels.user(user_id), Resync("notifications"))
         self.compared_at = now
 
-    async def _find_missed_changes(self, now: float, seconds: float) -> None:
+    async def _find_missed_changes(self, seconds: float) -> None:
         feeds = self.hub.conversations
         joined = [feed.conversation_id for feed in feeds.values() if feed.position is not None]
         for batch in batches(joined):
@@ -115,10 +115,12 @@ class CatchUp:
                 feed = feeds.get(channels.conversation(changed.conversation_id))
                 if feed and feed.position is not None and (changed.last_rev > feed.position or changed.closed):
                     feed.catch_up()
-            for mark in await list_changed_read_marks(self.db, seconds, batch):
+            marks = await list_changed_read_marks(self.db, seconds, batch)
+            answered = time.monotonic()
+            for mark in marks:
                 channel = channels.conversation(mark.conversation_id)
                 feed = feeds.get(channel)
-                if feed and feed.misses(mark, now):
+                if feed and feed.misses(mark, answered):
                     self.gate.deliver(channel, MessageRead(mark.conversation_id, mark.user_id, mark.seq, mark.read_at))
 
     async def _find_missed_notifications(self, now: float, seconds: float) -> set[str]:
@@ -128,10 +130,12 @@ class CatchUp:
         deleted: dict[str, str] = {}  # notification → user
         unsure: set[str] = set()
         for batch in batches([feed.user_id for feed in feeds.values()]):
-            for row in await self.db.fetch(LIST_NOTICES, seconds, batch):
+            rows = await self.db.fetch(LIST_NOTICES, seconds, batch)
+            answered = time.monotonic()
+            for row in rows:
                 notice = StoredNotice(*row)
                 feed = feeds.get(channels.user(notice.user_id))
-                if feed is None or not feed.misses(notice, now):
+                if feed is None or not feed.misses(notice, now, answered):
                     continue
                 if notice.is_read:
                     feed.read_at = now
@@ -139,7 +143,7 @@ class CatchUp:
                 elif notice.stamp == GONE:
                     deleted[notice.id] = notice.user_id
                 else:
-                    arrived = feed.misses_arrival(notice, now, seconds)
+                    arrived = feed.misses_arrival(notice, answered, seconds)
                     missed[notice.id] = NotificationReceived if arrived else NotificationUpdated
         for feed in feeds.values():
             feed.drop_older_than(now - seconds)

@@ -84,12 +84,16 @@ class UserFeed:
         self.delivered[id] = Delivered(stamp, checksum, now)
         return True
 
-    def misses(self, notice: StoredNotice, now: float) -> bool:
-        """Return whether this state was not delivered, although it is old enough to have arrived."""
-        changed_at = now - notice.age
-        if notice.age < IN_TRANSIT_SECONDS or changed_at < self.created_at or self._has(notice.id, notice.stamp):
+    def misses(self, notice: StoredNotice, asked: float, answered: float) -> bool:
+        """Return whether this state was not delivered, although it is old enough to have arrived.
+
+        Its age was read between `asked` and `answered`. If it may be newer than this feed, it counts as newer: twice is
+        better than never. If a reading may be the one that was delivered, it counts as delivered."""
+        if notice.age < IN_TRANSIT_SECONDS or self._has(notice.id, notice.stamp):
             return False
-        return not notice.is_read or self.read_at < changed_at
+        if answered - notice.age < self.created_at:
+            return False
+        return not notice.is_read or self.read_at < asked - notice.age
 
     def misses_arrival(self, notice: StoredNotice, now: float, seconds: float) -> bool:
         """Return whether the last arrival of a missed state is missing too, and not only a later change of it."""

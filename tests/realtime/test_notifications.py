@@ -10,6 +10,7 @@ from realtime.catch_up import CatchUp
 from realtime.conversation_feeds import CatchUpQueue, ConversationFeed
 from realtime.events import MessageDeleted, MessageRead, NotificationReceived
 from realtime.hub import Hub
+from realtime.user_feeds import StoredNotice, UserFeed
 
 
 async def send_and_die(db, conversation_id, sender, content: str):
@@ -49,6 +50,20 @@ async def test_an_instance_without_sockets_compares_nothing(monkeypatch):
     await hub.add_user(Mock(user_id="1"))
     async with asyncio.timeout(10):
         await comparing
+
+
+def test_a_change_that_is_as_old_as_its_feed_counts_as_missed():
+    """The age of a change is read by a statement, whose own time makes the moment of the change inexact."""
+    feed = UserFeed("1")
+    opened = feed.created_at
+    asked, answered = opened + 5.0, opened + 5.2
+    unread = StoredNotice("1", "n", "2026", False, 5.1, "2026", 5.1)  # changed between opened - 0.1 and opened + 0.1
+    assert feed.misses(unread, asked, answered)
+    assert feed.misses_arrival(unread, answered, 10.0)
+    assert not feed.misses(unread._replace(age=5.3), asked, answered)
+    feed.read_at = opened  # a reading was delivered then, perhaps this one
+    assert not feed.misses(unread._replace(is_read=True), asked, answered)
+    assert feed.misses(unread._replace(is_read=True, age=4.9), asked, answered)
 
 
 async def test_an_unpublished_reading_causes_a_resync(api, other_api, people, db):
