@@ -32,7 +32,7 @@ GROUPS = (http, queries, frames, sockets, delivery, logins, process)
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=".venv/bin/python -m bench", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="two rounds on less data; about three minutes on idle cores"
+        "--quick", action="store_true", help="two rounds on less data, without silent sockets; three to four minutes"
     )
     parser.add_argument("--only", default="", metavar="NAMES", help="a comma list of the starts of case names")
     parser.add_argument("--rounds", type=int, help="rounds of each case; 5, or 2 with --quick")
@@ -71,11 +71,13 @@ async def run(folder: Path, options: argparse.Namespace, results: list[Result]) 
             await environment.end_case()
 
 
-def about() -> dict[str, Any]:
+def about(file: Path | None) -> dict[str, Any]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return {
         "commit": commit.stdout.strip(),
-        "command": shlex.join([".venv/bin/python", "-m", "bench", *sys.argv[1:]]),
+        "command": shlex.join(
+            [".venv/bin/python", "-m", "bench", *("FILE" if text == str(file) else text for text in sys.argv[1:])]
+        ),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "machine": processor(),
@@ -92,7 +94,7 @@ def processor() -> str:
 def main() -> int:
     options = parse()
     began = time.monotonic()
-    told, results = about(), list[Result]()
+    told, results = about(options.json), list[Result]()
     try:
         with scratch_folder("encer-bench-") as folder:
             uvloop.run(run(Path(folder), options, results))

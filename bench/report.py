@@ -41,12 +41,14 @@ def line(result: Result) -> str:
 def text(found: dict[str, Any]) -> str:
     """Return what stands between the marks."""
     results = [Result.from_json(result) for result in found["results"]]
-    met = sum(result.met for result in results)
+    met, missed = sum(result.met for result in results), sum(result.missed for result in results)
+    partly = len(results) - met - missed
     table = HEAD + "".join(map(line, results))
     floors = "".join(f"- {floor}\n" for floor in found["floors"])
     shape = f"\nThe floors, relative to the floor of `/health`:\n\n{floors}" if floors else ""
     picture = f"![Ratios of all cases to their targets]({PICTURE})"
-    return f"{sentence(found)}\n{met} of {len(results)} cases meet their target.\n\n{picture}\n\n{table}{shape}"
+    count = f"{met} of {len(results)} cases meet their target, {partly} in some rounds, {missed} in none."
+    return f"{sentence(found)}\n{count}\n\n{picture}\n\n{table}{shape}"
 
 
 def write(found: dict[str, Any], page: Path = PAGE) -> None:

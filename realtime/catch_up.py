@@ -90,7 +90,7 @@ class CatchUp:
         if not self.hub.has_feeds:  # an idle process would wake up to compare nothing
             self.hub.used.clear()
             await self.hub.used.wait()
-            self.compared_at = time.monotonic()  # what changed before is no concern of a feed that is newer
+            self.compared_at = time.monotonic()  # a feed needs no changes that are older than it
         with suppress(TimeoutError):
             async with asyncio.timeout(tasks.until_next(COMPARE_SECONDS)):
                 await self.queue.all_soon.wait()

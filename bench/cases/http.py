@@ -171,8 +171,8 @@ class HttpBench:
 
     async def send(self, port: int, file: Path) -> int:
         """Send the requests of a turn; return their number."""
-        if WRK and self.size.turn_seconds >= 1:  # the shortest time of wrk
-            return await run_wrk(WRK, port, file, int(self.size.turn_seconds), CONNECTIONS)
+        if WRK and self.size.wrk_seconds:
+            return await run_wrk(WRK, port, file, self.size.wrk_seconds, CONNECTIONS)
         return await self.environment.load.run_for(port, file, self.size.turn_seconds, CONNECTIONS)
 
     async def run(self, case: Case) -> Result:

@@ -19,7 +19,7 @@ START, IDLE, AT_REST, LOADED, GROWTH = NAMES = (
     "memory, growth",
 )
 BASELINE = "3a4d052"  # the commit that the start is compared with: the last one before it was made faster
-WARM_REQUESTS = 20_000  # of all cases together
+WARM_REQUESTS = 10_000  # of all cases together
 MANY = ("health", "profile", "contacts")  # the cases of the requests after that
 
 

@@ -24,7 +24,7 @@ async def repeat(port: int, request: bytes, until: float, statuses: Counter[str]
         status = await connection.request(request)
         statuses[f"{kind} {status}"] += 1
         if status == 503:
-            await asyncio.sleep(RETRY_AFTER_SECONDS)
+            await asyncio.sleep(min(RETRY_AFTER_SECONDS, max(0.0, until - time.monotonic())))
     connection.transport.close()
 
 

@@ -41,10 +41,11 @@ class Size(NamedTuple):
     users: int  # who send the requests of the HTTP cases in turn; each of them has sent one before the first round
     rounds: int
     turns: int  # of each server in a round of the HTTP cases
-    turn_seconds: float  # of HTTP requests; wrk sends for at least a second
+    turn_seconds: float  # of HTTP requests
+    wrk_seconds: int  # the same if wrk sends them, for at least a second; 0: without wrk
     seconds: float  # of a turn of the cases that measure delays
     step_seconds: float  # of one rate of deliveries
-    ping_windows: int  # in which silent sockets are measured
+    ping_windows: int  # in which silent sockets are measured, if they are enough to share the server's own tasks
     messages: int  # that are sent by socket in a round
     many_requests: int  # over which the memory must not grow
     idle_seconds: float  # of a turn of the idle process; 10 is the longest interval of its tasks
@@ -58,10 +59,11 @@ FULL = Size(
     users=500,
     rounds=5,
     turns=2,
-    turn_seconds=1.0,
+    turn_seconds=0.7,
+    wrk_seconds=1,
     seconds=4.0,
     step_seconds=1.5,
-    ping_windows=3,
+    ping_windows=2,
     messages=1_000,
     many_requests=200_000,
     idle_seconds=10.0,
@@ -74,13 +76,14 @@ QUICK = Size(
     users=100,
     rounds=2,
     turns=1,
-    turn_seconds=0.4,
+    turn_seconds=0.3,
+    wrk_seconds=0,
     seconds=1.5,
-    step_seconds=1.0,
-    ping_windows=1,
+    step_seconds=0.5,
+    ping_windows=0,
     messages=160,
     many_requests=2_000,
-    idle_seconds=5.0,
+    idle_seconds=4.0,
 )
 
 
