@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tornado.iostream import StreamClosedError
 
 from settings import Limit
 from tests.helpers.clients import SocketClient
@@ -76,6 +77,22 @@ async def test_messages_of_one_iteration_are_written_together(instance, socket: 
     assert [len(event.get("id", "")) + 39 for event in socket.events[1:]] == sizes
     assert written[0] == 2 + 125 + 4 + 126
     assert len(written) <= len(sizes)
+
+
+async def test_a_ping_on_a_lost_connection_raises_nothing(instance, socket: SocketClient, monkeypatch):
+    """One timer sends the pings of all sockets, and an error would end it."""
+    theirs = next(s for s in instance.realtime.sockets if s.user_id == socket.ready["userId"])
+    protocol = theirs.transport.ws_connection
+
+    def lose(_: bytes) -> None:
+        if protocol.stream.closed():
+            raise StreamClosedError
+        protocol.stream.close()  # as Tornado does when a write fails
+
+    monkeypatch.setattr(protocol.stream, "write", lose)
+    theirs.send(b'{"event": "pong", "data": {}}')
+    protocol.send_ping()
+    assert protocol.stream.closed()
 
 
 def code(number: int) -> bytes:
