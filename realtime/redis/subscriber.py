@@ -128,7 +128,7 @@ class RedisSubscriber:
     async def _use_connection(self, receiver: PacketReceiver) -> None:
         connection = self.make_connection()
         connection.socket_timeout = None  # redis-py makes a task and a timer for each send; `_read` bounds all of them
-        senders: list[asyncio.Task[None]] = []
+        running: list[asyncio.Task[None]] = []
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py declares no types here
@@ -138,13 +138,16 @@ class RedisSubscriber:
                 self.missing = set(self.subscriptions)
             for channel in self.subscriptions:
                 self._await_confirmation(channel)
-            senders = [
+            running = [
+                asyncio.create_task(self._read(connection, receiver), name="subscriber reader"),
                 asyncio.create_task(self._write(connection), name="subscriber writer"),
                 asyncio.create_task(self._ping(connection), name="subscriber ping"),
             ]
-            await self._read(connection, receiver)
+            ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()  # raises
         finally:
-            await tasks.end(*senders)
+            await tasks.end(*running)
             with suppress(*FAILURES):
                 await connection.disconnect(nowait=True)
 

@@ -67,6 +67,21 @@ async def test_a_connection_that_the_kernel_has_given_up_ends(instance):
         await subscriber._read(lost(), instance.realtime.receiver)
 
 
+async def test_a_failed_writer_replaces_the_connection(instance, monkeypatch):
+    subscriber = instance.realtime.relay.bus.subscriber
+    request, failures = subscriber._request, [ConnectionError("once")]
+
+    async def fail_once(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await request(*arguments)
+
+    monkeypatch.setattr(subscriber, "_request", fail_once)
+    confirmed = subscriber.subscribe("user:of a test")
+    async with asyncio.timeout(5):
+        await confirmed.wait()
+
+
 @pytest.mark.parametrize("fail", [TcpProxy.freeze, TcpProxy.refuse], ids=["frozen", "away"])
 async def test_redis_fails(proxied, proxy, other_api, people, fail):
     api = Api(proxied)
