@@ -23,6 +23,7 @@ CLAIM_TICKS = f"""
     insert into job_runs (job, scheduled_for, runner, lease_until)
     select due.job, due.tick, $3, now() + make_interval(secs => $4)
     from unnest($1::text[], $2::timestamptz[]) due(job, tick)
+    order by due.job -- two instances that claim them in different orders would wait for each other
     on conflict do nothing
     returning {CLAIMED}
 """

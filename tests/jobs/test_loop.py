@@ -6,7 +6,7 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from db.queries.job_runs import MAX_ATTEMPTS, claim_by_hand
+from db.queries.job_runs import MAX_ATTEMPTS, claim_by_hand, claim_ticks
 from jobs.run import JobFailed, Run
 from tests.helpers.jobs import LIST_RUNS, NOW, TICK, finished, make_loop
 
@@ -48,6 +48,16 @@ async def test_a_tick_runs_once_over_three_instances(instance, other_instance, d
     assert counts(row) == {"done": 1}
     assert row["finished_at"] is not None
     assert row["runner"] in {loop.runner for loop in loops}
+
+
+async def test_instances_claim_several_jobs_in_one_order(instance, other_instance):
+    async with asyncio.timeout(10), instance.db.transaction() as tx:
+        await claim_ticks(tx, {"a": TICK}, "one")
+        both = asyncio.create_task(claim_ticks(other_instance.db, {"b": TICK, "a": TICK}, "two"))
+        while not await tx.fetchval("select count(*) from pg_locks where not granted"):
+            await asyncio.sleep(0.01)
+        assert [run.job for run in await claim_ticks(tx, {"b": TICK}, "one")] == ["b"]  # else each waits for the other
+    assert await both == []
 
 
 async def test_the_loop_checks_periodically(instance, db):
