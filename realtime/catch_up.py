@@ -30,7 +30,7 @@ from realtime.events import (
 )
 from realtime.gate import DeliveryGate
 from realtime.hub import Hub
-from realtime.user_feeds import GONE, StoredNotice
+from realtime.user_feeds import GONE, IN_TRANSIT_SECONDS, StoredNotice
 from services.metrics import CATCH_UPS
 
 COMPARE_SECONDS = 1.5  # an event that did not arrive through Redis is delivered within about this time
@@ -92,7 +92,7 @@ class CatchUp:
             await self.hub.used.wait()
             self.compared_at = time.monotonic()  # a feed needs no changes that are older than it
         with suppress(TimeoutError):
-            async with asyncio.timeout(tasks.until_next(COMPARE_SECONDS)):
+            async with asyncio.timeout(pause_seconds()):
                 await self.queue.all_soon.wait()
         self.queue.all_soon.clear()
         await self.find_missed()
@@ -184,6 +184,11 @@ class CatchUp:
         if changes is not None:
             CATCH_UPS.inc()
             self.hub.apply(feed, changes, held_before)
+
+
+def pause_seconds() -> float:
+    """Return the time until the next comparison. What is in transit during one has arrived before the next."""
+    return max(tasks.until_next(COMPARE_SECONDS), IN_TRANSIT_SECONDS)
 
 
 def batches(items: list[Item]) -> Iterator[list[Item]]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from realtime.conversation_feeds import Listener
 from realtime.events import Event, NotificationDeleted, NotificationsChanged, NotificationState
 
+EXACT_SECONDS = 0.02  # a statement that takes longer reads ages that are too inexact; opening a socket takes a few ms
 IN_TRANSIT_SECONDS = 1.0  # a newer change may still be published by its instance
 
 
@@ -87,11 +88,13 @@ class UserFeed:
     def misses(self, notice: StoredNotice, asked: float, answered: float) -> bool:
         """Return whether this state was not delivered, although it is old enough to have arrived.
 
-        Its age was read between `asked` and `answered`. If it may be newer than this feed, it counts as newer: twice is
-        better than never. If a reading may be the one that was delivered, it counts as delivered."""
+        Its age was read between `asked` and `answered`. If it may be newer than this feed, it counts as newer, unless
+        the answer took long: then a change before the feed would be delivered again. If a reading may be the one that
+        was delivered, it counts as delivered."""
         if notice.age < IN_TRANSIT_SECONDS or self._has(notice.id, notice.stamp):
             return False
-        if answered - notice.age < self.created_at:
+        read_at = answered if answered - asked <= EXACT_SECONDS else asked
+        if read_at - notice.age < self.created_at:
             return False
         return not notice.is_read or self.read_at < asked - notice.age
 

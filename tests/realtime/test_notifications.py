@@ -6,7 +6,7 @@ from unittest.mock import AsyncMock, Mock
 
 from db.queries.conversations import Changes, NewMessage, send_message
 from db.queries.unread import mark_read
-from realtime.catch_up import CatchUp
+from realtime.catch_up import CatchUp, pause_seconds
 from realtime.conversation_feeds import CatchUpQueue, ConversationFeed
 from realtime.events import MessageDeleted, MessageRead, NotificationReceived
 from realtime.hub import Hub
@@ -39,6 +39,11 @@ async def test_an_unpublished_notification_is_delivered_soon(instance, other_ins
         assert (await socket.received_names()).count("notification_received") == 2
 
 
+def test_what_is_in_transit_arrives_before_the_next_comparison(monkeypatch):
+    monkeypatch.setattr("db.tasks.until_next", lambda _: 0.01)
+    assert pause_seconds() == 1.0
+
+
 async def test_an_instance_without_sockets_compares_nothing(monkeypatch):
     monkeypatch.setattr("realtime.catch_up.COMPARE_SECONDS", 0.01)
     hub = Hub(AsyncMock(), CatchUpQueue())
@@ -56,10 +61,11 @@ def test_a_change_that_is_as_old_as_its_feed_counts_as_missed():
     """The age of a change is read by a statement, whose own time makes the moment of the change inexact."""
     feed = UserFeed("1")
     opened = feed.created_at
-    asked, answered = opened + 5.0, opened + 5.2
-    unread = StoredNotice("1", "n", "2026", False, 5.1, "2026", 5.1)  # changed between opened - 0.1 and opened + 0.1
+    asked, answered = opened + 5.0, opened + 5.01
+    unread = StoredNotice("1", "n", "2026", False, 5.005, "2026", 5.005)  # changed 5 ms before or after it opened
     assert feed.misses(unread, asked, answered)
     assert feed.misses_arrival(unread, answered, 10.0)
+    assert not feed.misses(unread, asked, answered + 0.5)  # a late answer shows only that it is not surely newer
     assert not feed.misses(unread._replace(age=5.3), asked, answered)
     feed.read_at = opened  # a reading was delivered then, perhaps this one
     assert not feed.misses(unread._replace(is_read=True), asked, answered)
