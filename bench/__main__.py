@@ -27,13 +27,12 @@ from bench.setup.processes import ROOT
 from tests.helpers.scratch import scratch_folder
 
 GROUPS = (http, queries, frames, sockets, delivery, logins, process)
+LONG = (sockets.KEEPING, delivery.RATE, process.START)  # half a minute each; --quick measures them if --only names them
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=".venv/bin/python -m bench", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="two rounds on less data, without silent sockets; three to four minutes"
-    )
+    parser.add_argument("--quick", action="store_true", help=f"two rounds on less data, without {', '.join(LONG)}")
     parser.add_argument("--only", default="", metavar="NAMES", help="a comma list of the starts of case names")
     parser.add_argument("--rounds", type=int, help="rounds of each case; 5, or 2 with --quick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of all rounds")
@@ -61,6 +60,8 @@ async def run(folder: Path, options: argparse.Namespace, results: list[Result]) 
     async with Environment(folder, size, old, dict(options.settings)) as environment:
         for group in GROUPS:
             wanted = {name for name in group.NAMES if name.startswith(starts)}
+            if options.quick and not options.only:
+                wanted.difference_update(LONG)
             if not wanted:
                 continue
             print_progress(f"measuring {', '.join(name for name in group.NAMES if name in wanted)}")

@@ -1,7 +1,7 @@
 """Count the processor's instructions of a request, of this server and of its floor, with valgrind.
 
 `.venv/bin/python -m bench.instructions profile send`. The instructions of the kernel are not counted. Unlike CPU time,
-the figure does not depend on the load of the machine: two runs of one commit differ by about 2 %.
+the figure hardly depends on the load of the machine: two runs of one commit differ by up to 5 %.
 """
 
 import argparse

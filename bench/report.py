@@ -22,7 +22,8 @@ def sentence(found: dict[str, Any]) -> str:
     return (
         f"Commit {found['commit']}, Python {found['python']}, {found['cores']} cores ({found['machine']}), "
         f"load average at the start {found['load']}, {found['seconds']:.0f} s: `{found['command']}`. "
-        "Median (lowest–highest) of the rounds; “in spread” means that some rounds meet the target."
+        "Median (lowest–highest) of the rounds. “yes”: the median meets the target; “in spread”: it does not, but some "
+        "rounds do; “NO”: no round does."
     )
 
 

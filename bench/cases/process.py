@@ -20,7 +20,7 @@ START, IDLE, AT_REST, LOADED, GROWTH = NAMES = (
 )
 BASELINE = "3a4d052"  # the commit that the start is compared with: the last one before it was made faster
 WARM_REQUESTS = 10_000  # of all cases together
-MANY = ("health", "profile", "contacts")  # the cases of the requests after that
+MANY = ("health", "profile")  # the cases of the requests after that
 
 
 def checkout_baseline(folder: Path) -> Path | None:

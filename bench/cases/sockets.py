@@ -129,7 +129,7 @@ def join(conversation_id: str, after: int | None) -> str:
 async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
     bench = SocketBench(environment, await environment.start_client("sockets"))
     await bench.open()
-    if KEEPING in wanted and environment.size.ping_windows:
+    if KEEPING in wanted:
         print_progress("keeping sockets open")
         await bench.keep()
     if wanted & {JOINED, RETURNING}:

@@ -45,7 +45,7 @@ class Size(NamedTuple):
     wrk_seconds: int  # the same if wrk sends them, for at least a second; 0: without wrk
     seconds: float  # of a turn of the cases that measure delays
     step_seconds: float  # of one rate of deliveries
-    ping_windows: int  # in which silent sockets are measured, if they are enough to share the server's own tasks
+    ping_windows: int  # in which silent sockets are measured
     messages: int  # that are sent by socket in a round
     many_requests: int  # over which the memory must not grow
     idle_seconds: float  # of a turn of the idle process; 10 is the longest interval of its tasks
@@ -61,15 +61,15 @@ FULL = Size(
     turns=2,
     turn_seconds=0.7,
     wrk_seconds=1,
-    seconds=4.0,
-    step_seconds=1.5,
+    seconds=3.0,
+    step_seconds=1.2,
     ping_windows=2,
     messages=1_000,
     many_requests=200_000,
     idle_seconds=10.0,
 )
 QUICK = Size(
-    people=8_000,
+    people=6_000,
     pairs=600,
     socket_pairs=250,
     long_conversation=5_000,
@@ -80,7 +80,7 @@ QUICK = Size(
     wrk_seconds=0,
     seconds=1.5,
     step_seconds=0.5,
-    ping_windows=0,
+    ping_windows=1,
     messages=160,
     many_requests=2_000,
     idle_seconds=4.0,
