@@ -27,7 +27,8 @@ from bench.setup.processes import ROOT
 from tests.helpers.scratch import scratch_folder
 
 GROUPS = (http, queries, frames, sockets, delivery, logins, process)
-LONG = (sockets.KEEPING, delivery.RATE, process.START)  # half a minute each; --quick measures them if --only names them
+# A quarter to half a minute each; --quick measures them if --only names them.
+LONG = (frames.FAN_OUT, sockets.KEEPING, delivery.RATE, delivery.STALLED, process.START)
 
 
 def parse() -> argparse.Namespace:
