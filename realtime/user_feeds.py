@@ -93,8 +93,8 @@ class UserFeed:
         was delivered, it counts as delivered."""
         if notice.age < IN_TRANSIT_SECONDS or self._has(notice.id, notice.stamp):
             return False
-        read_at = answered if answered - asked <= EXACT_SECONDS else asked
-        if read_at - notice.age < self.created_at:
+        changed_at = (answered if answered - asked <= EXACT_SECONDS else asked) - notice.age
+        if changed_at < self.created_at:
             return False
         return not notice.is_read or self.read_at < asked - notice.age
 

@@ -124,11 +124,10 @@ def encode(path: str, token: str, arguments: Sequence[object], body: dict[str, s
 class RequestFiles:
     """Files of requests for the load client: one request for each pair."""
 
-    def __init__(self, environment: Environment, pairs: int = 0) -> None:
+    def __init__(self, environment: Environment, pairs: int | None = None) -> None:
         self.folder = environment.folder
-        self.pairs = environment.pairs[
-            1 : 1 + (pairs or environment.size.users)
-        ]  # the first one has the long conversation
+        end = 1 + (environment.size.users if pairs is None else pairs)
+        self.pairs = environment.pairs[1:end]  # the first one has the long conversation
 
     def write(self, name: str, requests: Sequence[bytes]) -> Path:
         file = self.folder / name
