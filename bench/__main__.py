@@ -22,7 +22,7 @@ import uvloop
 
 from bench.cases import delivery, frames, http, logins, process, queries, sockets
 from bench.results import Result, print_table
-from bench.setup.environment import FULL, QUICK, Environment, print_progress
+from bench.setup.environment import FULL, QUICK, Environment, Size, print_progress
 from bench.setup.processes import ROOT
 from tests.helpers.scratch import scratch_folder
 
@@ -54,11 +54,12 @@ async def run(folder: Path, options: argparse.Namespace, results: list[Result]) 
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that a signal stops all processes
-    size = QUICK if options.quick else FULL
-    size = size._replace(rounds=options.rounds or size.rounds)
     starts = tuple(options.only.split(","))
     old = options.compare.resolve() if options.compare else None
-    async with Environment(folder, size, old, dict(options.settings)) as environment:
+    began = time.monotonic()
+    async with Environment(folder, size_of(options), old, dict(options.settings)) as environment:
+        print_progress(f"the environment is ready, {time.monotonic() - began:.0f} s")
+        began = time.monotonic()
         for group in GROUPS:
             wanted = {name for name in group.NAMES if name.startswith(starts)}
             if options.quick and not options.only:
@@ -69,20 +70,26 @@ async def run(folder: Path, options: argparse.Namespace, results: list[Result]) 
             async for result in group.measure(environment, wanted):
                 if result.case in wanted:
                     results.append(result)
-                    print_progress(result.line())
+                    print_progress(f"{result.line()}, {time.monotonic() - began:.0f} s")
+                    began = time.monotonic()
             await environment.end_case()
 
 
-def about(file: Path | None) -> dict[str, Any]:
+def size_of(options: argparse.Namespace) -> Size:
+    size = QUICK if options.quick else FULL
+    return size._replace(rounds=options.rounds or size.rounds)
+
+
+def about(options: argparse.Namespace) -> dict[str, Any]:
+    arguments = ("FILE" if text == str(options.json) else text for text in sys.argv[1:])
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return {
         "commit": commit.stdout.strip(),
-        "command": shlex.join(
-            [".venv/bin/python", "-m", "bench", *("FILE" if text == str(file) else text for text in sys.argv[1:])]
-        ),
+        "command": shlex.join([".venv/bin/python", "-m", "bench", *arguments]),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "machine": processor(),
+        "client": "wrk" if http.find_wrk(size_of(options)) else "bench/clients/http.py",
         "load": ", ".join(f"{value:.1f}" for value in os.getloadavg()),
     }
 
@@ -96,7 +103,7 @@ def processor() -> str:
 def main() -> int:
     options = parse()
     began = time.monotonic()
-    told, results = about(options.json), list[Result]()
+    told, results = about(options), list[Result]()
     try:
         with scratch_folder("encer-bench-") as folder:
             uvloop.run(run(Path(folder), options, results))

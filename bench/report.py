@@ -22,6 +22,7 @@ def sentence(found: dict[str, Any]) -> str:
     return (
         f"Commit {found['commit']}, Python {found['python']}, {found['cores']} cores ({found['machine']}), "
         f"load average at the start {found['load']}, {found['seconds']:.0f} s: `{found['command']}`. "
+        f"{found['client']} sent the requests of the HTTP cases. "
         "Median (lowest–highest) of the rounds. “yes”: the median meets the target; “in spread”: it does not, but some "
         "rounds do; “NO”: no round does."
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.clients.http import SEPARATOR
 from bench.data import TEXT, Pair, Person
 from bench.results import Result, at_least
-from bench.setup.environment import Environment
+from bench.setup.environment import Environment, Size
 from bench.setup.machine import Meter
 from bench.setup.processes import Measured
 from bench.setup.wrk import WRK, run_wrk
@@ -160,6 +160,11 @@ class Side:
         self.seconds, self.count = 0.0, 0
 
 
+def find_wrk(size: Size) -> str | None:
+    """Return the path of wrk if it sends the requests."""
+    return WRK if size.wrk_seconds else None
+
+
 class HttpBench:
     def __init__(self, environment: Environment) -> None:
         self.environment, self.size = environment, environment.size
@@ -170,8 +175,8 @@ class HttpBench:
 
     async def send(self, port: int, file: Path) -> int:
         """Send the requests of a turn; return their number."""
-        if WRK and self.size.wrk_seconds:
-            return await run_wrk(WRK, port, file, self.size.wrk_seconds, CONNECTIONS)
+        if wrk := find_wrk(self.size):
+            return await run_wrk(wrk, port, file, self.size.wrk_seconds, CONNECTIONS)
         return await self.environment.load.run_for(port, file, self.size.turn_seconds, CONNECTIONS)
 
     async def run(self, case: Case) -> Result:

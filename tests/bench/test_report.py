@@ -14,7 +14,12 @@ SLOW = Result("slow", "s", at_most_times(1.2), [3.0, 4.0], [2.0, 2.0])
 
 def measured(*results: Result) -> dict[str, Any]:
     about = {"commit": "abc", "command": "x", "python": "3", "cores": 2, "machine": "m", "load": "0", "seconds": 1.0}
-    return {**about, "floors": ["floor of fast 1.7"], "results": [result.as_json() for result in results]}
+    return {
+        **about,
+        "client": "wrk",
+        "floors": ["floor of fast 1.7"],
+        "results": [result.as_json() for result in results],
+    }
 
 
 def test_a_target_is_missed_only_if_no_round_meets_it():
@@ -30,7 +35,7 @@ def test_a_run_replaces_the_figures_of_the_run_before(tmp_path: Path):
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("<!-- end of figures -->\nafter\n")
     assert "old" not in text and "slow" not in text
-    assert "1 of 2 cases meet their target" in text
+    assert "1 of 2 cases meet their target" in text and "wrk sent the requests" in text
     assert "| fast, ms | 1.05 (1–1.1) | 0.9 (0.9–0.9) | 0.859 (0.818–0.9) | floor ÷ ours ≥ 0.7 | yes |" in text
     bars = ElementTree.parse(tmp_path / PICTURE).findall(".//{http://www.w3.org/2000/svg}rect[@fill]")
     assert len(bars) == 3  # the background and two cases
