@@ -41,6 +41,7 @@ from services.files.media import media_faults
 from services.loop_lag import measure_loop_lag
 from services.mail.choice import sender_faults, sender_from_settings
 from services.redis_client import connect_redis
+from services.redis_scripts import scripts_of
 from services.resources import Resources, Services
 from settings import Settings, SettingsError, load_settings, url_of
 
@@ -92,13 +93,16 @@ class Instance:
 
     async def _connect(self, stack: AsyncExitStack) -> Resources:
         settings = self.settings
-        self.redis = connect_redis(self.urls.redis_url, settings.redis_sharded, settings.redis_timeout.total_seconds())
+        redis_seconds = settings.redis_timeout.total_seconds()
+        self.redis = connect_redis(self.urls.redis_url, settings.redis_sharded, redis_seconds)
         stack.push_async_callback(self.redis.aclose)
+        scripts = scripts_of(self.redis, redis_seconds)
+        stack.push_async_callback(scripts.close)
         strict = settings.app_env == "test"
         self.db = await Database.connect(self.urls.database_url, settings.database_pool_size, strict=strict)
         stack.push_async_callback(self.db.close)
         self.sessions = Sessions(self.db)
-        self.services = Services.make(settings, self.redis, self.db)
+        self.services = Services.make(settings, scripts, self.db)
         stack.push_async_callback(self.services.close)
         return Resources(settings, self.urls.redis_url, self.redis, self.db, self.sessions, self.services)
 

@@ -41,7 +41,7 @@ class Realtime:
         self.catch_up = CatchUp(db, sessions, self.hub, self.gate, catch_ups)
         self.typists = Typists(self.hub, self.publisher)
         self.sockets = SocketRegistry()
-        index = PresenceIndex(self.relay.redis, self.instance_id, settings.redis_sharded)
+        index = PresenceIndex(self.relay.scripts, self.instance_id, settings.redis_sharded)
         self.presence = Presence(index, db, self.publisher, self.sockets, settings.sockets_per_user)
         self.session_watch = SessionWatch(sessions, self.sockets, self.gate)
 

@@ -1,8 +1,6 @@
 """A Redis client for requests: it fails fast, and uses one server or a cluster."""
 
-import asyncio
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,14 +9,10 @@ from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.exceptions import RedisClusterException, RedisError
 
 # Redis or one of its nodes is unavailable, frozen or changing. Requests and pub/sub use this list.
 FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
-
-# Per instance; further commands wait for a free one. A command takes 0.1 ms, opening a connection several, and a
-# burst of requests would otherwise open one for each.
-CONNECTIONS = 16
 
 
 @contextmanager
@@ -52,29 +46,4 @@ def connect_redis(redis_url: str, sharded: bool, seconds: float) -> RedisClient:
     if sharded:
         # The other primaries work while one is unavailable.
         return ClusterClient.from_url(redis_url, require_full_coverage=False, retry=Retry(NoBackoff(), 0), **timeouts)
-    pool = aioredis.BlockingConnectionPool.from_url(
-        redis_url, max_connections=CONNECTIONS, timeout=seconds, retry=None, **timeouts
-    )
-    return aioredis.Redis.from_pool(pool)
-
-
-async def run_batch(connection: Any, commands: Sequence[tuple[Any, ...]], seconds: float) -> list[Any]:
-    """Run commands in one round trip; return their answers, of which each may be a ResponseError.
-
-    The caller keeps the connection for itself, with a `socket_timeout` of None: one timer bounds all steps, and one for
-    each step would cost a task. A failure closes the connection; the next batch opens it again."""
-    try:
-        with closing_is_a_failure():
-            async with asyncio.timeout(seconds):
-                await connection.send_packed_command(connection.pack_commands(commands))
-                return [await read_answer(connection) for _ in commands]
-    except BaseException:  # the next batch must not read the answers to this one
-        await connection.disconnect(nowait=True)
-        raise
-
-
-async def read_answer(connection: Any) -> Any:
-    try:
-        return await connection.read_response(timeout=math.inf)
-    except ResponseError as refusal:
-        return refusal
+    return aioredis.Redis.from_url(redis_url, protocol=2, retry=None, **timeouts)

@@ -1,17 +1,22 @@
-"""Scripts that Redis runs by their hash. Those that wait while a batch is on its way travel together in the next one.
-
-To send a script alone, redis-py takes a connection from the pool, starts timers and waits for each of them.
-"""
+"""Scripts that run in Redis: by their hash and all on one connection, or in a cluster by redis-py's client."""
 
 import asyncio
 from functools import cache
 from hashlib import sha1
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
-from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import NoScriptError
 
-from services.redis_client import RedisClient, run_batch
+from services.redis_client import RedisClient
+from services.redis_connection import SharedConnection
+
+
+class Scripts(Protocol):
+    async def eval(self, script: str, /, *arguments: Any) -> Any:
+        """Run a script in Redis, within bounds. The arguments are the number of keys, the keys, and what else it needs.
+
+        Raises what services/redis_client.py lists as FAILURES."""
 
 
 @cache
@@ -19,66 +24,41 @@ def hash_of(script: str) -> str:
     return sha1(script.encode(), usedforsecurity=False).hexdigest()  # as Redis names scripts
 
 
-class Call(NamedTuple):
-    script: str
-    arguments: tuple[Any, ...]  # number of keys, keys, further arguments
-    answer: asyncio.Future[Any]
+class ServerScripts:
+    """Scripts of one server."""
+
+    def __init__(self, connection: SharedConnection) -> None:
+        self.connection = connection
+
+    async def eval(self, script: str, /, *arguments: Any) -> Any:
+        [answer] = await self.connection.run([("EVALSHA", hash_of(script), *arguments)])
+        if isinstance(answer, NoScriptError):  # Redis has been restarted; this stores the script
+            [answer] = await self.connection.run([("EVAL", script, *arguments)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def close(self) -> None:
+        await self.connection.close()
 
 
-class Scripts:
-    """`eval` has the form of redis-py's."""
+class ClusterScripts:
+    """Scripts of a cluster, whose nodes have different keys."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: RedisCluster, seconds: float) -> None:
         self.redis = redis
-        self.connection: Any = None  # taken from the pool once, because that costs as much as a script
-        self.seconds = 0.0  # of a batch: the timeout of one command of the pool
-        self.waiting: list[Call] = []  # for the next batch; at most one per running request
-        self.sending: asyncio.Task[None] | None = None
+        self.seconds = seconds
 
-    async def eval(self, script: str, *arguments: Any) -> Any:
-        call = Call(script, arguments, asyncio.get_running_loop().create_future())
-        self.waiting.append(call)
-        if self.sending is None:
-            self.sending = asyncio.create_task(self._send_all())  # it starts in the next iteration
-        return await call.answer
+    async def eval(self, script: str, /, *arguments: Any) -> Any:
+        async with asyncio.timeout(self.seconds):
+            return await self.redis.eval(script, *arguments)
 
-    async def _send_all(self) -> None:
-        try:
-            while self.waiting:
-                calls, self.waiting = self.waiting, []
-                await self._send([call for call in calls if not call.answer.done()])  # done: the caller is cancelled
-        finally:
-            self.sending = None
-
-    async def _send(self, calls: list[Call]) -> None:
-        commands = [("EVALSHA", hash_of(script), *arguments) for script, arguments, _ in calls]
-        try:
-            answers = await self._run(commands)
-        except Exception as error:  # of the connection: all calls fail
-            answers = [error] * len(calls)
-        for call, answer in zip(calls, answers, strict=True):
-            if isinstance(answer, NoScriptError):  # Redis has been restarted; this stores the script
-                answer = await self._send_whole(call)
-            if call.answer.done():  # cancelled, because the caller waits no longer
-                continue
-            if isinstance(answer, Exception):
-                call.answer.set_exception(answer)
-            else:
-                call.answer.set_result(answer)
-
-    async def _run(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        if self.connection is None:
-            self.connection = await self.redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
-            self.seconds, self.connection.socket_timeout = self.connection.socket_timeout, None
-        return await run_batch(self.connection, commands, self.seconds)
-
-    async def _send_whole(self, call: Call) -> Any:
-        try:
-            return await self.redis.eval(call.script, *call.arguments)
-        except Exception as error:
-            return error
+    async def close(self) -> None:
+        pass  # the owner of the client closes it
 
 
-def scripts_of(redis: RedisClient) -> RedisClient | Scripts:
-    """Return what runs scripts in Redis. A cluster runs each one alone, because its nodes have different keys."""
-    return Scripts(redis) if isinstance(redis, Redis) else redis
+def scripts_of(redis: RedisClient, seconds: float) -> ServerScripts | ClusterScripts:
+    """No script waits longer than `seconds`."""
+    if isinstance(redis, RedisCluster):
+        return ClusterScripts(redis, seconds)
+    return ServerScripts(SharedConnection(redis.connection_pool.make_connection, seconds))

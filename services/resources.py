@@ -12,7 +12,7 @@ from services.files.image_proxy import ImageProxy
 from services.files.media import MediaStore
 from services.files.stores import media_from_settings
 from services.redis_client import RedisClient
-from services.redis_scripts import scripts_of
+from services.redis_scripts import Scripts
 from services.security.addresses import NetworkHashes
 from services.security.encryption import Encryption
 from services.security.otps import Otps
@@ -45,14 +45,14 @@ class Services:
     media: MediaStore
 
     @classmethod
-    def make(cls, settings: Settings, redis: RedisClient, db: Database) -> "Services":
+    def make(cls, settings: Settings, scripts: Scripts, db: Database) -> "Services":
         encryption = Encryption.from_settings(settings)
         return cls(
             tokens=Tokens(settings),
             passwords=Passwords(settings.password_cost),
             otps=Otps(settings),
             networks=NetworkHashes(settings),
-            rate_limits=RateLimits(scripts_of(redis), settings.redis_timeout.total_seconds()),
+            rate_limits=RateLimits(scripts),
             image_proxy=ImageProxy(settings.image_proxy_hosts),
             encryption=encryption,
             scrapes=make_scrapes(settings, db),

@@ -14,7 +14,8 @@ from bench.scale.helpers import read_rounds, report
 from bench.setup.machine import Meter
 from db.packaged.servers import EmbeddedServers, stop_redis
 from realtime.presence.index import PresenceIndex
-from services.redis_client import RedisClient, connect_redis
+from services.redis_client import connect_redis
+from services.redis_scripts import Scripts, scripts_of
 from tests.helpers.scratch import scratch_folder
 from tests.helpers.servers.redis_cluster import RedisCluster
 
@@ -29,11 +30,11 @@ def new_users(digit: int) -> list[str]:
     return [f"{str(uuid.uuid4())[:-1]}{digit % 16:x}" for _ in range(BATCH_USERS)]
 
 
-async def measure(clients: list[RedisClient], pids: list[int], sharded: bool, rounds: int) -> None:
+async def measure(clients: list[Scripts], pids: list[int], sharded: bool, rounds: int) -> None:
     """Measure with one client for each instance, and all users on one instance each; the number of the other instances
     must not matter."""
     instances = len(clients)
-    indexes = [PresenceIndex(redis, f"{number:012x}", sharded) for number, redis in enumerate(clients)]
+    indexes = [PresenceIndex(scripts, f"{number:012x}", sharded) for number, scripts in enumerate(clients)]
     partitions = indexes[0].partitions
     for index in indexes:
         for partition in partitions:
@@ -98,11 +99,14 @@ def cluster_of_three(folder: Path) -> Iterator[tuple[str, list[int]]]:
 
 async def measure_all(url: str, pids: list[int], rounds: int, sharded: bool) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        clients: list[RedisClient] = []
+        clients: list[Scripts] = []
         for instances in INSTANCES:
             while len(clients) < instances:
-                clients.append(connect_redis(url, sharded, ANSWER_SECONDS))
-                stack.push_async_callback(clients[-1].aclose)
+                redis = connect_redis(url, sharded, ANSWER_SECONDS)
+                stack.push_async_callback(redis.aclose)
+                scripts = scripts_of(redis, ANSWER_SECONDS)
+                stack.push_async_callback(scripts.close)
+                clients.append(scripts)
             await measure(clients, pids, sharded, rounds)
 
 

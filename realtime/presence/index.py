@@ -10,12 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from realtime.presence.scripts import HEARTBEAT, LEAVE, PRESENT, REPORT, SWEEP
-from services.redis_client import RedisClient
-from services.redis_scripts import scripts_of
+from services.redis_scripts import Scripts
 
 DEAD_SECONDS = 10.0  # without a heartbeat; then the instance's users count as offline, unless another instance has them
 FRESH_SECONDS = 4.0  # sockets of an instance with a heartbeat within this time count towards SOCKETS_PER_USER
-REDIS_SECONDS = 1.0
 
 # Prefixes of keys. The slots of these eight are spread evenly: 3, 3 and 2 on three nodes, 2 or 1 on each of six.
 ONE_SERVER = ("encer:{presence}:",)
@@ -25,8 +23,8 @@ CLUSTER = tuple(f"encer:{{presence-{number}}}:" for number in range(8))
 class PresenceIndex:
     """Reads and writes the index for one instance. A partition is named by the prefix of its keys."""
 
-    def __init__(self, redis: RedisClient, instance_id: str, sharded: bool) -> None:
-        self.scripts = scripts_of(redis)
+    def __init__(self, scripts: Scripts, instance_id: str, sharded: bool) -> None:
+        self.scripts = scripts
         self.instance_id = instance_id
         self.partitions = CLUSTER if sharded else ONE_SERVER
 
@@ -68,5 +66,4 @@ class PresenceIndex:
         return {user_id for user_id, present in zip(asked, found, strict=True) if present}
 
     async def _run(self, script: str, partition: str, *arguments: Any) -> Any:
-        async with asyncio.timeout(REDIS_SECONDS):
-            return await self.scripts.eval(script, 1, partition, *arguments)
+        return await self.scripts.eval(script, 1, partition, *arguments)

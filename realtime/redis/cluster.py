@@ -18,8 +18,10 @@ from db import tasks
 from db.outage import Outage
 from realtime.events import Event
 from realtime.redis.node import TIMEOUTS, RedisNode
+from realtime.redis.publisher import SEND_SECONDS
 from realtime.redis.subscriber import CONNECT_SECONDS, RETRY_SECONDS, PacketReceiver
 from services.redis_client import FAILURES, ClusterClient
+from services.redis_scripts import ClusterScripts, Scripts
 
 TOPOLOGY_SECONDS = 5.0  # for the nodes to report the topology; a frozen node delays it by a second
 CHANNELS_AT_ONCE = 1_000  # then other tasks may run
@@ -60,6 +62,10 @@ class ClusterBus:
     @property
     def healthy(self) -> bool:
         return bool(self.owners) and all(node.healthy for node in self.nodes.values())
+
+    @property
+    def scripts(self) -> Scripts:
+        return ClusterScripts(self.redis, SEND_SECONDS)
 
     @property
     def queued_events(self) -> int:

@@ -9,12 +9,13 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from redis import asyncio as aioredis
-from redis.exceptions import ResponseError
 
 from realtime.events import Event
 from realtime.redis.publisher import SEND_SECONDS, Batch, RedisPublisher
 from realtime.redis.subscriber import CONNECT_SECONDS, PacketReceiver, RedisSubscriber
-from services.redis_client import FAILURES, run_batch
+from services.redis_client import FAILURES
+from services.redis_connection import SharedConnection
+from services.redis_scripts import Scripts, ServerScripts
 
 TIMEOUTS: dict[str, Any] = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": SEND_SECONDS, "retry": None}
 
@@ -52,15 +53,17 @@ class RedisNode:
         self.redis = aioredis.Redis.from_url(redis_url, max_connections=8, protocol=2, **TIMEOUTS)
         server = urlsplit(redis_url).netloc.rpartition("@")[2]
         connect = self.redis.connection_pool.make_connection
-        # Of the publisher. redis-py opens it when it is used, and declares no types here.
-        self.connection = connect()  # type: ignore[no-untyped-call]
-        self.connection.socket_timeout = None  # run_batch has one timer for all steps
+        self.connection = SharedConnection(connect, SEND_SECONDS)  # of the publisher and of presence
         self.subscriber = RedisSubscriber(connect, self.topology, sharded, server)
         self.publisher = RedisPublisher(name, self)
 
     @property
     def healthy(self) -> bool:
         return self.subscriber.healthy
+
+    @property
+    def scripts(self) -> Scripts:
+        return ServerScripts(self.connection)
 
     @property
     def queued_events(self) -> int:
@@ -82,7 +85,7 @@ class RedisNode:
         await self.subscriber.stop()
         with suppress(*FAILURES):
             async with asyncio.timeout(SEND_SECONDS):
-                await self.connection.disconnect(nowait=True)
+                await self.connection.close()
                 await self.redis.aclose()
 
     def subscribe(self, channel: str) -> asyncio.Event:
@@ -102,9 +105,6 @@ class RedisNode:
         self.topology.changed()
 
     async def publish_batch(self, batch: Batch) -> list[int]:
-        """Publish packets. Return the indexes of those that Redis refused.
-
-        Only one batch is on its way, so it needs no pool."""
-        commands = [(self.command, channel, packed) for channel, packed in batch]
-        answers = await run_batch(self.connection, commands, SEND_SECONDS)
-        return [index for index, answer in enumerate(answers) if isinstance(answer, ResponseError)]
+        """Publish packets. Return the indexes of those that Redis refused."""
+        answers = await self.connection.run([(self.command, channel, packed) for channel, packed in batch])
+        return [index for index, answer in enumerate(answers) if isinstance(answer, Exception)]

@@ -11,7 +11,7 @@ from realtime.events import Event
 from realtime.redis.cluster import ClusterBus
 from realtime.redis.node import RedisNode
 from realtime.redis.subscriber import PacketReceiver
-from services.redis_client import RedisClient
+from services.redis_scripts import Scripts
 
 SUBSCRIBE_SECONDS = 0.4  # a join waits no longer for Redis; until the subscription, catch_up.py delivers
 
@@ -33,9 +33,9 @@ class Relay:
         return self.bus.queued_events
 
     @property
-    def redis(self) -> RedisClient:
-        """A client of the same server or cluster, for presence."""
-        return self.bus.redis
+    def scripts(self) -> Scripts:
+        """Scripts of the same server or cluster, for presence."""
+        return self.bus.scripts
 
     def start(self, receiver: PacketReceiver) -> None:
         """Connect; from now on `receiver` gets what other instances publish on the subscribed channels."""

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from db.outage import Outage
 from services.metrics import REFUSALS
-from services.redis_client import FAILURES, RedisClient
+from services.redis_client import FAILURES
 from services.redis_scripts import Scripts
 from services.security.leases import Leases
 from services.security.local_limits import LocalAttempts, LocalCounters
@@ -84,10 +84,8 @@ class Reservation(NamedTuple):
 
 
 class RateLimits:
-    def __init__(self, redis: RedisClient | Scripts, redis_seconds: float) -> None:
-        """After `redis_seconds` without an answer of Redis, a request is counted on this instance."""
+    def __init__(self, redis: Scripts) -> None:
         self.redis = redis
-        self.redis_seconds = redis_seconds
         self.local = LocalCounters()
         self.local_attempts = LocalAttempts(self.local)
         self.rest_until = 0.0
@@ -185,8 +183,7 @@ class RateLimits:
         if time.monotonic() < self.rest_until:
             return None
         try:
-            async with asyncio.timeout(self.redis_seconds):
-                answer = await self.redis.eval(script, len(keys), *keys, *arguments)
+            answer = await self.redis.eval(script, len(keys), *keys, *arguments)
         except FAILURES as error:
             self.rest_until = time.monotonic() + REST_SECONDS
             self.outage.begin(error)

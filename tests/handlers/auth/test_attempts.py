@@ -232,7 +232,7 @@ UNREACHABLE_REDIS = Mock(eval=AsyncMock(side_effect=RedisConnectionError))
 @pytest.fixture(params=["redis", "this instance alone"])
 def limits(request, instance, monkeypatch) -> RateLimits:
     monkeypatch.setattr(rate_limit, "WAIT_SECONDS", 0)
-    return RateLimits(instance.redis if request.param == "redis" else UNREACHABLE_REDIS, 10)
+    return RateLimits(instance.redis if request.param == "redis" else UNREACHABLE_REDIS)
 
 
 @asynccontextmanager
@@ -287,7 +287,7 @@ async def test_limits_with_bursts(limits):
 
 async def test_an_instance_that_dies_holds_its_places_for_a_while_only(instance, monkeypatch):
     monkeypatch.setattr(rate_limit, "WAIT_SECONDS", 0)
-    dead, alive = RateLimits(instance.redis, 10), RateLimits(instance.redis, 10)
+    dead, alive = RateLimits(instance.redis), RateLimits(instance.redis)
     claim = Claim("auth:198.51.100.7", "limit_auth_ip", Limit(1, 900))
     await dead.reserve([claim])
     assert await state(alive, claim) == CROWDED
@@ -302,7 +302,7 @@ async def test_an_instance_that_dies_holds_its_places_for_a_while_only(instance,
 async def test_redis_leaves_or_returns_while_an_attempt_is_in_flight(instance, monkeypatch, leaves):
     monkeypatch.setattr(rate_limit, "WAIT_SECONDS", 0)
     monkeypatch.setattr(rate_limit, "REST_SECONDS", 0)
-    limits = RateLimits(instance.redis if leaves else UNREACHABLE_REDIS, 10)
+    limits = RateLimits(instance.redis if leaves else UNREACHABLE_REDIS)
     claim = Claim("auth:198.51.100.7", "limit_auth_ip", Limit(1, 900))
     async with in_flight(limits, claim, failed=True):
         limits.redis = UNREACHABLE_REDIS if leaves else instance.redis
