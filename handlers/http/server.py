@@ -37,6 +37,9 @@ BARE_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 SMALL_READ = 4096  # most headers and frames
 LARGE_READ = 64 * 1024
 
+# Readable events after the start of an answer. If there are more, the answer is not complete, or the client has gone.
+MAX_IGNORED = 3
+
 MAX_HEADERS = 256  # Tornado blocks the event loop about 10 µs for each; browsers send about 20
 
 # After a refusal the client may still be sending. Closed at once, the kernel resets the connection, and the client
@@ -61,6 +64,7 @@ class ClientStream(IOStream):
 
     begun = False  # bytes of the current request have arrived
     answered = False
+    ignored = 0  # readable events since the answer
     malformed = False
     overflow: DomainError = HeadersTooLarge()  # the error if Tornado finds no delimiter within its bound
     reads_body = False
@@ -79,6 +83,7 @@ class ClientStream(IOStream):
         """Expect the headers of the next request within this time; then `begin_body` expects its body."""
         self.begun = self._read_buffer_size > 0  # no public attribute tells of bytes that a client sent ahead
         self.answered = self.malformed = self.reads_body = False
+        self.ignored = 0
         self.overflow = HeadersTooLarge()
         self.read_chunk_size = SMALL_READ
         self.body_seconds = body_seconds
@@ -120,6 +125,16 @@ class ClientStream(IOStream):
     @property
     def reads_headers(self) -> bool:
         return self._read_regex is not None  # no public attribute; Tornado reads only headers by a regular expression
+
+    def _handle_events(self, fd: Any, events: int) -> None:
+        """Ignore the first readable events after an answer. Each iteration of the event loop reports them again.
+
+        Usually they mean the next request, which Tornado begins to read two iterations after the answer. If it handles
+        an event before, it removes the socket from the loop and adds it again, which costs eight system calls."""
+        if self.answered and self.ignored < MAX_IGNORED and not self.reading() and events == IOLoop.READ:
+            self.ignored += 1
+        else:
+            super()._handle_events(fd, events)
 
     def read_bytes(self, num_bytes: int, partial: bool = False) -> Any:
         self.read_chunk_size = min(max(num_bytes, SMALL_READ), LARGE_READ)

@@ -9,13 +9,15 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tornado.platform.asyncio import BaseAsyncIOLoop
 
 from db.packaged.servers import ServerUrls
 from deploy.cluster import ROOT
 from handlers.http import server as http_server
-from handlers.http.server import MAX_HEADERS, PausingListener
+from handlers.http.server import MAX_HEADERS, ClientStream, PausingListener
 from server import MAX_HEADER_BYTES, Instance
 from tests.helpers.clients import Api, SocketClient
 from tests.helpers.factories import People
@@ -133,6 +135,37 @@ async def test_an_idle_connection_is_closed_without_an_answer(instance: Instance
         writer.write(HEALTH)
         assert (await read_answer(reader)).status == 200
         assert await reader.read() == b""
+
+
+async def test_a_request_right_after_an_answer_leaves_the_socket_in_the_event_loop(instance: Instance, monkeypatch):
+    """It arrives before Tornado begins to read the next request."""
+    client = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", instance.port))
+    changes: list[int] = []
+    update, write = BaseAsyncIOLoop.update_handler, ClientStream.write
+
+    def count(loop: BaseAsyncIOLoop, fd: Any, events: int) -> None:
+        changes.append(events)
+        update(loop, fd, events)
+
+    def answer(stream: ClientStream, data: bytes) -> Any:
+        try:
+            return write(stream, data)
+        finally:
+            client.sendall(HEALTH)
+
+    with client:
+        client.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=client.dup())
+        client.sendall(HEALTH)
+        assert (await read_answer(reader)).status == 200
+        monkeypatch.setattr(BaseAsyncIOLoop, "update_handler", count)
+        monkeypatch.setattr(ClientStream, "write", answer)
+        client.sendall(HEALTH)
+        for _ in range(3):
+            assert (await read_answer(reader)).status == 200
+        monkeypatch.undo()
+        writer.close()
+    assert changes == []
 
 
 async def test_a_request_has_one_answer(instance: Instance):
