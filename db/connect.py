@@ -30,6 +30,7 @@ CONNECT_FAILURES = (
 SESSION = {"application_name": "beautiful-encer", "timezone": "UTC"}  # poolers support these two per client
 LIMITS = {
     "jit": "off",  # compiling takes longer than each of our statements
+    "plan_cache_mode": "force_generic_plan",  # planning a search for each execution takes as long as the search
     "statement_timeout": "5000",
     "lock_timeout": "3000",
     "idle_in_transaction_session_timeout": "10000",

@@ -26,6 +26,16 @@ async def test_wrong_arguments_are_a_defect(db, name: str):
     assert await db.fetchval("select 1") == 1
 
 
+async def test_a_connection_plans_a_statement_once(db):
+    """PostgreSQL would plan searches again for each execution, because it expects less of a plan for all parameters."""
+    sql = "select count(*) from listings where $1::text is null or role = $1"
+    async with db.connection() as conn:
+        for role in (None, "SALON"):
+            await conn.fetchval(sql, role)
+        planned = "select generic_plans, custom_plans from pg_prepared_statements where statement = $1"
+        assert tuple(await conn.fetchrow(planned, sql)) == (2, 0)
+
+
 async def test_a_dead_connection_is_unavailable(db):
     with pytest.raises(DatabaseUnavailable):
         await db.fetch(END_ME)
