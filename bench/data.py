@@ -93,8 +93,6 @@ LIST_SOCKET_PEOPLE = f"""
     order by i, u.role
 """
 
-TABLES = "connection_requests, conversations, conversation_participants, messages, notifications, sessions"
-
 
 @dataclass
 class Person:
@@ -119,7 +117,8 @@ async def fill(conn: Any, people: int, pairs: int, socket_pairs: int, long_conve
     await conn.execute(ADD_PARTICIPANTS)
     await conn.execute(ADD_MESSAGES)
     await conn.execute(ADD_NOTIFICATIONS, pairs)
-    await conn.execute(f"vacuum (analyze) {TABLES}")
+    await conn.execute("vacuum (analyze)")
+    await conn.execute("checkpoint")
 
 
 async def open_sessions(conn: asyncpg.Connection, tokens: Tokens, roles: dict[str, str]) -> dict[str, str]:

@@ -16,6 +16,11 @@ PAGE = ROOT / "docs" / "performance.md"
 PICTURE = "performance.svg"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 HEAD = "| case | ours | floor | ratio | target | met |\n|---|---|---|---|---|---|\n"
+WAITS = (
+    "The lowest and the highest figures of the cases with delays. In brackets, in milliseconds per second of these "
+    "rounds: the server processes were ready to run and had no core; the same of the client, PostgreSQL and Redis; a "
+    "process of the machine waited for the disk; the host gave the cores to other virtual machines."
+)
 
 
 def sentence(found: dict[str, Any]) -> str:
@@ -47,10 +52,12 @@ def text(found: dict[str, Any]) -> str:
     partly = len(results) - met - missed
     table = HEAD + "".join(map(line, results))
     floors = "".join(f"- {floor}\n" for floor in found["floors"])
+    delays = "".join(f"- {result.waiting()}\n" for result in results if result.waits)
+    waits = f"\n{WAITS}\n\n{delays}" if delays else ""
     shape = f"\nThe floors, relative to the floor of `/health`:\n\n{floors}" if floors else ""
     picture = f"![Ratios of all cases to their targets]({PICTURE})"
     count = f"{met} of {len(results)} cases meet their target, {partly} in some rounds, {missed} in none."
-    return f"{sentence(found)}\n{count}\n\n{picture}\n\n{table}{shape}"
+    return f"{sentence(found)}\n{count}\n\n{picture}\n\n{table}{waits}{shape}"
 
 
 def write(found: dict[str, Any], page: Path = PAGE) -> None:

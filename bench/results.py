@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from bench.setup.machine import Waits
+
 COLUMNS = f"{'case':<46} {'ours':>22} {'floor':>22} {'ratio':>18} {'target':>20}  met"
 Figure = Literal["floor ÷ ours", "ours ÷ floor", "ours"]
 
@@ -68,6 +70,8 @@ class Result:
     floor: list[float] = field(default_factory=list)
     old: list[float] = field(default_factory=list)
     floor_of_health: list[float] = field(default_factory=list)  # of HTTP cases, to check the cost of their floor
+    waits: list[Waits] = field(default_factory=list)  # of cases that measure delays: in each round of ours
+    floor_waits: list[Waits] = field(default_factory=list)
 
     @property
     def ratios(self) -> list[float]:
@@ -103,6 +107,15 @@ class Result:
         figures = f"{spread(self.ours):>22} {spread(self.floor):>22} {spread(self.ratios):>18}"
         return f"{self.title:<46} {figures} {self.target!s:>20}  {self.verdict}"
 
+    def waiting(self) -> str:
+        """Return the lowest and the highest figure, and what the machine did in these rounds."""
+        sides = []
+        for name, figures, waits in (("ours", self.ours, self.waits), ("floor", self.floor, self.floor_waits)):
+            rounds = sorted(zip(figures, waits, strict=False))
+            (low, first), (high, last) = rounds[0], rounds[-1]
+            sides.append(f"{name} {digits(low)} ({first}) to {digits(high)} ({last})")
+        return f"{self.title}: {'; '.join(sides)}"
+
     def comparison(self) -> str:
         ratios = [own / before for own, before in zip(self.ours, self.old, strict=False)]
         return f"{self.title:<46} {spread(self.ours):>22} {spread(self.old):>22} {spread(ratios):>18}"
@@ -116,12 +129,24 @@ class Result:
             "old": self.old,
             "target": list(self.target),
             "met": self.met,
+            "waits": self.waits,
+            "floor_waits": self.floor_waits,
         }
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Result":
         target = Target(*found["target"])
-        return cls(found["case"], found["unit"], target, found["ours"], found["floor"], found["old"])
+        waits, floor_waits = ([Waits(*round) for round in found[name]] for name in ("waits", "floor_waits"))
+        return cls(
+            found["case"],
+            found["unit"],
+            target,
+            found["ours"],
+            found["floor"],
+            found["old"],
+            waits=waits,
+            floor_waits=floor_waits,
+        )
 
 
 def print_table(results: Sequence[Result]) -> None:

@@ -7,12 +7,15 @@ The last case delivers on one instance, to 1,000 sockets, while one more client 
 import json
 import statistics
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench.data import Person
-from bench.results import Result, at_least, at_most_times, rate_at_least
-from bench.setup.environment import NO_LIMIT, Environment
-from bench.setup.processes import ClientProcess
+from bench.results import Result, at_least, at_most_times, digits, rate_at_least
+from bench.setup.environment import NO_LIMIT, Environment, print_progress
+from bench.setup.machine import Waits, Watch
+from bench.setup.processes import ClientProcess, Measured
 
 DELAY, RATE, STALLED = NAMES = ("delivery, p99 at 75/s", "delivery, highest rate", "a stalled reader, others' p99")
 API = "/api/v1/chat/conversations"
@@ -24,7 +27,7 @@ SHORT_MS = 100.0  # p99 of a rate that counts
 STEP = 1.1  # between two rates
 FIRST_STEP = 1.5  # of the first round, until the range is known
 FIRST_RATE, LAST_RATE = 75.0, 5_000.0
-BACK = 0.7  # a later round starts from this part of the last rate
+BACK = 0.75  # a later round starts from this part of the last rate
 
 
 def p99(delays: list[float]) -> float:
@@ -59,29 +62,69 @@ def write_pairs(environment: Environment, name: str, floor: bool, each: int) -> 
     return file
 
 
+@dataclass
+class Side:
+    """The order that the client gets for ours or for the floor, and what the rounds give."""
+
+    name: str
+    order: dict[str, Any]
+    watch: Watch
+    figures: list[float]
+    waits: list[Waits]
+    delays: list[float] = field(default_factory=list)  # in milliseconds, of this round's turns
+
+    def end_round(self, figure: float) -> None:
+        self.figures.append(figure)
+        self.waits.append(self.watch.take())
+        self.delays = []
+        print_progress(f"{self.name}: {digits(figure)} ({self.waits[-1]})")
+
+
 class DeliveryBench:
     def __init__(self, environment: Environment, client: ClientProcess) -> None:
-        self.environment, self.client = environment, client
+        self.environment, self.client, self.size = environment, client, environment.size
+        self.servers: dict[str, tuple[Measured, ...]] = {}
         self.start: dict[str, float] = {}
 
-    async def prepare(self) -> None:
-        environment, urls = self.environment, self.environment.urls
-        ours = [environment.start_server(), environment.start_server()]
-        floor = [environment.start_floor("delivery", urls.database_url, urls.redis_url) for _ in range(2)]
-        for group, (posts, sockets) in (("ours", ours), ("floor", floor)):
-            file = write_pairs(environment, f"{group}.json", group == "floor", 0)
-            await self.client.order(do="prepare", group=group, file=str(file), posts=posts.port, sockets=sockets.port)
-            await self.delays(group, CALM_RATE, 2.0)  # warm
+    async def prepare(self, group: str, file: Path, *servers: Measured) -> None:
+        """Open the sockets on the last server; messages are sent to the first one."""
+        ports = {"posts": servers[0].port, "sockets": servers[-1].port}
+        await self.client.order(do="prepare", group=group, file=str(file), **ports)
+        self.servers[group] = servers
+        await self.delays({"group": group}, CALM_RATE, 2.0)  # warm
 
-    async def delays(self, group: str, rate: float, seconds: float, **more: bool) -> float:
-        """Return p99 in milliseconds."""
-        answer = await self.client.order(do="send", group=group, rate=rate, seconds=seconds, **more)
-        return p99(answer["delays"])
+    def sides(self, result: Result, ours: dict[str, Any], floor: dict[str, Any]) -> list[Side]:
+        """Return both sides of a case; `ours` and `floor` are orders."""
+        first, second = (self.environment.watch(self.servers[order["group"]]) for order in (ours, floor))
+        return [
+            Side(f"{result.case}, ours", ours, first, result.ours, result.waits),
+            Side(f"{result.case}, floor", floor, second, result.floor, result.floor_waits),
+        ]
+
+    async def delays(self, order: dict[str, Any], rate: float, seconds: float) -> list[float]:
+        answer = await self.client.order(do="send", rate=rate, seconds=seconds, **order)
+        delays: list[float] = answer["delays"]
+        return delays
+
+    async def measure_delay(self, sides: list[Side], rate: float, number: int) -> None:
+        """Measure the p99 of all turns of a round together, because one pause of the machine decides that of a turn."""
+        for turn in range(self.size.delay_turns):
+            for side in in_turn(sides, number + turn):
+                with side.watch:
+                    side.delays += await self.delays(side.order, rate, self.size.seconds)
+        for side in sides:
+            side.end_round(p99(side.delays))
+
+    async def measure_rate(self, sides: list[Side], number: int) -> None:
+        for side in in_turn(sides, number):
+            with side.watch:
+                rate = await self.highest_rate(side.order["group"])
+            side.end_round(rate)
 
     async def stays_short(self, group: str, rate: float) -> bool:
         """Return whether p99 is short in one of two steps, because another program may delay one of them."""
         for _ in range(2):
-            if await self.delays(group, rate, self.environment.size.step_seconds) < SHORT_MS:
+            if p99(await self.delays({"group": group}, rate, self.size.step_seconds)) < SHORT_MS:
                 return True
         return False
 
@@ -97,41 +140,47 @@ class DeliveryBench:
             rate *= step
         return rate / step
 
-    def order_of(self, number: int) -> tuple[str, str]:
-        return ("ours", "floor") if number % 2 == 0 else ("floor", "ours")
+
+def in_turn(sides: list[Side], number: int) -> list[Side]:
+    return sides if number % 2 == 0 else sides[::-1]
 
 
 async def measure(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
-    bench = DeliveryBench(environment, await environment.start_client("delivery"))
-    delay, rate = Result(DELAY, "ms", at_least(0.80)), Result(RATE, "1/s", rate_at_least(0.85))
     if wanted & {DELAY, RATE}:
-        await bench.prepare()
-        for number in range(environment.size.rounds):
-            for group in bench.order_of(number):
-                if DELAY in wanted:
-                    figures = delay.ours if group == "ours" else delay.floor
-                    figures.append(await bench.delays(group, CALM_RATE, environment.size.seconds))
-                if RATE in wanted:
-                    figures = rate.ours if group == "ours" else rate.floor
-                    figures.append(await bench.highest_rate(group))
-        for result in (delay, rate):
-            if result.ours:
-                yield result
+        async for result in measure_instances(environment, wanted):
+            yield result
         await environment.end_case()
     if STALLED in wanted:
         yield await measure_stalled(environment)
+
+
+async def measure_instances(environment: Environment, wanted: set[str]) -> AsyncIterator[Result]:
+    bench, urls = DeliveryBench(environment, await environment.start_client("delivery")), environment.urls
+    ours = [environment.start_server() for _ in range(2)]
+    floor = [environment.start_floor("delivery", urls.database_url, urls.redis_url) for _ in range(2)]
+    await bench.prepare("ours", write_pairs(environment, "ours.json", False, 0), *ours)
+    await bench.prepare("floor", write_pairs(environment, "floor.json", True, 0), *floor)
+    delay, rate = Result(DELAY, "ms", at_least(0.80)), Result(RATE, "1/s", rate_at_least(0.85))
+    groups = {"group": "ours"}, {"group": "floor"}
+    if DELAY in wanted:
+        sides = bench.sides(delay, *groups)
+        for number in range(environment.size.rounds):
+            await bench.measure_delay(sides, CALM_RATE, number)
+        yield delay
+    if RATE in wanted:
+        sides = bench.sides(rate, *groups)
+        for number in range(environment.size.rounds):
+            await bench.measure_rate(sides, number)
+        yield rate
 
 
 async def measure_stalled(environment: Environment) -> Result:
     """Compare the delays of the others while a client does not read with those while it reads."""
     bench = DeliveryBench(environment, await environment.start_client("delivery"))
     server = environment.start_server(LIMIT_GENERAL=NO_LIMIT)
-    file = write_pairs(environment, "many.json", False, MANY_SOCKETS)
-    await bench.client.order(do="prepare", group="ours", file=str(file), posts=server.port, sockets=server.port)
-    await bench.delays("ours", MANY_RATE, 2.0)
+    await bench.prepare("ours", write_pairs(environment, "many.json", False, MANY_SOCKETS), server)
     result = Result(STALLED, "ms", at_most_times(1.2))
+    sides = bench.sides(result, *({"group": "ours", "stalled": stalled} for stalled in (True, False)))
     for number in range(environment.size.rounds):
-        for stalled in (True, False) if number % 2 == 0 else (False, True):
-            figures = result.ours if stalled else result.floor
-            figures.append(await bench.delays("ours", MANY_RATE, environment.size.seconds, stalled=stalled))
+        await bench.measure_delay(sides, MANY_RATE, number)
     return result

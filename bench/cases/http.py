@@ -16,6 +16,7 @@ from bench.setup.processes import Measured
 from bench.setup.wrk import WRK, run_wrk
 
 CONNECTIONS = 16  # concurrent requests: a busy instance, not an overloaded one
+WARM = 10 * CONNECTIONS  # requests to a floor, whose cost does not depend on the user
 # floor(case) ÷ floor(health) must stay within FLOOR_TOLERANCE of these, so that no target is met by a slow floor.
 FLOOR_SHAPE = {
     "/profile": 1.7,
@@ -183,24 +184,28 @@ class HttpBench:
         """Measure rounds. Each one has several short turns, so that a change of the machine's speed meets all sides."""
         result = Result(case.name, "ms", at_least(case.target))
         file = self.files.ours(case)
-        sides = [
-            Side(self.ours, file, result.ours),
-            Side(self.floor, self.files.floor(case), result.floor),
-            Side(self.floor, self.files.floor(CASES[0]), result.floor_of_health),
-        ]
+        sides = [Side(self.ours, file, result.ours), Side(self.floor, self.files.floor(case), result.floor)]
         if self.old:
             sides.append(Side(self.old, file, result.old))
         for side in sides:  # warm: plans, caches, connections, tokens
-            await self.environment.load.run(side.server.port, side.file, self.size.users, CONNECTIONS)
+            count = WARM if side.server is self.floor else self.size.users
+            await self.environment.load.run(side.server.port, side.file, count, CONNECTIONS)
+        health = Side(self.floor, self.files.floor(CASES[0]), result.floor_of_health)
         for number in range(self.size.rounds):
+            if case.floor in FLOOR_SHAPE:
+                await self.turn(health)
+                health.end_round()
             for turn in range(self.size.turns):
                 for side in sides if (number + turn) % 2 == 0 else reversed(sides):
-                    with Meter(side.server.pid) as meter:
-                        side.count += await self.send(side.server.port, side.file)
-                    side.seconds += meter.seconds
+                    await self.turn(side)
             for side in sides:
                 side.end_round()
         return result
+
+    async def turn(self, side: Side) -> None:
+        with Meter(side.server.pid) as meter:
+            side.count += await self.send(side.server.port, side.file)
+        side.seconds += meter.seconds
 
 
 NAMES = tuple(case.name for case in CASES)

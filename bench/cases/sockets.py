@@ -1,7 +1,7 @@
 """Open sockets: CPU to open, to keep and to resume them, and memory. A floor's sockets are measured in turns.
 
-A round is a fifth of the sockets. The people of a pair have SOCKET_PARTNERS conversations each, and are online for each
-other. The floor is a bare Tornado WebSocket with pings.
+A round is a fifth of the sockets, and two fifths of these return. The people of a pair have SOCKET_PARTNERS
+conversations each, and are online for each other. The floor is a bare Tornado WebSocket with pings.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ OPENING, KEEPING, OWN_ROOM, JOINED, RETURNING = NAMES = (
 )
 WARM = 20  # sockets that are opened before, so that no code runs for the first time
 PING_SECONDS = 25.0
+RETURN_PERCENT = 40  # of a round's sockets: a few seconds of CPU
 SETTLE_SECONDS = 2.0  # the announcements of presence and the closing of sockets
 TARGETS = {OPENING: 0.50, KEEPING: 0.50, OWN_ROOM: 1.0, JOINED: 0.87, RETURNING: 0.50}
 UNITS = {OPENING: "ms", KEEPING: "µs/s", OWN_ROOM: "KiB", JOINED: "KiB", RETURNING: "ms"}
@@ -114,11 +115,12 @@ class SocketBench:
         for side in self.sides:
             await self.order("abort", side)
         await self.settle()
+        count = self.share * RETURN_PERCENT // 100
         for number, side in self.turns():
             with Meter(side.server.pid) as meter:
-                await self.order("open", side, number)
-                await self.order("ask", side, number, frames="resume")
-            self.note(RETURNING, side, meter.seconds / self.share * 1e3)
+                await self.order("open", side, number, count=count)
+                await self.order("ask", side, number, count=count, frames="resume")
+            self.note(RETURNING, side, meter.seconds / count * 1e3)
 
 
 def join(conversation_id: str, after: int | None) -> str:

@@ -4,6 +4,7 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import asyncpg
 from redis import Redis
 
 from bench.data import Pair, Person, fill, list_socket_people, sign_in
-from bench.setup.machine import OTHERS
+from bench.setup.machine import OTHERS, Watch, on_all_cores
 from bench.setup.processes import ROOT, ClientProcess, Load, Measured
 from db.connect import SERVER_SETTINGS
 from db.migrate import migrate
@@ -31,6 +32,10 @@ ENVIRONMENT = {
 NO_LIMIT = "100000000/1d"  # of LIMIT_GENERAL, where few users send many requests
 
 
+# Their work at some time of a run would delay the messages of one case.
+POSTGRES = "-c autovacuum=off -c checkpoint_timeout=1d"
+
+
 class Size(NamedTuple):
     """The amount of data and of measurements."""
 
@@ -44,6 +49,7 @@ class Size(NamedTuple):
     turn_seconds: float  # of HTTP requests
     wrk_seconds: int  # the same if wrk sends them, for at least a second; 0: without wrk
     seconds: float  # of a turn of the cases that measure delays
+    delay_turns: int  # of both sides in a round of the delivery cases
     step_seconds: float  # of one rate of deliveries
     ping_windows: int  # in which silent sockets are measured
     messages: int  # that are sent by socket in a round
@@ -62,6 +68,7 @@ FULL = Size(
     turn_seconds=0.7,
     wrk_seconds=1,
     seconds=3.0,
+    delay_turns=3,
     step_seconds=1.2,
     ping_windows=2,
     messages=1_000,
@@ -79,6 +86,7 @@ QUICK = Size(
     turn_seconds=0.3,
     wrk_seconds=0,
     seconds=1.5,
+    delay_turns=1,
     step_seconds=0.5,
     ping_windows=1,
     messages=160,
@@ -107,7 +115,7 @@ class Environment:
         self.size = size
         self.old_checkout = old
         self.settings = settings or {}  # of the measured server, beside ENVIRONMENT
-        self.packaged = EmbeddedServers(folder / "data")
+        self.packaged = EmbeddedServers(folder / "data", POSTGRES)
         self.servers: list[Measured] = []
         self.clients: list[ClientProcess] = []
         self.load = Load()
@@ -134,13 +142,15 @@ class Environment:
         print_progress(
             f"filling the database: {size.people:,} people, a conversation of {size.long_conversation:,} messages"
         )
-        await fill(self.db, size.people, size.pairs, size.socket_pairs, size.long_conversation)
+        self.postgres_pid = int((self.packaged.pgdata / "postmaster.pid").read_text().split()[0])
+        with on_all_cores(self.postgres_pid):
+            await fill(self.db, size.people, size.pairs, size.socket_pairs, size.long_conversation)
         own = {name.lower(): value for name, value in self.secrets.items()}
         tokens = Tokens(load_settings(data_dir=self.folder / "data", **own))
         self.pairs: list[Pair] = await sign_in(self.db, tokens, size.pairs)
         self.socket_people: list[Person] = await list_socket_people(self.db, tokens, size.pairs, size.socket_pairs)
         self.redis = Redis.from_url(self.urls.redis_url)
-        self.postgres_pid = int((self.packaged.pgdata / "postmaster.pid").read_text().split()[0])
+        self.redis_pid: int = self.redis.info("server")["process_id"]
         await self.load.start("http")
 
     async def __aexit__(self, *_: object) -> None:
@@ -164,6 +174,9 @@ class Environment:
         self.clients, self.servers = [], []
         if self.redis:
             self.redis.flushall()  # the next cases start with limits at zero
+
+    def watch(self, servers: Sequence[Measured]) -> Watch:
+        return Watch([server.pid for server in servers], self.redis_pid)
 
     async def start_client(self, name: str) -> ClientProcess:
         client = ClientProcess()
