@@ -38,13 +38,18 @@ class OpenConnection(asyncio.Protocol):
         self.seconds = seconds
         self.loop = asyncio.get_running_loop()
         self.parser = hiredis.Reader(InvalidResponse, DefaultParser.parse_error, notEnoughData=INCOMPLETE)
-        self.batches: deque[Batch] = deque()  # sent and not answered; at most one per running request
+        self.batches: deque[Batch] = deque()  # sent and not answered; those of the last `seconds`
         self.timer: asyncio.TimerHandle | None = None  # of the first batch
         self.error: Exception | None = None
         self.transport: asyncio.Transport = connection._writer.transport  # type: ignore[union-attr,assignment]
         self.transport.set_protocol(self)
+        # An end before this moment was reported to redis-py's protocol alone.
+        if self.transport.is_closing() or connection._reader.at_eof():  # type: ignore[union-attr]
+            raise RedisConnectionError("Redis has closed the connection.")
 
     def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        if self.transport.is_closing():
+            raise RedisConnectionError("Redis has closed the connection.")
         packed = b"".join([pack(command) for command in commands])
         batch = Batch(len(commands), [], self.loop.create_future(), self.loop.time() + self.seconds)
         self.batches.append(batch)
@@ -112,10 +117,10 @@ class SharedConnection:
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands in one round trip. Return their answers; that of a refused command is an exception."""
-        if self.open and self.open.error is None:
+        if self.open and not self.open.transport.is_closing():
             return await self.open.send(commands)
         async with asyncio.timeout(self.seconds):
-            if self.opening is None:
+            if self.opening is None or self.opening.done():
                 self.opening = asyncio.create_task(self._open(), name="Redis connection")
                 self.opening.add_done_callback(tasks.retrieve)  # if no caller waits any longer
             connection = await asyncio.shield(self.opening)
@@ -132,10 +137,10 @@ class SharedConnection:
         except BaseException:
             connection._close()  # type: ignore[no-untyped-call]
             raise
-        finally:
-            self.opening = None
 
     async def close(self) -> None:
-        await tasks.end(self.opening)
+        """Close what is open. Wait for what is being opened, at most `seconds`."""
+        if self.opening:
+            await asyncio.wait([self.opening])  # to cancel it would cancel the callers
         if self.open:
             self.open.close(RedisConnectionError("This instance stops."))

@@ -31,9 +31,11 @@ class ServerScripts:
         self.connection = connection
 
     async def eval(self, script: str, /, *arguments: Any) -> Any:
+        due = asyncio.get_running_loop().time() + self.connection.seconds
         [answer] = await self.connection.run([("EVALSHA", hash_of(script), *arguments)])
         if isinstance(answer, NoScriptError):  # Redis has been restarted; this stores the script
-            [answer] = await self.connection.run([("EVAL", script, *arguments)])
+            async with asyncio.timeout_at(due):
+                [answer] = await self.connection.run([("EVAL", script, *arguments)])
         if isinstance(answer, Exception):
             raise answer
         return answer

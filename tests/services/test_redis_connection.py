@@ -1,6 +1,8 @@
 """One connection for many commands: answers in order, failures for all, and another connection afterwards."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -222,6 +224,52 @@ async def test_callers_that_are_cancelled_while_it_opens_leave_it_for_the_next(i
         waiting.cancel()
         assert await connection.run([("ECHO", "x")]) == [b"x"]
         assert waiting.cancelled()
+
+
+class Lost(Connection):
+    """A connection that the server closes before redis-py has finished opening it."""
+
+    async def connect(self) -> None:
+        await super().connect()
+        assert self._reader
+        assert self._writer
+        while not (self._reader.at_eof() or self._writer.is_closing()):
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_connection_that_is_lost_while_it_opens_fails_at_once(reset):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if reset:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with served_by(serve) as (shared, _):
+        port = shared.make_connection().port  # type: ignore[attr-defined]
+        shared.make_connection = lambda: Lost(port=port, protocol=2, retry=None, driver_info=None)
+        with pytest.raises(RedisConnectionError, match="closed the connection"):
+            await shared.run([("PING",)])
+        assert shared.open is None
+
+
+async def test_commands_on_a_lost_connection_fail_at_once(instance):
+    """Callers that waited for its opening use it one iteration later."""
+    async with connect(instance) as connection:
+        await client_id(connection)
+        present = opened(connection)
+        present.transport.abort()
+        with pytest.raises(RedisConnectionError):
+            present.send([("PING",)])
+
+
+async def test_closing_while_it_opens_cancels_no_caller(instance):
+    async with connect(instance) as connection:
+        callers = [asyncio.create_task(connection.run([("BLPOP", "list", 0)])) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert connection.opening
+        await connection.close()
+        errors = await asyncio.gather(*callers, return_exceptions=True)
+        assert [type(error) for error in errors] == [RedisConnectionError] * 2
 
 
 async def test_closing_ends_what_is_open(instance, recwarn):

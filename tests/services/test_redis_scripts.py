@@ -1,13 +1,15 @@
 """Scripts run by their hash, also after Redis has forgotten them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from server import Instance
+from services.redis_connection import Command, SharedConnection
 from services.redis_scripts import ServerScripts, scripts_of
 
 
@@ -52,3 +54,18 @@ async def test_a_call_that_fails_or_is_cancelled_leaves_the_others(instance):
         with pytest.raises(ResponseError, match="no"):
             await failing
         assert await good == 3
+
+
+async def test_the_second_round_trip_of_an_unknown_script_gets_no_time_of_its_own(instance):
+    class Restarted(SharedConnection):
+        """Redis answers the first command when the time is over, and the second one never."""
+
+        async def run(self, commands: Sequence[Command]) -> list[Any]:
+            if commands[0][0] == "EVAL":
+                await asyncio.Event().wait()
+            await asyncio.sleep(self.seconds)
+            return [NoScriptError("NOSCRIPT")]
+
+    scripts = ServerScripts(Restarted(instance.redis.connection_pool.make_connection, 0.01))
+    with pytest.raises(TimeoutError):
+        await scripts.eval("return 1", 0)
