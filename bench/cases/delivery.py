@@ -108,10 +108,11 @@ class DeliveryBench:
 
     async def measure_delay(self, sides: list[Side], rate: float, number: int) -> None:
         """Measure the p99 of all turns of a round together, because one pause of the machine decides that of a turn."""
+        seconds = self.size.seconds * CALM_RATE / rate  # the number of messages is the same at each rate
         for turn in range(self.size.delay_turns):
             for side in in_turn(sides, number + turn):
                 with side.watch:
-                    side.delays += await self.delays(side.order, rate, self.size.seconds)
+                    side.delays += await self.delays(side.order, rate, seconds)
         for side in sides:
             side.end_round(p99(side.delays))
 

@@ -1,6 +1,6 @@
 """Open sockets: CPU to open, to keep and to resume them, and memory. A floor's sockets are measured in turns.
 
-A round is a fifth of the sockets, and two fifths of these return. The people of a pair have SOCKET_PARTNERS
+A round is a fifth of the sockets, and a quarter of these return. The people of a pair have SOCKET_PARTNERS
 conversations each, and are online for each other. The floor is a bare Tornado WebSocket with pings.
 """
 
@@ -25,7 +25,7 @@ OPENING, KEEPING, OWN_ROOM, JOINED, RETURNING = NAMES = (
 )
 WARM = 20  # sockets that are opened before, so that no code runs for the first time
 PING_SECONDS = 25.0
-RETURN_PERCENT = 40  # of a round's sockets: a few seconds of CPU
+RETURN_PERCENT = 25  # of a round's sockets: more than a second of CPU
 SETTLE_SECONDS = 2.0  # the announcements of presence and the closing of sockets
 TARGETS = {OPENING: 0.50, KEEPING: 0.50, OWN_ROOM: 1.0, JOINED: 0.87, RETURNING: 0.50}
 UNITS = {OPENING: "ms", KEEPING: "µs/s", OWN_ROOM: "KiB", JOINED: "KiB", RETURNING: "ms"}

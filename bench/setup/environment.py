@@ -32,8 +32,8 @@ ENVIRONMENT = {
 NO_LIMIT = "100000000/1d"  # of LIMIT_GENERAL, where few users send many requests
 
 
-# Their work at some time of a run would delay the messages of one case.
-POSTGRES = "-c autovacuum=off -c checkpoint_timeout=1d"
+# Vacuums and checkpoints would delay the messages of some rounds.
+POSTGRES = "-c autovacuum=off -c checkpoint_timeout=1d -c max_wal_size=8GB"
 
 
 class Size(NamedTuple):
