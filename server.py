@@ -104,7 +104,7 @@ class Instance:
         self.sessions = Sessions(self.db)
         self.services = Services.make(settings, scripts, self.db)
         stack.push_async_callback(self.services.close)
-        return Resources(settings, self.urls.redis_url, self.redis, self.db, self.sessions, self.services)
+        return Resources(settings, self.urls.redis_url, self.db, self.sessions, self.services)
 
     def _start_parts(self, resources: Resources, stack: AsyncExitStack) -> None:
         settings = self.settings

@@ -11,7 +11,6 @@ from services.apify.runs import ApifyActors
 from services.files.image_proxy import ImageProxy
 from services.files.media import MediaStore
 from services.files.stores import media_from_settings
-from services.redis_client import RedisClient
 from services.redis_scripts import Scripts
 from services.security.addresses import NetworkHashes
 from services.security.encryption import Encryption
@@ -74,7 +73,6 @@ class Resources:
 
     settings: Settings
     redis_url: str
-    redis: RedisClient
     db: Database
     sessions: Sessions
     services: Services

@@ -4,16 +4,14 @@
 """
 
 import asyncio
-from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from redis import asyncio as aioredis
+from redis.asyncio import ConnectionPool
 
 from realtime.events import Event
 from realtime.redis.publisher import SEND_SECONDS, Batch, RedisPublisher
 from realtime.redis.subscriber import CONNECT_SECONDS, PacketReceiver, RedisSubscriber
-from services.redis_client import FAILURES
 from services.redis_connection import SharedConnection
 from services.redis_scripts import Scripts, ServerScripts
 
@@ -50,9 +48,8 @@ class RedisNode:
         self.topology = topology or SingleServer()
         sharded = topology is not None
         self.command = "SPUBLISH" if sharded else "PUBLISH"
-        self.redis = aioredis.Redis.from_url(redis_url, max_connections=8, protocol=2, **TIMEOUTS)
+        connect = ConnectionPool.from_url(redis_url, protocol=2, **TIMEOUTS).make_connection
         server = urlsplit(redis_url).netloc.rpartition("@")[2]
-        connect = self.redis.connection_pool.make_connection
         self.connection = SharedConnection(connect, SEND_SECONDS)  # of the publisher and of presence
         self.subscriber = RedisSubscriber(connect, self.topology, sharded, server)
         self.publisher = RedisPublisher(name, self)
@@ -83,10 +80,7 @@ class RedisNode:
             await self.publisher.flush()
         await self.publisher.stop()
         await self.subscriber.stop()
-        with suppress(*FAILURES):
-            async with asyncio.timeout(SEND_SECONDS):
-                await self.connection.close()
-                await self.redis.aclose()
+        await self.connection.close()
 
     def subscribe(self, channel: str) -> asyncio.Event:
         return self.subscriber.subscribe(channel)
