@@ -37,7 +37,7 @@ BARE_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 SMALL_READ = 4096  # most headers and frames
 LARGE_READ = 64 * 1024
 
-# Readable events after the start of an answer. If there are more, the answer is not complete, or the client has gone.
+# Readable events between two reads. If there are more, a handler is still running, or the client has gone.
 MAX_IGNORED = 3
 
 MAX_HEADERS = 256  # Tornado blocks the event loop about 10 µs for each; browsers send about 20
@@ -64,7 +64,7 @@ class ClientStream(IOStream):
 
     begun = False  # bytes of the current request have arrived
     answered = False
-    ignored = 0  # readable events since the answer
+    ignored = 0  # readable events since the last read began
     malformed = False
     overflow: DomainError = HeadersTooLarge()  # the error if Tornado finds no delimiter within its bound
     reads_body = False
@@ -127,16 +127,22 @@ class ClientStream(IOStream):
         return self._read_regex is not None  # no public attribute; Tornado reads only headers by a regular expression
 
     def _handle_events(self, fd: Any, events: int) -> None:
-        """Ignore the first readable events after an answer. Each iteration of the event loop reports them again.
+        """Keep watching while the readable events are few. Each iteration of the event loop reports them again.
 
-        Usually they mean the next request, which Tornado begins to read two iterations after the answer. If it handles
-        an event before, it removes the socket from the loop and adds it again, which costs eight system calls."""
-        if self.answered and self.ignored < MAX_IGNORED and not self.reading() and events == IOLoop.READ:
+        Usually they mean that a request or frame is next, which Tornado begins to read an iteration or two later. Until
+        then Tornado would remove the socket from the loop and add it again, which costs eight system calls."""
+        if events == IOLoop.READ and self.reading():
+            try:
+                self._handle_read()  # without what Tornado does next: it watches no socket with bytes in its buffer
+            except UnsatisfiableReadError as error:
+                self.close(exc_info=error)
+        elif events == IOLoop.READ and self.ignored < MAX_IGNORED:
             self.ignored += 1
         else:
             super()._handle_events(fd, events)
 
     def read_bytes(self, num_bytes: int, partial: bool = False) -> Any:
+        self.ignored = 0
         self.read_chunk_size = min(max(num_bytes, SMALL_READ), LARGE_READ)
         return super().read_bytes(num_bytes, partial)
 

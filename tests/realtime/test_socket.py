@@ -6,6 +6,7 @@ import time
 
 import pytest
 import websockets
+from tornado.platform.asyncio import BaseAsyncIOLoop
 
 from db.pool import DatabaseUnavailable
 from db.queries.sessions import end_sessions
@@ -151,6 +152,17 @@ async def test_an_answer_repeats_the_id_of_its_frame(api, hanako):
         assert "id" not in await socket.receive()
     await socket.ws.send('{"event": "nonsense", "id": null}')
     assert "id" not in await socket.receive()
+
+
+async def test_a_frame_leaves_its_socket_in_the_event_loop(api, hanako, monkeypatch):
+    """To remove the socket after each frame and to add it again takes eight system calls."""
+    changes: list[int] = []
+    socket = await api.socket(hanako)
+    await socket.ask("ping")
+    monkeypatch.setattr(BaseAsyncIOLoop, "update_handler", lambda loop, fd, events: changes.append(events))
+    for _ in range(5):
+        assert (await socket.ask("ping"))["event"] == "pong"
+    assert changes == []
 
 
 async def test_frames_before_sign_in(api, hanako):
