@@ -147,6 +147,8 @@ class ClientStream(IOStream):
         return super().read_bytes(num_bytes, partial)
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        if self._read_buffer_size and not self.reading():
+            return None  # then Tornado stops watching; the end of the client, found now, would drop what it sent ahead
         count = super().read_from_fd(buf)
         if count:
             self.begun = True

@@ -168,6 +168,15 @@ async def test_a_request_right_after_an_answer_leaves_the_socket_in_the_event_lo
     assert changes == []
 
 
+async def test_requests_that_a_client_sent_before_its_end_are_all_answered(instance: Instance):
+    """The end stays readable while the earlier requests are handled."""
+    async with connected(instance.port) as (reader, writer):
+        writer.write(request("GET /nothing") * 10)
+        writer.write_eof()
+        for _ in range(10):
+            assert (await read_answer(reader)).status == 404
+
+
 async def test_a_request_has_one_answer(instance: Instance):
     """Its handler refuses it, and then Tornado finds it malformed too."""
     async with connected(instance.port) as (reader, writer):
