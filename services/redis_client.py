@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
 
-# Redis or one of its nodes is unavailable, frozen or changing. Requests and pub/sub use this list.
+# Errors if Redis or a node of a cluster is unavailable, does not answer or moves slots, for requests and pub/sub.
 FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
@@ -19,8 +19,8 @@ FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 def closing_is_a_failure() -> Iterator[None]:
     """Raise one of FAILURES where redis-py 8.1 raises another error.
 
-    It writes on connections that the server has closed, and closes those of a failed node of a cluster while other
-    commands are opening them. These find no writer, or one that uvloop has closed.
+    redis-py writes to connections that the server has closed, and closes connections to a failed node of a cluster
+    while other commands open them. Such a command then finds no writer, or one that uvloop has closed.
     https://github.com/redis/redis-py/pull/4288 corrects this in a later release.
     """
     try:
@@ -41,9 +41,9 @@ RedisClient = aioredis.Redis | RedisCluster
 
 
 def connect_redis(redis_url: str, sharded: bool, seconds: float) -> RedisClient:
-    """Connect. No step waits longer than `seconds`, and none is repeated. `sharded`: it is a node of a cluster."""
+    """Return a client. No step waits longer than `seconds`, and none is repeated. `sharded`: a node of a cluster."""
     timeouts: dict[str, Any] = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
     if sharded:
-        # The other primaries work while one is unavailable.
+        # While one primary is unavailable, the client uses the others.
         return ClusterClient.from_url(redis_url, require_full_coverage=False, retry=Retry(NoBackoff(), 0), **timeouts)
     return aioredis.Redis.from_url(redis_url, protocol=2, retry=None, **timeouts)

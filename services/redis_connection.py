@@ -1,7 +1,7 @@
 """One connection to a Redis server for many commands: each is sent at once, without waiting for earlier answers.
 
-redis-py opens the connection. It makes a task and several timers for each command, so reading and writing is done here,
-with hiredis.
+redis-py opens the connection. For each command it would make a task and several timers, so this module reads and
+writes, with hiredis.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from services.redis_client import closing_is_a_failure
 
 Command = tuple[str | bytes | int | float, ...]
 
-pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub has commands of one word
-INCOMPLETE = object()
+pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its type is too narrow
+INCOMPLETE = object()  # what the parser returns while an answer is not complete
 
 
 class Batch(NamedTuple):
     size: int
     answers: list[Any]  # so far
     all_answers: asyncio.Future[list[Any]]
-    due: float  # the time of the event loop when the connection counts as dead
+    due: float  # in the event loop's time: the connection is closed if answers are missing then
 
 
 class OpenConnection(asyncio.Protocol):
@@ -38,12 +38,12 @@ class OpenConnection(asyncio.Protocol):
         self.seconds = seconds
         self.loop = asyncio.get_running_loop()
         self.parser = hiredis.Reader(InvalidResponse, DefaultParser.parse_error, notEnoughData=INCOMPLETE)
-        self.batches: deque[Batch] = deque()  # sent and not answered; those of the last `seconds`
-        self.timer: asyncio.TimerHandle | None = None  # of the first batch
+        self.batches: deque[Batch] = deque()  # sent within the last `seconds`, and not answered yet
+        self.timer: asyncio.TimerHandle | None = None  # for the first batch, or for one that was answered since
         self.error: Exception | None = None
         self.transport: asyncio.Transport = connection._writer.transport  # type: ignore[union-attr,assignment]
         self.transport.set_protocol(self)
-        # An end before this moment was reported to redis-py's protocol alone.
+        # If Redis closed the connection before this line, only redis-py's protocol was notified.
         if self.transport.is_closing() or connection._reader.at_eof():  # type: ignore[union-attr]
             raise RedisConnectionError("Redis has closed the connection.")
 
@@ -73,7 +73,7 @@ class OpenConnection(asyncio.Protocol):
         batch.answers.append(answer)
         if len(batch.answers) == batch.size:
             self.batches.popleft()
-            if not batch.all_answers.done():  # otherwise the caller is cancelled
+            if not batch.all_answers.done():  # it is done if the caller was cancelled
                 batch.all_answers.set_result(batch.answers)
             if not self.batches and self.timer:
                 self.timer.cancel()
@@ -91,14 +91,14 @@ class OpenConnection(asyncio.Protocol):
         self.close(RedisConnectionError(str(error or "Redis has closed the connection.")))
 
     def close(self, error: Exception) -> None:
-        """Close the connection. All batches fail, and may have been executed."""
+        """Close the connection. All batches fail, but Redis may have executed them."""
         if self.error is not None:
             return
         self.error = error
         if self.timer:
             self.timer.cancel()
         self.transport.abort()
-        self.connection._close()  # type: ignore[no-untyped-call]  # else redis-py warns that it is open
+        self.connection._close()  # type: ignore[no-untyped-call]  # otherwise redis-py warns that it is open
         for batch in self.batches:
             if not batch.all_answers.done():
                 batch.all_answers.set_exception(error)
@@ -106,7 +106,7 @@ class OpenConnection(asyncio.Protocol):
 
 
 class SharedConnection:
-    """Opens a connection for the first command, and another one for the first command after a failure."""
+    """A connection that the first command opens, and the first command after a failure opens again."""
 
     def __init__(self, make_connection: Callable[[], AbstractConnection], seconds: float) -> None:
         """`make_connection` returns a connection that is not open yet. No command waits longer than `seconds`."""
@@ -116,13 +116,13 @@ class SharedConnection:
         self.opening: asyncio.Task[OpenConnection] | None = None
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands in one round trip. Return their answers; that of a refused command is an exception."""
+        """Run commands in one round trip. Return their answers; for a refused command, the answer is an exception."""
         if self.open and not self.open.transport.is_closing():
             return await self.open.send(commands)
         async with asyncio.timeout(self.seconds):
             if self.opening is None or self.opening.done():
                 self.opening = asyncio.create_task(self._open(), name="Redis connection")
-                self.opening.add_done_callback(tasks.retrieve)  # if no caller waits any longer
+                self.opening.add_done_callback(tasks.retrieve)  # all callers may be cancelled by then
             connection = await asyncio.shield(self.opening)
             return await connection.send(commands)
 
@@ -139,8 +139,8 @@ class SharedConnection:
             raise
 
     async def close(self) -> None:
-        """Close what is open. Wait for what is being opened, at most `seconds`."""
+        """Close the connection. If it is being opened, wait for that first, at most `seconds`."""
         if self.opening:
-            await asyncio.wait([self.opening])  # to cancel it would cancel the callers
+            await asyncio.wait([self.opening])  # cancelling it would cancel the callers
         if self.open:
             self.open.close(RedisConnectionError("This instance stops."))

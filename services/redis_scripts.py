@@ -1,4 +1,4 @@
-"""Scripts that run in Redis: by their hash and all on one connection, or in a cluster by redis-py's client."""
+"""Scripts that run in Redis: on one server by their hash and on one connection, in a cluster by redis-py's client."""
 
 import asyncio
 from functools import cache
@@ -14,14 +14,14 @@ from services.redis_connection import SharedConnection
 
 class Scripts(Protocol):
     async def eval(self, script: str, /, *arguments: Any) -> Any:
-        """Run a script in Redis, within bounds. The arguments are the number of keys, the keys, and what else it needs.
+        """Run a script in Redis, within a bounded time. The arguments are the number of keys, the keys and values.
 
-        Raises what services/redis_client.py lists as FAILURES."""
+        Raises one of FAILURES (services/redis_client.py)."""
 
 
 @cache
 def hash_of(script: str) -> str:
-    return sha1(script.encode(), usedforsecurity=False).hexdigest()  # as Redis names scripts
+    return sha1(script.encode(), usedforsecurity=False).hexdigest()  # the name of a script in Redis
 
 
 class ServerScripts:
@@ -33,7 +33,7 @@ class ServerScripts:
     async def eval(self, script: str, /, *arguments: Any) -> Any:
         due = asyncio.get_running_loop().time() + self.connection.seconds
         [answer] = await self.connection.run([("EVALSHA", hash_of(script), *arguments)])
-        if isinstance(answer, NoScriptError):  # Redis has been restarted; this stores the script
+        if isinstance(answer, NoScriptError):  # Redis was restarted and has lost the script; EVAL stores it again
             async with asyncio.timeout_at(due):
                 [answer] = await self.connection.run([("EVAL", script, *arguments)])
         if isinstance(answer, Exception):

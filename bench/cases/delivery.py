@@ -20,10 +20,10 @@ from bench.setup.processes import ClientProcess, Measured
 DELAY, RATE, STALLED = NAMES = ("delivery, p99 at 75/s", "delivery, highest rate", "a stalled reader, others' p99")
 API = "/api/v1/chat/conversations"
 PAIRS = 50
-CALM_RATE = 75.0
+CALM_RATE = 75.0  # messages a second in the first case
 MANY_SOCKETS = 10  # of each user of a pair, in the last case: 1,000 in all
-MANY_RATE = 100.0
-SHORT_MS = 100.0  # p99 of a rate that counts
+MANY_RATE = 100.0  # the same in the last case
+SHORT_MS = 100.0  # the p99 of a rate that counts is below this
 STEP = 1.1  # between two rates
 FIRST_STEP = 1.5  # of the first round, until the range is known
 FIRST_RATE, LAST_RATE = 75.0, 5_000.0
@@ -47,7 +47,7 @@ def describe(sender: Person, receiver: Person, floor: bool, tokens: list[str]) -
 
 
 def write_pairs(environment: Environment, name: str, floor: bool, each: int) -> Path:
-    """Write the pairs for the client, with `each` sockets of both users, or with one socket of the receiver.
+    """Write the pairs for the client, with `each` sockets of both users; if it is 0, with one socket of the receiver.
 
     The floor has pairs of its own. It publishes nothing to the instances, so in a shared conversation they would find a
     gap before their next message, and hold this message back until they have read the gap from the database.
@@ -64,7 +64,7 @@ def write_pairs(environment: Environment, name: str, floor: bool, each: int) -> 
 
 @dataclass
 class Side:
-    """The order that the client gets for ours or for the floor, and what the rounds give."""
+    """One side of a comparison: the order that its client gets, and the figures of its rounds."""
 
     name: str
     order: dict[str, Any]
@@ -123,7 +123,7 @@ class DeliveryBench:
             side.end_round(rate)
 
     async def stays_short(self, group: str, rate: float) -> bool:
-        """Return whether p99 is short in one of two steps, because another program may delay one of them."""
+        """Return whether the p99 is short in one of two tries, because another program may delay one of them."""
         for _ in range(2):
             if p99(await self.delays({"group": group}, rate, self.size.step_seconds)) < SHORT_MS:
                 return True

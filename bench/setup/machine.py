@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 from tests.drills.environment import processes_under
 
-# Read before this process limits itself to one of them: of the measured process, and of everything else.
+# The usable cores, read before this process limits itself to one. The measured server has one, the others have another.
 USABLE = sorted(os.sched_getaffinity(0))
 MEASURED, OTHERS = USABLE[0], USABLE[-1]
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -106,7 +106,7 @@ def core_delay(pid: int) -> float:
 
 
 def stolen() -> float:
-    """Return the milliseconds that all cores were used by other virtual machines."""
+    """Return for how many milliseconds other virtual machines used the cores, summed over the cores."""
     return int(Path("/proc/stat").read_text().split(maxsplit=9)[8]) * 1e3 / TICKS
 
 

@@ -37,13 +37,13 @@ BARE_CONTINUE = b"HTTP/1.1 100 (Continue)\r\n\r\n"
 SMALL_READ = 4096  # most headers and frames
 LARGE_READ = 64 * 1024
 
-# Readable events between two reads. If there are more, a handler is still running, or the client has gone.
+# Readable events that are ignored between two reads. If there are more, a handler still runs, or the client has gone.
 MAX_IGNORED = 3
 
 MAX_HEADERS = 256  # Tornado blocks the event loop about 10 µs for each; browsers send about 20
 
-# After a refusal the client may still be sending. Closed at once, the kernel resets the connection, and the client
-# loses the answer (RFC 9112 §9.6). These are bounds for clients that never stop.
+# After a refusal the client may still be sending. If the connection is closed at once, the kernel resets it, and the
+# client loses the answer (RFC 9112 §9.6). These are bounds for clients that never stop.
 LINGERING_SECONDS = 2.0
 LINGERING_BYTES = 1024 * 1024
 MAX_LINGERING = 256
@@ -64,7 +64,7 @@ class ClientStream(IOStream):
 
     begun = False  # bytes of the current request have arrived
     answered = False
-    ignored = 0  # readable events since the last read began
+    ignored = 0  # readable events that were ignored since the last read began
     malformed = False
     overflow: DomainError = HeadersTooLarge()  # the error if Tornado finds no delimiter within its bound
     reads_body = False
@@ -111,8 +111,8 @@ class ClientStream(IOStream):
             self.timer = loop.call_at(self.due, self.check_due)
 
     def check_due(self) -> None:
-        """Close the connection if headers or a body are late. While a handler runs, nothing is: `begin` starts the
-        timer again."""
+        """Close the connection if headers or a body are late. While a handler runs, nothing is due; `begin` starts the
+        timer again for the next request."""
         self.timer = None
         loop = asyncio.get_running_loop()
         if self.closed():
@@ -127,13 +127,13 @@ class ClientStream(IOStream):
         return self._read_regex is not None  # no public attribute; Tornado reads only headers by a regular expression
 
     def _handle_events(self, fd: Any, events: int) -> None:
-        """Keep watching while the readable events are few. Each iteration of the event loop reports them again.
+        """Ignore a few readable events while Tornado does not read, instead of removing the socket from the event loop.
 
-        Usually they mean that a request or frame is next, which Tornado begins to read an iteration or two later. Until
-        then Tornado would remove the socket from the loop and add it again, which costs eight system calls."""
+        The loop reports them again in its next iteration, and Tornado usually reads one or two iterations later. To
+        remove the socket and add it again would cost eight system calls."""
         if events == IOLoop.READ and self.reading():
             try:
-                self._handle_read()  # without what Tornado does next: it watches no socket with bytes in its buffer
+                self._handle_read()  # `super` would then remove a socket that has bytes in its buffer
             except UnsatisfiableReadError as error:
                 self.close(exc_info=error)
         elif events == IOLoop.READ and self.ignored < MAX_IGNORED:
@@ -148,7 +148,7 @@ class ClientStream(IOStream):
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         if self._read_buffer_size and not self.reading():
-            return None  # then Tornado stops watching; the end of the client, found now, would drop what it sent ahead
+            return None  # if Tornado noticed the client's end now, it would drop the requests in the buffer
         count = super().read_from_fd(buf)
         if count:
             self.begun = True
@@ -158,7 +158,7 @@ class ClientStream(IOStream):
         return count
 
     def answer_half_closed(self) -> None:
-        """Keep the connection for the answer of the request that runs. The end stays readable: stop watching it."""
+        """Keep the connection open for the answer. The client's end stays readable, so stop watching for it."""
         loop = IOLoop.current()
         loop.update_handler(self.fileno(), IOLoop.ERROR)
         loop.call_later(HALF_CLOSED_SECONDS, self.close)

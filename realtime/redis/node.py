@@ -1,6 +1,6 @@
-"""One Redis server: a connection that subscribes, and one queue that publishes.
+"""One Redis server: a connection that subscribes, and a queue of events that another connection publishes.
 
-`send` and `subscribe` return at once; only `stop` waits.
+`send` and `subscribe` do not wait for Redis; `publish_batch` and `stop` do.
 """
 
 import asyncio
