@@ -98,7 +98,7 @@ class SocketBench:
     async def keep(self) -> None:
         """Measure windows as long as the time between two pings, so that each socket has one ping in each window."""
         sockets = self.share * self.rounds
-        for _ in range(self.environment.size.ping_windows):
+        for _ in range(self.rounds):
             with Meter(self.sides[0].server.pid) as ours, Meter(self.sides[1].server.pid) as floor:
                 await asyncio.sleep(PING_SECONDS)
             for side, meter in zip(self.sides, (ours, floor), strict=True):

@@ -51,7 +51,6 @@ class Size(NamedTuple):
     seconds: float  # of a turn of the cases that measure delays
     delay_turns: int  # of both sides in a round of the delivery cases
     step_seconds: float  # of one rate of deliveries
-    ping_windows: int  # in which silent sockets are measured
     messages: int  # that are sent by socket in a round
     many_requests: int  # over which the memory must not grow
     idle_seconds: float  # of a turn of the idle process; 10 is the longest interval of its tasks
@@ -70,7 +69,6 @@ FULL = Size(
     seconds=3.0,
     delay_turns=3,
     step_seconds=1.2,
-    ping_windows=2,
     messages=1_000,
     many_requests=200_000,
     idle_seconds=10.0,
@@ -88,7 +86,6 @@ QUICK = Size(
     seconds=1.5,
     delay_turns=1,
     step_seconds=0.5,
-    ping_windows=1,
     messages=160,
     many_requests=2_000,
     idle_seconds=4.0,
