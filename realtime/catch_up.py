@@ -21,6 +21,7 @@ from db.schemas.shapes import Notification
 from realtime import channels
 from realtime.conversation_feeds import CatchUpQueue
 from realtime.events import (
+    READ,
     MessageRead,
     NotificationDeleted,
     NotificationReceived,
@@ -41,7 +42,8 @@ BATCH = 5_000  # conversations or users in one statement, and changes that it re
 
 # The columns of StoredNotice (realtime/user_feeds.py).
 LIST_NOTICES = f"""
-    select user_id, id, iso(greatest(updated_at, changed_at)) as stamp, is_read,
+    select user_id, id, case when is_read then '{READ}' else '' end || iso(greatest(updated_at, changed_at)) as stamp,
+        is_read,
         extract(epoch from clock_timestamp() - changed_at)::float8 as age,
         iso(updated_at) as arrival_stamp, extract(epoch from clock_timestamp() - updated_at)::float8 as arrival_age
     from notifications where changed_at > now() - make_interval(secs => $1) and user_id = any($2::uuid[])
@@ -138,7 +140,7 @@ class CatchUp:
                 if feed is None or not feed.misses(notice, now, answered):
                     continue
                 if notice.is_read:
-                    feed.read_at = now
+                    feed.mark_read(notice.id, now)
                     unsure.add(notice.user_id)
                 elif notice.stamp == GONE:
                     deleted[notice.id] = notice.user_id

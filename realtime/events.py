@@ -182,14 +182,16 @@ class UserOffline(PresenceEvent):
     name = "user_offline"
 
 
-# A state of a notification: its id, the time of its last change, a checksum that distinguishes equal times.
+# A state of a notification: its id, the time of its last change, a checksum that distinguishes equal times. The time of
+# a read one begins with READ, which is later than all digits: a notification stays read.
 NoticeStamp = tuple[str, str, int]
+READ = "}"
 
 
 def stamp_of(notification: orjson.Fragment) -> NoticeStamp:
     row = orjson.dumps(notification)
     known = orjson.loads(row)
-    return known["id"], known["updatedAt"], zlib.crc32(row)
+    return known["id"], (READ if known["isRead"] else "") + known["updatedAt"], zlib.crc32(row)
 
 
 @dataclass(frozen=True)

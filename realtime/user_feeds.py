@@ -1,16 +1,17 @@
 """The state of one user's notifications as this instance's sockets have received it.
 
 A notification's state is identified by its id and the time of its last change. A feed drops a repeated state, or one
-that arrives after a newer one. The unread count is counted in the statement that writes the notification; of two
-concurrent statements neither counts the other's. So catch_up.py counts again, and the clients resync if the last
-delivered count was wrong.
+that arrives after a newer one. Instances publish independently, so an unread state may arrive after the event of
+another instance that the notification was read; it counts as older. The unread count is counted in the statement that
+writes the notification; of two concurrent statements neither counts the other's. So catch_up.py counts again, and the
+clients resync if the last delivered count was wrong.
 """
 
 import time
 from typing import NamedTuple
 
 from realtime.conversation_feeds import Listener
-from realtime.events import Event, NotificationDeleted, NotificationsChanged, NotificationState
+from realtime.events import READ, Event, NotificationDeleted, NotificationsChanged, NotificationState
 
 EXACT_SECONDS = 0.02  # a statement that takes longer reads ages that are too inexact; opening a socket takes a few ms
 IN_TRANSIT_SECONDS = 1.0  # a newer change may still be published by its instance
@@ -71,7 +72,7 @@ class UserFeed:
             if not self._is_newer(event.notification_id, GONE, 0, now):
                 return False
         elif isinstance(event, NotificationsChanged):
-            self.read_at = now
+            self.mark_read(event.notification_id, now)
         else:
             return True
         self.unread, self.unread_at, self.suspect = event.unread_count, now, False
@@ -84,6 +85,12 @@ class UserFeed:
             return False
         self.delivered[id] = Delivered(stamp, checksum, now)
         return True
+
+    def mark_read(self, id: str | None, now: float) -> None:
+        """Note that this notification, or with None all of them, is known to be read."""
+        self.read_at = now
+        if id is not None:
+            self._is_newer(id, READ, 0, now)
 
     def misses(self, notice: StoredNotice, asked: float, answered: float) -> bool:
         """Return whether this state was not delivered, although it is old enough to have arrived.

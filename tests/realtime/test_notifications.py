@@ -4,13 +4,22 @@ import asyncio
 import json
 from unittest.mock import AsyncMock, Mock
 
+from orjson import Fragment
+
 from db.queries.conversations import Changes, NewMessage, send_message
 from db.queries.unread import mark_read
 from realtime.catch_up import CatchUp, pause_seconds
 from realtime.conversation_feeds import CatchUpQueue, ConversationFeed
-from realtime.events import MessageDeleted, MessageRead, NotificationReceived
+from realtime.events import (
+    MessageDeleted,
+    MessageRead,
+    NotificationDeleted,
+    NotificationRead,
+    NotificationReceived,
+    NotificationUpdated,
+)
 from realtime.hub import Hub
-from realtime.user_feeds import StoredNotice, UserFeed
+from realtime.user_feeds import GONE, StoredNotice, UserFeed
 
 
 async def send_and_die(db, conversation_id, sender, content: str):
@@ -37,6 +46,55 @@ async def test_an_unpublished_notification_is_delivered_soon(instance, other_ins
     await other_instance.realtime.catch_up.find_missed()
     for socket in sockets:
         assert (await socket.received_names()).count("notification_received") == 2
+
+
+async def test_a_state_that_arrives_after_the_notification_was_read_is_dropped(
+    instance, other_instance, api, other_api, people, db
+):
+    """Two instances publish independently. The next message is a new notification, so the count would be right."""
+    hanako, sakura = await people.influencer(), await people.salon()
+    conversation_id = await people.connect(hanako, sakura)
+    sockets = [await api.socket(sakura), await other_api.socket(sakura)]
+    late = await send_and_die(db, conversation_id, hanako, "one")
+    mark = await mark_read(db, conversation_id, sakura.id, 1)
+    assert mark.read
+    other_instance.realtime.publisher.publish(NotificationRead(*mark.read))
+    for socket in sockets:
+        assert (await socket.expect("notification_read"))["unreadCount"] == 0
+    instance.realtime.publisher.publish(NotificationReceived(*late.notice))
+    later = await send_and_die(db, conversation_id, hanako, "two")
+    instance.realtime.publisher.publish(NotificationReceived(*later.notice))
+    for socket in sockets:
+        assert (await socket.expect("notification_received"))["notification"]["message"] == "two"
+        assert (await socket.received_names()).count("notification_received") == 1
+
+
+async def test_a_state_that_arrives_after_a_reading_was_found_is_dropped(instance, api, people, db):
+    """The event of the reading was never published, and the comparison has found it."""
+    hanako, sakura = await people.influencer(), await people.salon()
+    conversation_id = await people.connect(hanako, sakura)
+    socket = await api.socket(sakura)
+    late = await send_and_die(db, conversation_id, hanako, "one")
+    await mark_read(db, conversation_id, sakura.id, 1)
+    await socket.expect("resync")
+    instance.realtime.publisher.publish(NotificationReceived(*late.notice))
+    assert "notification_received" not in await socket.received_names()
+
+
+def test_a_read_notification_stays_read_until_it_is_deleted():
+    feed = UserFeed("1")
+    for event, delivered in (
+        (NotificationRead("1", "n", 0), True),
+        (NotificationUpdated("1", Fragment("{}"), 1, ("n", "2026", 1)), False),
+        (NotificationUpdated("1", Fragment("{}"), 0, ("n", "}2026", 1)), True),  # its message was edited
+        (NotificationRead("1", "n", 0), True),
+        (NotificationUpdated("1", Fragment("{}"), 0, ("n", "}2026", 1)), False),
+        (NotificationDeleted("1", "n", 0), True),
+        (NotificationRead("1", "n", 0), True),  # its count is as good as any
+        (NotificationReceived("1", Fragment("{}"), 1, ("n", "2027", 1)), False),
+    ):
+        assert feed._is_new(event) == delivered, event
+    assert feed.delivered["n"].stamp == GONE
 
 
 def test_what_is_in_transit_arrives_before_the_next_comparison(monkeypatch):
