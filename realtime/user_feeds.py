@@ -103,7 +103,10 @@ class UserFeed:
         changed_at = (answered if answered - asked <= EXACT_SECONDS else asked) - notice.age
         if changed_at < self.created_at:
             return False
-        return not notice.is_read or self.read_at < asked - notice.age
+        if not notice.is_read or self.read_at < asked - notice.age:
+            return True
+        known = self.delivered.get(notice.id)  # an unread state; if it arrived after the reading, clients show it again
+        return known is not None and known.at > self.read_at
 
     def misses_arrival(self, notice: StoredNotice, now: float, seconds: float) -> bool:
         """Return whether the last arrival of a missed state is missing too, and not only a later change of it."""

@@ -81,6 +81,23 @@ async def test_a_state_that_arrives_after_a_reading_was_found_is_dropped(instanc
     assert "notification_received" not in await socket.received_names()
 
 
+async def test_a_state_that_arrives_after_all_were_read_causes_one_resync(instance, api, people, db):
+    """The event of the reading does not name it. The next message is a new notification, so the count is right."""
+    hanako, sakura = await people.influencer(), await people.salon()
+    conversation_id = await people.connect(hanako, sakura)
+    socket = await api.socket(sakura)
+    late = await send_and_die(db, conversation_id, hanako, "one")
+    await api.patch("/notifications/read-all", None, sakura)
+    await socket.expect("notification_read")
+    instance.realtime.publisher.publish(NotificationReceived(*late.notice))
+    later = await send_and_die(db, conversation_id, hanako, "two")
+    instance.realtime.publisher.publish(NotificationReceived(*later.notice))
+    assert (await socket.expect("resync"))["reason"] == "notifications"
+    for _ in range(3):
+        await instance.realtime.catch_up.find_missed()
+    assert (await socket.received_names()).count("resync") == 1
+
+
 def test_a_read_notification_stays_read_until_it_is_deleted():
     feed = UserFeed("1")
     for event, delivered in (
