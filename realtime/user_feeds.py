@@ -2,9 +2,9 @@
 
 A notification's state is identified by its id and the time of its last change. A feed drops a repeated state, or one
 that arrives after a newer one. Instances publish independently, so an unread state may arrive after the event of
-another instance that the notification was read; it counts as older. The unread count is counted in the statement that
-writes the notification; of two concurrent statements neither counts the other's. So catch_up.py counts again, and the
-clients resync if the last delivered count was wrong.
+another instance that the notification was read; it counts as older, and the clients resync, because they lack its
+text. The unread count is counted in the statement that writes the notification; of two concurrent statements neither
+counts the other's. So catch_up.py counts again, and the clients resync if the last delivered count was wrong.
 """
 
 import time
@@ -67,6 +67,8 @@ class UserFeed:
         now = time.monotonic()
         if isinstance(event, NotificationState):
             if not self._is_newer(*event.stamp, now):
+                if event.stamp[1] < READ == self.delivered[event.stamp[0]].stamp:
+                    self.read_at = float("-inf")  # clients lack its text: the comparison finds the reading, they resync
                 return False
         elif isinstance(event, NotificationDeleted) and event.notification_id:
             if not self._is_newer(event.notification_id, GONE, 0, now):

@@ -62,11 +62,17 @@ async def test_a_state_that_arrives_after_the_notification_was_read_is_dropped(
     for socket in sockets:
         assert (await socket.expect("notification_read"))["unreadCount"] == 0
     instance.realtime.publisher.publish(NotificationReceived(*late.notice))
+    for socket in sockets:
+        assert (await socket.expect("resync"))["reason"] == "notifications"  # clients lack the text "one"
     later = await send_and_die(db, conversation_id, hanako, "two")
     instance.realtime.publisher.publish(NotificationReceived(*later.notice))
     for socket in sockets:
         assert (await socket.expect("notification_received"))["notification"]["message"] == "two"
-        assert (await socket.received_names()).count("notification_received") == 1
+    for _ in range(3):
+        await instance.realtime.catch_up.find_missed()
+    for socket in sockets:
+        names = await socket.received_names()
+        assert (names.count("notification_received"), names.count("resync")) == (1, 1)
 
 
 async def test_a_state_that_arrives_after_a_reading_was_found_is_dropped(instance, api, people, db):
