@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TypeVar
 
 from db import tasks
-from db.fragments import unread_notifications
+from db.fragments import is_recent, unread_notifications
 from db.pool import Database, DatabaseUnavailable
 from db.queries.conversations import fetch_changes, list_changed_conversations, list_changed_read_marks
 from db.queries.sessions import Sessions
@@ -42,14 +42,16 @@ BATCH = 5_000  # conversations or users in one statement, and changes that it re
 
 # The columns of StoredNotice (realtime/user_feeds.py).
 LIST_NOTICES = f"""
+    with changed as materialized (select * from notifications where {is_recent("changed_at", "$1")}),
+        deleted as materialized (select * from deleted_notifications where {is_recent("deleted_at", "$1")})
     select user_id, id, case when is_read then '{READ}' else '' end || iso(greatest(updated_at, changed_at)) as stamp,
         is_read,
         extract(epoch from clock_timestamp() - changed_at)::float8 as age,
         iso(updated_at) as arrival_stamp, extract(epoch from clock_timestamp() - updated_at)::float8 as arrival_age
-    from notifications where changed_at > now() - make_interval(secs => $1) and user_id = any($2::uuid[])
+    from changed where user_id = any($2::uuid[])
     union all
     select user_id, id, '{GONE}', false, extract(epoch from clock_timestamp() - deleted_at)::float8, '{GONE}', 0
-    from deleted_notifications where deleted_at > now() - make_interval(secs => $1) and user_id = any($2::uuid[])
+    from deleted where user_id = any($2::uuid[])
     order by age limit {BATCH}
 """
 

@@ -7,7 +7,7 @@ import orjson
 from pydantic import ConfigDict, model_validator
 
 from db.errors import Forbidden, Invalid, NotFound
-from db.fragments import is_participant, other_participant, pair
+from db.fragments import is_participant, is_recent, other_participant, pair
 from db.pool import Queries
 from db.queries.notifications import NotificationChange
 from db.schemas import facts
@@ -237,9 +237,12 @@ async def fetch_changes(
 
 
 # Conversations that changed recently; realtime/catch_up.py compares them with what was delivered.
-LIST_CHANGED_CONVERSATIONS = """
-    select id, last_rev, closed_at is not null as closed from conversations
-    where updated_at > now() - make_interval(secs => $1) and id = any($2::uuid[])
+# The recent ones are few, so they are found first.
+LIST_CHANGED_CONVERSATIONS = f"""
+    with recent as materialized (
+        select id, last_rev, closed_at is not null as closed from conversations where {is_recent("updated_at", "$1")}
+    )
+    select * from recent where id = any($2::uuid[])
 """
 
 

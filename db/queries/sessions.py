@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
+from db.fragments import is_recent
 from db.pool import Database, Queries, Transaction
 
 EndReason = Literal["LOGGED_OUT", "SUSPENDED", "DELETED", "PASSWORD_CHANGED", "REUSED", "REPLACED"]
@@ -39,10 +40,7 @@ LOAD_CALLER = """
     where s.id = any($1::uuid[]) and s.ended_at is null and s.expires_at > now() and u.status = 'ACTIVE'
 """
 
-LIST_ENDED = """
-    select id, user_id, end_reason from sessions
-    where ended_at > now() - make_interval(secs => $1)
-"""
+LIST_ENDED = f"select id, user_id, end_reason from sessions where {is_recent('ended_at', '$1')}"
 
 LOCK_USER = "select from users where id = $1 for update"
 
